@@ -1,0 +1,51 @@
+"""The errors a person can cause and mend.
+
+One base class, one class per cause. The message says what is wrong, what was got and what was expected; the hint says what the
+person can do next. Broken invariants of our own code are `assert`, not these. Every room may raise them; the command line and the
+user interfaces show them as one sentence.
+"""
+
+
+class NeuroSAM2Error(Exception):
+    """A mistake with a cause that can be named.
+
+    Args:
+        message: What is wrong: what was got, what was expected.
+        hint: What the person can do next; empty where the message already says it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(NeuroSAM2Error):
+    """A setting that cannot be used: unknown, of the wrong kind or out of range."""
+
+
+class GeometryError(NeuroSAM2Error):
+    """A volume whose shape or matrix cannot be worked with, or a place outside it."""
+
+
+class PromptError(NeuroSAM2Error):
+    """A point, box or mask that does not fit the slice it was placed on."""
+
+
+class CheckpointError(NeuroSAM2Error):
+    """A model file that is missing, damaged, unsafe or of another architecture."""
+
+
+class DataError(NeuroSAM2Error):
+    """A file that is missing, unreadable, unwritable or does not hold what it should."""
+
+
+class DownloadError(NeuroSAM2Error):
+    """A model file that could not be fetched or did not verify."""
+
+
+class Cancelled(Exception):  # noqa: N818  (not an error: the person asked for it)
+    """Work ended because the person asked for it; what was done until then stays."""
