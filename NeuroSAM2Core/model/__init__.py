@@ -1,0 +1,20 @@
+"""SAM 2 in PyTorch: tensors in, tensors out. Reads like the paper; loads Meta's files strictly."""
+
+from NeuroSAM2Core.model.config import PRESETS, HieraConfig, SAM2Config
+from NeuroSAM2Core.model.image_input import to_model_input, to_slice
+from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
+from NeuroSAM2Core.model.sam2 import SAM2
+
+__all__ = [
+    "PRESETS",
+    "SAM2",
+    "HieraConfig",
+    "ImageFeatures",
+    "MaskPrediction",
+    "PointerMemory",
+    "Points",
+    "SAM2Config",
+    "SpatialMemory",
+    "to_model_input",
+    "to_slice",
+]

@@ -1,0 +1,184 @@
+"""The whole architecture as data.
+
+A `SAM2Config` travels inside every checkpoint of ours, so that a file rebuilds its own model. `PRESETS` names Meta's published sizes
+(2.0 and 2.1), MedSAM2's 512-pixel tiny and our own small models. No parameter shape depends on `image_size`.
+
+Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024; Ryali et al., "Hiera", ICML 2023.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, get_type_hints
+
+from NeuroSAM2Core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HieraConfig:
+    """The image encoder's trunk: four stages, each halving the grid and doubling the width."""
+
+    width: int
+    """Channels of the first stage; doubled at each later stage."""
+    num_heads: int
+    """Attention heads of the first stage; doubled at each later stage."""
+    stages: tuple[int, int, int, int]
+    """Blocks per stage."""
+    global_blocks: tuple[int, ...]
+    """Indices of the blocks that attend over the whole grid."""
+    windows: tuple[int, int, int, int] = (8, 4, 14, 7)
+    """Window side per stage, in tokens of that stage."""
+    background_grid: tuple[int, int] = (7, 7)
+    """Size of the coarse position embedding that is stretched over the image."""
+
+    def __post_init__(self) -> None:
+        if len(self.stages) != 4 or len(self.windows) != 4:
+            raise ConfigError(f"a Hiera trunk has 4 stages; got stages {self.stages} and windows {self.windows}")
+        if self.width % self.num_heads:
+            raise ConfigError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+        return sum(self.stages)
+
+    @property
+    def stage_widths(self) -> tuple[int, int, int, int]:
+        """Channels of each stage's output, finest first."""
+        w = self.width
+        return w, 2 * w, 4 * w, 8 * w
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SAM2Config:
+    """Every choice that shapes a SAM 2 model."""
+
+    trunk: HieraConfig
+    image_size: int = 1024
+    """Side of the square model input, pixels; a multiple of 32."""
+    width: int = 256
+    """Channels of image features, prompts and object pointers."""
+    memory_width: int = 64
+    """Channels of a memory; divides `width`."""
+    memory_layers: int = 4
+    """Layers of memory attention."""
+    memory_mlp_width: int = 2048
+    """Hidden width of the feed-forward part of memory attention."""
+    memory_dropout: float = 0.1
+    """Dropout inside memory attention while training, 0 to 1."""
+    decoder_mlp_width: int = 2048
+    """Hidden width of the feed-forward part of the mask decoder's transformer."""
+    decoder_heads: int = 8
+    """Attention heads of the mask decoder."""
+    mask_prompt_width: int = 16
+    """Channels before the last convolution of the mask-prompt path."""
+    num_mask_memories: int = 7
+    """Spatial memories with a temporal position: one for conditioning slices and the most recent ones."""
+    max_object_pointers: int = 16
+    """Object pointers that memory attention may read."""
+    has_pointer_time: bool = True
+    """2.1: object pointers carry their distance in slices. 2.0: False."""
+    has_absence_embedding: bool = True
+    """2.1: the memory of a slice without the object gets a learned embedding. 2.0: False."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < 32 or self.image_size % 32:
+            raise ConfigError(f"image_size must be a positive multiple of 32; got {self.image_size}")
+        if self.width % self.memory_width or self.width % 8:
+            raise ConfigError(f"width {self.width} must be a multiple of 8 and of memory_width {self.memory_width}")
+
+    @property
+    def grid(self) -> int:
+        """Side of the feature grid that memories and prompts live on, tokens."""
+        return self.image_size // 16
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values that JSON or TOML can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SAM2Config":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: On a key this version does not know, a missing one or a value out of range.
+        """
+        fields = dict(_checked(cls, values))
+        if isinstance(fields.get("trunk"), Mapping):
+            fields["trunk"] = HieraConfig(**_checked(HieraConfig, fields["trunk"]))
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise ConfigError(f"the model configuration is not complete: {error}") from None
+
+
+def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with lists as tuples, every key known to the dataclass `kind`."""
+    known = get_type_hints(kind)
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            raise ConfigError(
+                f"unknown model setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                hint="the file may come from a newer version of NeuroSAM2",
+            )
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Trunks:
+    tiny: HieraConfig = field(
+        default_factory=lambda: HieraConfig(width=96, num_heads=1, stages=(1, 2, 7, 2), global_blocks=(5, 7, 9))
+    )
+    small: HieraConfig = field(
+        default_factory=lambda: HieraConfig(width=96, num_heads=1, stages=(1, 2, 11, 2), global_blocks=(7, 10, 13))
+    )
+    base_plus: HieraConfig = field(
+        default_factory=lambda: HieraConfig(
+            width=112, num_heads=2, stages=(2, 3, 16, 3), global_blocks=(12, 16, 20), background_grid=(14, 14)
+        )
+    )
+    large: HieraConfig = field(
+        default_factory=lambda: HieraConfig(
+            width=144, num_heads=2, stages=(2, 6, 36, 4), global_blocks=(23, 33, 43), windows=(8, 4, 16, 8)
+        )
+    )
+
+
+def _meta(trunk: HieraConfig) -> dict[str, SAM2Config]:
+    new = SAM2Config(trunk=trunk)
+    return {"2.1": new, "2": replace(new, has_pointer_time=False, has_absence_embedding=False)}
+
+
+def _presets() -> dict[str, SAM2Config]:
+    trunks = _Trunks()
+    sizes = {"t": trunks.tiny, "s": trunks.small, "b+": trunks.base_plus, "l": trunks.large}
+    presets = {
+        f"sam{version}_hiera_{size}": config
+        for size, trunk in sizes.items()
+        for version, config in _meta(trunk).items()
+    }
+    presets["sam2.1_hiera_t512"] = replace(presets["sam2.1_hiera_t"], image_size=512)
+    presets["nano"] = SAM2Config(
+        # Windows divide every grid at 128, 192 and 256 pixels; the two coarse stages are small enough to see everything.
+        trunk=HieraConfig(
+            width=32,
+            num_heads=1,
+            stages=(1, 2, 4, 1),
+            global_blocks=(4, 5, 6, 7),
+            windows=(8, 8, 8, 8),
+            background_grid=(8, 8),
+        ),
+        image_size=256,
+        width=128,
+        memory_width=32,
+        memory_layers=2,
+        memory_mlp_width=512,
+        decoder_mlp_width=512,
+    )
+    return presets
+
+
+PRESETS: dict[str, SAM2Config] = _presets()
+"""Known architectures by name: `sam2_hiera_*`, `sam2.1_hiera_*` with sizes t, s, b+ and l; `sam2.1_hiera_t512`; `nano`."""

@@ -1,0 +1,172 @@
+"""Hiera: the image encoder's trunk. Four stages of transformer blocks; most attend within windows, a few over the whole grid.
+
+Pictures are channels-last here. The reference pads the grid to whole windows and lets the padding take part in attention; the same
+function is computed here without it: windows at the border hold fewer tokens, and all their padding is one more key and value (those
+of an empty token) that counts as often as there is padding.
+
+Source: Ryali et al., "Hiera: A Hierarchical Vision Transformer without the Bells-and-Whistles", ICML 2023; Ravi et al. 2024, app. D.1.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from NeuroSAM2Core.model.config import HieraConfig
+from NeuroSAM2Core.model.layers import MLP, merge_heads
+
+LAYER_NORM_EPS = 1e-6
+
+
+class Hiera(nn.Module):
+    """The trunk: an image in, the grid of each stage out."""
+
+    def __init__(self, config: HieraConfig) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(config.width)
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.width, *config.background_grid))
+        self.pos_embed_window = nn.Parameter(torch.zeros(1, config.width, config.windows[0], config.windows[0]))
+        self.blocks = nn.ModuleList(_blocks(config))
+        self.last_of_stage = [sum(config.stages[: i + 1]) - 1 for i in range(4)]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c h2 w2"]]:
+        """The four stages' outputs, channels-first, finest (stride 4) first."""
+        x = self.patch_embed(images)
+        x = x + self._position(x.shape[1], x.shape[2])
+        stages = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.last_of_stage:
+                stages.append(x.permute(0, 3, 1, 2))
+        return stages
+
+    def _position(self, height: int, width: int) -> Float[Tensor, "1 h w c"]:
+        window = self.pos_embed_window
+        background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+        tiles = window.tile(1, 1, height // window.shape[2], width // window.shape[3])
+        return (background + tiles).permute(0, 2, 3, 1)
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping 7 x 7 patches at stride 4."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=7, stride=4, padding=3)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h4 w4 c"]:
+        """One token per patch."""
+        out: Tensor = self.proj(images)
+        return out.permute(0, 2, 3, 1)
+
+
+def _blocks(config: HieraConfig) -> Iterator["Block"]:
+    """Every block of the trunk in order. The first block of a stage still has the window of the stage before: it does the pooling."""
+    width, heads = config.width, config.num_heads
+    index = 0
+    for stage, depth in enumerate(config.stages):
+        for place in range(depth):
+            pools = stage > 0 and place == 0
+            window = config.windows[stage - 1 if pools else stage]
+            out = 2 * width if pools else width
+            heads = 2 * heads if pools else heads
+            yield Block(width, out, heads, window=0 if index in config.global_blocks else window, pools=pools)
+            width = out
+            index += 1
+
+
+class Block(nn.Module):
+    """One transformer block; the first of a stage halves the grid and doubles the channels."""
+
+    def __init__(self, width: int, out: int, heads: int, *, window: int, pools: bool) -> None:
+        super().__init__()
+        self.pools = pools
+        self.norm1 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.attn = WindowAttention(width, out, heads, window=window, pools=pools)
+        self.norm2 = nn.LayerNorm(out, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(out, 4 * out, out, activation=nn.GELU)
+        if pools:
+            self.proj = nn.Linear(width, out)
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c2"]:
+        """Attention, then the feed-forward part, each on top of what was there."""
+        y = self.norm1(x)
+        if self.pools:
+            x = max_pool(self.proj(y))
+        x = x + self.attn(y)
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention within windows of a grid (`window` 0: over all of it); optionally the queries are pooled 2 x 2."""
+
+    def __init__(self, width: int, out: int, heads: int, *, window: int, pools: bool) -> None:
+        super().__init__()
+        assert not (pools and window % 2), "a pooled window has an even side"
+        self.heads, self.window, self.pools = heads, window, pools
+        self.qkv = nn.Linear(width, 3 * out)
+        self.proj = nn.Linear(out, out)
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c2"]:
+        """The grid after every token has looked at its window."""
+        height, width = x.shape[1:3]
+        side = self.window or max(height, width)
+        qkv = self.qkv(x)
+        if self.window == 0 or (height % side == 0 and width % side == 0):
+            attended = self._attend(qkv, min(side, height), min(side, width), padding=0)
+        else:
+            attended = torch.cat(
+                [
+                    torch.cat(
+                        [
+                            self._attend(qkv[:, top:bottom, left:right], h, w, padding=side * side - h * w)
+                            for left, right, w in _spans(width, side)
+                        ],
+                        dim=2,
+                    )
+                    for top, bottom, h in _spans(height, side)
+                ],
+                dim=1,
+            )
+        out: Tensor = self.proj(attended)
+        return out
+
+    def _attend(self, qkv: Float[Tensor, "b h w c3"], h: int, w: int, *, padding: int) -> Float[Tensor, "b h2 w2 c"]:
+        """Attention within each h x w window of a grid that they fill exactly."""
+        batch, height, width, _ = qkv.shape
+        rows, columns = height // h, width // w
+        windows = qkv.view(batch, rows, h, columns, w, -1).transpose(2, 3).reshape(batch * rows * columns, h, w, -1)
+        q, k, v = windows.chunk(3, dim=-1)
+        if self.pools:
+            q = max_pool(q)
+            h, w = h // 2, w // 2
+        q, k, v = (t.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        bias = None
+        if padding:
+            _, empty_k, empty_v = self.qkv.bias.to(k.dtype).view(3, 1, self.heads, 1, -1)
+            k = torch.cat((k, empty_k.expand(len(k), -1, -1, -1)), dim=2)
+            v = torch.cat((v, empty_v.expand(len(v), -1, -1, -1)), dim=2)
+            bias = q.new_zeros(1, 1, 1, k.shape[2])
+            bias[..., -1] = math.log(padding)
+            bias = bias.expand(1, 1, q.shape[2], -1)
+        y = merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+        return y.view(batch, rows, columns, h, w, -1).transpose(2, 3).reshape(batch, rows * h, columns * w, -1)
+
+
+def _spans(length: int, side: int) -> Iterator[tuple[int, int, int]]:
+    """(start, stop, window side) of the whole windows along an axis, then of the cut one at its end."""
+    whole = length - length % side
+    if whole:
+        yield 0, whole, side
+    if whole < length:
+        yield whole, length, length - whole
+
+
+def max_pool(x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c"]:
+    """The largest of each 2 x 2 tokens, per channel."""
+    batch, height, width, channels = x.shape
+    return x.view(batch, height // 2, 2, width // 2, 2, channels).amax(dim=(2, 4))

@@ -1,0 +1,31 @@
+"""From grey slices in 0 to 1 to the model's normalised square input; from the model's square logits back to a slice.
+
+Source: Ravi et al. 2024 (ImageNet normalisation, square resize without keeping the aspect ratio).
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float
+from torch import Tensor
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+
+
+def to_model_input(slices: Float[Tensor, "b h w"], size: int) -> Float[Tensor, "b 3 S S"]:
+    """Grey slices as the model's input: resized once while they have one channel, then normalised as three.
+
+    Args:
+        slices: Intensities from 0 to 1.
+        size: Side of the model's input, pixels.
+    """
+    grey = slices[:, None].float()
+    if grey.shape[-2:] != (size, size):
+        grey = F.interpolate(grey, size=(size, size), mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(v, device=grey.device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
+    return (grey - mean) / std
+
+
+def to_slice(logits: Float[Tensor, "b 1 s4 s4"], height: int, width: int) -> Float[Tensor, "b h w"]:
+    """The model's logits at the slice's own size."""
+    return F.interpolate(logits.float(), size=(height, width), mode="bilinear")[:, 0]

@@ -1,0 +1,163 @@
+"""Memory attention: a slice's features look at what is remembered of other slices.
+
+Two exact rearrangements keep it cheap. A memory's key is the sum of a part that never changes while it is remembered (`keys_of`) and
+a part that depends only on its temporal slot (`slot_keys`), since rotation and projection are linear; both may be kept. And values are
+projected after they are mixed, not before, where the small width of memories makes that cheaper.
+
+Source: Ravi et al. 2024, section 4, "Memory attention"; appendix D.1.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from NeuroSAM2Core.model.config import SAM2Config
+from NeuroSAM2Core.model.layers import merge_heads, split_heads, tokens_of
+from NeuroSAM2Core.model.position import axial_rotations, rotate, sine_grid
+
+POSITION_WEIGHT = 0.1
+MAX_SIDE_FOR_LATE_VALUES = 32
+
+LayerKeys = tuple[Float[Tensor, "b n c"], ...]
+"""One tensor of rotated keys per layer of memory attention."""
+
+
+class SelfAttention(nn.Module):
+    """Rotary self-attention over one grid."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Float[Tensor, "b n c"], rotations: Complex[Tensor, "n c2"]) -> Float[Tensor, "b n c"]:
+        """Every token's mixture of the grid."""
+        q, k = (rotate(split_heads(proj(x), 1), rotations) for proj in (self.q_proj, self.k_proj))
+        v = split_heads(self.v_proj(x), 1)
+        dropout = self.dropout if self.training else 0.0
+        out: Tensor = self.out_proj(merge_heads(F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)))
+        return out
+
+
+class CrossAttention(nn.Module):
+    """Rotary attention from a grid to memory tokens, which are narrower."""
+
+    def __init__(self, width: int, memory_width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(memory_width, width)
+        self.v_proj = nn.Linear(memory_width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n c"],
+        keys: Float[Tensor, "b m c"],
+        memory: Float[Tensor, "b m cm"],
+        rotations: Complex[Tensor, "n c2"],
+    ) -> Float[Tensor, "b n c"]:
+        """Every token's mixture of the memory; `keys` are already projected and rotated."""
+        q = rotate(split_heads(self.q_proj(x), 1), rotations)
+        dropout = self.dropout if self.training else 0.0
+        if x.is_cuda or x.shape[1] > MAX_SIDE_FOR_LATE_VALUES**2:  # fused kernels want keys and values of one width
+            mixed = merge_heads(
+                F.scaled_dot_product_attention(
+                    q, split_heads(keys, 1), split_heads(self.v_proj(memory), 1), dropout_p=dropout
+                )
+            )
+        else:
+            weights = (q[:, 0] * q.shape[-1] ** -0.5 @ keys.transpose(1, 2)).softmax(dim=-1)
+            if dropout:
+                weights = F.dropout(weights, dropout)
+            # Dropped weights no longer sum to one, so the bias is mixed with them.
+            mixed = F.linear(weights @ memory, self.v_proj.weight)
+            mixed = mixed + (weights.sum(-1, keepdim=True) * self.v_proj.bias if dropout else self.v_proj.bias)
+        out: Tensor = self.out_proj(mixed)
+        return out
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Self-attention, attention to memory, feed-forward; each normalised first and added."""
+
+    def __init__(self, config: SAM2Config) -> None:
+        super().__init__()
+        width, dropout = config.width, config.memory_dropout
+        self.self_attn = SelfAttention(width, dropout)
+        self.cross_attn_image = CrossAttention(width, config.memory_width, dropout)
+        self.linear1 = nn.Linear(width, config.memory_mlp_width)
+        self.linear2 = nn.Linear(config.memory_mlp_width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n c"],
+        keys: Float[Tensor, "b m c"],
+        memory: Float[Tensor, "b m cm"],
+        rotations: Complex[Tensor, "n c2"],
+    ) -> Float[Tensor, "b n c"]:
+        """The layer's update of the slice's tokens."""
+        x = x + self.dropout(self.self_attn(self.norm1(x), rotations))
+        x = x + self.dropout(self.cross_attn_image(self.norm2(x), keys, memory, rotations))
+        hidden = self.dropout(F.relu(self.linear1(self.norm3(x))))
+        out: Tensor = x + self.dropout(self.linear2(hidden))
+        return out
+
+
+class MemoryAttention(nn.Module):
+    """The stack of layers and the keys they look memories up by."""
+
+    def __init__(self, config: SAM2Config) -> None:
+        super().__init__()
+        self.width, self.memory_width = config.width, config.memory_width
+        self.layers = nn.ModuleList(MemoryAttentionLayer(config) for _ in range(config.memory_layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, features: Float[Tensor, "b c s s"], keys: LayerKeys, memory: Float[Tensor, "b m cm"]
+    ) -> Float[Tensor, "b n c"]:
+        """The slice's tokens after they have seen the memory.
+
+        Args:
+            features: The slice's own coarse features.
+            keys: Rotated keys of every memory token, one tensor per layer.
+            memory: The memory tokens themselves.
+        """
+        side = features.shape[-1]
+        position = sine_grid(self.width, side, side, features.device).to(features.dtype)
+        x = tokens_of(features + POSITION_WEIGHT * position)
+        rotations = axial_rotations(self.width, side, features.device)
+        for layer, layer_keys in zip(self.layers, keys, strict=True):
+            x = layer(x, layer_keys, memory, rotations)
+        out: Tensor = self.norm(x)
+        return out
+
+    def keys_of(self, memory: Float[Tensor, "b cm s s"]) -> LayerKeys:
+        """The part of a spatial memory's keys that does not depend on when it was."""
+        side = memory.shape[-1]
+        placed = tokens_of(memory + sine_grid(self.memory_width, side, side, memory.device).to(memory.dtype))
+        rotations = axial_rotations(self.width, side, memory.device)
+        return tuple(rotate(projection(placed), rotations) for projection in self._projections())
+
+    def slot_keys(self, slots: Float[Tensor, "k cm"], side: int) -> LayerKeys:
+        """The part of the keys that depends only on the temporal slot: per layer (K, s * s, C)."""
+        rotations = axial_rotations(self.width, side, slots.device)
+        return tuple(
+            rotate(F.linear(slots, projection.weight)[:, None].expand(-1, side * side, -1), rotations)
+            for projection in self._projections()
+        )
+
+    def pointer_keys(self, placed: Float[Tensor, "b p cm"]) -> LayerKeys:
+        """The keys of pointer tokens, position included; they have no place in the grid and are not rotated."""
+        return tuple(projection(placed) for projection in self._projections())
+
+    def _projections(self) -> Sequence[nn.Linear]:
+        return [layer.cross_attn_image.k_proj for layer in self.layers]
