@@ -7,6 +7,7 @@ Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -56,6 +57,16 @@ class SAM2(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.no_mem_embed.device
+
+    def set_image_size(self, image_size: int) -> None:
+        """Sees slices at another size from now on; no weight depends on it.
+
+        Raises:
+            ConfigError: The size is not a multiple of 32.
+        """
+        self.config = replace(self.config, image_size=image_size)
+        self.sam_prompt_encoder.image_size = image_size
+        self.sam_prompt_encoder.side = self.config.grid
 
     def encode_image(self, images: Float[Tensor, "b 3 S S"]) -> ImageFeatures:
         """What the model sees in normalised images, whatever the prompts and the memory."""

@@ -1,0 +1,1 @@
+"""Volume, prompts and model become masks."""

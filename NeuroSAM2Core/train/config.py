@@ -1,0 +1,79 @@
+"""What is asked of a pretraining run, as data that is written into its folder."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.train.losses import LossWeights
+from NeuroSAM2Core.train.step import PromptConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A part of the run at one resolution."""
+
+    image_size: int
+    """Side of the model's input and of the synthetic slices, pixels."""
+    steps: int
+    """Optimiser steps."""
+    clips: int
+    """Clips per step."""
+    slices: int
+    """Slices per clip."""
+    objects: int = 1
+    """Objects per clip."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig:
+    """Pretraining from scratch on synthetic volumes."""
+
+    preset: str = "nano"
+    """The architecture."""
+    seed: int = 0
+    """Everything random follows from this and the step number."""
+    stages: tuple[Stage, ...] = (
+        Stage(image_size=128, steps=4000, clips=8, slices=3),
+        Stage(image_size=256, steps=1000, clips=4, slices=3),
+    )
+    """Coarse first, then fine; no weight depends on the size."""
+    learning_rate: float = 8e-4
+    """Peak of AdamW's learning rate."""
+    final_rate: float = 0.02
+    """Share of the peak at the end of the cosine."""
+    warmup: float = 0.03
+    """Share of the run over which the rate rises."""
+    weight_decay: float = 0.05
+    """AdamW's decay."""
+    max_gradient_norm: float = 1.0
+    """Gradients are clipped to this L2 norm. From scratch, SAM 2's 0.1 for fine-tuning would only rescale every step."""
+    ema_decay: float = 0.998
+    """Decay per step of the running mean of the weights, which is what is exported."""
+    prompts: PromptConfig = field(
+        default_factory=lambda: PromptConfig(box=0.5, click=0.35, max_corrected=2, num_corrections=2)
+    )
+    """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
+    losses: LossWeights = field(default_factory=LossWeights)
+    """How much each loss counts."""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("a pretraining run needs at least one stage")
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that step `step` (from 0) belongs to."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values."""
+        return dataclasses.asdict(self)

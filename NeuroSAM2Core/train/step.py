@@ -1,0 +1,233 @@
+"""One training step's forward pass: a clip is segmented as a person would, and every answer is compared with the truth.
+
+The object is prompted on the first slice (box, click or mask) and maybe on another; the other slices follow through memory; on slices
+to be corrected, clicks are placed where the answer is wrong and the model answers again. Every decision of a step is taken once for
+the whole batch, so that the clips stay one batch.
+
+Source: Ravi et al. 2024, appendix D.2.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
+from NeuroSAM2Core.engine.memory_selection import MemoryRules
+from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
+from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, click_from_mask
+from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.losses import Losses, LossWeights, iou, prediction_losses
+
+PromptKind = Literal["box", "click", "mask"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptConfig:
+    """How training prompts are drawn."""
+
+    box: float = 0.25
+    """Probability that a clip starts from a box."""
+    click: float = 0.25
+    """Probability that it starts from one click; the rest start from the true mask."""
+    max_prompted: int = 2
+    """At most this many slices are prompted from the start."""
+    max_corrected: int = 2
+    """At most this many slices get correction clicks, the prompted ones included."""
+    num_corrections: int = 7
+    """Correction clicks on such a slice."""
+    click_from_truth: float = 0.1
+    """Probability that a correction click ignores the error and falls anywhere in the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """What will be prompted and corrected in one batch."""
+
+    kind: PromptKind
+    prompted: tuple[int, ...]
+    corrected: tuple[int, ...]
+
+    @classmethod
+    def draw(cls, config: PromptConfig, num_slices: int, rng: np.random.Generator) -> "PromptPlan":
+        """One plan; the first slice is always prompted."""
+        kind: PromptKind = "mask"
+        chance = rng.random()
+        if chance < config.box + config.click or num_slices == 1:
+            kind = "box" if chance < config.box else "click"
+        num_prompted = int(rng.integers(1, min(config.max_prompted, num_slices) + 1))
+        num_corrected = 0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
+        others = rng.permutation(np.arange(1, num_slices)).tolist()
+        prompted = (0, *sorted(others[: num_prompted - 1]))
+        extra = others[num_prompted - 1 : num_corrected - 1]
+        return cls(kind, prompted, () if kind == "mask" else (*prompted, *sorted(extra)))
+
+    def order(self, num_slices: int) -> list[int]:
+        """Prompted slices first, then the rest: later prompts are remembered by earlier slices."""
+        return [*self.prompted, *(t for t in range(num_slices) if t not in self.prompted)]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step gives back."""
+
+    losses: Losses
+    prompted_iou: float
+    """Mean true IoU of the first answer on prompted slices."""
+    tracked_iou: float
+    """Mean true IoU of the first answer on the others; NaN where there were none."""
+    corrected_iou: float
+    """Mean true IoU after the last correction; NaN where there were none."""
+
+
+class ClipSegmenter(nn.Module):
+    """A model and the way it is taught: one `forward` holds the whole clip, as gradient synchronisation needs."""
+
+    def __init__(self, model: SAM2, prompts: PromptConfig, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.prompts, self.weights = model, prompts, weights
+        self.rules = MemoryRules(
+            num_slots=model.config.num_mask_memories,
+            max_pointers=model.config.max_object_pointers,
+            past_pointers_only=False,
+            signed_offsets=model.config.has_pointer_time,
+        )
+
+    def forward(self, batch: ClipBatch, rng: np.random.Generator) -> StepResult:
+        """Segments every object of every clip and adds up the losses."""
+        model = self.model
+        clips, num_slices = batch.images.shape[:2]
+        objects = batch.masks.shape[1]
+        truth = batch.masks.flatten(0, 1)
+        features = model.encode_image(to_model_input(batch.images.flatten(0, 1), model.config.image_size))
+        plan = PromptPlan.draw(self.prompts, num_slices, rng)
+        bank = MemoryBank(self.rules, num_slices)
+        losses: list[Losses] = []
+        first: dict[bool, list[Tensor]] = {True: [], False: []}
+        final: list[Tensor] = []
+        for t in plan.order(num_slices):
+            rows = [clip * num_slices + t for clip in range(clips) for _ in range(objects)]
+            seen = features[rows]
+            answers = self._answers(seen, truth[:, t], plan, t, bank, rng)
+            for answer in answers:
+                losses.append(self._losses(answer, truth[:, t]))
+            first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
+            if t in plan.corrected:
+                final.append(_true_iou(answers[-1], truth[:, t]))
+            memory = SliceMemory(
+                model.write_memory(seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
+            )
+            (bank.conditioning if t in plan.prompted or t in plan.corrected else bank.recent)[t] = memory
+        return StepResult(sum(losses[1:], losses[0]), _mean(first[True]), _mean(first[False]), _mean(final))
+
+    def _answers(
+        self,
+        features: ImageFeatures,
+        truth: Bool[Tensor, "n h w"],
+        plan: PromptPlan,
+        t: int,
+        bank: MemoryBank,
+        rng: np.random.Generator,
+    ) -> list[MaskPrediction]:
+        """The first answer on a slice and one more after each correction."""
+        model = self.model
+        is_prompted = t in plan.prompted
+        if is_prompted and plan.kind == "mask":
+            return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
+        points = first_points(plan.kind, truth, rng) if is_prompted else None
+        coarse = model.without_memory(features.coarse) if is_prompted else bank.condition(model, features, t)
+        answers = [model.decode(coarse, features, points=_scaled(points, truth, model), multimask=_is_open(points))]
+        for _ in range(self.prompts.num_corrections if t in plan.corrected else 0):
+            anywhere = rng.random() < self.prompts.click_from_truth
+            points = with_clicks(points, truth, _thresholded(answers[-1], truth), rng, anywhere=anywhere)
+            answers.append(
+                model.decode(
+                    coarse,
+                    features,
+                    points=_scaled(points, truth, model),
+                    mask_logits=answers[-1].logits,
+                    multimask=_is_open(points),
+                )
+            )
+        return answers
+
+    def _losses(self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Losses:
+        logits = F.interpolate(answer.all_logits.float(), size=truth.shape[-2:], mode="bilinear")
+        return prediction_losses(
+            logits, answer.all_ious, answer.presence_logit, truth, self.weights, num_objects=max(1, len(truth))
+        )
+
+
+def first_points(kind: PromptKind, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
+    """A box or a click for each object, in the pixels of `truth`; padding where the object is absent."""
+    coords, labels = [], []
+    for mask in truth.cpu().numpy():
+        if kind == "box":
+            box = box_from_mask(mask, rng)
+            coords.append([[0.0, 0.0]] * 2 if box is None else [[box.col0, box.row0], [box.col1, box.row1]])
+            labels.append([-1.0, -1.0] if box is None else [2.0, 3.0])
+        else:
+            click = click_from_mask(mask, rng)
+            coords.append([[0.0, 0.0]] if click is None else [[click.col, click.row]])
+            labels.append([-1.0] if click is None else [1.0])
+    return Points(torch.tensor(coords, device=truth.device), torch.tensor(labels, device=truth.device))
+
+
+def with_clicks(
+    points: Points | None,
+    truth: Bool[Tensor, "n h w"],
+    predicted: Bool[Tensor, "n h w"],
+    rng: np.random.Generator,
+    *,
+    anywhere: bool,
+) -> Points:
+    """The points so far and one more click for each object, where the answer is wrong or (`anywhere`) in the object."""
+    coords, labels = [], []
+    nothing = np.zeros(truth.shape[-2:], dtype=bool)
+    for mask, answer in zip(truth.cpu().numpy(), predicted.cpu().numpy(), strict=True):
+        click = click_from_error(mask, nothing if anywhere and mask.any() else answer, rng=rng, method="uniform")
+        coords.append([[0.0, 0.0]] if click is None else [[click.col, click.row]])
+        labels.append([-1.0] if click is None else [float(click.positive)])
+    new = Points(torch.tensor(coords, device=truth.device), torch.tensor(labels, device=truth.device))
+    if points is None:
+        return new
+    return Points(torch.cat((points.coords, new.coords), dim=1), torch.cat((points.labels, new.labels), dim=1))
+
+
+def _is_open(points: Points | None) -> bool:
+    """One click or none leaves the extent open: the model considers three readings."""
+    return points is None or points.labels.shape[1] <= 1
+
+
+def _scaled(points: Points | None, truth: Tensor, model: SAM2) -> Points | None:
+    """Points in the pixels of the truth as model pixels, pixel centre to pixel centre."""
+    if points is None:
+        return None
+    height, width = truth.shape[-2:]
+    scale = torch.tensor([model.config.image_size / width, model.config.image_size / height], device=truth.device)
+    return replace(points, coords=(points.coords + 0.5) * scale - 0.5)
+
+
+def _resized(mask: Bool[Tensor, "n h w"], size: int) -> Bool[Tensor, "n 1 S S"]:
+    return F.interpolate(mask[:, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
+
+
+def _thresholded(answer: MaskPrediction, truth: Tensor) -> Bool[Tensor, "n h w"]:
+    with torch.no_grad():
+        return F.interpolate(answer.logits, size=truth.shape[-2:], mode="bilinear")[:, 0] > 0
+
+
+def _true_iou(answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Tensor:
+    """The true IoU of the chosen mask where the object is present."""
+    with torch.no_grad():
+        logits = F.interpolate(answer.logits, size=truth.shape[-2:], mode="bilinear")
+        return iou(logits, truth[:, None].float())[truth.flatten(1).any(dim=1), 0]
+
+
+def _mean(values: list[Tensor]) -> float:
+    joined = torch.cat(values) if values else torch.empty(0)
+    return float(joined.mean()) if joined.numel() else float("nan")

@@ -1,0 +1,106 @@
+"""An endless supply of clips from synthetic volumes; the batch of a step follows from the seed and the step number alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
+from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.config import PretrainConfig, Stage
+
+DEPTH = 64
+CLIPS_PER_VOLUME = 4
+RENDERS_PER_ANATOMY = 2
+MIN_PIXELS = 12
+MAX_GAP = 2
+
+
+class SyntheticClips(Dataset[ClipBatch]):
+    """The batch of every step of a run."""
+
+    def __init__(self, config: PretrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+
+    def __len__(self) -> int:
+        return self.config.total_steps
+
+    def __getitem__(self, step: int) -> ClipBatch:
+        stage = self.config.stage_at(step)
+        rng = np.random.default_rng((self.config.seed, step))
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        clips: list[ClipBatch] = []
+        while len(clips) < stage.clips:
+            depth = DEPTH if stage.image_size <= 128 else stage.image_size // 4
+            anatomy = sample_anatomy((depth, stage.image_size, stage.image_size), generator, self.device)
+            for _ in range(RENDERS_PER_ANATOMY):
+                volume = render(anatomy, generator)
+                for _ in range(CLIPS_PER_VOLUME // RENDERS_PER_ANATOMY):
+                    clip = draw_clip(volume, stage, rng)
+                    if clip is not None and len(clips) < stage.clips:
+                        clips.append(clip)
+        return ClipBatch.stack(clips)
+
+
+def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -> ClipBatch | None:
+    """A run of slices that starts where some object can be seen; None if the volume has no such object.
+
+    Slices are taken along the first axis, upwards or downwards, with a random gap; pictures are turned and flipped.
+    """
+    names = rng.permutation(len(volume.objects))
+    chosen = []
+    start, stride = 0, 1
+    for i in names:
+        mask = torch.isin(volume.labels, torch.tensor(sorted(volume.objects[i].labels), device=volume.labels.device))
+        if not chosen:
+            visible = torch.nonzero(mask.flatten(1).sum(dim=1) >= MIN_PIXELS)[:, 0].tolist()
+            if not visible:
+                continue
+            start = int(rng.choice(visible))
+            stride = int(rng.integers(1, MAX_GAP + 1)) * (1 if rng.random() < 0.5 else -1)
+            chosen.append(mask)
+        elif int(mask[start].sum()) >= MIN_PIXELS:
+            chosen.append(mask)
+        if len(chosen) == stage.objects:
+            break
+    if not chosen:
+        return None
+    while len(chosen) < stage.objects:
+        chosen.append(chosen[0])
+    rows = torch.arange(stage.slices) * stride + start
+    rows = rows.clamp(0, len(volume.labels) - 1).to(volume.labels.device)
+    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+
+    def view(x: Tensor) -> Tensor:
+        x = torch.rot90(x, turn, dims=(-2, -1))
+        return (x.flip(-1) if flip else x).contiguous()
+
+    return ClipBatch(view(volume.image[rows])[None], view(torch.stack([mask[rows] for mask in chosen]))[None])
+
+
+class _From(Sampler[int]):
+    """Steps in order, from where a run goes on."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.steps = range(start, stop)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def batches(config: PretrainConfig, *, start: int, device: torch.device, workers: int) -> Iterator[ClipBatch]:
+    """The batches of the steps from `start` on, prepared ahead by worker processes where the device is the CPU."""
+    on_cpu = device.type == "cpu"
+    loader = DataLoader(
+        SyntheticClips(config, device),
+        batch_size=None,
+        sampler=_From(start, config.total_steps),
+        num_workers=workers if on_cpu else 0,
+        prefetch_factor=4 if on_cpu and workers else None,
+    )
+    return iter(loader)
