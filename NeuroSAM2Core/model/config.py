@@ -82,6 +82,10 @@ class SAM2Config:
     has_absence_embedding: bool = True
     """2.1: the memory of a slice without the object gets a learned embedding. 2.0: False."""
 
+    paints_prompts: bool = False
+    """Points, boxes and the neighbouring slice's mask are also painted into the mask prompt. Of our own models only: a small
+    model learns what it is shown in place far sooner than what it must look up."""
+
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size % 32:
             raise ConfigError(f"image_size must be a positive multiple of 32; got {self.image_size}")
@@ -176,6 +180,7 @@ def _presets() -> dict[str, SAM2Config]:
         memory_layers=2,
         memory_mlp_width=512,
         decoder_mlp_width=512,
+        paints_prompts=True,
     )
     return presets
 

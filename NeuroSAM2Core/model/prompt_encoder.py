@@ -13,7 +13,10 @@ from NeuroSAM2Core.model.layers import LayerNorm2d
 from NeuroSAM2Core.model.position import RandomFourier
 from NeuroSAM2Core.model.results import Points
 
-NOTHING = -1
+NOTHING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
+PAINT = 10.0
+BOX_PAINT = 3.0
+BRUSH_RADIUS_PX = 6.0
 
 
 class PromptEncoder(nn.Module):
@@ -23,6 +26,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         width, narrow = config.width, config.mask_prompt_width
         self.image_size, self.side = config.image_size, config.grid
+        self.paints_prompts = config.paints_prompts
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -47,16 +51,54 @@ class PromptEncoder(nn.Module):
             tokens = tokens + (labels == label) * embedding.weight
         return tokens
 
-    def grid(self, mask_logits: Float[Tensor, "b 1 h w"] | None, batch: int) -> Float[Tensor, "b c s s"]:
+    def grid(
+        self, mask_logits: Float[Tensor, "b 1 h w"] | None, points: Points | None, batch: int
+    ) -> Float[Tensor, "b c s s"]:
         """The mask prompt on the feature grid; a learned constant where there is none."""
-        side = self.side
+        side = 4 * self.side
+        if mask_logits is not None and mask_logits.shape[-1] != side:
+            mask_logits = F.interpolate(mask_logits.float(), size=(side, side), mode="bilinear", antialias=True)
+        if self.paints_prompts and points is not None:
+            mask_logits = painted(points, mask_logits, side, self.image_size)
         if mask_logits is None:
-            return self.no_mask_embed.weight[..., None, None].expand(batch, -1, side, side)
-        if mask_logits.shape[-1] != 4 * side:
-            mask_logits = F.interpolate(mask_logits.float(), size=(4 * side, 4 * side), mode="bilinear", antialias=True)
+            return self.no_mask_embed.weight[..., None, None].expand(batch, -1, self.side, self.side)
+        if self.paints_prompts:
+            mask_logits = mask_logits.clamp(-PAINT, PAINT)
         out: Tensor = self.mask_downscaling(mask_logits)
         return out
 
     def grid_position(self) -> Float[Tensor, "1 c s s"]:
         """The position encoding of the feature grid, in the points' own dialect."""
         return self.pe_layer.grid(self.side)
+
+
+def painted(
+    points: Points, mask_logits: Float[Tensor, "b 1 h h"] | None, side: int, image_size: int
+) -> Float[Tensor, "b 1 h h"]:
+    """Points and box painted over the mask prompt: surely not outside the box, surely so or not around each click.
+
+    Args:
+        points: In model pixels.
+        mask_logits: What to paint on; nothing yet if None.
+        side: Side of the painting.
+        image_size: Side of the model's input.
+    """
+    pixel = image_size / side
+    centre = (torch.arange(side, device=points.coords.device) + 0.5) * pixel - 0.5
+    x, y = centre[None, None, :], centre[None, :, None]
+    corners = [(points.coords * (points.labels == label)[..., None]).sum(dim=1) for label in (TOP_LEFT, BOTTOM_RIGHT)]
+    (left, top), (right, bottom) = (corner[..., None, None].unbind(dim=1) for corner in corners)
+    reach = pixel / 2
+    is_inside = (x >= left - reach) & (x <= right + reach) & (y >= top - reach) & (y <= bottom + reach)
+    has_box = (points.labels == TOP_LEFT).any(dim=1)[:, None, None]
+    if mask_logits is None:
+        canvas = torch.where(has_box, BOX_PAINT, 0.0).expand(-1, side, side)
+    else:
+        canvas = mask_logits[:, 0].float().clamp(-PAINT, PAINT)
+    canvas = torch.where(has_box & ~is_inside, -PAINT, canvas)
+    for place, label in zip(points.coords.unbind(dim=1), points.labels.unbind(dim=1), strict=True):
+        px, py = place[:, 0, None, None], place[:, 1, None, None]
+        is_near = (x - px) ** 2 + (y - py) ** 2 <= BRUSH_RADIUS_PX**2
+        for value, paint in ((POSITIVE, PAINT), (NEGATIVE, -PAINT)):
+            canvas = torch.where(is_near & (label == value)[:, None, None], paint, canvas)
+    return canvas[:, None]

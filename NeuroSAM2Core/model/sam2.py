@@ -142,6 +142,7 @@ class SAM2(nn.Module):
             stability_fallback: See `MaskDecoder`; for inference only.
         """
         batch = len(conditioned)
+        prompt_grid = self.sam_prompt_encoder.grid(mask_logits, points, batch)
         if points is None:
             nothing = conditioned.new_zeros(batch, 1, 2, dtype=torch.float32)
             points = Points(nothing, torch.full_like(nothing[..., 0], NOTHING))
@@ -150,7 +151,7 @@ class SAM2(nn.Module):
             features.stride8,
             features.stride4,
             self.sam_prompt_encoder.tokens(points),
-            self.sam_prompt_encoder.grid(mask_logits, batch),
+            prompt_grid,
             self.sam_prompt_encoder.grid_position(),
             multimask=multimask,
             stability_fallback=stability_fallback,

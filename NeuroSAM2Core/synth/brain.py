@@ -64,7 +64,7 @@ def head_labels(frame: Frame, generator: torch.Generator) -> Tensor:
     labels = torch.zeros(frame.size, dtype=torch.uint8, device=generator.device)
     cerebrum = _cerebrum_depth(frame, generator)
     cerebellum = frame.depth((0.0, -0.48, -0.52), (0.50, 0.34, 0.27)) + 0.02 * frame.noise(0.2, generator)
-    stem = frame.depth((0.0, -0.2 - 0.05, -0.65), (0.14, 0.15, 0.5))
+    stem = frame.depth((0.0, -0.25, -0.65), (0.14, 0.15, 0.5))
     hull = torch.maximum(torch.maximum(cerebrum, cerebellum), stem)
     if chance(generator, 0.65):
         _add_surroundings(labels, frame, hull, generator)
@@ -81,8 +81,7 @@ def head_labels(frame: Frame, generator: torch.Generator) -> Tensor:
 
 def _cerebrum_depth(frame: Frame, generator: torch.Generator) -> Tensor:
     main = frame.depth((0.0, 0.0, 0.08), (0.68, 0.87, 0.60))
-    frontal_floor = (frame.z + 0.32 + 0.25 * (frame.y < 0.1) * 0) * 1.0
-    main = torch.minimum(main, frontal_floor)
+    main = torch.minimum(main, frame.z + 0.32)
     side = uniform(generator, 0.36, 0.42)
     for sign in (-1.0, 1.0):
         temporal = frame.depth((sign * side, 0.12, -0.28), (0.26, 0.48, 0.24))
@@ -132,8 +131,8 @@ def _add_cerebrum(labels: Tensor, frame: Frame, depth: Tensor, generator: torch.
 
 def _sulci(frame: Frame, depth: Tensor, generator: torch.Generator) -> Bool[Tensor, "d h w"]:
     """Sheets of fluid that reach from the surface inwards."""
-    reach = uniform(generator, 0.10, 0.22) * (1 + 0.5 * frame.noise(0.25, generator))
-    pattern = frame.noise(uniform(generator, 0.13, 0.2), generator) + 0.4 * frame.noise(0.09, generator)
+    reach = uniform(generator, 0.12, 0.28) * (1 + 0.5 * frame.noise(0.25, generator))
+    pattern = frame.noise(uniform(generator, 0.11, 0.18), generator) + 0.4 * frame.noise(0.09, generator)
     sheets = border(pattern > 0) if frame.voxel < 0.014 or chance(generator, 0.3) else _thin_border(pattern > 0)
     if chance(generator, 0.5):
         finer = frame.noise(uniform(generator, 0.1, 0.14), generator)
@@ -147,7 +146,7 @@ def _thin_border(sign: Bool[Tensor, "d h w"]) -> Bool[Tensor, "d h w"]:
 
 
 def _add_cerebellum(labels: Tensor, frame: Frame, depth: Tensor, stem: Tensor, generator: torch.Generator) -> None:
-    folia = (frame.z * 1.0 + frame.y * 0.4) * uniform(generator, 22, 34) + 2.5 * frame.noise(0.2, generator)
+    folia = (frame.z + 0.4 * frame.y) * uniform(generator, 22, 34) + 2.5 * frame.noise(0.2, generator)
     white = (depth > 0.10 + 0.05 * frame.noise(0.1, generator)) | ((depth > 0.045) & (folia.sin() > 0.55))
     labels[stem > 0] = BRAIN_STEM
     labels[depth > 0] = CEREBELLUM_CORTEX

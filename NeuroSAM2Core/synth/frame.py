@@ -52,7 +52,7 @@ def random_frame(size: Size, generator: torch.Generator) -> Frame:
     """A pose in which the head fills much or little of the slice, upright or turned."""
     device = generator.device
     depth, height, width = size
-    voxel = uniform(generator, 1.05, 2.6) * 2 / max(height, width)
+    voxel = uniform(generator, 0.8, 1.7) * 2 / max(height, width)
     slice_step = voxel * (uniform(generator, 1.0, 3.0) if chance(generator, 0.3) else 1.0)
     grids = torch.meshgrid(
         (torch.arange(depth, device=device) - (depth - 1) / 2) * slice_step,

@@ -34,11 +34,11 @@ class PretrainConfig:
     seed: int = 0
     """Everything random follows from this and the step number."""
     stages: tuple[Stage, ...] = (
-        Stage(image_size=128, steps=4000, clips=8, slices=3),
-        Stage(image_size=256, steps=1000, clips=4, slices=3),
+        Stage(image_size=128, steps=2200, clips=6, slices=3, objects=2),
+        Stage(image_size=256, steps=800, clips=3, slices=3, objects=2),
     )
     """Coarse first, then fine; no weight depends on the size."""
-    learning_rate: float = 8e-4
+    learning_rate: float = 6e-4
     """Peak of AdamW's learning rate."""
     final_rate: float = 0.02
     """Share of the peak at the end of the cosine."""
@@ -54,8 +54,8 @@ class PretrainConfig:
         default_factory=lambda: PromptConfig(box=0.5, click=0.35, max_corrected=2, num_corrections=2)
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
-    losses: LossWeights = field(default_factory=LossWeights)
-    """How much each loss counts."""
+    losses: LossWeights = field(default_factory=lambda: LossWeights(dice=10.0))
+    """How much each loss counts; from scratch, SAM 2's single share of Dice leaves small objects at an empty mask for long."""
 
     def __post_init__(self) -> None:
         if not self.stages:

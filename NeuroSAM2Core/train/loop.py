@@ -15,6 +15,7 @@ import torch
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
+from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 from NeuroSAM2Core.train.optim import build_optimizer
 from NeuroSAM2Core.train.recorder import Recorder
@@ -95,7 +96,7 @@ def pretrain(
     return state
 
 
-def train_step(state: TrainState, segmenter: ClipSegmenter, batch: "ClipBatch", config: PretrainConfig) -> StepResult:
+def train_step(state: TrainState, segmenter: ClipSegmenter, batch: ClipBatch, config: PretrainConfig) -> StepResult:
     """One optimiser step.
 
     Raises:
@@ -130,9 +131,24 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
 
 def _start(config: PretrainConfig, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
-    model = SAM2(PRESETS[config.preset]).to(device)
+    model = SAM2(PRESETS[config.preset])
+    balance_inputs(model)
+    model.to(device)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     return TrainState(0, model, build_optimizer(model, weight_decay=config.weight_decay), average)
+
+
+def balance_inputs(model: SAM2) -> None:
+    """Starts a new model where prompts are as loud as the image and objects are thought present.
+
+    With plain initial weights the prompt is a tenth of the image features that it is added to, and every mask is hidden until
+    presence is learned.
+    """
+    with torch.no_grad():
+        for level in model.image_encoder.neck.convs:
+            level.conv.weight.mul_(0.3)
+        model.sam_prompt_encoder.mask_downscaling[-1].weight.mul_(4.0)
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(3.0)
 
 
 def _segmenter(model: torch.nn.Module, config: PretrainConfig, stage: Stage) -> ClipSegmenter:

@@ -107,12 +107,16 @@ class ClipSegmenter(nn.Module):
         plan = PromptPlan.draw(self.prompts, num_slices, rng)
         bank = MemoryBank(self.rules, num_slices)
         losses: list[Losses] = []
+        latest: dict[int, Tensor] = {}
         first: dict[bool, list[Tensor]] = {True: [], False: []}
         final: list[Tensor] = []
         for t in plan.order(num_slices):
             rows = [clip * num_slices + t for clip in range(clips) for _ in range(objects)]
             seen = features[rows]
-            answers = self._answers(seen, truth[:, t], plan, t, bank, rng)
+            nearest = min(latest, key=lambda i: abs(i - t), default=None)
+            hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
+            answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
+            latest[t] = answers[-1].logits.detach()
             for answer in answers:
                 losses.append(self._losses(answer, truth[:, t]))
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
@@ -131,6 +135,7 @@ class ClipSegmenter(nn.Module):
         plan: PromptPlan,
         t: int,
         bank: MemoryBank,
+        neighbour: Float[Tensor, "n 1 s4 s4"] | None,
         rng: np.random.Generator,
     ) -> list[MaskPrediction]:
         """The first answer on a slice and one more after each correction."""
@@ -140,7 +145,15 @@ class ClipSegmenter(nn.Module):
             return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
         points = first_points(plan.kind, truth, rng) if is_prompted else None
         coarse = model.without_memory(features.coarse) if is_prompted else bank.condition(model, features, t)
-        answers = [model.decode(coarse, features, points=_scaled(points, truth, model), multimask=_is_open(points))]
+        answers = [
+            model.decode(
+                coarse,
+                features,
+                points=_scaled(points, truth, model),
+                mask_logits=None if is_prompted else neighbour,
+                multimask=_is_open(points),
+            )
+        ]
         for _ in range(self.prompts.num_corrections if t in plan.corrected else 0):
             anywhere = rng.random() < self.prompts.click_from_truth
             points = with_clicks(points, truth, _thresholded(answers[-1], truth), rng, anywhere=anywhere)

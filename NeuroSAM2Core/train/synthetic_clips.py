@@ -11,9 +11,9 @@ from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 
-DEPTH = 64
-CLIPS_PER_VOLUME = 4
-RENDERS_PER_ANATOMY = 2
+SLAB_VOXELS = 64 * 128 * 128
+CLIPS_PER_RENDER = 2
+RENDERS_PER_ANATOMY = 3
 MIN_PIXELS = 12
 MAX_GAP = 2
 
@@ -33,11 +33,11 @@ class SyntheticClips(Dataset[ClipBatch]):
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         clips: list[ClipBatch] = []
         while len(clips) < stage.clips:
-            depth = DEPTH if stage.image_size <= 128 else stage.image_size // 4
-            anatomy = sample_anatomy((depth, stage.image_size, stage.image_size), generator, self.device)
+            depth = max(2 * MAX_GAP * stage.slices, SLAB_VOXELS // stage.image_size**2)
+            anatomy = sample_anatomy((depth, stage.image_size, stage.image_size), generator)
             for _ in range(RENDERS_PER_ANATOMY):
                 volume = render(anatomy, generator)
-                for _ in range(CLIPS_PER_VOLUME // RENDERS_PER_ANATOMY):
+                for _ in range(CLIPS_PER_RENDER):
                     clip = draw_clip(volume, stage, rng)
                     if clip is not None and len(clips) < stage.clips:
                         clips.append(clip)
@@ -49,11 +49,12 @@ def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -
 
     Slices are taken along the first axis, upwards or downwards, with a random gap; pictures are turned and flipped.
     """
-    names = rng.permutation(len(volume.objects))
+    weights = np.array([o.weight for o in volume.objects])
+    order = rng.choice(len(weights), len(weights), replace=False, p=weights / weights.sum()) if len(weights) else []
     chosen = []
     start, stride = 0, 1
-    for i in names:
-        mask = torch.isin(volume.labels, torch.tensor(sorted(volume.objects[i].labels), device=volume.labels.device))
+    for i in order:
+        mask = _mask_of(volume, i)
         if not chosen:
             visible = torch.nonzero(mask.flatten(1).sum(dim=1) >= MIN_PIXELS)[:, 0].tolist()
             if not visible:
@@ -78,6 +79,12 @@ def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -
         return (x.flip(-1) if flip else x).contiguous()
 
     return ClipBatch(view(volume.image[rows])[None], view(torch.stack([mask[rows] for mask in chosen]))[None])
+
+
+def _mask_of(volume: SyntheticVolume, i: int) -> Tensor:
+    is_in = torch.zeros(256, dtype=torch.bool, device=volume.labels.device)
+    is_in[sorted(volume.objects[i].labels)] = True
+    return is_in[volume.labels.long()]
 
 
 class _From(Sampler[int]):

@@ -70,13 +70,13 @@ def test_prompt_tokens_and_grids_equal_the_reference(name):
     mask = 5 * noise(2, 1, 32, 32)
     sparse, dense = theirs(points=(coords, labels.int()), boxes=None, masks=mask)
     assert_close(ours.tokens(Points(coords, labels.float())), sparse, 5e-5)
-    assert_close(ours.grid(mask, 2), dense, 5e-5)
+    assert_close(ours.grid(mask, None, 2), dense, 5e-5)
     assert_close(ours.grid_position(), theirs.get_dense_pe(), 1e-5)
     _, empty = theirs(points=(coords, labels.int()), boxes=None, masks=None)
-    assert_close(ours.grid(None, 2), empty, 1e-6)
+    assert_close(ours.grid(None, None, 2), empty, 1e-6)
     odd = 5 * noise(2, 1, 128, 128)
     resized = torch.nn.functional.interpolate(odd, size=(32, 32), mode="bilinear", antialias=True)
-    assert_close(ours.grid(odd, 2), theirs(points=None, boxes=None, masks=resized)[1], 5e-5)
+    assert_close(ours.grid(odd, None, 2), theirs(points=None, boxes=None, masks=resized)[1], 5e-5)
 
 
 def heads(name, *, presence_bias=3.0, multimask, clicks, mask=None, dynamic=False):

@@ -1,0 +1,22 @@
+"""Volumes, their geometry, slices, intensities and files: NumPy only."""
+
+from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, ct_window, percentile_window
+from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
+from NeuroSAM2Core.volume.plane import Axis, SlicePlane, resolve_axis
+from NeuroSAM2Core.volume.stack import SliceStack
+from NeuroSAM2Core.volume.volume import Volume
+
+__all__ = [
+    "CT_WINDOWS",
+    "Axis",
+    "IntensityWindow",
+    "SliceMask",
+    "SlicePlane",
+    "SliceStack",
+    "Volume",
+    "ct_window",
+    "pack_mask",
+    "percentile_window",
+    "resolve_axis",
+    "unpack_mask",
+]

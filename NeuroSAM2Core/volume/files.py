@@ -1,0 +1,108 @@
+"""NIfTI files in and out, through nibabel. Reading is lazy where the file allows it; writing is atomic."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import DataError, GeometryError
+from NeuroSAM2Core.volume.volume import Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
+
+
+def read_volume(path: Path) -> Volume:
+    """The volume in a NIfTI file: integers as stored, anything scaled as float32.
+
+    Raises:
+        DataError: The file is missing, damaged or not NIfTI.
+        GeometryError: It does not hold one three-dimensional volume.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"{path.name} is not a NIfTI file; expected .nii or .nii.gz", hint="convert it, for example with 3D Slicer")
+    try:
+        image = nibabel.load(path)
+        shape = image.shape
+        while len(shape) > 3 and shape[-1] == 1:
+            shape = shape[:-1]
+        _check_shape(path, shape)
+        voxels = _voxels(image).reshape(shape)
+        affine = np.asarray(image.affine, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
+        raise DataError(
+            f"{path.name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            hint="the file may be damaged or cut short; copy it again",
+        ) from error
+    except Exception as error:
+        if type(error).__module__.startswith(("zlib", "gzip")):
+            raise DataError(f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again") from error
+        raise
+    return Volume(voxels.T, affine, name=path.name.removesuffix(".gz").removesuffix(".nii"))
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Writes a NIfTI file with the volume's exact matrix; the file is whole or not there.
+
+    Raises:
+        DataError: It cannot be written there.
+    """
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
+    voxels = volume.voxels
+    if voxels.dtype == bool:
+        voxels = voxels.view(np.uint8)
+    if voxels.dtype not in WRITABLE:
+        voxels = voxels.astype(np.float32 if voxels.dtype.kind == "f" else np.int32)
+    image = nibabel.Nifti1Image(voxels.T, volume.ijk_to_ras)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(volume.ijk_to_ras, code="scanner")
+    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    partial: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{path.name}.", dir=path.parent)
+        partial = Path(name)
+        os.close(handle)
+        nibabel.save(image, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose a folder that exists and that you may write to") from error
+
+
+def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) == 4:
+        raise GeometryError(
+            f"{path.name} holds {shape[3]} volumes (shape {shape}); expected one",
+            hint="extract one of them first, for example the mean or the first frame",
+        )
+    if len(shape) != 3 or 0 in shape:
+        raise GeometryError(f"{path.name} has shape {shape}; expected three dimensions")
+
+
+def _voxels(image: Any) -> NDArray[Any]:
+    """The stored array (I, J, K): as it is where the file scales nothing, else scaled to float32."""
+    proxy = image.dataobj
+    if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":
+        raise ValueError(f"voxels of type {proxy.dtype} are not intensities")
+    if (proxy.slope, proxy.inter) == (1.0, 0.0):
+        array = np.asanyarray(proxy.get_unscaled())
+    else:
+        array = proxy.get_scaled(dtype=np.float32).astype(np.float32, copy=False)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.astype(np.float32) if array.dtype in (np.float16, np.longdouble) else array

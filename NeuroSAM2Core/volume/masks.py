@@ -1,0 +1,36 @@
+"""The answer on one slice, and masks as bits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.volume.plane import SlicePlane
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SliceMask:
+    """One object on one slice of the stored grid."""
+
+    object_id: int
+    plane: SlicePlane
+    mask: NDArray[np.bool_]
+    """(H, W)."""
+    predicted_iou: float
+    """The overlap with the truth that the model expects, 0 to 1."""
+    presence: float
+    """Probability that the object is in this slice, 0 to 1."""
+    revision: int = 0
+    """Of the prompts that this answers; 0 where there were none."""
+
+
+def pack_mask(mask: NDArray[np.bool_]) -> bytes:
+    """A mask as bits, row by row."""
+    return np.packbits(mask, axis=None).tobytes()
+
+
+def unpack_mask(bits: bytes, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The inverse of `pack_mask`."""
+    count = shape[0] * shape[1]
+    flat = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=count)
+    return flat.astype(bool).reshape(shape)

@@ -1,0 +1,99 @@
+"""A volume: voxels on a regular grid and where that grid is in the patient.
+
+Arrays are (K, J, I), the last index fastest along the file's first axis; geometry is (i, j, k). World positions are RAS in mm: to the
+patient's right, to the front (anterior), upwards (superior).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import GeometryError
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """Voxels with their geometry. The voxels are never changed."""
+
+    voxels: NDArray[Any]
+    """(K, J, I), any real type."""
+    ijk_to_ras: Matrix
+    """(4, 4): homogeneous voxel indices (i, j, k, 1) to RAS mm."""
+    name: str = field(default="volume", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.voxels.ndim != 3 or 0 in self.voxels.shape:
+            raise GeometryError(f"a volume has three dimensions and at least one voxel; got shape {self.voxels.shape[::-1]}")
+        matrix = np.array(self.ijk_to_ras, dtype=np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise GeometryError(f"the matrix from voxels to space must be 4 x 4 finite numbers; got {matrix.tolist()}")
+        scale = np.linalg.norm(matrix[:3, :3], axis=0)
+        if (scale == 0).any() or abs(np.linalg.det(matrix[:3, :3] / scale)) < 1e-6:
+            raise GeometryError(
+                "the matrix from voxels to space is flat: two voxel axes have the same direction, or one has no length",
+                hint="repair the header, for example by loading the image in 3D Slicer and saving it again",
+            )
+        voxels = self.voxels.view()
+        voxels.flags.writeable = False
+        matrix.flags.writeable = False
+        object.__setattr__(self, "voxels", voxels)
+        object.__setattr__(self, "ijk_to_ras", matrix)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Volume":
+        """The volume in a NIfTI file; see `files.read_volume`."""
+        from NeuroSAM2Core.volume.files import read_volume
+
+        return read_volume(Path(path))
+
+    def write(self, path: str | Path) -> None:
+        """Writes a NIfTI file; see `files.write_volume`."""
+        from NeuroSAM2Core.volume.files import write_volume
+
+        write_volume(self, Path(path))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, J, I)."""
+        k, j, i = self.voxels.shape
+        return k, j, i
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbours along i, j, k, in mm."""
+        i, j, k = np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of a voxel in mL, for sheared grids too."""
+        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3]))) / 1000.0
+
+    @property
+    def ras_to_ijk(self) -> Matrix:
+        """The inverse of `ijk_to_ras`."""
+        return np.linalg.inv(self.ijk_to_ras)
+
+    def to_ras(self, ijk: NDArray[Any]) -> Matrix:
+        """World positions (..., 3) in mm of voxel indices (..., 3)."""
+        return np.asarray(ijk) @ self.ijk_to_ras[:3, :3].T + self.ijk_to_ras[:3, 3]
+
+    def to_ijk(self, ras: NDArray[Any]) -> Matrix:
+        """Voxel indices (..., 3), not rounded, of world positions (..., 3) in mm."""
+        inverse = self.ras_to_ijk
+        return np.asarray(ras) @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def with_voxels(self, voxels: NDArray[Any], *, name: str = "") -> "Volume":
+        """Other voxels on the same grid.
+
+        Raises:
+            GeometryError: Their shape is another.
+        """
+        if voxels.shape != self.voxels.shape:
+            raise GeometryError(f"voxels of shape {voxels.shape} do not fit a volume of shape {self.voxels.shape}")
+        return Volume(voxels, self.ijk_to_ras, name=name or self.name)
