@@ -180,6 +180,9 @@ def _presets() -> dict[str, SAM2Config]:
         memory_layers=2,
         memory_mlp_width=512,
         decoder_mlp_width=512,
+        # No more memory than its short training clips fill.
+        num_mask_memories=3,
+        max_object_pointers=4,
         paints_prompts=True,
     )
     return presets

@@ -34,8 +34,8 @@ class PretrainConfig:
     seed: int = 0
     """Everything random follows from this and the step number."""
     stages: tuple[Stage, ...] = (
-        Stage(image_size=128, steps=2200, clips=6, slices=3, objects=2),
-        Stage(image_size=256, steps=800, clips=3, slices=3, objects=2),
+        Stage(image_size=128, steps=2200, clips=5, slices=4, objects=2),
+        Stage(image_size=256, steps=800, clips=3, slices=4, objects=2),
     )
     """Coarse first, then fine; no weight depends on the size."""
     learning_rate: float = 6e-4

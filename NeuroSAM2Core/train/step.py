@@ -105,7 +105,8 @@ class ClipSegmenter(nn.Module):
         truth = batch.masks.flatten(0, 1)
         features = model.encode_image(to_model_input(batch.images.flatten(0, 1), model.config.image_size))
         plan = PromptPlan.draw(self.prompts, num_slices, rng)
-        bank = MemoryBank(self.rules, num_slices)
+        # Pointers are dated as in a long volume, however short the clip.
+        bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers))
         losses: list[Losses] = []
         latest: dict[int, Tensor] = {}
         first: dict[bool, list[Tensor]] = {True: [], False: []}
