@@ -64,9 +64,7 @@ class MemoryBank:
         pointers = [PointerMemory(memory[i].pointer, distance / max(longest, 1)) for i, distance in selection.pointers]
         return slices, pointers
 
-    def _keys(
-        self, model: SAM2, selection: MemorySelection, slices: list[SpatialMemory]
-    ) -> list[LayerKeys] | None:
+    def _keys(self, model: SAM2, selection: MemorySelection, slices: list[SpatialMemory]) -> list[LayerKeys] | None:
         if self.keys is None:
             return None
         wanted = [i for i, _ in selection.slices]

@@ -36,15 +36,20 @@ class Neck(nn.Module):
         super().__init__()
         # Coarsest first, as in the published files.
         self.convs = nn.ModuleList(
-            nn.Sequential(OrderedDict(conv=nn.Conv2d(channels, width, kernel_size=1))) for channels in stage_widths[::-1]
+            nn.Sequential(OrderedDict(conv=nn.Conv2d(channels, width, kernel_size=1)))
+            for channels in stage_widths[::-1]
         )
+
+    def laterals(self) -> list[nn.Conv2d]:
+        """The 1 x 1 convolution of each stage, coarsest first."""
+        return [module for module in self.modules() if isinstance(module, nn.Conv2d)]
 
     def forward(
         self, stages: list[Float[Tensor, "b c h w"]], *, to_stride8: nn.Conv2d, to_stride4: nn.Conv2d
     ) -> ImageFeatures:
         """Joins the four stages, finest first, into the three levels that are kept."""
         stride4, stride8, stride16, stride32 = stages
-        from_stride32, from_stride16, from_stride8, from_stride4 = (conv.conv for conv in self.convs)
+        from_stride32, from_stride16, from_stride8, from_stride4 = self.laterals()
         above = F.interpolate(from_stride32(stride32).float(), scale_factor=2.0, mode="nearest")
         return ImageFeatures(
             coarse=from_stride16(stride16) + above,

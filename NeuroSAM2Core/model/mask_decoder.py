@@ -88,7 +88,9 @@ class MaskDecoder(nn.Module):
         presence = self.pred_obj_score_head(presence_token)
 
         def candidates(chosen: slice) -> Candidates:
-            kernels = torch.stack([m(t) for m, t in zip(self._kernels(chosen), mask_tokens[:, chosen].unbind(1), strict=True)], 1)
+            kernels = torch.stack(
+                [m(t) for m, t in zip(self._kernels(chosen), mask_tokens[:, chosen].unbind(1), strict=True)], 1
+            )
             logits = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
             return Candidates(logits, ious[:, chosen], mask_tokens[:, chosen], presence)
 

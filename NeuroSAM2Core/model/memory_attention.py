@@ -7,7 +7,7 @@ projected after they are mixed, not before, where the small width of memories ma
 Source: Ravi et al. 2024, section 4, "Memory attention"; appendix D.1.
 """
 
-from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Complex, Float
@@ -159,5 +159,5 @@ class MemoryAttention(nn.Module):
         """The keys of pointer tokens, position included; they have no place in the grid and are not rotated."""
         return tuple(projection(placed) for projection in self._projections())
 
-    def _projections(self) -> Sequence[nn.Linear]:
-        return [layer.cross_attn_image.k_proj for layer in self.layers]
+    def _projections(self) -> list[nn.Linear]:
+        return [cast(MemoryAttentionLayer, layer).cross_attn_image.k_proj for layer in self.layers]

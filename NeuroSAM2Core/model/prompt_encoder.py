@@ -47,8 +47,8 @@ class PromptEncoder(nn.Module):
         encoded = F.pad(self.pe_layer(places), (0, 0, 0, 1))
         labels = F.pad(points.labels, (0, 1), value=NOTHING)[..., None]
         tokens = torch.where(labels == NOTHING, self.not_a_point_embed.weight, encoded)
-        for label, embedding in enumerate(self.point_embeddings):
-            tokens = tokens + (labels == label) * embedding.weight
+        for label, embedding in enumerate(self.point_embeddings.parameters()):
+            tokens = tokens + (labels == label) * embedding
         return tokens
 
     def grid(

@@ -20,7 +20,7 @@ from NeuroSAM2Core.model.layers import MLP, grid_of, tokens_of
 from NeuroSAM2Core.model.mask_decoder import MaskDecoder
 from NeuroSAM2Core.model.memory_attention import LayerKeys, MemoryAttention
 from NeuroSAM2Core.model.memory_encoder import MemoryEncoder
-from NeuroSAM2Core.model.position import sine_grid, sine_time
+from NeuroSAM2Core.model.position import sine_time
 from NeuroSAM2Core.model.prompt_encoder import NOTHING, PromptEncoder
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
 
@@ -97,7 +97,7 @@ class SAM2(nn.Module):
             slice_keys: `memory_attention.keys_of` each slice where the caller kept them.
             slot_keys: `slot_keys()` where the caller kept them.
         """
-        batch, _, _, side = coarse.shape
+        side = coarse.shape[-1]
         if slice_keys is None:
             slice_keys = [self.memory_attention.keys_of(memory.features) for memory in slices]
         if slot_keys is None:

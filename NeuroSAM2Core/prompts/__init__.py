@@ -3,4 +3,12 @@
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, click_from_mask
 
-__all__ = ["BoxPrompt", "MaskPrompt", "PointPrompt", "PromptSet", "box_from_mask", "click_from_error", "click_from_mask"]
+__all__ = [
+    "BoxPrompt",
+    "MaskPrompt",
+    "PointPrompt",
+    "PromptSet",
+    "box_from_mask",
+    "click_from_error",
+    "click_from_mask",
+]

@@ -74,7 +74,9 @@ class PromptSet:
         if self.object_id < 1:
             raise PromptError(f"object ids start at 1; got {self.object_id}")
         if self.mask is not None and (self.points or self.box):
-            raise PromptError("a mask prompt stands alone on its slice", hint="clear the slice before adding points or a box")
+            raise PromptError(
+                "a mask prompt stands alone on its slice", hint="clear the slice before adding points or a box"
+            )
 
     @property
     def is_empty(self) -> bool:

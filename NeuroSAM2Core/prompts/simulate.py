@@ -46,7 +46,11 @@ def click_from_mask(mask: Mask, rng: np.random.Generator) -> PointPrompt | None:
 
 
 def click_from_error(
-    target: Mask, predicted: Mask, *, rng: np.random.Generator | None = None, method: Literal["center", "uniform"] = "center"
+    target: Mask,
+    predicted: Mask,
+    *,
+    rng: np.random.Generator | None = None,
+    method: Literal["center", "uniform"] = "center",
 ) -> PointPrompt | None:
     """The click that a person would add: positive where the object was missed, negative where too much was taken.
 

@@ -22,6 +22,7 @@ def sample_anatomy(size: Size, generator: torch.Generator) -> LabelMap:
     frame = random_frame(size, generator)
     kind = uniform(generator)
     is_head = kind < HEADS
+    candidates: tuple[SyntheticObject, ...]
     if is_head:
         labels, candidates = head_labels(frame, generator), OBJECTS
     else:

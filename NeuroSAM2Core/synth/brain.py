@@ -95,7 +95,9 @@ def _add_surroundings(labels: Tensor, frame: Frame, hull: Tensor, generator: tor
     scalp = skull + uniform(generator, 0.04, 0.14)
     wobble = 0.02 * frame.noise(0.5, generator)
     outside = -hull + wobble
-    face = torch.maximum(frame.depth((0.0, 0.35, -0.75), (0.55, 0.62, 0.75)), frame.depth((0.0, -0.35, -1.0), (0.42, 0.42, 0.9)))
+    face = torch.maximum(
+        frame.depth((0.0, 0.35, -0.75), (0.55, 0.62, 0.75)), frame.depth((0.0, -0.35, -1.0), (0.42, 0.42, 0.9))
+    )
     face = face + 0.05 * frame.noise(0.25, generator)
     labels[(outside < scalp) | (face > 0)] = SCALP
     clutter = frame.noise(0.13, generator)
@@ -117,7 +119,9 @@ def _add_cerebrum(labels: Tensor, frame: Frame, depth: Tensor, generator: torch.
     fissure = (midline.abs() < uniform(generator, 0.008, 0.03)) & ~core
     sulci = _sulci(frame, depth, generator) & ~core
     insula = frame.depth((0.0, 0.05, -0.02), (0.50, 0.38, 0.05))
-    sylvian = (insula > -0.12) & (frame.z + 0.12 + 0.03 * frame.noise(0.3, generator)).abs().lt(0.02) & (frame.x.abs() > 0.42)
+    sylvian = (
+        (insula > -0.12) & (frame.z + 0.12 + 0.03 * frame.noise(0.3, generator)).abs().lt(0.02) & (frame.x.abs() > 0.42)
+    )
     open_space = ~solid | fissure | sulci | sylvian
     thickness = max(1, round(uniform(generator, 0.035, 0.065) / frame.voxel))
     cortex = dilate(open_space, thickness) & ~open_space

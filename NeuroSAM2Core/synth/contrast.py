@@ -32,7 +32,9 @@ def render(label_map: LabelMap, generator: torch.Generator) -> SyntheticVolume:
     texture = torch.randn(size, generator=generator, device=generator.device)
     image = image + spread[labels.long()] * texture
     if chance(generator, 0.5):
-        image = image + uniform(generator, 0.0, 0.06) * smooth_noise(size, uniform(generator, 3, 12), generator) * (image > 0.05)
+        image = image + uniform(generator, 0.0, 0.06) * smooth_noise(size, uniform(generator, 3, 12), generator) * (
+            image > 0.05
+        )
     image = _acquire(image, generator)
     return SyntheticVolume(_finish(image, generator), labels, label_map.objects)
 
@@ -81,7 +83,9 @@ def _acquire(image: Float[Tensor, "d h w"], generator: torch.Generator) -> Float
     if chance(generator, 0.2):  # a coarser grid, interpolated back
         factor = uniform(generator, 1.3, 2.5)
         coarse = (size[0], max(8, round(size[1] / factor)), max(8, round(size[2] / factor)))
-        image = F.interpolate(F.interpolate(image[None, None], size=coarse, mode="trilinear"), size=size, mode="trilinear")[0, 0]
+        image = F.interpolate(
+            F.interpolate(image[None, None], size=coarse, mode="trilinear"), size=size, mode="trilinear"
+        )[0, 0]
     if chance(generator, 0.7):
         strength = uniform(generator, 0.05, 0.4)
         image = image * torch.exp(strength * smooth_noise(size, max(size) / 2.5, generator))

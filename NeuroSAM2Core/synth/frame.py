@@ -36,9 +36,7 @@ class Frame:
         """Smooth noise with a cell size in head units."""
         return smooth_noise(self.size, cell / self.voxel, generator)
 
-    def depth(
-        self, centre: tuple[float, float, float], radii: tuple[float, float, float]
-    ) -> Float[Tensor, "d h w"]:
+    def depth(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Float[Tensor, "d h w"]:
         """Roughly how deep inside an ellipsoid each voxel is, in head units; negative outside."""
         squares = (
             ((self.x - centre[0]) / radii[0]) ** 2

@@ -20,7 +20,9 @@ def chance(generator: torch.Generator, probability: float) -> bool:
     return uniform(generator) < probability
 
 
-def smooth_noise(size: Size, cell: float | tuple[float, float, float], generator: torch.Generator) -> Float[Tensor, "d h w"]:
+def smooth_noise(
+    size: Size, cell: float | tuple[float, float, float], generator: torch.Generator
+) -> Float[Tensor, "d h w"]:
     """Normal noise on a coarse grid of the given cell size in voxels, interpolated: mean 0, deviation about 0.6."""
     cells = cell if isinstance(cell, tuple) else (cell, cell, cell)
     coarse = [max(2, math.ceil(n / max(c, 1.0)) + 1) for n, c in zip(size, cells, strict=True)]
@@ -49,11 +51,9 @@ def dilate(mask: Bool[Tensor, "d h w"], steps: int) -> Bool[Tensor, "d h w"]:
     """Grown by about `steps` voxels: a cube and a cross in turn, which together are nearly round."""
     x = mask[None].half() if mask.is_cuda else mask[None].float()
     for step in range(steps):
-        pooled = [F.max_pool3d(x, k, stride=1, padding=tuple(n // 2 for n in k)) for k in ((3, 1, 1), (1, 3, 1), (1, 1, 3))]
-        if step % 2:
-            x = F.max_pool3d(x, 3, stride=1, padding=1)
-        else:
-            x = torch.maximum(torch.maximum(pooled[0], pooled[1]), pooled[2])
+        windows = ((3, 3, 3),) if step % 2 else ((3, 1, 1), (1, 3, 1), (1, 1, 3))
+        grown = [F.max_pool3d(x, k, stride=1, padding=(k[0] // 2, k[1] // 2, k[2] // 2)) for k in windows]
+        x = torch.stack(grown).amax(dim=0)
     return x[0] > 0
 
 

@@ -7,11 +7,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
@@ -109,10 +111,13 @@ def train_step(state: TrainState, segmenter: ClipSegmenter, batch: ClipBatch, co
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=batch.images.is_cuda):
-        result = segmenter(batch, rng)
+        result: StepResult = segmenter(batch, rng)
         loss = result.losses.total(config.losses)
     if not torch.isfinite(loss):
-        raise DataError(f"the loss of step {state.step} is {loss.item()}", hint="lower the learning rate; the last saved state is whole")
+        raise DataError(
+            f"the loss of step {state.step} is {loss.item()}",
+            hint="lower the learning rate; the last saved state is whole",
+        )
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.max_gradient_norm)
@@ -145,10 +150,10 @@ def balance_inputs(model: SAM2) -> None:
     presence is learned.
     """
     with torch.no_grad():
-        for level in model.image_encoder.neck.convs:
-            level.conv.weight.mul_(0.3)
-        model.sam_prompt_encoder.mask_downscaling[-1].weight.mul_(4.0)
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(3.0)
+        for lateral in model.image_encoder.neck.laterals():
+            lateral.weight.mul_(0.3)
+        cast(nn.Conv2d, model.sam_prompt_encoder.mask_downscaling[-1]).weight.mul_(4.0)
+        cast(nn.Linear, model.sam_mask_decoder.pred_obj_score_head.layers[-1]).bias.fill_(3.0)
 
 
 def _segmenter(model: torch.nn.Module, config: PretrainConfig, stage: Stage) -> ClipSegmenter:
@@ -164,7 +169,9 @@ def _claim(folder: Path, config: PretrainConfig) -> None:
     path = folder / CONFIG_FILE
     if path.exists():
         if json.loads(path.read_text()) != json.loads(text):
-            raise ConfigError(f"{folder} holds a run with other settings", hint="choose another folder or delete this one")
+            raise ConfigError(
+                f"{folder} holds a run with other settings", hint="choose another folder or delete this one"
+            )
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

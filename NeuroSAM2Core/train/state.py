@@ -56,7 +56,8 @@ class TrainState:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise CheckpointError(
-                f"could not save the training state to {path}: {error}", hint="free some space; the last saved state is whole"
+                f"could not save the training state to {path}: {error}",
+                hint="free some space; the last saved state is whole",
             ) from error
 
     def load(self, path: Path) -> None:

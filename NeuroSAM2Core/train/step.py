@@ -60,7 +60,9 @@ class PromptPlan:
         if chance < config.box + config.click or num_slices == 1:
             kind = "box" if chance < config.box else "click"
         num_prompted = int(rng.integers(1, min(config.max_prompted, num_slices) + 1))
-        num_corrected = 0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
+        num_corrected = (
+            0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
+        )
         others = rng.permutation(np.arange(1, num_slices)).tolist()
         prompted = (0, *sorted(others[: num_prompted - 1]))
         extra = others[num_prompted - 1 : num_corrected - 1]
@@ -118,8 +120,7 @@ class ClipSegmenter(nn.Module):
             hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
             answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
-            for answer in answers:
-                losses.append(self._losses(answer, truth[:, t]))
+            losses += [self._losses(answer, truth[:, t]) for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
             if t in plan.corrected:
                 final.append(_true_iou(answers[-1], truth[:, t]))

@@ -50,8 +50,10 @@ def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -
     Slices are taken along the first axis, upwards or downwards, with a random gap; pictures are turned and flipped.
     """
     weights = np.array([o.weight for o in volume.objects])
-    order = rng.choice(len(weights), len(weights), replace=False, p=weights / weights.sum()) if len(weights) else []
-    chosen = []
+    order: list[int] = []
+    if len(weights):
+        order = rng.choice(len(weights), len(weights), replace=False, p=weights / weights.sum()).tolist()
+    chosen: list[Tensor] = []
     start, stride = 0, 1
     for i in order:
         mask = _mask_of(volume, i)

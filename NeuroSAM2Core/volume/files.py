@@ -29,23 +29,36 @@ def read_volume(path: Path) -> Volume:
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(f"{path.name} is not a NIfTI file; expected .nii or .nii.gz", hint="convert it, for example with 3D Slicer")
+        raise DataError(
+            f"{path.name} is not a NIfTI file; expected .nii or .nii.gz", hint="convert it, for example with 3D Slicer"
+        )
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
         _check_shape(path, shape)
         voxels = _voxels(image).reshape(shape)
         affine = np.asarray(image.affine, dtype=np.float64)
-    except (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
+    except (
+        ImageFileError,
+        HeaderDataError,
+        EOFError,
+        OSError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+        ArithmeticError,
+    ) as error:
         raise DataError(
             f"{path.name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             hint="the file may be damaged or cut short; copy it again",
         ) from error
     except Exception as error:
         if type(error).__module__.startswith(("zlib", "gzip")):
-            raise DataError(f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again") from error
+            raise DataError(
+                f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
+            ) from error
         raise
     return Volume(voxels.T, affine, name=path.name.removesuffix(".gz").removesuffix(".nii"))
 
@@ -81,7 +94,10 @@ def write_volume(volume: Volume, path: Path) -> None:
         if partial is not None:
             with contextlib.suppress(OSError):
                 partial.unlink()
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose a folder that exists and that you may write to") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="choose a folder that exists and that you may write to",
+        ) from error
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
@@ -94,7 +110,7 @@ def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
         raise GeometryError(f"{path.name} has shape {shape}; expected three dimensions")
 
 
-def _voxels(image: Any) -> NDArray[Any]:
+def _voxels(image: nibabel.nifti1.Nifti1Pair) -> NDArray[Any]:
     """The stored array (I, J, K): as it is where the file scales nothing, else scaled to float32."""
     proxy = image.dataobj
     if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":

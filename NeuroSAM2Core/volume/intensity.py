@@ -72,8 +72,10 @@ def ct_window(name: str) -> IntensityWindow:
     """
     if name not in CT_WINDOWS:
         near = difflib.get_close_matches(name, CT_WINDOWS, n=1)
-        raise ConfigError(f"there is no CT window {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-                          hint=f"known: {', '.join(CT_WINDOWS)}")
+        raise ConfigError(
+            f"there is no CT window {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"known: {', '.join(CT_WINDOWS)}",
+        )
     level, width = CT_WINDOWS[name]
     return IntensityWindow(level - width / 2, level + width / 2)
 

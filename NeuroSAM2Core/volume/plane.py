@@ -70,7 +70,9 @@ class SlicePlane:
 def anatomical_axes(ijk_to_ras: Matrix) -> tuple[int, int, int]:
     """For each stored axis i, j, k the world axis (0 R, 1 A, 2 S) nearest to it, none taken twice."""
     directions = np.abs(ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0))
-    best = max(itertools.permutations(range(3)), key=lambda p: sum(directions[world, axis] for axis, world in enumerate(p)))
+    best = max(
+        itertools.permutations(range(3)), key=lambda p: sum(directions[world, axis] for axis, world in enumerate(p))
+    )
     return best[0], best[1], best[2]
 
 

@@ -28,7 +28,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or 0 in self.voxels.shape:
-            raise GeometryError(f"a volume has three dimensions and at least one voxel; got shape {self.voxels.shape[::-1]}")
+            raise GeometryError(
+                f"a volume has three dimensions and at least one voxel; got shape {self.voxels.shape[::-1]}"
+            )
         matrix = np.array(self.ijk_to_ras, dtype=np.float64)
         if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
             raise GeometryError(f"the matrix from voxels to space must be 4 x 4 finite numbers; got {matrix.tolist()}")
@@ -77,7 +79,7 @@ class Volume:
     @property
     def ras_to_ijk(self) -> Matrix:
         """The inverse of `ijk_to_ras`."""
-        return np.linalg.inv(self.ijk_to_ras)
+        return np.asarray(np.linalg.inv(self.ijk_to_ras), dtype=np.float64)
 
     def to_ras(self, ijk: NDArray[Any]) -> Matrix:
         """World positions (..., 3) in mm of voxel indices (..., 3)."""

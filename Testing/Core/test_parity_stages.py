@@ -66,7 +66,10 @@ def test_memory_position_encoding_equals_the_reference():
 @pytest.mark.parametrize("name", TINY)
 def test_prompt_tokens_and_grids_equal_the_reference(name):
     theirs, ours = reference_model(name, 128).sam_prompt_encoder, our_model(name, 128).sam_prompt_encoder
-    coords, labels = 128 * torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(1)), torch.tensor([[-1, 0, 1, 2, 3]] * 2)
+    coords, labels = (
+        128 * torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([[-1, 0, 1, 2, 3]] * 2),
+    )
     mask = 5 * noise(2, 1, 32, 32)
     sparse, dense = theirs(points=(coords, labels.int()), boxes=None, masks=mask)
     assert_close(ours.tokens(Points(coords, labels.float())), sparse, 5e-5)

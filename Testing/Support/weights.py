@@ -27,7 +27,9 @@ def _values(key: str, shape: tuple[int, ...], presence_bias: float) -> np.ndarra
         return 0.5 + 0.1 * noise
     is_norm = any(part.startswith("norm") for part in key.split("."))
     if len(shape) == 1:
-        is_norm_weight = key.endswith("weight") and (is_norm or "downscaling" in key or "upscaling" in key or "encoder." in key)
+        is_norm_weight = key.endswith("weight") and (
+            is_norm or "downscaling" in key or "upscaling" in key or "encoder." in key
+        )
         return 1 + 0.1 * noise if is_norm_weight else 0.1 * noise
     fan_in = int(np.prod(shape[1:]))
     if key.split(".")[-2 if key.endswith(".weight") else -1].endswith(("_token", "_tokens")) or _is_embedding(key):

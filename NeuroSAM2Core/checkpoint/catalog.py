@@ -1,0 +1,70 @@
+"""The models that can be named: what they are, where they are published, under which licence, and where they are kept here."""
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from NeuroSAM2Core.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogEntry:
+    """One known model."""
+
+    name: str
+    description: str
+    licence: str
+    bundled: str = ""
+    """File name inside the package; empty for models that are downloaded."""
+    url: str = ""
+    sha256: str = ""
+    """Stated by a public source; empty where none is known."""
+    sha256_source: str = ""
+    image_size: int | None = None
+    """Side of the input the model was trained for; the architecture's own if None."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the published file."""
+        return self.bundled or PurePosixPath(urlsplit(self.url).path).name
+
+    def installed(self, folder: Path | None = None) -> Path:
+        """Where the ready-to-use file is, or would be after a download."""
+        if self.bundled:
+            return Path(str(resources.files("NeuroSAM2Core") / "weights" / self.bundled))
+        return (folder or models_folder()) / f"{self.name}.safetensors"
+
+
+def models_folder() -> Path:
+    """Where downloaded models are kept: `$NEUROSAM2_HOME`, or the user's cache."""
+    if home := os.environ.get("NEUROSAM2_HOME"):
+        return Path(home) / "models"
+    cache_home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(cache_home) if cache_home else Path.home() / ".cache") / "neurosam2" / "models"
+
+
+@cache
+def catalog() -> dict[str, CatalogEntry]:
+    """All known models by name."""
+    text = (resources.files("NeuroSAM2Core") / "checkpoint" / "catalog.toml").read_text()
+    return {name: CatalogEntry(name=name, **entry) for name, entry in tomllib.loads(text).items()}
+
+
+def find(name: str) -> CatalogEntry:
+    """The model of that name.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if name not in catalog():
+        near = difflib.get_close_matches(name, catalog(), n=1)
+        raise CheckpointError(
+            f"there is no model {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"give a file, or one of: {', '.join(catalog())}",
+        )
+    return catalog()[name]

@@ -1,0 +1,69 @@
+"""From a name or a file to a model that is ready to be asked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from NeuroSAM2Core.checkpoint.catalog import find
+from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint
+from NeuroSAM2Core.checkpoint.official import read_official
+from NeuroSAM2Core.errors import CheckpointError, ConfigError
+from NeuroSAM2Core.model import SAM2
+
+OFFICIAL_SUFFIXES = (".pt", ".pth")
+
+
+def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: int | None = None) -> SAM2:
+    """A model in eval mode.
+
+    Args:
+        name_or_path: A catalog name, a file of ours (.safetensors) or an official one (.pt, .pth).
+        device: auto, cpu, cuda or mps.
+        image_size: Side of the model's input, if not the model's own; a multiple of 32.
+
+    Raises:
+        CheckpointError: There is no such model, or its file cannot be used.
+        ConfigError: There is no such device.
+    """
+    place = resolve_device(device)
+    checkpoint = load_checkpoint(name_or_path)
+    if image_size is not None:
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, image_size=image_size))
+    return checkpoint.build_model().to(place)
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """The checkpoint of a catalog name or a file; see `load_model`."""
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors":
+        return Checkpoint.load(path)
+    if path.suffix in OFFICIAL_SUFFIXES:
+        return read_official(path)
+    if path.exists():
+        raise CheckpointError(
+            f"{path.name} is not a model file", hint=f"expected .safetensors, {' or '.join(OFFICIAL_SUFFIXES)}"
+        )
+    entry = find(str(name_or_path))
+    installed = entry.installed()
+    if not installed.exists():
+        raise CheckpointError(
+            f"the model {entry.name} is not on this machine", hint=f"fetch it with `neurosam2 download {entry.name}`"
+        )
+    return Checkpoint.load(installed)
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that a person means; `auto` is the fastest that is there.
+
+    Raises:
+        ConfigError: It is unknown or not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if device not in there:
+        raise ConfigError(f"there is no device {device!r}; expected auto, cpu, cuda or mps")
+    if not there[device]:
+        raise ConfigError(f"this machine has no {device} device that PyTorch can use", hint="use --device auto or cpu")
+    return torch.device(device)

@@ -1,0 +1,65 @@
+"""Features of slices, computed when they are first needed and kept while there is room: all objects and all passes share them.
+
+Slices are brought to the model's size one by one; the volume never exists at that size.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
+from NeuroSAM2Core.volume import IntensityWindow, SliceStack
+
+LOOK_AHEAD = 4
+MAX_SIZE_FOR_BATCHES = 256
+
+
+class FeatureCache:
+    """The encoded slices of a stack; the least recently used are forgotten first.
+
+    Args:
+        model: Encodes.
+        stack: The slices.
+        window: What is black and what is white.
+        max_bytes: Room for features; one slice is always kept.
+    """
+
+    def __init__(self, model: SAM2, stack: SliceStack, window: IntensityWindow, *, max_bytes: int) -> None:
+        self.model, self.stack, self.window, self.max_bytes = model, stack, window, max_bytes
+        self._kept: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._bytes = 0
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._kept
+
+    def get(self, number: int, upcoming: Sequence[int] = ()) -> ImageFeatures:
+        """The features of a slice, (1, ...).
+
+        Args:
+            number: The slice in the stack.
+            upcoming: Slices that will be asked for next; small ones are encoded along with it.
+        """
+        if number not in self._kept:
+            batch = [number]
+            if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
+                batch += [n for n in upcoming[: LOOK_AHEAD - 1] if n not in self._kept]
+            features = self.model.encode_image(self.model_input(batch))
+            for row, n in reversed(list(enumerate(batch))):
+                self._keep(n, features[[row]])
+        self._kept.move_to_end(number)
+        return self._kept[number]
+
+    def model_input(self, numbers: Sequence[int]) -> Tensor:
+        """Slices as the model sees them, (B, 3, S, S)."""
+        grey = np.stack([self.window.normalise(self.stack.voxels[n]) for n in numbers])
+        return to_model_input(torch.from_numpy(grey).to(self.model.device), self.model.config.image_size)
+
+    def _keep(self, number: int, features: ImageFeatures) -> None:
+        self._kept[number] = features
+        self._bytes += features.nbytes
+        while self._bytes > self.max_bytes and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.nbytes

@@ -1,0 +1,39 @@
+"""The engine's choices, each with what the reference does instead (docs/adr/0002)."""
+
+from dataclasses import dataclass
+
+from NeuroSAM2Core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """How prompts are read, slices remembered and masks finished."""
+
+    max_conditioning: int | None = 8
+    """Memory attention looks at no more than this many prompted slices, the closest. Reference: all."""
+    memory_stride: int = 1
+    """Distance between the recent slices that are remembered, beyond the last one."""
+    binarize_prompted: bool = True
+    """Remember prompted slices as thresholded masks. As the reference's video predictor."""
+    stability_fallback: bool = True
+    """Replace an uncertain single mask by the best of three. As the reference's video predictor."""
+    half_memory: bool = True
+    """Keep memories as bfloat16. As the reference."""
+    aligns_pixel_centres: bool = True
+    """Map the centre of a pixel to the centre of its place in the model's input. Reference: corner to corner, half a pixel off."""
+    stop_after_absent: int | None = 3
+    """End a pass after this many slices in a row without the object; None: at the end of the range. Reference: None."""
+    max_hole_area: int | None = 64
+    """Fill holes of up to this many pixels of a slice; 0 none, None all. Reference: 8 pixels of the quarter-size mask, on CUDA only."""
+    min_island_area: int = 16
+    """Drop islands of fewer pixels unless nothing else is left. Reference: kept."""
+    feature_cache_bytes: int = 2 << 30
+    """Features of slices kept, bytes. Reference: one slice."""
+
+    def __post_init__(self) -> None:
+        if self.max_conditioning is not None and self.max_conditioning < 2:
+            raise ConfigError(f"max_conditioning must be at least 2; got {self.max_conditioning}")
+        if self.memory_stride < 1:
+            raise ConfigError(f"memory_stride must be at least 1; got {self.memory_stride}")
+        if self.stop_after_absent is not None and self.stop_after_absent < 1:
+            raise ConfigError(f"stop_after_absent must be at least 1; got {self.stop_after_absent}")
