@@ -163,7 +163,7 @@ class Session:
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
         """The object so far, (K, J, I)."""
-        view, track = self._object(object_id)
+        _, track = self._object(object_id)
         voxels = np.zeros(self.volume.shape, dtype=bool)
         for number in {**track.tracked, **track.confirmed}:
             one = self._as_mask(object_id, number, track.state(number))

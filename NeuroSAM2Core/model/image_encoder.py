@@ -26,7 +26,7 @@ class ImageEncoder(nn.Module):
         self, images: Float[Tensor, "b 3 h w"], *, to_stride8: nn.Conv2d, to_stride4: nn.Conv2d
     ) -> ImageFeatures:
         """Encodes normalised images; the two fine levels leave through the mask decoder's own projections."""
-        return self.neck(self.trunk(images), to_stride8=to_stride8, to_stride4=to_stride4)  # type: ignore[no-any-return]
+        return self.neck(self.trunk(images), to_stride8=to_stride8, to_stride4=to_stride4)
 
 
 class Neck(nn.Module):
@@ -62,5 +62,6 @@ def _both(x: Float[Tensor, "b c h w"], first: nn.Conv2d, second: nn.Conv2d) -> F
     """Two 1 x 1 convolutions in a row as the one that they are."""
     outer = second.weight.flatten(1)
     weight = outer @ first.weight.flatten(1)
-    assert first.bias is not None and second.bias is not None
+    assert first.bias is not None
+    assert second.bias is not None
     return F.conv2d(x, weight[..., None, None], outer @ first.bias + second.bias)

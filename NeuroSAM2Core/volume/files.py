@@ -8,8 +8,9 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError, GeometryError
@@ -110,9 +111,10 @@ def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
         raise GeometryError(f"{path.name} has shape {shape}; expected three dimensions")
 
 
-def _voxels(image: nibabel.nifti1.Nifti1Pair) -> NDArray[Any]:
+def _voxels(image: SpatialImage) -> NDArray[Any]:
     """The stored array (I, J, K): as it is where the file scales nothing, else scaled to float32."""
     proxy = image.dataobj
+    assert isinstance(proxy, ArrayProxy)
     if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":
         raise ValueError(f"voxels of type {proxy.dtype} are not intensities")
     if (proxy.slope, proxy.inter) == (1.0, 0.0):

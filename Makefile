@@ -1,0 +1,34 @@
+# The entries. `make demo` and `make test` are enough on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: setup check test demo bench gpu clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh
+	touch $(STAMP)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/python -m pytest
+
+demo: setup
+	$(BIN)/python tools/demo.py demo
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+gpu: setup
+	$(BIN)/python -m benchmarks.gpu
+
+clean:
+	rm -rf $(VENV) demo

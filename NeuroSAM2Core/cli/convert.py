@@ -1,0 +1,33 @@
+"""`neurosam2 convert`: an official model file becomes one of ours."""
+
+import argparse
+from pathlib import Path
+
+from NeuroSAM2Core.errors import CheckpointError
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser("convert", help="turn an official .pt or .pth file into a safe .safetensors one")
+    parser.add_argument("source", type=Path, metavar="IN")
+    parser.add_argument("target", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--image-size", type=int, help="side of the model's input, if not the usual one for this file")
+    parser.add_argument(
+        "--lora-alpha", type=float, help="scale of low-rank adapters, if the file has any (default: 16)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(said: argparse.Namespace) -> int:
+    """Converts; see `add_parser`."""
+    from NeuroSAM2Core.checkpoint import read_official
+
+    if said.target.suffix != ".safetensors":
+        raise CheckpointError(f"cannot write {said.target.name}: expected a name that ends in .safetensors")
+    checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha)
+    checkpoint.build_model()
+    checkpoint.save(said.target)
+    count = sum(value.numel() for value in checkpoint.state.values())
+    print(f"{checkpoint.provenance.notes}: {count / 1e6:.1f} million weights, input {checkpoint.config.image_size} px")
+    print(f"written to {said.target}")
+    return 0

@@ -1,0 +1,129 @@
+"""`neurosam2 segment`: a volume and prompts in, a mask of the whole object out."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from NeuroSAM2Core.errors import DataError, PromptError
+from NeuroSAM2Core.prompts.parse import BOX_EXAMPLE, POINT_EXAMPLE, TypedBox, TypedPoint, parse_box, parse_point
+from NeuroSAM2Core.volume import Axis, IntensityWindow, Volume, ct_window, resolve_axis
+
+if TYPE_CHECKING:
+    from NeuroSAM2Core.engine import Session
+
+OBJECT_ID = 1
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="outline an object in a volume",
+        description="Outlines an object in a NIfTI volume from a box and points. AXIS is axial, coronal, sagittal (the volume axis "
+        "nearest to it), i, j or k; INDEX, R and C are voxel indices of the file's own grid, the in-plane axes in (k, j, i) order.",
+    )
+    parser.add_argument("image", type=Path, help="NIfTI file (.nii, .nii.gz)")
+    parser.add_argument("--box", metavar="AXIS:INDEX:R0,C0,R1,C1", help=BOX_EXAMPLE)
+    parser.add_argument("--point", action="append", default=[], metavar="AXIS:INDEX:R,C[,+|-]", help=POINT_EXAMPLE)
+    parser.add_argument("--model", default="nano", help="catalog name or model file (default: nano)")
+    parser.add_argument("--range", metavar="A:B", help="first and last slice to do (default: all)")
+    parser.add_argument(
+        "--window", metavar="LOW:HIGH|NAME", help="intensities for black and white, or a CT window: brain, bone, ..."
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="MASK.nii.gz", help="the mask, on the image's own grid"
+    )
+    parser.add_argument("--png", type=Path, metavar="OVERLAY.png", help="a picture of the result")
+    parser.set_defaults(run=run)
+
+
+def run(said: argparse.Namespace) -> int:
+    """Segments and writes; see `add_parser`."""
+    boxes = [parse_box(said.box)] if said.box else []
+    points = [parse_point(text) for text in said.point]
+    if not boxes and not points:
+        raise PromptError("nothing was prompted", hint=f"give --box, {BOX_EXAMPLE}")
+    for path in filter(None, (said.out, said.png)):
+        if not path.parent.is_dir():
+            raise DataError(f"there is no folder {path.parent} to write {path.name} to")
+    volume = Volume.read(said.image)
+    first, last = _parse_range(said.range)
+    window = _parse_window(said.window)
+
+    from NeuroSAM2Core.checkpoint import load_model  # heavy: only now that the input is known to be sound
+    from NeuroSAM2Core.engine import Session
+
+    session = Session(load_model(said.model, device=said.device), volume, window=window)
+    axis = resolve_axis(volume, (boxes or points)[0].axis)
+    _prompt(session, volume, boxes, points)
+    count, seconds = _propagate(session, first, last)
+
+    mask = session.mask(OBJECT_ID)
+    session.labels().write(said.out)
+    print(f"{count} slices in {seconds:.1f} s ({1000 * seconds / max(count, 1):.0f} ms per slice)")
+    print(f"volume {mask.sum() * volume.voxel_volume_ml:.1f} mL, written to {said.out}")
+    if said.png:
+        _draw(said.png, session, axis)
+        print(f"picture written to {said.png}")
+    return 0
+
+
+def _prompt(session: "Session", volume: Volume, boxes: list[TypedBox], points: list[TypedPoint]) -> None:
+    for typed in boxes:
+        b = typed.box
+        session.add_box(OBJECT_ID, typed.axis, typed.index, (b.row0, b.col0, b.row1, b.col1))
+    for said in points:
+        p = said.point
+        session.add_point(OBJECT_ID, said.axis, said.index, (p.row, p.col), positive=p.positive)
+
+
+def _propagate(session: "Session", first: int | None, last: int | None) -> tuple[int, float]:
+    """Slices done and seconds taken, with a progress bar while it runs."""
+    from tqdm import tqdm
+
+    started = time.perf_counter()
+    total = session.num_slices_to_do(OBJECT_ID, first=first, last=last)
+    count = 0
+    with tqdm(total=total, unit="slice", desc="propagating", leave=False) as bar:
+        for _ in session.propagate(OBJECT_ID, first=first, last=last):
+            count += 1
+            bar.update()
+    return count, time.perf_counter() - started
+
+
+def _draw(path: Path, session: "Session", axis: Axis) -> None:
+    from NeuroSAM2Core.cli.montage import draw_montage
+
+    draw_montage(
+        path,
+        session.volume,
+        session.window,
+        axis,
+        session.mask(OBJECT_ID),
+        session.prompts(OBJECT_ID),
+        session.volume.name,
+    )
+
+
+def _parse_range(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    try:
+        first, last = (int(word) for word in text.split(":"))
+    except ValueError:
+        raise PromptError(f"range {text!r} is not A:B", hint="for example --range 60:120") from None
+    return first, last
+
+
+def _parse_window(text: str | None) -> IntensityWindow | None:
+    if text is None:
+        return None
+    if ":" not in text:
+        return ct_window(text)
+    try:
+        low, high = (float(word) for word in text.split(":"))
+    except ValueError:
+        raise PromptError(f"window {text!r} is not LOW:HIGH", hint="for example --window 0:80") from None
+    return IntensityWindow(low, high)

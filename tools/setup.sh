@@ -1,0 +1,25 @@
+#!/bin/sh
+# Makes the virtual environment that all the other entries use. Needs Python 3.11 or later with venv, and a package index.
+set -eu
+PYTHON="${PYTHON:-python3}"
+VENV="${VENV:-.venv}"
+
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "setup: Python 3.11 or later is needed; say which with: make PYTHON=/path/to/python3.11 ..." >&2
+    exit 1
+fi
+if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -q && apt-get install -y -q python3-venv
+    else
+        echo "setup: Python's venv module is missing; on Debian: sudo apt-get install python3-venv" >&2
+        exit 1
+    fi
+fi
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+"$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel
+"$VENV/bin/pip" install --quiet --constraint constraints.txt torch
+"$VENV/bin/pip" install --quiet --constraint constraints.txt --editable ".[dev]"
+# The reference that the parity tests compare with: without its CUDA extension, and without the packages it asks for but these tests do not need.
+SAM2_BUILD_CUDA=0 "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation sam2==1.1.0
+"$VENV/bin/pip" install --quiet --constraint constraints.txt hydra-core iopath pillow
