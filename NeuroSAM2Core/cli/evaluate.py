@@ -43,10 +43,8 @@ def run(said: argparse.Namespace) -> int:
         raise DataError(
             f"{said.label.name} is not on the grid of {said.image.name}", hint="resample the label to the image first"
         )
-    if said.value is not None:
-        truth = np.asarray(label.voxels == said.value)
-    else:
-        truth = np.asarray(label.voxels > (said.threshold or 0.0))
+    is_object = label.voxels == said.value if said.value is not None else label.voxels > (said.threshold or 0.0)
+    truth = np.asarray(is_object)
 
     from tqdm import tqdm
 
@@ -58,9 +56,7 @@ def run(said: argparse.Namespace) -> int:
     rounds = []
     with tqdm(unit="slice", desc="evaluating", leave=False) as bar:
         axis = resolve_axis(volume, said.axis)
-        for one in evaluate(
-            session, truth, axis, start=said.start, num_clicks=said.clicks, on_slice=lambda: bool(bar.update())
-        ):
+        for one in evaluate(session, truth, axis, start=said.start, num_clicks=said.clicks, on_slice=bar.update):
             rounds.append(one)
             bar.write(f"{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f})")
     for target in TARGETS:

@@ -68,8 +68,8 @@ def draw_montage(
 def _shown(masks: NDArray[np.bool_], prompted: set[int]) -> list[int]:
     """Slices spread evenly over the object, the nearest ones moved onto the prompted slices."""
     filled = np.flatnonzero(masks.any(axis=(1, 2)))
-    ends = (filled[0], filled[-1]) if len(filled) else (0, len(masks) - 1)
-    shown = sorted({int(round(n)) for n in np.linspace(*ends, COLUMNS * ROWS)})
+    first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, len(masks) - 1)
+    shown = sorted({round(n) for n in np.linspace(first, last, COLUMNS * ROWS).tolist()})
     for number in prompted - set(shown):
         shown[min(range(len(shown)), key=lambda i: abs(shown[i] - number))] = number
     return sorted(set(shown))

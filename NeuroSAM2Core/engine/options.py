@@ -21,6 +21,9 @@ class EngineOptions:
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
     """Map the centre of a pixel to the centre of its place in the model's input. Reference: corner to corner, half a pixel off."""
+    sweeps: bool = False
+    """One pass up from the lowest prompted slice and one down, each seeing what the other left, as the reference does; instead of
+    passes outwards from every prompted slice that see nothing but their own slices and the prompted ones."""
     stop_after_absent: int | None = 3
     """End a pass after this many slices in a row without the object; None: at the end of the range. Reference: None."""
     max_hole_area: int | None = 64
@@ -29,6 +32,20 @@ class EngineOptions:
     """Drop islands of fewer pixels unless nothing else is left. Reference: kept."""
     feature_cache_bytes: int = 2 << 30
     """Features of slices kept, bytes. Reference: one slice."""
+
+    @classmethod
+    def as_reference(cls) -> "EngineOptions":
+        """What the reference does without its compiled extension; the parity tests run on this."""
+        return cls(
+            max_conditioning=None,
+            binarize_prompted=False,
+            stability_fallback=False,
+            aligns_pixel_centres=False,
+            sweeps=True,
+            stop_after_absent=None,
+            max_hole_area=0,
+            min_island_area=0,
+        )
 
     def __post_init__(self) -> None:
         if self.max_conditioning is not None and self.max_conditioning < 2:

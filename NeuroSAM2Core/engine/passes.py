@@ -56,6 +56,12 @@ def plan_passes(confirmed: Iterable[int], low: int, high: int) -> list[Pass]:
     return upward + downward
 
 
+def plan_sweeps(confirmed: Iterable[int], low: int, high: int) -> list[Pass]:
+    """One pass up and one down from the lowest confirmed slice, as the reference goes."""
+    start = min(confirmed)
+    return [run for run in (Pass(start, high), Pass(start, low)) if run.last != start]
+
+
 def neighbours(confirmed: Iterable[int], number: int, num_slices: int) -> tuple[int, int]:
     """The confirmed slices on both sides of a slice; -1 and `num_slices` where there is none."""
     others = [n for n in confirmed if n != number]

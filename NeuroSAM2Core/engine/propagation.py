@@ -22,9 +22,13 @@ def run_pass(
     """
     done = track.progress.get(run, 0)
     bank = begin_memory(model, track, options, num_slices=num_slices)
-    bank.recent = {n: track.tracked[n].memory for n in run.slices[:done] if n in track.tracked}
+    seen = track.tracked if options.sweeps else run.slices[:done]
+    bank.recent = {n: track.tracked[n].memory for n in seen if n in track.tracked}
     absent = 0
     for count, number in enumerate(run.slices[done:], start=done + 1):
+        if number in track.confirmed:  # only where passes sweep over them
+            track.progress[run] = count
+            continue
         before = track.state(number - run.step)
         with torch.inference_mode():  # not around the yield: it would hold for whoever asks
             features = cache.get(number, upcoming=run.slices[count:])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.options import EngineOptions
-from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes
+from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.propagation import begin_memory, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
@@ -143,7 +143,7 @@ class Session:
         """
         for one in self.object_ids if object_id is None else [object_id]:
             view, track = self._object(one)
-            for number in view.run(track, first, last, self.options, is_cancelled):
+            for number in view.run(track, first, last, is_cancelled):
                 yield self._as_mask(one, number, track.tracked[number])
 
     def num_slices_to_do(self, object_id: int, *, first: int | None = None, last: int | None = None) -> int:
@@ -259,6 +259,7 @@ class _View:
 
     def __init__(self, session: Session, stack: SliceStack) -> None:
         self.model, self.volume, self.stack = session.model, session.volume, stack
+        self.options = session.options
         self.features = FeatureCache(
             session.model, stack, session.window, max_bytes=session.options.feature_cache_bytes
         )
@@ -274,7 +275,7 @@ class _View:
         if ends[0] > ends[1]:
             raise PromptError(f"the range {ends[0]}:{ends[1]} ends before it begins; expected first <= last")
         low, high = sorted(self.stack.number_of(index) for index in ends)
-        passes = plan_passes(track.confirmed, low, high)
+        passes = (plan_sweeps if self.options.sweeps else plan_passes)(track.confirmed, low, high)
         return [run for run in passes if track.progress.get(run, 0) < len(run.slices)]
 
     def run(
@@ -282,12 +283,11 @@ class _View:
         track: ObjectTrack,
         first: int | None,
         last: int | None,
-        options: EngineOptions,
         is_cancelled: Callable[[], bool],
     ) -> Iterator[int]:
         """Runs the passes and yields the number of every slice that was done."""
         for run in self.plan(track, first, last):
-            slices = run_pass(self.model, self.features, track, run, options, num_slices=len(self.stack))
+            slices = run_pass(self.model, self.features, track, run, self.options, num_slices=len(self.stack))
             while True:
                 if is_cancelled():
                     raise Cancelled("stopped; what is done stays")

@@ -4,6 +4,7 @@ Source: Ravi et al. 2024, section 4, "Memory encoder"; Liu et al., "A ConvNet fo
 """
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -44,7 +45,7 @@ class MaskDownsampler(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in zip(MASK_CHANNELS, MASK_CHANNELS[1:], strict=False):
+        for before, after in pairwise(MASK_CHANNELS):
             layers += [nn.Conv2d(before, after, kernel_size=3, stride=2, padding=1), LayerNorm2d(after), nn.GELU()]
         self.encoder = nn.Sequential(*layers, nn.Conv2d(MASK_CHANNELS[-1], width, kernel_size=1))
 

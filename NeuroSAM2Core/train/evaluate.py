@@ -45,7 +45,7 @@ def evaluate(
     *,
     start: Literal["box", "click"] = "box",
     num_clicks: int = 5,
-    on_slice: Callable[[], None] = lambda: None,
+    on_slice: Callable[[], object] = lambda: None,
 ) -> Iterator[Round]:
     """Yields the result after the first prompt and after each correction; ends early where nothing is wrong.
 

@@ -50,13 +50,31 @@ def reference_model(
     return model.eval()
 
 
-class ReferenceVideo:
-    """A run of the reference's video predictor over slices that are already the model's input."""
+class _FullPrecision:
+    """`torch` as the reference's module sees it, with memories stored as float32 instead of bfloat16."""
 
-    def __init__(self, predictor: nn.Module, frames: Tensor, height: int, width: int) -> None:
+    bfloat16 = torch.float32
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(torch, name)
+
+
+class ReferenceVideo:
+    """A run of the reference's video predictor over slices that are already the model's input.
+
+    Args:
+        predictor: From `reference_model(video=True)`.
+        frames: (T, 3, S, S).
+        height: Of the slices.
+        width: Of the slices.
+        half_memory: Store memories as bfloat16, as the reference does.
+    """
+
+    def __init__(self, predictor: nn.Module, frames: Tensor, height: int, width: int, *, half_memory: bool) -> None:
         self.predictor = predictor
         import sam2.sam2_video_predictor as module
 
+        module.torch = torch if half_memory else _FullPrecision()
         original = module.load_video_frames
         module.load_video_frames = lambda **_: (frames, height, width)
         try:
