@@ -120,7 +120,7 @@ def _voxels(image: SpatialImage) -> NDArray[Any]:
     if (proxy.slope, proxy.inter) == (1.0, 0.0):
         array = np.asanyarray(proxy.get_unscaled())
     else:
-        array = proxy.get_scaled(dtype=np.float32).astype(np.float32, copy=False)
+        array = np.asarray(proxy, dtype=np.float32)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array.astype(np.float32) if array.dtype in (np.float16, np.longdouble) else array
