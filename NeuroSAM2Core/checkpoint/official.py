@@ -6,6 +6,7 @@ Source: the key lists in Testing/Data/sam2_keys; Ma et al., "MedSAM2", 2025; Zhu
 """
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -55,13 +56,12 @@ def _container(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # about what it cannot read; the error that follows says it better
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        reason = (
-            "holds code, not only weights"
-            if "Unsupported" in str(error) or "WeightsUnpickler" in str(error)
-            else "is damaged"
-        )
+        reason = "holds code, not only weights," if "global" in str(error).lower() else "is damaged"
         raise CheckpointError(
             f"{path.name} {reason} and is not loaded", hint="get the weights from their publisher as a plain file"
         ) from error

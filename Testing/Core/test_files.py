@@ -34,7 +34,9 @@ def test_what_is_written_is_read_back(tmp_path, suffix, dtype):
 def test_a_mask_keeps_the_exact_matrix_of_its_image(tmp_path):
     image = Volume.read(save(tmp_path / "a.nii.gz", np.zeros((3, 4, 5), np.int16)))
     image.with_voxels(np.ones((5, 4, 3), np.uint8)).write(tmp_path / "m.nii.gz")
-    np.testing.assert_array_equal(nibabel.load(tmp_path / "m.nii.gz").affine, nibabel.load(tmp_path / "a.nii.gz").affine)
+    np.testing.assert_array_equal(
+        nibabel.load(tmp_path / "m.nii.gz").affine, nibabel.load(tmp_path / "a.nii.gz").affine
+    )
 
 
 def test_scaled_integers_are_read_as_the_numbers_they_mean(tmp_path):

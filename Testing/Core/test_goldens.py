@@ -59,8 +59,12 @@ def golden_inputs():
 def test_mask_losses_of_every_candidate():
     logits, target, _, _ = golden_inputs()
     truth = target[:, None].float()
-    torch.testing.assert_close(focal_loss(logits, truth) / 2, torch.tensor(GOLDENS["loss"]["focal"]), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(dice_loss(logits, truth) / 2, torch.tensor(GOLDENS["loss"]["dice"]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        focal_loss(logits, truth) / 2, torch.tensor(GOLDENS["loss"]["focal"]), atol=1e-6, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        dice_loss(logits, truth) / 2, torch.tensor(GOLDENS["loss"]["dice"]), atol=1e-6, rtol=1e-5
+    )
 
 
 def test_losses_of_two_steps_add_up():

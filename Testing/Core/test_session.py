@@ -134,7 +134,9 @@ def test_objects_do_not_influence_each_other(model, volume):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (2, 1, 0)])
-@pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (False, True, False), (True, True, True)])
+@pytest.mark.parametrize(
+    "flips", [(False, False, False), (True, False, True), (False, True, False), (True, True, True)]
+)
 def test_the_mask_does_not_depend_on_how_the_file_is_stored(order, flips):
     volume = noise_volume(10, 48, 56)
     other = restored(volume, order, flips)

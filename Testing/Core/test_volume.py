@@ -105,7 +105,8 @@ def test_the_canonical_view_is_anatomically_the_right_way_up(matrix, axis):
     directions = []
     for step in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         places = [
-            np.argwhere(volume.voxels == stack.voxels[tuple(at)])[0][::-1] for at in ((1, 1, 1), np.add((1, 1, 1), step))
+            np.argwhere(volume.voxels == stack.voxels[tuple(at)])[0][::-1]
+            for at in ((1, 1, 1), np.add((1, 1, 1), step))
         ]
         directions.append(volume.to_ras(places[1]) - volume.to_ras(places[0]))
     expected = {"k": "axial", "j": "coronal", "i": "sagittal"}

@@ -1,0 +1,147 @@
+"""Downloads from a server on this machine: cut, resumed, spoilt, cancelled."""
+
+import hashlib
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+
+from NeuroSAM2Core.checkpoint import CatalogEntry, Checkpoint, download
+from NeuroSAM2Core.errors import Cancelled, DownloadError, NeuroSAM2Error
+from Testing.Support.files import published_state
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "tiny.pt"
+    torch.save({"model": {k: v.half() for k, v in published_state("sam2_hiera_t").items()}}, path)
+    return path.read_bytes()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.cut_after, self.honours_ranges, self.etag, self.asked = content, None, True, '"one"', []
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        wanted = self.headers.get("Range")
+        server.asked.append(wanted)
+        start = 0
+        if wanted and server.honours_ranges and self.headers.get("If-Range") == server.etag:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        body = server.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", server.etag)
+        self.end_headers()
+        self.wfile.write(body if server.cut_after is None else body[: server.cut_after])
+
+
+@pytest.fixture
+def server(content):
+    server = Server(content)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def entry(server, content):
+    return CatalogEntry(
+        name="tiny",
+        description="a test",
+        licence="Apache-2.0",
+        url=f"http://127.0.0.1:{server.server_address[1]}/tiny.pt",
+        sha256=hashlib.sha256(content).hexdigest(),
+        sha256_source="this test",
+    )
+
+
+def test_a_download_is_verified_converted_and_installed(entry, tmp_path, content):
+    seen = []
+    path = download(entry, tmp_path, on_progress=lambda done, total: seen.append((done, total)))
+    checkpoint = Checkpoint.load(path)
+    assert checkpoint.provenance.source_sha256 == entry.sha256
+    assert seen[-1] == (len(content), len(content))
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.safetensors"]
+
+
+def test_an_installed_model_is_not_fetched_again(entry, tmp_path, server):
+    assert download(entry, tmp_path) == download(entry, tmp_path)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("honours_ranges", [True, False])
+def test_a_cut_download_goes_on_where_it_stopped(entry, tmp_path, server, honours_ranges):
+    server.cut_after, server.honours_ranges = 3_000_000, honours_ranges
+    with pytest.raises(DownloadError):
+        download(entry, tmp_path)
+    server.cut_after = None
+    assert download(entry, tmp_path).exists()
+    assert server.asked[1] is not None
+
+
+def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(entry, tmp_path, server):
+    server.cut_after = 3_000_000
+    with pytest.raises(DownloadError):
+        download(entry, tmp_path)
+    server.cut_after, server.etag = None, '"two"'
+    assert download(entry, tmp_path).exists()
+
+
+def test_a_spoilt_file_is_deleted_and_said_so(entry, tmp_path, server):
+    server.content = bytes([server.content[0] ^ 1]) + server.content[1:]
+    with pytest.raises(DownloadError, match="does not verify"):
+        download(entry, tmp_path)
+    assert not list(tmp_path.glob("*.pt*.part"))
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_without_a_published_hash_the_first_one_is_kept_and_checked(entry, tmp_path, server, content):
+    entry = replace(entry, sha256="", sha256_source="")
+    path = download(entry, tmp_path)
+    assert hashlib.sha256(content).hexdigest() in (tmp_path / "tiny.pt.sha256").read_text()
+    path.unlink()
+    server.content = content + b"tail"
+    with pytest.raises(DownloadError, match="does not verify"):
+        download(entry, tmp_path)
+
+
+def test_a_stopped_download_keeps_what_it_has(entry, tmp_path):
+    with pytest.raises(Cancelled):
+        download(entry, tmp_path, is_cancelled=lambda: True)
+    assert (tmp_path / "tiny.pt.part").stat().st_size > 0
+    assert download(entry, tmp_path).exists()
+
+
+def test_no_network_is_said_with_what_to_do(entry, tmp_path, server):
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match=r"could not reach 127\.0\.0\.1") as caught:
+        download(entry, tmp_path)
+    assert "neurosam2 convert" in caught.value.hint
+
+
+def test_a_file_that_is_no_model_is_not_installed(entry, tmp_path, server):
+    server.content = b"a web page that says sign in"
+    with pytest.raises(NeuroSAM2Error):
+        download(replace(entry, sha256=""), tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_only_safe_addresses_are_fetched(entry, tmp_path):
+    with pytest.raises(DownloadError, match="not an https address"):
+        download(replace(entry, url="http://example.com/tiny.pt"), tmp_path)
