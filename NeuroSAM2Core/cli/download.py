@@ -28,7 +28,7 @@ def run(said: argparse.Namespace) -> int:
     entry = find(said.name)
     if not entry.bundled:
         print(f"{entry.description}; licence: {entry.licence}; from {entry.url}")
-    with tqdm(unit="B", unit_scale=True, desc=entry.name, leave=False) as bar:
+    with tqdm(unit="B", unit_scale=True, desc=entry.name, leave=False, disable=None) as bar:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total

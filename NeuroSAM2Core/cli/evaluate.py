@@ -54,11 +54,11 @@ def run(said: argparse.Namespace) -> int:
 
     session = Session(load_model(said.model, device=said.device), volume)
     rounds = []
-    with tqdm(unit="slice", desc="evaluating", leave=False) as bar:
+    with tqdm(unit="slice", desc="evaluating", leave=False, disable=None) as bar:
         axis = resolve_axis(volume, said.axis)
         for one in evaluate(session, truth, axis, start=said.start, num_clicks=said.clicks, on_slice=bar.update):
             rounds.append(one)
-            bar.write(f"{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f})")
+            print(f"{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f})")
     for target in TARGETS:
         count = clicks_to(rounds, target)
         print(f"Dice {target:.2f}: " + (f"reached after {count} corrections" if count is not None else "not reached"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.prompts.parse import BOX_EXAMPLE, POINT_EXAMPLE, TypedBox, TypedPoint, parse_box, parse_point
 from NeuroSAM2Core.volume import Axis, IntensityWindow, Volume, ct_window, resolve_axis
+from NeuroSAM2Core.volume.files import check_target
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.engine import Session
@@ -45,9 +46,9 @@ def run(said: argparse.Namespace) -> int:
     points = [parse_point(text) for text in said.point]
     if not boxes and not points:
         raise PromptError("nothing was prompted", hint=f"give --box, {BOX_EXAMPLE}")
-    for path in filter(None, (said.out, said.png)):
-        if not path.parent.is_dir():
-            raise DataError(f"there is no folder {path.parent} to write {path.name} to")
+    check_target(said.out)
+    if said.png and not said.png.parent.is_dir():
+        raise DataError(f"cannot write {said.png.name}: there is no folder {said.png.parent}")
     volume = Volume.read(said.image)
     first, last = _parse_range(said.range)
     window = _parse_window(said.window)
@@ -86,7 +87,7 @@ def _propagate(session: "Session", first: int | None, last: int | None) -> tuple
     started = time.perf_counter()
     total = session.num_slices_to_do(OBJECT_ID, first=first, last=last)
     count = 0
-    with tqdm(total=total, unit="slice", desc="propagating", leave=False) as bar:
+    with tqdm(total=total, unit="slice", desc="propagating", leave=False, disable=None) as bar:
         for _ in session.propagate(OBJECT_ID, first=first, last=last):
             count += 1
             bar.update()

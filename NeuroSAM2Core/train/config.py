@@ -23,6 +23,10 @@ class Stage:
     """Slices per clip."""
     objects: int = 1
     """Objects per clip."""
+    max_gap: int = 2
+    """Largest distance between neighbouring slices of a clip, in slices of the volume."""
+    rough_neighbours: float = 0.0
+    """Probability that the mask of the neighbouring slice is spoilt before it is shown; see `PromptConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +39,8 @@ class PretrainConfig:
     """Everything random follows from this and the step number."""
     stages: tuple[Stage, ...] = (
         Stage(image_size=128, steps=2200, clips=5, slices=4, objects=2),
-        Stage(image_size=256, steps=800, clips=3, slices=4, objects=2),
+        Stage(image_size=256, steps=23, clips=3, slices=4, objects=2),
+        Stage(image_size=256, steps=777, clips=2, slices=4, objects=2, max_gap=6, rough_neighbours=0.6),
     )
     """Coarse first, then fine; no weight depends on the size."""
     learning_rate: float = 6e-4

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -160,7 +160,8 @@ def _segmenter(model: torch.nn.Module, config: PretrainConfig, stage: Stage) -> 
     """The same weights seen as a model of the stage's input size."""
     assert isinstance(model, SAM2)
     model.set_image_size(stage.image_size)
-    return ClipSegmenter(model, config.prompts, config.losses)
+    prompts = replace(config.prompts, rough_neighbours=stage.rough_neighbours)
+    return ClipSegmenter(model, prompts, config.losses)
 
 
 def _claim(folder: Path, config: PretrainConfig) -> None:

@@ -42,6 +42,9 @@ class PromptConfig:
     """Correction clicks on such a slice."""
     click_from_truth: float = 0.1
     """Probability that a correction click ignores the error and falls anywhere in the object."""
+    rough_neighbours: float = 0.0
+    """Probability that the neighbouring slice's mask is left out, grown or shrunk before it is shown (only for models that are shown
+    it): otherwise what was once wrong would be believed from slice to slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class ClipSegmenter(nn.Module):
             seen = features[rows]
             nearest = min(latest, key=lambda i: abs(i - t), default=None)
             hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
+            if hint is not None and self.prompts.rough_neighbours > 0:
+                hint = roughened(hint, self.prompts.rough_neighbours, rng)
             answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
             losses += [self._losses(answer, truth[:, t]) for answer in answers]
@@ -211,6 +216,19 @@ def with_clicks(
     if points is None:
         return new
     return Points(torch.cat((points.coords, new.coords), dim=1), torch.cat((points.labels, new.labels), dim=1))
+
+
+def roughened(
+    logits: Float[Tensor, "n 1 h w"], probability: float, rng: np.random.Generator
+) -> Float[Tensor, "n 1 h w"] | None:
+    """A mask as it is, or nothing, or grown (most often) or shrunk by a few pixels, one and the same way for the whole batch."""
+    if rng.random() >= probability:
+        return logits
+    kind, reach = rng.random(), int(rng.integers(1, 1 + max(1, logits.shape[-1] // 10)))
+    if kind < 0.25:
+        return None
+    sign = 1.0 if kind < 0.8 else -1.0
+    return sign * F.max_pool2d(sign * logits, 2 * reach + 1, stride=1, padding=reach)
 
 
 def _is_open(points: Points | None) -> bool:

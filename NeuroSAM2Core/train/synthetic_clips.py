@@ -14,8 +14,8 @@ from NeuroSAM2Core.train.config import PretrainConfig, Stage
 SLAB_VOXELS = 64 * 128 * 128
 CLIPS_PER_RENDER = 2
 RENDERS_PER_ANATOMY = 3
+MIN_DEPTH = 16
 MIN_PIXELS = 12
-MAX_GAP = 2
 
 
 class SyntheticClips(Dataset[ClipBatch]):
@@ -33,9 +33,11 @@ class SyntheticClips(Dataset[ClipBatch]):
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         clips: list[ClipBatch] = []
         while len(clips) < stage.clips:
-            depth = max(2 * MAX_GAP * stage.slices, SLAB_VOXELS // stage.image_size**2)
+            depth = max(MIN_DEPTH, stage.max_gap * stage.slices, SLAB_VOXELS // stage.image_size**2)
             anatomy = sample_anatomy((depth, stage.image_size, stage.image_size), generator)
             for _ in range(RENDERS_PER_ANATOMY):
+                if len(clips) == stage.clips:
+                    break
                 volume = render(anatomy, generator)
                 for _ in range(CLIPS_PER_RENDER):
                     clip = draw_clip(volume, stage, rng)
@@ -62,7 +64,7 @@ def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -
             if not visible:
                 continue
             start = int(rng.choice(visible))
-            stride = int(rng.integers(1, MAX_GAP + 1)) * (1 if rng.random() < 0.5 else -1)
+            stride = int(rng.integers(1, stage.max_gap + 1)) * (1 if rng.random() < 0.5 else -1)
             chosen.append(mask)
         elif int(mask[start].sum()) >= MIN_PIXELS:
             chosen.append(mask)

@@ -70,8 +70,7 @@ def write_volume(volume: Volume, path: Path) -> None:
     Raises:
         DataError: It cannot be written there.
     """
-    if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
+    check_target(path)
     voxels = volume.voxels
     if voxels.dtype == bool:
         voxels = voxels.view(np.uint8)
@@ -99,6 +98,18 @@ def write_volume(volume: Volume, path: Path) -> None:
             f"cannot write {path}: {error.strerror or error}",
             hint="choose a folder that exists and that you may write to",
         ) from error
+
+
+def check_target(path: Path) -> None:
+    """Checks, before long work, that a volume may be written there.
+
+    Raises:
+        DataError: The name or the folder will not do.
+    """
+    if not path.name.lower().endswith(SUFFIXES):
+        raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
+    if not path.parent.is_dir():
+        raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,144 @@
+"""The command line: the main job, and one clear sentence for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.cli.main import main
+from Testing.Support.models import small_model
+from Testing.Support.volumes import ball_volume
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    volume, truth = ball_volume()
+    volume.write(folder / "image.nii.gz")
+    volume.with_voxels(truth).write(folder / "label.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 3), np.float32), np.eye(4)), folder / "series.nii.gz")
+    (folder / "broken.nii.gz").write_bytes((folder / "image.nii.gz").read_bytes()[:3000])
+    model = small_model()
+    Checkpoint(model.config, model.state_dict(), Provenance(name="small")).save(folder / "small.safetensors")
+    (folder / "foreign.pt").write_bytes(b"nothing of the kind")
+    return folder
+
+
+BOX = "axial:12:12,14,35,41"
+
+
+def run(folder, *words):
+    return main([word.format(f=folder) for word in words])
+
+
+def test_a_volume_and_a_box_become_a_mask_and_a_picture(folder, capsys):
+    out = folder / "mask.nii.gz"
+    code = run(
+        folder, "segment", "{f}/image.nii.gz", "--box", BOX, "--point", "axial:12:20,20,-", "--model", "{f}/small.safetensors",
+        "--range", "8:16", "--device", "cpu", "--out", str(out), "--png", "{f}/mask.png",
+    )  # fmt: skip
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "ms per slice" in said
+    assert " mL" in said
+    image, mask = nibabel.load(folder / "image.nii.gz"), nibabel.load(out)
+    np.testing.assert_array_equal(image.affine, mask.affine)
+    assert mask.shape == image.shape
+    assert mask.get_data_dtype() == np.uint8
+    assert (folder / "mask.png").read_bytes().startswith(b"\x89PNG")
+    filled = np.flatnonzero(np.asarray(mask.dataobj).any(axis=(0, 1)))
+    assert filled.min() >= 8
+    assert filled.max() <= 16
+
+
+def test_a_model_is_measured_on_a_label(folder, capsys):
+    code = run(
+        folder, "evaluate", "{f}/image.nii.gz", "{f}/label.nii.gz", "--model", "{f}/small.safetensors", "--clicks", "2",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert code == 0
+    said = capsys.readouterr().out
+    assert said.count("corrections: Dice") == 3
+    assert "Dice 0.90: " in said
+
+
+MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")
+OUT = ("--out", "{f}/never.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("segment", "{f}/none.nii.gz", "--box", BOX, *OUT), "there is no file"),
+        (("segment", "{f}/broken.nii.gz", "--box", BOX, *OUT), "cannot be"),
+        (("segment", "{f}/series.nii.gz", "--box", BOX, *OUT), "holds 3 volumes"),
+        (("segment", "{f}/image.nii.gz", *OUT), "nothing was prompted"),
+        (("segment", "{f}/image.nii.gz", "--box", "axial:12", *OUT), "is not AXIS:INDEX:PLACE"),
+        (("segment", "{f}/image.nii.gz", "--box", "axial:12:1,2,3", *OUT), "has 3 numbers; expected 4"),
+        (("segment", "{f}/image.nii.gz", "--box", "axial:12:30,2,3,9", *OUT), "bottom < top"),
+        (("segment", "{f}/image.nii.gz", "--box", "axial:99:1,2,3,9", *MODEL, *OUT), "no slice 99"),
+        (("segment", "{f}/image.nii.gz", "--box", "front:12:1,2,3,9", *MODEL, *OUT), "no axis 'front'"),
+        (("segment", "{f}/image.nii.gz", "--box", "axial:12:1,2,3,900", *MODEL, *OUT), "outside the slice"),
+        (("segment", "{f}/image.nii.gz", "--point", "axial:12:x,2", *OUT), "not a number"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--range", "9", *MODEL, *OUT), "is not A:B"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--range", "16:8", *MODEL, *OUT), "ends before it begins"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--window", "9:1", *MODEL, *OUT), "low < high"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--model", "nanoo", *OUT), "did you mean 'nano'"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--model", "{f}/foreign.pt", *OUT), "is damaged"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--device", "tpu", *OUT), "no device 'tpu'"),
+        (("segment", "{f}/image.nii.gz", "--box", BOX, "--out", "{f}/nowhere/m.nii.gz"), "there is no folder"),
+        (
+            ("segment", "{f}/image.nii.gz", "--box", BOX, *MODEL, "--range", "11:12", "--out", "{f}/m.txt"),
+            "expected a name",
+        ),
+        (("evaluate", "{f}/image.nii.gz", "{f}/image.nii.gz", "--value", "-999", *MODEL), "label is empty"),
+        (("convert", "{f}/foreign.pt", "{f}/x.safetensors"), "is damaged"),
+        (("convert", "{f}/foreign.pt", "{f}/x.pt"), "ends in .safetensors"),
+        (("download", "sam3"), "there is no model 'sam3'"),
+    ],
+)
+def test_every_mistake_is_one_sentence_and_exit_code_2(folder, capsys, words, sentence):
+    assert run(folder, *words) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.startswith("neurosam2: ")
+    assert "Traceback" not in said
+    assert not (folder / "never.nii.gz").exists()
+
+
+def test_known_models_are_listed(capsys):
+    assert main(["download"]) == 0
+    assert "sam2.1_hiera_large" in capsys.readouterr().out
+
+
+def test_an_official_file_is_converted(folder, tmp_path, capsys):
+    import torch
+
+    from Testing.Support.files import published_state
+
+    torch.save({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
+    assert main(["convert", str(tmp_path / "sam2.1_hiera_tiny.pt"), str(tmp_path / "tiny.safetensors")]) == 0
+    assert "39.0 million weights" in capsys.readouterr().out
+    assert Checkpoint.load(tmp_path / "tiny.safetensors").config.image_size == 1024
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("NeuroSAM2Core", "torch"),
+        ("NeuroSAM2Core.volume", "torch"),
+        ("NeuroSAM2Core.prompts", "torch"),
+        ("NeuroSAM2Core.ops", "torch"),
+        ("NeuroSAM2Core.cli.main", "torch"),
+        ("NeuroSAM2Core.engine", "monai"),
+    ],
+)
+def test_light_rooms_import_nothing_heavy(module, absent):
+    code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
