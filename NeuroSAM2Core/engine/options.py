@@ -21,6 +21,8 @@ class EngineOptions:
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
     """Map the centre of a pixel to the centre of its place in the model's input. Reference: corner to corner, half a pixel off."""
+    is_exact: bool = False
+    """Compute in float32 even where the device is faster in bfloat16. Reference: left to its caller."""
     sweeps: bool = False
     """One pass up from the lowest prompted slice and one down, each seeing what the other left, as the reference does; instead of
     passes outwards from every prompted slice that see nothing but their own slices and the prompted ones."""
@@ -41,6 +43,7 @@ class EngineOptions:
             binarize_prompted=False,
             stability_fallback=False,
             aligns_pixel_centres=False,
+            is_exact=True,
             sweeps=True,
             stop_after_absent=None,
             max_hole_area=0,

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-import torch
-
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass
+from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
 
@@ -30,7 +29,7 @@ def run_pass(
             track.progress[run] = count
             continue
         before = track.state(number - run.step)
-        with torch.inference_mode():  # not around the yield: it would hold for whoever asks
+        with computing(model.device, is_exact=options.is_exact):  # not around the yield: it would hold for whoever asks
             features = cache.get(number, upcoming=run.slices[count:])
             state = track_slice(model, features, bank, before, number, options, reverse=run.step < 0)
         bank.recent[number] = state.memory

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
+from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import begin_memory, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
@@ -112,7 +112,7 @@ class Session:
             self._replays.pop((prompts.object_id, number), None)
             track.forget_between(low, high)
             return self._as_mask(prompts.object_id, number, None)
-        with torch.inference_mode():
+        with computing(self.model.device, is_exact=self.options.is_exact):
             state = self._answer(view, track, prompts, number)
         track.prompts[number] = prompts
         track.confirmed[number] = state
