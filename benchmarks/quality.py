@@ -40,7 +40,16 @@ def measure() -> str:
             rounds = list(evaluate(make(), truth, Axis.K, num_clicks=CLICKS))  # type: ignore[arg-type]
             rows.append(row(name, method, rounds, time.perf_counter() - started))
             print(rows[-1], flush=True)
-    head = ("object", "method", "Dice after the box", f"after {CLICKS} clicks", "best", "clicks to 0.80", "to 0.90", "seconds")
+    head = (
+        "object",
+        "method",
+        "Dice after the box",
+        f"after {CLICKS} clicks",
+        "best",
+        "clicks to 0.80",
+        "to 0.90",
+        "seconds",
+    )
     return "## Quality on MNI152 (never seen in training)\n\n" + as_table(head, rows)  # type: ignore[arg-type]
 
 
@@ -55,7 +64,8 @@ def mni152() -> tuple[Volume, dict[str, Mask]]:
     """The T1 template of the nilearn package and what is to be found in it."""
     folder = resources.files("nilearn.datasets") / "data"
     t1, grey, white = (
-        Volume.read(str(folder / f"mni_icbm152_{what}_tal_nlin_sym_09a_converted.nii.gz")) for what in ("t1", "gm", "wm")
+        Volume.read(str(folder / f"mni_icbm152_{what}_tal_nlin_sym_09a_converted.nii.gz"))
+        for what in ("t1", "gm", "wm")
     )
     is_grey, is_white = grey.voxels > 127, white.voxels > 127
     is_left = np.arange(t1.shape[2]) < t1.to_ijk(np.zeros(3))[0]
@@ -79,7 +89,7 @@ class Seeds:
         self.seeds = np.zeros(self.image.shape, np.uint8)
         self.answer = np.zeros(image.shape, bool)
 
-    def add_box(self, object_id: int, axis: str, index: int, box: tuple[float, ...]) -> None:  # noqa: ARG002
+    def add_box(self, object_id: int, axis: str, index: int, box: tuple[float, ...]) -> None:
         r0, c0, r1, c1 = (round(v / 2) for v in box)
         self.seeds[:] = 2
         self.seeds[:, r0 : r1 + 1, c0 : c1 + 1] = 0
@@ -88,8 +98,8 @@ class Seeds:
 
     def add_point(
         self,
-        object_id: int,  # noqa: ARG002
-        axis: str,  # noqa: ARG002
+        object_id: int,
+        axis: str,
         index: int,
         point: tuple[float, float],
         *,
@@ -99,13 +109,13 @@ class Seeds:
         ball = tuple(slice(max(0, c - SEED_RADIUS), c + SEED_RADIUS + 1) for c in (k, j, i))
         self.seeds[ball] = 1 if positive else 2
 
-    def propagate(self, object_id: int) -> Iterator[None]:  # noqa: ARG002
+    def propagate(self, object_id: int) -> Iterator[None]:
         solved = self.solve(self.image, self.seeds)
         big = solved.repeat(2, 0).repeat(2, 1).repeat(2, 2)
         self.answer = big[: self.shape[0], : self.shape[1], : self.shape[2]]
         return iter(())
 
-    def mask(self, object_id: int) -> Mask:  # noqa: ARG002
+    def mask(self, object_id: int) -> Mask:
         return self.answer
 
 
@@ -128,9 +138,9 @@ def growcut_is_there() -> bool:
 
 def growcut(image: NDArray[np.float32], seeds: NDArray[np.uint8]) -> Mask:
     """Zhu et al. 2014, as in 3D Slicer's Grow from Seeds."""
+    from slicer import vtkImageGrowCutSegment
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkCommonDataModel import vtkImageData
-    from slicer import vtkImageGrowCutSegment
 
     def as_image(array: NDArray[np.generic]) -> vtkImageData:
         one = vtkImageData()
