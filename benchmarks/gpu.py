@@ -1,4 +1,4 @@
-"""`make gpu`: what can only be measured on a GPU, in under ten minutes; written to benchmarks/gpu.md. Ends with a sentence where there is none."""
+"""`make gpu`: what can only be measured on a GPU, in under ten minutes; written to benchmarks/gpu.md. Without one it says so and ends."""
 
 import statistics
 import sys

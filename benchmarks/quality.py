@@ -1,7 +1,7 @@
-"""Quality on the MNI152 brain, which no model here was trained on: the bundled model beside classical tools, with the same simulated prompts.
+"""Quality on the MNI152 brain, which no model here was trained on: the bundled model and classical tools, with the same simulated prompts.
 
-Every method gets the tight box of the object's largest axial slice, then up to five clicks, each in the middle of the largest error of the
-slice that is worst for that method.
+Every method gets the tight box of the object's largest axial slice, then up to five clicks, each in the middle of the largest error
+of the slice that is worst for that method.
 """
 
 import time
