@@ -10,7 +10,7 @@ from pathlib import Path
 
 from NeuroSAM2Core.cli.main import main
 
-BOX = "axial:74:20,28,200,168"
+BOX = "axial:74:26,26,208,170"
 
 
 def run(folder: Path) -> int:

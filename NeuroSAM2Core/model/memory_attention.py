@@ -20,7 +20,7 @@ from NeuroSAM2Core.model.position import axial_rotations, rotate, sine_grid
 POSITION_WEIGHT = 0.1
 MAX_SIDE_FOR_LATE_VALUES = 32
 
-LayerKeys = tuple[Float[Tensor, "b n c"], ...]
+LayerKeys = tuple[Float[Tensor, "_ _ _"], ...]
 """One tensor of rotated keys per layer of memory attention."""
 
 

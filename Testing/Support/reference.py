@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
 
-@cache
+@lru_cache(maxsize=2)  # the large ones take a gigabyte each
 def reference_model(
     name: str, image_size: int, *, presence_bias: float = 3.0, overrides: tuple[str, ...] = (), video: bool = False
 ) -> nn.Module:
