@@ -139,16 +139,15 @@ def test_an_absent_object_has_the_references_logits_and_pointer():
 @contextmanager
 def faint_single_masks(name):
     """Logits of the single mask so near to 0 that it is not stable, in the reference and in ours."""
-    key = "sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.weight"
-    weights = [
-        model.get_parameter(key) for model in (reference_model(name, 128, overrides=DYNAMIC), our_model(name, 128))
-    ]
-    kept = weights[0].clone()
-    for weight in weights:
-        weight.mul_(0.02)
+    models = [reference_model(name, 128, presence_bias=3.0, overrides=DYNAMIC), our_model(name, 128, 3.0)]
+    layer = "sam_mask_decoder.output_hypernetworks_mlps.0.layers.2"
+    parameters = [model.get_parameter(f"{layer}.{kind}") for model in models for kind in ("weight", "bias")]
+    kept = [parameter.clone() for parameter in parameters]
+    for parameter in parameters:
+        parameter.mul_(0.005)
     yield
-    for weight in weights:
-        weight.copy_(kept)
+    for parameter, before in zip(parameters, kept, strict=True):
+        parameter.copy_(before)
 
 
 @pytest.mark.parametrize("name", TINY)
