@@ -1,4 +1,4 @@
-"""`make gpu`: what can only be measured on a GPU, in under ten minutes; written to benchmarks/gpu.md. Without one it says so and ends."""
+"""`make gpu`: what can only be measured on a GPU, in under ten minutes; written into benchmarks/README.md. Without one it says so."""
 
 import statistics
 import sys
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.speed import NAME, OPTIONS, as_table, drain, our_model, seconds
+from benchmarks.report import as_table, publish, seconds
+from benchmarks.speed import NAME, OPTIONS, drain, our_model
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.train.config import PretrainConfig
 from NeuroSAM2Core.train.loop import pretrain
 from Testing.Support.volumes import noise_volume
 
-OUT = Path(__file__).parent / "gpu.md"
 SLICES = 64
 BOX = (60, 50, 190, 200)
 
@@ -41,11 +41,7 @@ def main() -> int:
     state = pretrain(PretrainConfig(), folder, device=torch.device("cuda"), max_seconds=120)
     rate = state.step / (time.perf_counter() - started)
     head = ("model", "first mask", "per slice", "slices per second")
-    OUT.write_text(
-        f"Measured with `make gpu` on {torch.cuda.get_device_name()}, torch {torch.__version__}.\n\n"
-        + as_table(head, rows)
-        + f"\nPretraining: {rate:.1f} steps per second.\n"
-    )
+    publish("gpu", "make gpu", as_table(head, rows) + f"\nPretraining: {rate:.1f} steps per second.\n")
     return 0
 
 

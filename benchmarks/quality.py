@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.speed import as_table
+from benchmarks.report import as_table
 from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.train.evaluate import Round, clicks_to, evaluate
 from NeuroSAM2Core.volume import Axis
@@ -50,7 +50,7 @@ def measure() -> str:
         "to 0.90",
         "seconds",
     )
-    return "## Quality on MNI152 (never seen in training)\n\n" + as_table(head, rows)  # type: ignore[arg-type]
+    return as_table(head, rows)
 
 
 def row(name: str, method: str, rounds: list[Round], seconds: float) -> tuple[str, ...]:

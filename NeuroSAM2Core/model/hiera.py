@@ -19,6 +19,7 @@ from NeuroSAM2Core.model.config import HieraConfig
 from NeuroSAM2Core.model.layers import MLP, merge_heads
 
 LAYER_NORM_EPS = 1e-6
+STRIP_TOKENS = 4096
 
 
 class Hiera(nn.Module):
@@ -92,7 +93,17 @@ class Block(nn.Module):
             self.proj = nn.Linear(width, out)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c2"]:
-        """Attention, then the feed-forward part, each on top of what was there."""
+        """Attention, then the feed-forward part, each on top of what was there.
+
+        A windowed block does nothing across windows, so that a CPU can take a large grid in strips that stay in its cache.
+        """
+        window = self.attn.window
+        if window == 0 or x.is_cuda or torch.is_grad_enabled():
+            return self._whole(x)
+        rows = max(1, STRIP_TOKENS // (window * x.shape[2])) * window
+        return torch.cat([self._whole(strip) for strip in x.split(rows, dim=1)], dim=1)
+
+    def _whole(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c2"]:
         y = self.norm1(x)
         if self.pools:
             x = max_pool(self.proj(y))
@@ -168,5 +179,5 @@ def _spans(length: int, side: int) -> Iterator[tuple[int, int, int]]:
 
 def max_pool(x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 c"]:
     """The largest of each 2 x 2 tokens, per channel."""
-    batch, height, width, channels = x.shape
-    return x.view(batch, height // 2, 2, width // 2, 2, channels).amax(dim=(2, 4))
+    rows = torch.maximum(x[:, ::2], x[:, 1::2])
+    return torch.maximum(rows[:, :, ::2], rows[:, :, 1::2])

@@ -9,6 +9,7 @@ Source: Ravi et al. 2024, section 4, "Memory attention"; appendix D.1.
 
 from typing import cast
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from NeuroSAM2Core.model.layers import merge_heads, split_heads, tokens_of
 from NeuroSAM2Core.model.position import axial_rotations, rotate, sine_grid
 
 POSITION_WEIGHT = 0.1
-MAX_SIDE_FOR_LATE_VALUES = 32
+QUERIES_AT_ONCE = 128
 
 LayerKeys = tuple[Float[Tensor, "_ _ _"], ...]
 """One tensor of rotated keys per layer of memory attention."""
@@ -64,22 +65,23 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """Every token's mixture of the memory; `keys` are already projected and rotated."""
         q = rotate(split_heads(self.q_proj(x), 1), rotations)
-        dropout = self.dropout if self.training else 0.0
-        if x.is_cuda or x.shape[1] > MAX_SIDE_FOR_LATE_VALUES**2:  # fused kernels want keys and values of one width
-            mixed = merge_heads(
-                F.scaled_dot_product_attention(
-                    q, split_heads(keys, 1), split_heads(self.v_proj(memory), 1), dropout_p=dropout
-                )
-            )
+        if self.training or x.is_cuda or torch.is_grad_enabled():  # fused kernels want keys and values of one width
+            dropout = self.dropout if self.training else 0.0
+            v = split_heads(self.v_proj(memory), 1)
+            mixed = merge_heads(F.scaled_dot_product_attention(q, split_heads(keys, 1), v, dropout_p=dropout))
         else:
-            weights = (q[:, 0] * q.shape[-1] ** -0.5 @ keys.transpose(1, 2)).softmax(dim=-1)
-            if dropout:
-                weights = F.dropout(weights, dropout)
-            # Dropped weights no longer sum to one, so the bias is mixed with them.
-            mixed = F.linear(weights @ memory, self.v_proj.weight)
-            mixed = mixed + (weights.sum(-1, keepdim=True) * self.v_proj.bias if dropout else self.v_proj.bias)
+            mixed = self.v_proj(_mix(q[:, 0], keys, memory))
         out: Tensor = self.out_proj(mixed)
         return out
+
+
+def _mix(
+    q: Float[Tensor, "b n c"], keys: Float[Tensor, "b m c"], memory: Float[Tensor, "b m cm"]
+) -> Float[Tensor, "b n cm"]:
+    """Attention with the memory itself as values, a few queries at a time so that a CPU's cache holds their weights."""
+    q = q * q.shape[-1] ** -0.5
+    keys = keys.transpose(1, 2)
+    return torch.cat([(some @ keys).softmax(dim=-1) @ memory for some in q.split(QUERIES_AT_ONCE, dim=1)], dim=1)
 
 
 class MemoryAttentionLayer(nn.Module):
