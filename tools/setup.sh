@@ -22,4 +22,4 @@ fi
 "$VENV/bin/pip" install --quiet --constraint constraints.txt --editable ".[dev]"
 # The reference that the parity tests compare with: without its CUDA extension, and without the packages it asks for but these tests do not need.
 SAM2_BUILD_CUDA=0 "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation sam2==1.1.0
-"$VENV/bin/pip" install --quiet --constraint constraints.txt hydra-core iopath pillow
+"$VENV/bin/pip" install --quiet --constraint constraints.txt hydra-core iopath

@@ -37,7 +37,10 @@ class EngineOptions:
 
     @classmethod
     def as_reference(cls) -> "EngineOptions":
-        """What the reference does without its compiled extension; the parity tests run on this."""
+        """What the reference does as its configuration files say, without its compiled extension; the parity tests run on this.
+
+        Its builder of video predictors adds `binarize_prompted` and `stability_fallback`.
+        """
         return cls(
             max_conditioning=None,
             binarize_prompted=False,

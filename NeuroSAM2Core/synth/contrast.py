@@ -36,6 +36,8 @@ def render(label_map: LabelMap, generator: torch.Generator) -> SyntheticVolume:
             image > 0.05
         )
     image = _acquire(image, generator)
+    if chance(generator, 0.35):  # as after skull stripping or defacing: nothing at all outside
+        image = image * (labels > 0)
     return SyntheticVolume(_finish(image, generator), labels, label_map.objects)
 
 

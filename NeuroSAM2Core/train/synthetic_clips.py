@@ -11,8 +11,7 @@ from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 
-SLAB_VOXELS = 64 * 128 * 128
-CLIPS_PER_RENDER = 2
+SLICES_PER_RENDER = 4
 RENDERS_PER_ANATOMY = 3
 MIN_DEPTH = 16
 MIN_PIXELS = 12
@@ -33,13 +32,13 @@ class SyntheticClips(Dataset[ClipBatch]):
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         clips: list[ClipBatch] = []
         while len(clips) < stage.clips:
-            depth = max(MIN_DEPTH, stage.max_gap * stage.slices, SLAB_VOXELS // stage.image_size**2)
+            depth = max(MIN_DEPTH, stage.max_gap * stage.slices)
             anatomy = sample_anatomy((depth, stage.image_size, stage.image_size), generator)
             for _ in range(RENDERS_PER_ANATOMY):
                 if len(clips) == stage.clips:
                     break
                 volume = render(anatomy, generator)
-                for _ in range(CLIPS_PER_RENDER):
+                for _ in range(max(2, SLICES_PER_RENDER // stage.slices)):
                     clip = draw_clip(volume, stage, rng)
                     if clip is not None and len(clips) < stage.clips:
                         clips.append(clip)
@@ -72,8 +71,7 @@ def draw_clip(volume: SyntheticVolume, stage: Stage, rng: np.random.Generator) -
             break
     if not chosen:
         return None
-    while len(chosen) < stage.objects:
-        chosen.append(chosen[0])
+    chosen = [chosen[i % len(chosen)] for i in range(stage.objects)]
     rows = torch.arange(stage.slices) * stride + start
     rows = rows.clamp(0, len(volume.labels) - 1).to(volume.labels.device)
     turn, flip = int(rng.integers(4)), bool(rng.integers(2))
