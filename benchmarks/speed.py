@@ -12,7 +12,7 @@ from benchmarks import files, memory
 from benchmarks.report import as_table, beside, seconds
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.engine.precision import fastest_dtype
-from NeuroSAM2Core.model import PRESETS, SAM2
+from NeuroSAM2Core.model import PRESETS, SAM2, to_model_input
 from NeuroSAM2Core.volume import percentile_window
 from Testing.Support.reference import ReferenceVideo, reference_model, shapes_of
 from Testing.Support.volumes import noise_volume
@@ -138,9 +138,9 @@ def session_with_corrections(size: int, must: str) -> Row:
     low, high, places = 22, 41, (30, 38, 25)
     volume = noise_volume(64, SIDE, SIDE)
     predictor, model = reference_model(NAME, size, video=True), our_model(size)
-    run = ReferenceVideo(predictor, load_as_reference(volume, size), SIDE, SIDE, half_memory=True)
-    options = replace(EngineOptions.as_reference(), aligns_pixel_centres=True)
-    session = Session(model, volume, options=options)
+    frames = to_model_input(torch.from_numpy(percentile_window(volume.voxels).normalise(volume.voxels)), size)
+    run = ReferenceVideo(predictor, frames, SIDE, SIDE, half_memory=True)
+    session = Session(model, volume, options=EngineOptions.as_reference())
     masks: dict[int, np.ndarray] = {}
 
     def reference() -> None:

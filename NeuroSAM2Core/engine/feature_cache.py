@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
 from NeuroSAM2Core.volume import IntensityWindow, SliceStack
 
@@ -25,10 +26,14 @@ class FeatureCache:
         stack: The slices.
         window: What is black and what is white.
         max_bytes: Room for features; one slice is always kept.
+        is_exact: Encode in float32 even where the device is faster in bfloat16.
     """
 
-    def __init__(self, model: SAM2, stack: SliceStack, window: IntensityWindow, *, max_bytes: int) -> None:
-        self.model, self.stack, self.window, self.max_bytes = model, stack, window, max_bytes
+    def __init__(
+        self, model: SAM2, stack: SliceStack, window: IntensityWindow, *, max_bytes: int, is_exact: bool
+    ) -> None:
+        self.model, self.stack, self.window = model, stack, window
+        self.max_bytes, self.is_exact = max_bytes, is_exact
         self._kept: OrderedDict[int, ImageFeatures] = OrderedDict()
         self._bytes = 0
 
@@ -46,7 +51,8 @@ class FeatureCache:
             batch = [number]
             if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
                 batch += [n for n in upcoming[: LOOK_AHEAD - 1] if n not in self._kept]
-            features = self.model.encode_image(self.model_input(batch))
+            with computing(self.model, is_exact=self.is_exact, part="encoder"):
+                features = self.model.encode_image(self.model_input(batch))
             for row, n in reversed(list(enumerate(batch))):
                 self._keep(n, features[[row]])
         self._kept.move_to_end(number)

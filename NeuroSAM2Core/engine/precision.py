@@ -7,11 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Literal
 
 import torch
 
+from NeuroSAM2Core.model import SAM2
+
 SIDE = 384
 REPEATS = 3
+NARROW = 128
+
+Part = Literal["encoder", "rest"]
 
 
 @cache
@@ -25,9 +31,14 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def computing(device: torch.device, *, is_exact: bool) -> Iterator[None]:
-    """Inference without gradients, in the fastest type of the device or, if exact, in float32."""
-    dtype = torch.float32 if is_exact else fastest_dtype(device)
+def computing(model: SAM2, *, is_exact: bool, part: Part = "rest") -> Iterator[None]:
+    """Inference without gradients, in the fastest type for that part of the model on its device or, if exact, in float32.
+
+    What follows the encoder in a narrow model is so little work that a CPU loses more by converting than it gains.
+    """
+    device = model.device
+    is_tiny = device.type == "cpu" and part == "rest" and model.config.width <= NARROW
+    dtype = torch.float32 if is_exact or is_tiny else fastest_dtype(device)
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
         yield
 

@@ -29,7 +29,7 @@ def run_pass(
             track.progress[run] = count
             continue
         before = track.state(number - run.step)
-        with computing(model.device, is_exact=options.is_exact):  # not around the yield: it would hold for whoever asks
+        with computing(model, is_exact=options.is_exact):  # not around the yield: it would hold for whoever asks
             features = cache.get(number, upcoming=run.slices[count:])
             state = track_slice(model, features, bank, before, number, options, reverse=run.step < 0)
         bank.recent[number] = state.memory

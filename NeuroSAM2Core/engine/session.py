@@ -112,7 +112,7 @@ class Session:
             self._replays.pop((prompts.object_id, number), None)
             track.forget_between(low, high)
             return self._as_mask(prompts.object_id, number, None)
-        with computing(self.model.device, is_exact=self.options.is_exact):
+        with computing(self.model, is_exact=self.options.is_exact):
             state = self._answer(view, track, prompts, number)
         track.prompts[number] = prompts
         track.confirmed[number] = state
@@ -261,7 +261,11 @@ class _View:
         self.model, self.volume, self.stack = session.model, session.volume, stack
         self.options = session.options
         self.features = FeatureCache(
-            session.model, stack, session.window, max_bytes=session.options.feature_cache_bytes
+            session.model,
+            stack,
+            session.window,
+            max_bytes=session.options.feature_cache_bytes,
+            is_exact=session.options.is_exact,
         )
         self.predictor = SlicePredictor(session.model, stack, session.options)
 
