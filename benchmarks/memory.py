@@ -1,6 +1,8 @@
 """What every further slice costs in memory."""
 
+import ctypes
 import gc
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks import speed
 from benchmarks.report import beside
+from NeuroSAM2Core import Volume
 from NeuroSAM2Core.model import SAM2, ImageFeatures
 from Testing.Support.reference import reference_model
 from Testing.Support.volumes import noise_volume
@@ -19,19 +22,19 @@ FEW, MANY = 32, 160
 
 
 def per_slice(size: int, must: str) -> tuple[str, ...]:
-    """MB per slice of 256 x 256 pixels, from two runs of different length each; features are not kept."""
+    """MB per slice beyond the volume itself, from two runs of different length each; features are not kept."""
     predictor, model = reference_model(speed.NAME, size, video=True), speed.our_model(size)
     skip_arithmetic_of_reference(predictor)
     skip_arithmetic(model)
     options = replace(speed.OPTIONS, feature_cache_bytes=1)
 
-    def reference(count: int) -> object:
-        run = speed.theirs(predictor, noise_volume(count, speed.SIDE, speed.SIDE), size)
+    def reference(volume: Volume) -> object:
+        run = speed.theirs(predictor, volume, size)
         run.propagate()
         return run
 
-    def here(count: int) -> object:
-        session = speed.ours(model, noise_volume(count, speed.SIDE, speed.SIDE), options)
+    def here(volume: Volume) -> object:
+        session = speed.ours(model, volume, options)
         speed.drain(session)
         return session
 
@@ -40,21 +43,24 @@ def per_slice(size: int, must: str) -> tuple[str, ...]:
     return beside(f"memory per further slice, {size} px", theirs, ours, unit="MB", target=must)
 
 
-def slope(run: Callable[[int], object]) -> float:
+def slope(run: Callable[[Volume], object]) -> float:
     """MB per slice that a run of many slices holds beyond one of few."""
-    run(4)  # whatever is only needed once
+    few, many = (noise_volume(count, speed.SIDE, speed.SIDE) for count in (FEW, MANY))
+    run(few)  # whatever is only needed once
     held = []
-    for count in (FEW, MANY):
+    for volume in (few, many):
         before = resident_mb()
-        keep = run(count)
+        keep = run(volume)
         held.append(resident_mb() - before)
         del keep
     return (held[1] - held[0]) / (MANY - FEW)
 
 
 def resident_mb() -> float:
-    """Memory of this process, MB."""
+    """Memory of this process that is in use, MB."""
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back
     return psutil.Process().memory_info().rss / 2**20
 
 
