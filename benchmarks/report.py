@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 README = Path(__file__).parent / "README.md"
+HEAD = ("what", "reference", "here", "factor", "must")
 
 
 def seconds(act: Callable[[], object]) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import files, memory
-from benchmarks.report import as_table, beside, seconds
+from benchmarks import memory
+from benchmarks.report import HEAD, as_table, beside, seconds
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.engine.precision import fastest_dtype
 from NeuroSAM2Core.model import PRESETS, SAM2, to_model_input
@@ -46,9 +46,8 @@ def measure() -> str:
     add(session_with_corrections(256, "6x"), session_with_corrections(512, "5x"))
     add(*many_objects(256))
     add(memory.per_slice(512, "0.35 MB"), memory.per_slice(1024, "0.9 MB"))
-    add(files.loading("0.25 s"), files.reading(".nii", "4x"), files.reading(".nii.gz", "2x"))
     add(precision(), *nano())
-    return as_table(("what", "reference", "here", "factor", "must"), rows)
+    return as_table(HEAD, rows)
 
 
 def our_model(size: int) -> SAM2:

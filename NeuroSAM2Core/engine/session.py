@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes, plan_sweeps
-from NeuroSAM2Core.engine.postprocess import finish
+from NeuroSAM2Core.engine.postprocess import at_slice, finish
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import begin_memory, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
@@ -171,11 +171,20 @@ class Session:
         return voxels
 
     def labels(self) -> Volume:
-        """All objects as one label volume on the image's own grid; where two overlap the higher id stays."""
+        """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
         largest = max(self.object_ids, default=0)
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
+        surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            voxels[self.mask(object_id)] = object_id
+            view, track = self._object(object_id)
+            for number in {**track.tracked, **track.confirmed}:
+                state = track.state(number)
+                assert state is not None
+                one = self._as_mask(object_id, number, state)
+                logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+                wins = one.mask & (logits > one.plane.of(surest))
+                one.plane.of(voxels)[wins] = object_id
+                one.plane.of(surest)[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:

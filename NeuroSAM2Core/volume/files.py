@@ -1,6 +1,7 @@
 """NIfTI files in and out, through nibabel. Reading is lazy where the file allows it; writing is atomic."""
 
 import contextlib
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from isal import igzip
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
@@ -35,6 +37,8 @@ def read_volume(path: Path) -> Volume:
         )
     try:
         image: Any = nibabel.load(path)
+        if path.name.lower().endswith(".gz"):  # nibabel would unpack with zlib, at half the speed
+            image = type(image).from_stream(io.BytesIO(igzip.decompress(path.read_bytes())))
         shape = image.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -56,7 +60,7 @@ def read_volume(path: Path) -> Volume:
             hint="the file may be damaged or cut short; copy it again",
         ) from error
     except Exception as error:
-        if type(error).__module__.startswith(("zlib", "gzip")):
+        if type(error).__module__.startswith(("zlib", "gzip", "isal")):
             raise DataError(
                 f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
             ) from error
