@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import torch
 
-from benchmarks import speed
+from benchmarks.pair import NAME, our_model
 from benchmarks.report import HEAD, as_table, beside, seconds
 from NeuroSAM2Core import Volume, load_model
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
@@ -30,13 +30,13 @@ def loading(must: str) -> tuple[str, ...]:
     from hydra.utils import instantiate
 
     with tempfile.TemporaryDirectory() as folder:
-        state = speed.our_model(1024).state_dict()
+        state = our_model(1024).state_dict()
         ours, theirs = Path(folder) / "a.safetensors", Path(folder) / "a.pt"
-        Checkpoint(PRESETS[speed.NAME], state, Provenance(name="a")).save(ours)
+        Checkpoint(PRESETS[NAME], state, Provenance(name="a")).save(ours)
         torch.save({"model": state}, theirs)
 
         def reference() -> None:
-            config = compose(config_name=f"configs/sam2.1/{speed.NAME}.yaml")
+            config = compose(config_name=f"configs/sam2.1/{NAME}.yaml")
             model = instantiate(config.model, _recursive_=True)
             model.load_state_dict(torch.load(theirs, weights_only=True)["model"])
             model.eval()

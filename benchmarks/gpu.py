@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
-from benchmarks.speed import NAME, OPTIONS, drain, our_model
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.train.config import PretrainConfig
 from NeuroSAM2Core.train.loop import pretrain

@@ -11,7 +11,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from benchmarks import speed
+from benchmarks.pair import NAME, OPTIONS, SIDE, drain, our_model, ours, theirs
 from benchmarks.report import beside
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.model import SAM2, ImageFeatures
@@ -23,29 +23,29 @@ FEW, MANY = 32, 160
 
 def per_slice(size: int, must: str) -> tuple[str, ...]:
     """MB per slice beyond the volume itself, from two runs of different length each; features are not kept."""
-    predictor, model = reference_model(speed.NAME, size, video=True), speed.our_model(size)
+    predictor, model = reference_model(NAME, size, video=True), our_model(size)
     skip_arithmetic_of_reference(predictor)
     skip_arithmetic(model)
-    options = replace(speed.OPTIONS, feature_cache_bytes=1)
+    options = replace(OPTIONS, feature_cache_bytes=1)
 
     def reference(volume: Volume) -> object:
-        run = speed.theirs(predictor, volume, size)
+        run = theirs(predictor, volume, size)
         run.propagate()
         return run
 
     def here(volume: Volume) -> object:
-        session = speed.ours(model, volume, options)
-        speed.drain(session)
+        session = ours(model, volume, options)
+        drain(session)
         return session
 
-    theirs, ours = slope(reference), slope(here)
+    a, b = slope(reference), slope(here)
     reference_model.cache_clear()  # that model is of no more use
-    return beside(f"memory per further slice, {size} px", theirs, ours, unit="MB", target=must)
+    return beside(f"memory per further slice, {size} px", a, b, unit="MB", target=must)
 
 
 def slope(run: Callable[[Volume], object]) -> float:
     """MB per slice that a run of many slices holds beyond one of few."""
-    few, many = (noise_volume(count, speed.SIDE, speed.SIDE) for count in (FEW, MANY))
+    few, many = (noise_volume(count, SIDE, SIDE) for count in (FEW, MANY))
     run(few)  # whatever is only needed once
     held = []
     for volume in (few, many):

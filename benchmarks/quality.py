@@ -32,7 +32,7 @@ def measure() -> str:
     if growcut_is_there():
         methods["GrowCut (3D Slicer), 2 mm"] = lambda: Seeds(image, growcut)
     else:
-        print("GrowCut is left out: the package slicer-core is not installed")
+        print("GrowCut is left out: the package slicer-core cannot be imported here")
     rows = []
     for name, truth in objects.items():
         for method, make in methods.items():
