@@ -88,3 +88,11 @@ def test_one_anatomy_has_many_contrasts_some_inverted():
     brighter = [bool(p[white].mean() > p[cortex].mean()) for p in pictures]
     assert any(brighter)
     assert not all(brighter)
+
+
+def test_some_pictures_are_black_around_the_object_as_after_skull_stripping():
+    anatomy = next(a for a in (sample_anatomy(SIZE, generator(s)) for s in range(50)) if a.is_head)
+    outside = anatomy.labels == 0
+    flat = [float(render(anatomy, generator(seed)).image[outside].std()) < 1e-6 for seed in range(20)]
+    assert any(flat)
+    assert not all(flat)

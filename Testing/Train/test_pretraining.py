@@ -21,7 +21,8 @@ from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
 CPU = torch.device("cpu")
 SMALL = PretrainConfig(
     stages=(
-        Stage(image_size=64, steps=3, clips=2, slices=3, objects=2),
+        Stage(image_size=64, steps=1, clips=2, slices=1, objects=3),
+        Stage(image_size=64, steps=2, clips=2, slices=3, objects=2),
         Stage(image_size=96, steps=2, clips=1, slices=2),
     )
 )
@@ -68,10 +69,11 @@ def test_the_batch_of_a_step_follows_from_the_seed_and_the_step():
     data = SyntheticClips(SMALL, CPU)
     assert torch.equal(data[1].images, data[1].images)
     assert not torch.equal(data[1].images, data[2].images)
-    assert data[0].images.shape == (2, 3, 64, 64)
-    assert data[0].masks.shape == (2, 2, 3, 64, 64)
+    assert data[0].masks.shape == (2, 3, 1, 64, 64)
+    assert data[1].images.shape == (2, 3, 64, 64)
+    assert data[1].masks.shape == (2, 2, 3, 64, 64)
     assert data[4].images.shape == (1, 2, 96, 96)
-    assert data[0].masks[:, :, 0].flatten(2).any(dim=2).all(), "every object is visible where a clip starts"
+    assert data[1].masks[:, :, 0].flatten(2).any(dim=2).all(), "every object is visible where a clip starts"
 
 
 def segmenter(**prompts):
