@@ -26,6 +26,7 @@ def measure() -> str:
 
 def loading(must: str) -> tuple[str, ...]:
     """The tiny model, from a file to ready."""
+    import sam2  # noqa: F401  (tells hydra where its configurations lie)
     from hydra import compose
     from hydra.utils import instantiate
 
