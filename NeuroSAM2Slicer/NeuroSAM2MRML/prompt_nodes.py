@@ -1,0 +1,240 @@
+"""Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
+
+Every object has a list of positive points (which also carries the object's axis and kept slices as attributes), a list of negative ones,
+and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of clicks, which matters to the
+model, is the number in a point's description. Nodes share the volume's parent transform, so that prompts move with the image.
+"""
+
+from collections.abc import Iterator
+
+import slicer
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.box_nodes import place_box, read_box
+from NeuroSAM2MRML.object_prompts import ObjectPrompts, PlacedBox, PlacedPoint, rounded_point
+from NeuroSAM2MRML.remembered_slices import RememberedSlices
+from NeuroSAM2MRML.slice_views import nearest_index
+from NeuroSAM2MRML.volume_nodes import local_matrix
+
+OBJECT, ROLE, SLICES = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices"
+VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
+COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
+CLASSES = {
+    POSITIVE: "vtkMRMLMarkupsFiducialNode",
+    NEGATIVE: "vtkMRMLMarkupsFiducialNode",
+    BOX: "vtkMRMLMarkupsROINode",
+}
+
+
+class PromptNodes:
+    """The prompt nodes of one segmentation.
+
+    Args:
+        scene: Where they live.
+        volume_node: The image that is prompted.
+        segmentation_node: What the objects are segments of.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.scene, self.volume_node, self.segmentation_node = scene, volume_node, segmentation_node
+
+    def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """The list that clicks of one sign are placed in; made where it is not there yet."""
+        role = POSITIVE if positive else NEGATIVE
+        return next(self._nodes(object_id, role), None) or self._add(object_id, role)
+
+    def all_nodes(self, object_id: int | None = None) -> list[slicer.vtkMRMLMarkupsNode]:
+        """The nodes of an object, or of all."""
+        return list(self._nodes(object_id))
+
+    def object_of(self, node: slicer.vtkMRMLNode) -> int | None:
+        """The object that a node speaks of; None if it is no prompt of this segmentation."""
+        said = node.GetAttribute(OBJECT)
+        if said is None or node.GetNodeReferenceID(SEGMENTATION) != self.segmentation_node.GetID():
+            return None
+        return int(said)
+
+    def read(self, object_id: int, volume: Volume) -> ObjectPrompts:
+        """What the nodes say, as far as it lies in the volume.
+
+        Points that were placed by hand and have no number yet come last.
+        """
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            return ObjectPrompts()
+        axis = remembered.axis
+        placed = [
+            (number, point)
+            for node in self._nodes(object_id, POSITIVE, NEGATIVE)
+            for _, number, point in _points(node, axis, volume)
+        ]
+        placed.sort(key=lambda one: one[0])
+        boxes = {}
+        for node in self._nodes(object_id, BOX):
+            box = read_box(node, axis, volume)
+            boxes[box.index] = box
+        said = ObjectPrompts(
+            axis=axis,
+            points=tuple(point for _, point in placed),
+            boxes=tuple(boxes[index] for index in sorted(boxes)),
+            kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes),
+        )
+        return said.inside(volume)
+
+    def write(self, object_id: int, prompts: ObjectPrompts, volume: Volume) -> None:
+        """Makes the nodes say this; what they say already is left alone, and so is what lies outside the volume."""
+        positive, negative = (self.points_node(object_id, positive=sign) for sign in (True, False))
+        remembered = self._remembered(object_id)
+        axis = prompts.axis or (None if remembered is None else remembered.axis)
+        if axis is not None:
+            for node, sign in ((positive, True), (negative, False)):
+                wanted = [(n, p) for n, p in enumerate(prompts.points) if p.point.positive == sign]
+                _write_points(node, wanted, axis, volume)
+            self._write_boxes(object_id, prompts.boxes, axis, volume)
+        self._remember(positive, prompts)
+
+    def choose_axis(self, object_id: int, axis: Axis) -> Axis:
+        """The axis of an object's slices: the given one where nothing was said yet, else the one it has."""
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            self._remember(self.points_node(object_id, positive=True), ObjectPrompts(axis=axis))
+            return axis
+        return remembered.axis
+
+    def remove(self, object_id: int) -> None:
+        """Takes an object's nodes out of the scene."""
+        for node in self.all_nodes(object_id):
+            self.scene.RemoveNode(node)
+
+    def follow_volume(self) -> None:
+        """Puts the nodes and the segmentation under the volume's parent transform."""
+        transform = self.volume_node.GetTransformNodeID()
+        for node in (self.segmentation_node, *self._nodes(None)):
+            if node.GetTransformNodeID() != transform:
+                node.SetAndObserveTransformNodeID(transform)
+
+    def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
+        found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
+        for number in range(found.GetNumberOfItems()):
+            node = found.GetItemAsObject(number)
+            one = self.object_of(node)
+            if one is None or (object_id is not None and one != object_id):
+                continue
+            if not roles or node.GetAttribute(ROLE) in roles:
+                yield node
+
+    def _remembered(self, object_id: int) -> RememberedSlices | None:
+        """The axis and the kept slices of an object."""
+        for node in self._nodes(object_id, POSITIVE):
+            if text := node.GetAttribute(SLICES):
+                return RememberedSlices.from_text(text, local_matrix(self.volume_node))
+        return None
+
+    def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:
+        text = None
+        if prompts.axis is not None:
+            slices = RememberedSlices(prompts.axis, {index: () for index in prompts.kept})
+            text = slices.to_text(local_matrix(self.volume_node))
+        node.SetAttribute(SLICES, text)
+
+    def _add(self, object_id: int, role: str) -> slicer.vtkMRMLMarkupsNode:
+        node = self.scene.CreateNodeByClass(CLASSES[role])
+        node.UnRegister(None)
+        node.SetName(self.scene.GenerateUniqueName(f"object {object_id} {role}"))
+        node.SetAttribute(OBJECT, str(object_id))
+        node.SetAttribute(ROLE, role)
+        node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
+        node.AddNodeReferenceID(SEGMENTATION, self.segmentation_node.GetID())
+        self.scene.AddNode(node)
+        node.SetAndObserveTransformNodeID(self.volume_node.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        if display is not None:
+            display.SetSelectedColor(*COLOURS[role])
+            display.SetColor(*COLOURS[role])
+            display.SetPointLabelsVisibility(False)
+            display.SetPropertiesLabelVisibility(False)
+        return node
+
+    def _write_boxes(self, object_id: int, boxes: tuple[PlacedBox, ...], axis: Axis, volume: Volume) -> None:
+        wanted = {one.index: one for one in boxes}
+        for node in list(self._nodes(object_id, BOX)):
+            there = read_box(node, axis, volume)
+            if not ObjectPrompts(axis=axis, boxes=(there,)).inside(volume).boxes:
+                continue
+            if wanted.get(there.index) == there:
+                del wanted[there.index]
+            else:
+                self.scene.RemoveNode(node)
+        for one in wanted.values():
+            place_box(self._add(object_id, BOX), one, axis, volume)
+
+
+def slice_of_point(node: slicer.vtkMRMLMarkupsNode, number: int, axis: Axis, volume: Volume) -> PlacedPoint:
+    """A control point as a click on the slice of an axis that is nearest to it."""
+    ijk = volume.to_ijk(_world(node, number))
+    index = nearest_index(float(ijk["ijk".index(axis)]))
+    row, col = SlicePlane(axis, index).to_pixel(*map(float, ijk))
+    return PlacedPoint(index, rounded_point(row, col, positive=node.GetAttribute(ROLE) != NEGATIVE))
+
+
+def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
+    """Checks that everything said lies in the volume.
+
+    Raises:
+        PromptError: Something does not.
+    """
+    if prompts.inside(volume) != prompts:
+        raise PromptError("the place is outside the volume", hint="click inside the image")
+
+
+def _world(node: slicer.vtkMRMLMarkupsNode, number: int) -> list[float]:
+    place = [0.0, 0.0, 0.0]
+    node.GetNthControlPointPositionWorld(number, place)
+    return place
+
+
+def _points(
+    node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume
+) -> Iterator[tuple[int, tuple[int, int], PlacedPoint]]:
+    """Defined control points inside the volume: number in the list, place in the order of clicks, click."""
+    for number in range(node.GetNumberOfControlPoints()):
+        if node.GetNthControlPointPositionStatus(number) != node.PositionDefined:
+            continue
+        point = slice_of_point(node, number, axis, volume)
+        if ObjectPrompts(axis=axis, points=(point,)).inside(volume).points:
+            said = node.GetNthControlPointDescription(number)
+            order = (0, int(said)) if said.isdigit() else (1, number)
+            yield number, order, point
+
+
+def _write_points(
+    node: slicer.vtkMRMLMarkupsNode, wanted: list[tuple[int, PlacedPoint]], axis: Axis, volume: Volume
+) -> None:
+    """Makes a list hold these clicks and their numbers, touching as little as possible."""
+    there = list(_points(node, axis, volume))
+    same = 0
+    while same < min(len(there), len(wanted)) and there[same][2] == wanted[same][1]:
+        same += 1
+    for number, _, _ in reversed(there[same:]):
+        node.RemoveNthControlPoint(number)
+    for (number, order, placed), (wanted_order, _) in zip(there[:same], wanted[:same], strict=True):
+        if order != (0, wanted_order):
+            node.SetNthControlPointDescription(number, str(wanted_order))
+            node.SetNthControlPointPositionWorld(number, *_place(placed, axis, volume))
+    for wanted_order, placed in wanted[same:]:
+        number = node.AddControlPointWorld(*_place(placed, axis, volume))
+        node.SetNthControlPointDescription(number, str(wanted_order))
+
+
+def _place(placed: PlacedPoint, axis: Axis, volume: Volume) -> tuple[float, float, float]:
+    x, y, z = volume.to_ras(SlicePlane(axis, placed.index).to_ijk(placed.point.row, placed.point.col))
+    return float(x), float(y), float(z)
+
