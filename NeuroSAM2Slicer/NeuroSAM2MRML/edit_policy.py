@@ -1,7 +1,11 @@
-"""What the Segment Editor allows: where may be painted, and which other segments give way. Read from its parameter node, decided nowhere else."""
+"""What the Segment Editor allows: where may be painted, and which other segments give way.
+
+Read from its parameter node, decided nowhere else.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import slicer
@@ -54,9 +58,7 @@ class EditPolicy:
             names = {name for name in names if display.GetSegmentVisibility(name)}
         return names - {segment_id}
 
-    def editable(
-        self, layer: Layer, part: GridSlice, intensities: NDArray[np.generic] | None
-    ) -> NDArray[np.bool_] | None:
+    def editable(self, layer: Layer, part: GridSlice, intensities: NDArray[Any] | None) -> NDArray[np.bool_] | None:
         """Where the block of a slice may be changed, (K, J, I); None for everywhere.
 
         Args:

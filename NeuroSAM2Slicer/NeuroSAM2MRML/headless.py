@@ -1,7 +1,7 @@
 """Slicer's scene and logics without Slicer's application: what tests, scripts and the browser shell stand on.
 
-`HeadlessApplication` sets up what the application would: default nodes, colours, slice orientations, the module logics and the input and output
-that scene bundles need.
+`HeadlessApplication` sets up what the application would: default nodes, colours, slice orientations, the module logics and the
+input and output that scene bundles need.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,24 @@ import slicer
 import vtk
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.undo import SegmentationHistory
 
 
 class HeadlessApplication:
-    """A scene with Slicer's logics attached.
+    """A scene with Slicer's logics attached; a `Host`.
 
     Args:
-        folder: Where scene bundles are unpacked.
+        folder: Where scene bundles are unpacked and journals are kept.
+        agrees: The answer to every question.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, agrees: bool = False) -> None:
         self.scene = slicer.vtkMRMLScene()
+        self.journal_folder = folder / "journals"
+        self.editor: slicer.vtkMRMLSegmentEditorNode | None = None
+        """The Segment Editor's settings, where a script has made some."""
+        self._agrees = agrees
+        self._histories: dict[str, SegmentationHistory] = {}
         self.logic = slicer.vtkSlicerApplicationLogic()
         self.logic.SetMRMLScene(self.scene)
         self.logic.GetColorLogic().SetMRMLScene(self.scene)
@@ -38,6 +45,22 @@ class HeadlessApplication:
         self._data_io = self._attach(slicer.vtkDataIOManagerLogic(), None)
         self._data_io.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
         self._remote.AddDataIOToScene()
+
+    def edit_history(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SegmentationHistory:
+        """See `Host`."""
+        key = segmentation_node.GetID()
+        known = self._histories.get(key)
+        if known is None or known.history.GetSegmentation() is not segmentation_node.GetSegmentation():
+            known = self._histories[key] = SegmentationHistory.of(segmentation_node)
+        return known
+
+    def editor_node(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        """See `Host`."""
+        return self.editor
+
+    def is_agreed(self, question: str) -> bool:
+        """See `Host`."""
+        return self._agrees
 
     def save(self, path: Path) -> None:
         """Writes the scene: all of it into an .mrb, or an .mrml and the nodes' files beside it.

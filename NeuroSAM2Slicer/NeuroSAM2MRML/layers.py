@@ -1,7 +1,7 @@
 """The labelmaps behind a segmentation: which image a segment lives in, the part of it that is in use, and room for more.
 
-Several segments may share one labelmap (a layer), each with its own label; a labelmap covers only the part of the reference geometry that was
-ever painted. Everything is read afresh each time, because undo and other tools replace these images.
+Several segments may share one labelmap (a layer), each with its own label; a labelmap covers only the part of the reference
+geometry that was ever painted. Everything is read afresh each time, because undo and other tools replace these images.
 """
 
 from typing import Any

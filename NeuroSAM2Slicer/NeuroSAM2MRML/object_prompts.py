@@ -50,6 +50,11 @@ class ObjectPrompts:
         """The prompted slices."""
         return tuple(sorted({p.index for p in self.points} | {b.index for b in self.boxes} | self.kept))
 
+    @property
+    def planes(self) -> tuple[SlicePlane, ...]:
+        """The prompted slices."""
+        return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
+
     def on(self, index: int) -> "ObjectPrompts":
         """What was said on one slice."""
         return replace(
@@ -93,12 +98,9 @@ class ObjectPrompts:
 
     def changed_since(self, before: "ObjectPrompts") -> tuple[SlicePlane, ...]:
         """The slices on which something else was said before, taken-back ones included."""
-        changed = []
-        for one, other in ((before, self), (self, before)):
-            if one.axis is not None:
-                planes = (SlicePlane(one.axis, index) for index in one.indices)
-                changed += [plane for plane in planes if one.on(plane.index) != other.on(plane.index)]
-        return tuple(dict.fromkeys(changed))
+        planes = dict.fromkeys((*before.planes, *self.planes))
+        is_other_axis = before.axis != self.axis
+        return tuple(p for p in planes if is_other_axis or self.on(p.index) != before.on(p.index))
 
     def statement(
         self, object_id: int, plane: SlicePlane, *, revision: int, mask: NDArray[np.bool_] | None

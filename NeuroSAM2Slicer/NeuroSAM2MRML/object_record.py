@@ -1,9 +1,13 @@
-"""What is known of an object at one moment: what was said about it and how sure the model is of each of its slices. A value, kept per step."""
+"""What is known of an object at one moment: what was said about it and how sure the model is of each of its slices.
+
+A value, kept per step, so that undo can go back to it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.object_prompts import ObjectPrompts
 
 SURE_IOU = 0.8
@@ -35,37 +39,48 @@ class ObjectRecord:
     """One object."""
 
     prompts: ObjectPrompts = field(default_factory=ObjectPrompts)
-    quality: Mapping[int, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
-    """By slice: all that have been answered or tracked."""
-    unanswered: frozenset[int] = frozenset()
-    """Slices on which something was said that has no answer yet."""
+    quality: Mapping[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
+    """All slices that have been answered, tracked or kept."""
+    unanswered: frozenset[SlicePlane] = frozenset()
+    """Slices on which something was said, or taken back, that has no answer yet."""
 
-    def with_quality(self, index: int, quality: SliceQuality | None) -> "ObjectRecord":
+    def with_quality(self, plane: SlicePlane, quality: SliceQuality | None) -> "ObjectRecord":
         """One slice done, or not done any more."""
         known = dict(self.quality)
-        known.pop(index, None)
+        known.pop(plane, None)
         if quality is not None:
-            known[index] = quality
-        return replace(self, quality=MappingProxyType(known), unanswered=self.unanswered - {index})
+            known[plane] = quality
+        return replace(self, quality=MappingProxyType(known), unanswered=self.unanswered - {plane})
 
-    def with_stale(self, first: int, last: int) -> "ObjectRecord":
+    def with_unanswered(self, planes: frozenset[SlicePlane]) -> "ObjectRecord":
+        """With these slices waiting for an answer."""
+        return replace(self, unanswered=planes)
+
+    def with_stale(self, axis: Axis, first: int, last: int) -> "ObjectRecord":
         """What was tracked from one slice to another is out of date; what was said on them stands."""
-        said = set(self.prompts.indices)
+        said = set(self.prompts.planes)
         known = {
-            index: replace(quality, is_stale=True) if first <= index <= last and index not in said else quality
-            for index, quality in self.quality.items()
+            plane: replace(quality, is_stale=True)
+            if plane.axis == axis and first <= plane.index <= last and plane not in said
+            else quality
+            for plane, quality in self.quality.items()
         }
         return replace(self, quality=MappingProxyType(known))
 
-    @property
-    def tracked(self) -> tuple[int, ...]:
-        """Slices that propagation reached and that are still up to date."""
-        said = set(self.prompts.indices)
-        return tuple(n for n, quality in sorted(self.quality.items()) if n not in said and not quality.is_stale)
+    def around(self, plane: SlicePlane) -> tuple[int, int]:
+        """First and last slice that depend on a slice: up to the next prompted ones on both sides."""
+        others = [p.index for p in self.prompts.planes if p.axis == plane.axis and p != plane]
+        known = [p.index for p in self.quality if p.axis == plane.axis]
+        below = max((n for n in others if n < plane.index), default=min(known, default=plane.index) - 1)
+        above = min((n for n in others if n > plane.index), default=max(known, default=plane.index) + 1)
+        return below + 1, above - 1
 
 
-def next_doubtful(record: ObjectRecord, index: int) -> int | None:
+def next_doubtful(record: ObjectRecord, plane: SlicePlane) -> SlicePlane | None:
     """The next slice upwards, around the end, that a person should look at; None if there is none."""
-    confirmed = set(record.prompts.indices)
-    doubtful = sorted(n for n, q in record.quality.items() if q.is_doubtful and n not in confirmed)
-    return next((n for n in doubtful if n > index), doubtful[0] if doubtful else None)
+    confirmed = set(record.prompts.planes)
+    doubtful = sorted(
+        p.index for p, q in record.quality.items() if q.is_doubtful and p.axis == plane.axis and p not in confirmed
+    )
+    index = next((n for n in doubtful if n > plane.index), doubtful[0] if doubtful else None)
+    return None if index is None else SlicePlane(plane.axis, index)

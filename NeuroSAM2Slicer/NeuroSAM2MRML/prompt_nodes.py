@@ -1,16 +1,19 @@
 """Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
 
-Every object has a list of positive points (which also carries the object's axis and kept slices as attributes), a list of negative ones,
-and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of clicks, which matters to the
-model, is the number in a point's description. Nodes share the volume's parent transform, so that prompts move with the image.
+Every object has a list of positive points (which also carries the object's axis and kept slices as attributes), a list of
+negative ones, and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of
+clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent transform, so that
+prompts move with the image.
 """
 
 from collections.abc import Iterator
 
+import numpy as np
 import slicer
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.arrays import Matrix
 from NeuroSAM2MRML.box_nodes import place_box, read_box
 from NeuroSAM2MRML.object_prompts import ObjectPrompts, PlacedBox, PlacedPoint, rounded_point
 from NeuroSAM2MRML.remembered_slices import RememberedSlices
@@ -140,7 +143,7 @@ class PromptNodes:
     def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:
         text = None
         if prompts.axis is not None:
-            slices = RememberedSlices(prompts.axis, {index: () for index in prompts.kept})
+            slices = RememberedSlices(prompts.axis, dict.fromkeys(prompts.kept, ()))
             text = slices.to_text(local_matrix(self.volume_node))
         node.SetAttribute(SLICES, text)
 
@@ -195,10 +198,10 @@ def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
         raise PromptError("the place is outside the volume", hint="click inside the image")
 
 
-def _world(node: slicer.vtkMRMLMarkupsNode, number: int) -> list[float]:
+def _world(node: slicer.vtkMRMLMarkupsNode, number: int) -> Matrix:
     place = [0.0, 0.0, 0.0]
     node.GetNthControlPointPositionWorld(number, place)
-    return place
+    return np.array(place)
 
 
 def _points(
@@ -235,6 +238,5 @@ def _write_points(
 
 
 def _place(placed: PlacedPoint, axis: Axis, volume: Volume) -> tuple[float, float, float]:
-    x, y, z = volume.to_ras(SlicePlane(axis, placed.index).to_ijk(placed.point.row, placed.point.col))
+    x, y, z = volume.to_ras(np.array(SlicePlane(axis, placed.index).to_ijk(placed.point.row, placed.point.col)))
     return float(x), float(y), float(z)
-

@@ -1,7 +1,7 @@
 """One slice of one segment, replaced exactly, in the segment's own grid. Nothing else changes.
 
-Other slices and other segments stay as they are, unless the Segment Editor's overlap policy lets the segment take voxels from them; its
-editable area is honoured. Confirmed slices of other objects can be named as ones that give nothing away.
+Other slices and other segments stay as they are, unless the Segment Editor's overlap policy lets the segment take voxels from
+them; its editable area is honoured. Confirmed slices of other objects can be named as ones that give nothing away.
 """
 
 from collections.abc import Collection
@@ -103,7 +103,9 @@ class SegmentWriter:
         others = layers_of(self.node)
         del others[layer.segment_id]
         giving = policy.overwritable(self.node, layer.segment_id) - set(keeping)
-        if policy.overwrite is not Overwrite.NONE:  # whoever overwrites does not overlap: what may not be taken is left out
+        if (
+            policy.overwrite is not Overwrite.NONE
+        ):  # whoever overwrites does not overlap: what may not be taken is left out
             for name in set(keeping) & set(others):
                 target = target & (others[name].copy_of_block(part.extent) != others[name].label)
         block = layer.block(part.extent)

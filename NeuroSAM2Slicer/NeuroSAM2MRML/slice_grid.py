@@ -1,7 +1,7 @@
 """Which voxels of a segmentation's own grid stand for one slice of a volume, and the way between them. Pure NumPy.
 
-Where both grids are the same, a slice is a slab. Where they are not (a segmentation made on another image, a finer or coarser grid), every
-voxel of the segmentation belongs to the slice that its centre is nearest to, so that slices never share a voxel.
+Where both grids are the same, a slice is a slab. Where they are not (a segmentation made on another image, a finer or coarser
+grid), every voxel of the segmentation belongs to the slice that its centre is nearest to, so that slices never share a voxel.
 """
 
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ def sample(values: NDArray[np.generic], grid: Grid, volume: Grid, plane: SlicePl
 
 
 def _same_grid(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
-    """A slab of the volume's own extent, as far as the grid reaches; the grid holds all of the volume or the slab is cut by rows and columns."""
+    """A slab of the volume's own extent, as far as the grid reaches."""
     number = "ijk".index(plane.axis)
     extent = list(volume.extent)
     extent[2 * number] = extent[2 * number + 1] = plane.index + volume.extent[2 * number]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
-from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume, resolve_axis
 from NeuroSAM2MRML.arrays import Matrix, to_matrix
 
 TOLERANCE_DEG = 0.5
@@ -59,3 +60,24 @@ def nearest_slice(volume: Volume, normal: Matrix, ras: Matrix) -> ShownSlice:
 def nearest_index(place: float) -> int:
     """The slice nearest to a voxel index that is not whole; halves go up."""
     return math.floor(place + 0.5)
+
+
+def best_axis(volume: Volume) -> Axis:
+    """The axis that a scan was acquired along, where nobody says: the one with the largest spacing, axial among equals."""
+    spacing = dict(zip(Axis, volume.spacing_mm, strict=True))
+    axial = resolve_axis(volume, "axial")
+    return max(Axis, key=lambda axis: (round(spacing[axis], 3), axis == axial))
+
+
+def plane_through(volume: Volume, axis: Axis, ras: Matrix) -> SlicePlane:
+    """The slice along an axis that is nearest to a world position, (3,) in mm.
+
+    Raises:
+        PromptError: The position is outside the volume.
+    """
+    ijk = volume.to_ijk(np.asarray(ras, dtype=float))
+    plane = SlicePlane(axis, nearest_index(float(ijk["ijk".index(axis)])))
+    limits = np.array(volume.shape[::-1])
+    if not ((ijk >= -0.5) & (ijk <= limits - 0.5)).all():
+        raise PromptError("the place is outside the volume", hint="click inside the image")
+    return SlicePlane(axis, min(plane.index, volume.shape[axis.array_axis] - 1))

@@ -1,7 +1,8 @@
 """One stack of steps for clicks and for manual edits.
 
-Masks go back and forth through the Segment Editor's own history, which keeps exact copies. What a step meant for the prompts is kept here, and
-found again through a tag that the history carries along with each segment: whoever undoes, the prompts can follow.
+Masks go back and forth through the Segment Editor's own history, which keeps exact copies. What a step meant for the prompts
+is kept here, and found again through a tag that the history carries along with each segment: whoever undoes, the prompts can
+follow.
 """
 
 import itertools
@@ -122,11 +123,10 @@ class UndoSteps:
         """The step that every segment is at; 0 for none."""
         return {name: self._number(name) for name in self.node.GetSegmentation().GetSegmentIDs()}
 
-    def name_of(self, before: dict[str, int], after: dict[str, int]) -> str:
-        """What the step between two positions is called."""
-        numbers = [max(before.get(one, 0), after.get(one, 0)) for one in before.keys() | after.keys() if before.get(one) != after.get(one)]
-        step = self._steps.get(max(numbers, default=0))
-        return MANUAL if step is None else step.name
+    def current_name(self) -> str:
+        """What the last step that still holds is called."""
+        step = self._steps.get(max(self.position().values(), default=0))
+        return "" if step is None else step.name
 
     def _segment(self, segment_id: str) -> slicer.vtkSegment:
         segment = self.node.GetSegmentation().GetSegment(segment_id)

@@ -1,7 +1,7 @@
 """Volume nodes as volumes: voxels shared with the scene, geometry with every linear parent transform applied.
 
-What cannot be worked with (no voxels, several components, a warp above the volume) is refused with the reason. A `VolumeStamp` says at
-next to no cost whether a node still holds what was read from it.
+What cannot be worked with (no voxels, several components, a warp above the volume) is refused with the reason. A `VolumeStamp`
+says at next to no cost whether a node still holds what was read from it.
 """
 
 from dataclasses import dataclass

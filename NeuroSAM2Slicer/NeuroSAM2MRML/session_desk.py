@@ -1,0 +1,263 @@
+"""The scene's side of a session: what an action changes in nodes, segments, records and the undo stack. It knows of no engine.
+
+Methods return what the engine must hear of; `SessionController` tells it.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import slicer
+
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from NeuroSAM2MRML.host import Host
+from NeuroSAM2MRML.object_prompts import ObjectPrompts
+from NeuroSAM2MRML.object_record import ObjectRecord, SliceQuality
+from NeuroSAM2MRML.prompt_nodes import PromptNodes, check_inside
+from NeuroSAM2MRML.scene_objects import SceneObjects
+from NeuroSAM2MRML.session_journal import SessionJournal
+from NeuroSAM2MRML.session_node import SessionNode
+from NeuroSAM2MRML.slice_keeper import SliceKeeper
+from NeuroSAM2MRML.undo import UndoSteps
+from NeuroSAM2MRML.volume_nodes import read_volume, stamp_of
+
+
+class SessionDesk:
+    """One volume and one segmentation in a scene.
+
+    Args:
+        host: Runs the session.
+        volume_node: The image.
+        segmentation_node: What the objects are segments of. What it and the scene remember of an earlier session is taken up.
+
+    Raises:
+        DataError: The volume cannot be worked on.
+        GeometryError: A non-linear transform is above it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.host, self.volume_node, self.segmentation_node = host, volume_node, segmentation_node
+        self.volume = read_volume(volume_node)
+        self.nodes = PromptNodes(host.scene, volume_node, segmentation_node)
+        self.nodes.follow_volume()
+        self.objects = SceneObjects(segmentation_node)
+        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
+        self.steps = UndoSteps(segmentation_node, host.edit_history(segmentation_node))
+        self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
+        self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.keeper)
+        self.is_writing = False
+        """The session itself is changing the scene."""
+        self._stamp = stamp_of(volume_node)
+        for number in self.objects.segments:
+            self._take_up(number)
+        self._position = self.steps.position()
+
+    @property
+    def active(self) -> int | None:
+        """The object that prompts go to."""
+        number = self.node.active_object
+        return number if number in self.objects.segments else None
+
+    @property
+    def records(self) -> dict[int, ObjectRecord]:
+        """Of the objects that are there."""
+        return {number: self.objects.record(number) for number in self.objects.segments}
+
+    @property
+    def active_record(self) -> ObjectRecord:
+        """Of the active object; an empty one where there is none."""
+        return ObjectRecord() if self.active is None else self.objects.record(self.active)
+
+    def notice_new_image(self) -> bool:
+        """Reads the volume again if its voxels or its place have changed, and says whether they have.
+
+        Raises:
+            DataError: It cannot be worked on any more.
+            GeometryError: A non-linear transform is above it now.
+        """
+        stamp = stamp_of(self.volume_node)
+        if stamp == self._stamp:
+            return False
+        self.volume = read_volume(self.volume_node)
+        self._stamp = stamp
+        self.nodes.follow_volume()
+        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
+        self.journal.use(self.volume, self.keeper)
+        return True
+
+    def say(
+        self, object_id: int | None, prompts: ObjectPrompts, name: str
+    ) -> tuple[int, tuple[SlicePlane, ...]] | None:
+        """A person has said something: one step. Returns the object and the slices that must be stated; None if nothing is new.
+
+        Args:
+            object_id: The object; a new one if None.
+            prompts: All that is said about it now.
+            name: Of the step.
+
+        Raises:
+            PromptError: Something lies outside the volume.
+        """
+        check_inside(prompts, self.volume)
+        before = ObjectRecord() if object_id is None else self.objects.record(object_id)
+        changed = prompts.changed_since(before.prompts)
+        if not changed:
+            return None
+        self.steps.begin()
+        number = self._add_object("") if object_id is None else object_id
+        self._record_prompts(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
+        self._mark(number, name)
+        self.journal.note_prompts(number)
+        return number, changed
+
+    def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
+        """Slices are confirmed as they are; the caller begins and marks the step."""
+        record = self.objects.record(number)
+        for plane in planes:
+            is_edited = self.is_edited(number, plane)
+            if plane not in record.prompts.planes:
+                record = replace(record, prompts=record.prompts.with_kept(plane))
+            mask = self.keeper.read(number, plane)
+            quality = SliceQuality(
+                predicted_iou=1.0, presence=float(mask.any()), digest=self.keeper.digest(number, plane)
+            )
+            record = record.with_quality(plane, quality)
+            if is_edited:
+                record = record.with_stale(plane.axis, *record.around(plane))
+        self._record_prompts(number, record)
+        self.journal.note_prompts(number)
+        for plane in planes:
+            self.journal.note_mask(number, plane)
+
+    def is_edited(self, number: int, plane: SlicePlane) -> bool:
+        """A slice holds something else than what was written there."""
+        quality = self.objects.record(number).quality.get(plane)
+        return quality is None or quality.digest != self.keeper.digest(number, plane)
+
+    @contextmanager
+    def step(self, name: str, *numbers: int) -> Iterator[None]:
+        """What is done inside is one step of these objects."""
+        self.steps.begin()
+        yield
+        for number in numbers:
+            self._mark(number, name)
+
+    def new_object(self, name: str) -> int:
+        """A new object with an empty segment, as a step of its own."""
+        self.steps.begin()
+        number = self._add_object(name)
+        self._mark(number, "New object")
+        self.journal.note_prompts(number)
+        return number
+
+    def choose(self, segment_id: str) -> int:
+        """Makes a segment the active object."""
+        number = self.objects.adopt(segment_id)
+        if self.steps.record(segment_id) is None:
+            self._mark(number, "")
+        self.node.active_object = number
+        return number
+
+    def clear(self, number: int) -> None:
+        """Takes everything about an object away, as one step."""
+        self.steps.begin()
+        with self.writing():
+            self.keeper.clear(number)
+        self._record_prompts(number, ObjectRecord())
+        self._mark(number, "Clear")
+        self.journal.note_all()
+
+    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+        """An answer goes into the scene, as part of the step that the object is at.
+
+        Args:
+            mask: The answer.
+            stale: First and last slice that it has made out of date.
+
+        Raises:
+            DataError: The segment is gone or cannot hold it.
+        """
+        number, plane = mask.object_id, mask.plane
+        with self.writing():
+            quality = self.keeper.write(number, mask)
+        record = self.objects.record(number)
+        is_taken_back = stale is not None and plane not in record.prompts.planes
+        record = record.with_quality(plane, None if is_taken_back else quality)
+        if stale is not None:
+            record = record.with_stale(plane.axis, *stale)
+        self.objects.records[number] = record
+        self.steps.amend(self.objects.segment_id(number), record)
+        self.journal.note_mask(number, plane)
+
+    def remember(self, revision: int) -> None:
+        """Writes into the scene what it is to remember of the session."""
+        self.node.revision = revision
+        for number, record in self.records.items():
+            self.node.write_quality(number, record)
+
+    def follow_history(self) -> set[int]:
+        """Brings prompts and records to where undo or redo, by whomever, has brought the segments.
+
+        Returns:
+            The objects concerned.
+        """
+        position = self.steps.position()
+        if position == self._position:
+            return set()
+        changed = set()
+        segments = self.objects.segments
+        for number in set(self.objects.records) | set(segments):
+            segment_id = segments.get(number)
+            known = ObjectRecord() if segment_id is None else self.steps.record(segment_id)
+            if known is None or (segment_id is not None and self._position.get(segment_id) == position.get(segment_id)):
+                continue
+            changed.add(number)
+            self._record_prompts(number, known)
+        self._position = position
+        self.journal.note_all()
+        return changed
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Whatever changes in the scene meanwhile is the session's own doing."""
+        was, self.is_writing = self.is_writing, True
+        try:
+            yield
+        finally:
+            self.is_writing = was
+
+    def axis_of(self, number: int | None) -> Axis | None:
+        """The axis that an object is outlined along; None while nothing was said."""
+        return None if number is None else self.objects.record(number).prompts.axis
+
+    def _take_up(self, number: int) -> None:
+        """What the scene remembers of an object."""
+        prompts = self.nodes.read(number, self.volume)
+        record = ObjectRecord(prompts=prompts)
+        for plane, quality in self.node.read_quality(number).items():
+            digest = self.keeper.digest(number, plane)
+            record = record.with_quality(plane, replace(quality, digest=digest))
+        record = record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
+        self.objects.records[number] = record
+        self._mark(number, "")
+
+    def _add_object(self, name: str) -> int:
+        number = self.objects.add(name)
+        self.node.active_object = number
+        return number
+
+    def _record_prompts(self, number: int, record: ObjectRecord) -> None:
+        """Record and nodes say the same; the step that follows, or was gone back to, has it."""
+        self.objects.records[number] = record
+        with self.writing():
+            self.nodes.write(number, record.prompts, self.volume)
+
+    def _mark(self, number: int, name: str) -> None:
+        with self.writing():
+            self.steps.mark(self.objects.segment_id(number), name, self.objects.record(number))
+        self._position = self.steps.position()
