@@ -1,7 +1,7 @@
 """Slice numbers that survive a way through a file.
 
-Storage may turn a left-handed grid around, and then the same slice has another number. What is remembered is the axis, the numbers, and the matrix of the grid they were counted on; reading counts them anew on the
-grid as it is now.
+Storage may turn a left-handed grid around, and then the same slice has another number. What is remembered is the axis, the
+numbers, and the matrix of the grid they were counted on; reading counts them anew on the grid as it is now.
 """
 
 import json

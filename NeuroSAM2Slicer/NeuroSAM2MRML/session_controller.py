@@ -187,11 +187,11 @@ class SessionController:
 
     def undo(self) -> bool:
         """Takes the last step back, whoever made it; a propagation under way is given up first."""
-        return self._travel(self.desk.steps.history.undo)
+        return self._travel(self.desk.steps.undo)
 
     def redo(self) -> bool:
         """Brings back what was undone."""
-        return self._travel(self.desk.steps.history.redo)
+        return self._travel(self.desk.steps.redo)
 
     def look_at(self, view: slicer.vtkMRMLSliceNode) -> None:
         """The person looks at this view: the engine may prepare its slices."""

@@ -192,6 +192,7 @@ class SessionDesk:
             record = record.with_stale(plane.axis, *stale)
         self.objects.records[number] = record
         self.steps.amend(self.objects.segment_id(number), record)
+        self.steps.note_answer()
         self.journal.note_mask(number, plane)
 
     def remember(self, revision: int) -> None:
@@ -216,9 +217,13 @@ class SessionDesk:
             known = ObjectRecord() if segment_id is None else self.steps.record(segment_id)
             if known is None or (segment_id is not None and self._position.get(segment_id) == position.get(segment_id)):
                 continue
+            if segment_id is not None:
+                known = known.as_found({plane: self.keeper.digest(number, plane) for plane in known.quality})
+                self.steps.amend(segment_id, known)
             changed.add(number)
             self._record_prompts(number, known)
         self._position = position
+        self.steps.note_travel()
         self.journal.note_all()
         return changed
 

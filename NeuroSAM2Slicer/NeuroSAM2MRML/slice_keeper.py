@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import slicer
@@ -51,11 +52,15 @@ class SliceKeeper:
             for other, record in self._objects.records.items()
             if other != object_id and other in segments and mask.plane in record.prompts.planes
         }
+        before = self.digest(object_id, mask.plane)
         self._writer.write(self._objects.segment_id(object_id), mask.plane, mask.mask, policy=policy, keeping=confirmed)
         if policy.overwrite is not Overwrite.NONE:
             self._note_what_others_gave(object_id, mask.plane)
         return SliceQuality(
-            predicted_iou=mask.predicted_iou, presence=mask.presence, digest=self.digest(object_id, mask.plane)
+            predicted_iou=mask.predicted_iou,
+            presence=mask.presence,
+            digest=self.digest(object_id, mask.plane),
+            digest_before=before,
         )
 
     def clear(self, object_id: int) -> None:
@@ -88,11 +93,6 @@ class SliceKeeper:
             quality = record.quality.get(plane)
             if other == object_id or quality is None or other not in self._objects.segments:
                 continue
-            changed = SliceQuality(
-                predicted_iou=quality.predicted_iou,
-                presence=quality.presence,
-                digest=self.digest(other, plane),
-                is_stale=quality.is_stale,
-            )
+            changed = replace(quality, digest=self.digest(other, plane))
             unanswered = record.unanswered
             self._objects.records[other] = record.with_quality(plane, changed).with_unanswered(unanswered)

@@ -97,10 +97,35 @@ class UndoSteps:
         self.node, self.history = segmentation_node, history
         self._numbers = itertools.count(1)
         self._steps: dict[int, Step] = {}
+        self._is_back = False
+        self._has_late_answer = False
 
     def begin(self) -> None:
         """Keeps the state before a change."""
         self.history.save()
+        self._is_back = self._has_late_answer = False
+
+    def undo(self) -> bool:
+        """Takes the last step back; false if there is none.
+
+        An answer that came after an earlier undo belongs to no step: it is gone back over, not to.
+        """
+        if self._has_late_answer and self.history.undo():
+            self._has_late_answer = False
+            return self.history.undo() or True
+        return self.history.undo()
+
+    def redo(self) -> bool:
+        """Brings back what was undone; false if there is nothing."""
+        return self.history.redo()
+
+    def note_travel(self) -> None:
+        """Somebody has gone back or forth."""
+        self._is_back, self._has_late_answer = True, False
+
+    def note_answer(self) -> None:
+        """An answer has changed the segmentation outside of any step's beginning."""
+        self._has_late_answer = self._has_late_answer or self._is_back
 
     def mark(self, segment_id: str, name: str, record: ObjectRecord) -> None:
         """Says what the change made of an object."""
