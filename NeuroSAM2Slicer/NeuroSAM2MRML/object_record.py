@@ -24,8 +24,6 @@ class SliceQuality:
     """Probability that the object is in the slice, 0 to 1."""
     digest: int = 0
     """Of the mask as it was written; another one there now means that it was edited by hand."""
-    digest_before: int = 0
-    """Of the mask that was there before; that one there now means that history took the answer back."""
     is_stale: bool = False
     """A correction nearby has made it out of date; the next propagation does it again."""
 
@@ -53,21 +51,6 @@ class ObjectRecord:
         if quality is not None:
             known[plane] = quality
         return replace(self, quality=MappingProxyType(known), unanswered=self.unanswered - {plane})
-
-    def as_found(self, digests: Mapping[SlicePlane, int]) -> "ObjectRecord":
-        """After undo or redo: answers that came too late to be in the state that was brought back are wanted again.
-
-        Args:
-            digests: Of what is there now, for every slice in `quality`.
-        """
-        missing = {
-            plane
-            for plane, quality in self.quality.items()
-            if digests[plane] != quality.digest and digests[plane] == quality.digest_before
-        }
-        known = {plane: quality for plane, quality in self.quality.items() if plane not in missing}
-        said = missing & set(self.prompts.planes)
-        return replace(self, quality=MappingProxyType(known), unanswered=self.unanswered | said)
 
     def with_unanswered(self, planes: frozenset[SlicePlane]) -> "ObjectRecord":
         """With these slices waiting for an answer."""

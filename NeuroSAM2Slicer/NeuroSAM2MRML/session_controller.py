@@ -117,7 +117,7 @@ class SessionController:
                 self.notice = f"slice {plane.index} is confirmed already"
                 return
             plane.check_inside(self.desk.volume)
-            with self.desk.step("Confirm slice", number):
+            with self.desk.step("Confirm slice"):
                 self.desk.keep(number, [plane])
             self.talk.forget(number)
 
@@ -146,7 +146,7 @@ class SessionController:
             if not numbers:
                 raise PromptError("there is nothing to propagate", hint="place a point or a box first")
             self.talk.abandon()
-            with self.desk.step("Propagate", *numbers):
+            with self.desk.step("Propagate"):
                 for number in numbers:
                     self._keep_painted(number)
             self.stopped = None

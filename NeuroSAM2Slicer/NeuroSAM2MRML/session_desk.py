@@ -47,15 +47,15 @@ class SessionDesk:
         self.nodes.follow_volume()
         self.objects = SceneObjects(segmentation_node)
         self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
-        self.steps = UndoSteps(segmentation_node, host.edit_history(segmentation_node))
+        self.steps = UndoSteps(self.objects, host.edit_history(segmentation_node))
         self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
         self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.keeper)
         self.is_writing = False
         """The session itself is changing the scene."""
         self._stamp = stamp_of(volume_node)
         for number in self.objects.segments:
-            self._take_up(number)
-        self._position = self.steps.position()
+            self.objects.records[number] = self._remembered(number)
+        self._mark("")
 
     @property
     def active(self) -> int | None:
@@ -108,10 +108,10 @@ class SessionDesk:
         changed = prompts.changed_since(before.prompts)
         if not changed:
             return None
-        self.steps.begin()
+        self.steps.begin(self.records)
         number = self._add_object("") if object_id is None else object_id
-        self._record_prompts(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
-        self._mark(number, name)
+        self._record(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
+        self._mark(name)
         self.journal.note_prompts(number)
         return number, changed
 
@@ -129,7 +129,7 @@ class SessionDesk:
             record = record.with_quality(plane, quality)
             if is_edited:
                 record = record.with_stale(plane.axis, *record.around(plane))
-        self._record_prompts(number, record)
+        self._record(number, record)
         self.journal.note_prompts(number)
         for plane in planes:
             self.journal.note_mask(number, plane)
@@ -140,36 +140,34 @@ class SessionDesk:
         return quality is None or quality.digest != self.keeper.digest(number, plane)
 
     @contextmanager
-    def step(self, name: str, *numbers: int) -> Iterator[None]:
-        """What is done inside is one step of these objects."""
-        self.steps.begin()
+    def step(self, name: str) -> Iterator[None]:
+        """What is done inside is one step."""
+        self.steps.begin(self.records)
         yield
-        for number in numbers:
-            self._mark(number, name)
+        self._mark(name)
 
     def new_object(self, name: str) -> int:
         """A new object with an empty segment, as a step of its own."""
-        self.steps.begin()
-        number = self._add_object(name)
-        self._mark(number, "New object")
+        with self.step("New object"):
+            number = self._add_object(name)
         self.journal.note_prompts(number)
         return number
 
     def choose(self, segment_id: str) -> int:
         """Makes a segment the active object."""
+        is_new = segment_id not in self.objects.segments.values()
         number = self.objects.adopt(segment_id)
-        if self.steps.record(segment_id) is None:
-            self._mark(number, "")
+        if is_new:
+            self._mark(self.steps.current_name())
         self.node.active_object = number
         return number
 
     def clear(self, number: int) -> None:
         """Takes everything about an object away, as one step."""
-        self.steps.begin()
-        with self.writing():
-            self.keeper.clear(number)
-        self._record_prompts(number, ObjectRecord())
-        self._mark(number, "Clear")
+        with self.step("Clear"):
+            with self.writing():
+                self.keeper.clear(number)
+            self._record(number, ObjectRecord())
         self.journal.note_all()
 
     def put(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
@@ -183,6 +181,7 @@ class SessionDesk:
             DataError: The segment is gone or cannot hold it.
         """
         number, plane = mask.object_id, mask.plane
+        was_as_brought_back = self.steps.is_as_brought_back
         with self.writing():
             quality = self.keeper.write(number, mask)
         record = self.objects.record(number)
@@ -191,8 +190,8 @@ class SessionDesk:
         if stale is not None:
             record = record.with_stale(plane.axis, *stale)
         self.objects.records[number] = record
-        self.steps.amend(self.objects.segment_id(number), record)
-        self.steps.note_answer()
+        self.steps.amend(self.records, was_as_brought_back=was_as_brought_back)
+        self._position = self.steps.position()
         self.journal.note_mask(number, plane)
 
     def remember(self, revision: int) -> None:
@@ -210,20 +209,15 @@ class SessionDesk:
         position = self.steps.position()
         if position == self._position:
             return set()
+        known, there = self.steps.records(), position[1]
         changed = set()
-        segments = self.objects.segments
-        for number in set(self.objects.records) | set(segments):
-            segment_id = segments.get(number)
-            known = ObjectRecord() if segment_id is None else self.steps.record(segment_id)
-            if known is None or (segment_id is not None and self._position.get(segment_id) == position.get(segment_id)):
-                continue
-            if segment_id is not None:
-                known = known.as_found({plane: self.keeper.digest(number, plane) for plane in known.quality})
-                self.steps.amend(segment_id, known)
-            changed.add(number)
-            self._record_prompts(number, known)
+        for number in set(self.objects.records) | there:
+            record = known.get(number, ObjectRecord()) if number in there else ObjectRecord()
+            if record != self.objects.record(number) or position[0] != self._position[0]:
+                changed.add(number)
+                self._record(number, record)
         self._position = position
-        self.steps.note_travel()
+        self.steps.arrive()
         self.journal.note_all()
         return changed
 
@@ -240,29 +234,26 @@ class SessionDesk:
         """The axis that an object is outlined along; None while nothing was said."""
         return None if number is None else self.objects.record(number).prompts.axis
 
-    def _take_up(self, number: int) -> None:
+    def _remembered(self, number: int) -> ObjectRecord:
         """What the scene remembers of an object."""
         prompts = self.nodes.read(number, self.volume)
         record = ObjectRecord(prompts=prompts)
         for plane, quality in self.node.read_quality(number).items():
-            digest = self.keeper.digest(number, plane)
-            record = record.with_quality(plane, replace(quality, digest=digest))
-        record = record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
-        self.objects.records[number] = record
-        self._mark(number, "")
+            record = record.with_quality(plane, replace(quality, digest=self.keeper.digest(number, plane)))
+        return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
 
     def _add_object(self, name: str) -> int:
         number = self.objects.add(name)
         self.node.active_object = number
         return number
 
-    def _record_prompts(self, number: int, record: ObjectRecord) -> None:
-        """Record and nodes say the same; the step that follows, or was gone back to, has it."""
+    def _record(self, number: int, record: ObjectRecord) -> None:
+        """Record and nodes say the same."""
         self.objects.records[number] = record
         with self.writing():
             self.nodes.write(number, record.prompts, self.volume)
 
-    def _mark(self, number: int, name: str) -> None:
+    def _mark(self, name: str) -> None:
         with self.writing():
-            self.steps.mark(self.objects.segment_id(number), name, self.objects.record(number))
+            self.steps.mark(name, self.records)
         self._position = self.steps.position()

@@ -52,15 +52,11 @@ class SliceKeeper:
             for other, record in self._objects.records.items()
             if other != object_id and other in segments and mask.plane in record.prompts.planes
         }
-        before = self.digest(object_id, mask.plane)
         self._writer.write(self._objects.segment_id(object_id), mask.plane, mask.mask, policy=policy, keeping=confirmed)
         if policy.overwrite is not Overwrite.NONE:
             self._note_what_others_gave(object_id, mask.plane)
         return SliceQuality(
-            predicted_iou=mask.predicted_iou,
-            presence=mask.presence,
-            digest=self.digest(object_id, mask.plane),
-            digest_before=before,
+            predicted_iou=mask.predicted_iou, presence=mask.presence, digest=self.digest(object_id, mask.plane)
         )
 
     def clear(self, object_id: int) -> None:

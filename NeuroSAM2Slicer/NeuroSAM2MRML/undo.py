@@ -6,17 +6,21 @@ follow.
 """
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import slicer
 import vtk
 
+from NeuroSAM2MRML.layers import LABELMAP
 from NeuroSAM2MRML.object_record import ObjectRecord
+from NeuroSAM2MRML.scene_objects import SceneObjects
 
-STEP = "NeuroSAM2.Step"
-MANUAL = "manual edit"
+STATE = "NeuroSAM2.State"
 MAX_STEPS = 20
+NOWHERE = 0
+"""The state without any object."""
 
 
 class EditHistory(Protocol):
@@ -77,90 +81,122 @@ class SegmentationHistory:
         return bool(self.history.IsRestoreNextStateAvailable())
 
 
+Records = Mapping[int, ObjectRecord]
+"""What is known of every object."""
+
+
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a person did, and what the object was like from then on."""
+class Moment:
+    """A state of the segmentation that the history may bring back."""
 
     name: str
-    record: ObjectRecord
+    """Of the step that led there."""
+    records: Records
+    is_saved: bool
+    """The history holds it as it is; otherwise it is what became of the last one since, and still changes."""
+    over: int | None = None
+    """The saved state that answers have come on top of, without a step."""
 
 
 class UndoSteps:
-    """The names and the prompts of steps, by the tag that a segment bears.
+    """What was known of the objects at every state that the history may bring back, found through a tag on their segments.
 
     Args:
-        segmentation_node: Whose segments bear the tags.
-        history: Its states.
+        objects: Whose segments bear the tag.
+        history: The states.
     """
 
-    def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode, history: EditHistory) -> None:
-        self.node, self.history = segmentation_node, history
+    def __init__(self, objects: SceneObjects, history: EditHistory) -> None:
+        self.objects, self.history = objects, history
         self._numbers = itertools.count(1)
-        self._steps: dict[int, Step] = {}
-        self._is_back = False
-        self._has_late_answer = False
+        self._moments: dict[int, Moment] = {NOWHERE: Moment("", {}, True)}
+        self._stamp_on_arrival: tuple[int, ...] = ()
 
-    def begin(self) -> None:
+    def begin(self, records: Records) -> None:
         """Keeps the state before a change."""
+        if not self.is_as_brought_back:  # else the history holds this very state, and a new tag would make it another
+            self._enter(Moment(self.current_name(), dict(records), True))
         self.history.save()
-        self._is_back = self._has_late_answer = False
+
+    def mark(self, name: str, records: Records) -> None:
+        """Says what the change was, and what is known since."""
+        self._enter(Moment(name, dict(records), False))
+
+    def arrive(self) -> None:
+        """Undo or redo, by whomever, has brought a state back."""
+        number = self.position()[0]
+        self._moments[number] = replace(self._moments[number], is_saved=True)
+        self._stamp_on_arrival = self._stamp()
+
+    @property
+    def is_as_brought_back(self) -> bool:
+        """Nothing has changed since undo or redo."""
+        return self._stamp_on_arrival == self._stamp()
+
+    def amend(self, records: Records, *, was_as_brought_back: bool) -> None:
+        """The step goes on: what is known by now.
+
+        What comes in at a state that undo brought back changes no step: it is a change on top, which `undo` goes back over.
+
+        Args:
+            records: What is known.
+            was_as_brought_back: `is_as_brought_back` before the change.
+        """
+        number = self.position()[0]
+        here = self._moments[number]
+        if here.is_saved:
+            self._enter(Moment(here.name, dict(records), False, over=number if was_as_brought_back else None))
+        else:
+            self._moments[number] = replace(here, records=dict(records))
 
     def undo(self) -> bool:
-        """Takes the last step back; false if there is none.
-
-        An answer that came after an earlier undo belongs to no step: it is gone back over, not to.
-        """
-        if self._has_late_answer and self.history.undo():
-            self._has_late_answer = False
-            return self.history.undo() or True
-        return self.history.undo()
+        """Takes the last step back; false if there is none."""
+        left = self._moments[self.position()[0]]
+        has_moved = self.history.undo()
+        if has_moved and left.over == self.position()[0]:
+            self.history.undo()
+        if has_moved:
+            self.arrive()
+        return has_moved
 
     def redo(self) -> bool:
         """Brings back what was undone; false if there is nothing."""
-        return self.history.redo()
+        has_moved = self.history.redo()
+        if has_moved:
+            self.arrive()
+        return has_moved
 
-    def note_travel(self) -> None:
-        """Somebody has gone back or forth."""
-        self._is_back, self._has_late_answer = True, False
-
-    def note_answer(self) -> None:
-        """An answer has changed the segmentation outside of any step's beginning."""
-        self._has_late_answer = self._has_late_answer or self._is_back
-
-    def mark(self, segment_id: str, name: str, record: ObjectRecord) -> None:
-        """Says what the change made of an object."""
-        number = next(self._numbers)
-        self._steps[number] = Step(name, record)
-        self._segment(segment_id).SetTag(STEP, str(number))
-
-    def amend(self, segment_id: str, record: ObjectRecord) -> None:
-        """The step that an object is at goes on: what it is like by now."""
-        number = self._number(segment_id)
-        if number in self._steps:
-            self._steps[number] = Step(self._steps[number].name, record)
-
-    def record(self, segment_id: str) -> ObjectRecord | None:
-        """What the object is like at the step it is at; None where that was never said."""
-        step = self._steps.get(self._number(segment_id))
-        return None if step is None else step.record
-
-    def position(self) -> dict[str, int]:
-        """The step that every segment is at; 0 for none."""
-        return {name: self._number(name) for name in self.node.GetSegmentation().GetSegmentIDs()}
+    def records(self) -> Records:
+        """What was known at the state that is there now."""
+        return self._moments[self.position()[0]].records
 
     def current_name(self) -> str:
-        """What the last step that still holds is called."""
-        step = self._steps.get(max(self.position().values(), default=0))
-        return "" if step is None else step.name
+        """The step that led to the state that is there now."""
+        return self._moments[self.position()[0]].name
 
-    def _segment(self, segment_id: str) -> slicer.vtkSegment:
-        segment = self.node.GetSegmentation().GetSegment(segment_id)
-        assert segment is not None, segment_id
-        return segment
+    def position(self) -> tuple[int, frozenset[int]]:
+        """The state that is there now, and its objects."""
+        segments = self.objects.segments
+        numbers = {self._number(segment_id) for segment_id in segments.values()}
+        return max(numbers & self._moments.keys(), default=NOWHERE), frozenset(segments)
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes with every change of the objects' segments."""
+        segmentation = self.objects.node.GetSegmentation()
+        times = []
+        for segment_id in self.objects.segments.values():
+            segment = segmentation.GetSegment(segment_id)
+            image = segment.GetRepresentation(LABELMAP)
+            times += [segment.GetMTime(), 0 if image is None else image.GetMTime()]
+        return tuple(times)
+
+    def _enter(self, moment: Moment) -> None:
+        number = next(self._numbers)
+        self._moments[number] = moment
+        for segment_id in self.objects.segments.values():
+            self.objects.node.GetSegmentation().GetSegment(segment_id).SetTag(STATE, str(number))
 
     def _number(self, segment_id: str) -> int:
-        segment = self.node.GetSegmentation().GetSegment(segment_id)
         text = vtk.mutable("")
-        if segment is None or not segment.GetTag(STEP, text) or not str(text).isdigit():
-            return 0
-        return int(str(text))
+        segment = self.objects.node.GetSegmentation().GetSegment(segment_id)
+        return int(str(text)) if segment.GetTag(STATE, text) and str(text).isdigit() else NOWHERE
