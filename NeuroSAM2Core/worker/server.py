@@ -122,8 +122,9 @@ class Server:
         connection = Connection(self._num_came, FrameStream(sock, STRANGER), str(address[0]))
         self._connections[connection.number] = connection
         self._selector.register(sock, selectors.EVENT_READ, connection)
-        if sum(not one.is_welcome for one in self._connections.values()) > MAX_STRANGERS:
-            self._refuse(connection, WorkerError("too many connections are waiting to be let in", hint="try again"))
+        strangers = [one for one in self._connections.values() if not one.is_welcome and not one.is_leaving]
+        if len(strangers) > MAX_STRANGERS:
+            self._refuse(strangers[0], WorkerError("too many others came and showed no token", hint="try again"))
 
     def _read(self, connection: Connection) -> None:
         if connection.is_leaving:
@@ -157,7 +158,7 @@ class Server:
         try:
             request = decode_request(frame)
             answers = self._reception.take(
-                connection, request, [one for one in self._connections.values() if one.is_welcome]
+                connection, request, [one for one in self._connections.values() if one.is_served]
             )
         except NeuroSAM2Error as error:
             answers = [_failed(request_number(frame), error)]
@@ -174,7 +175,7 @@ class Server:
             raise ProtocolError(
                 "the token is not the one of this worker", hint="a worker that starts anew has a new token"
             )
-        if sum(one.is_welcome for one in self._connections.values()) >= self._limits.max_clients:
+        if sum(one.is_served for one in self._connections.values()) >= self._limits.max_clients:
             self._refuse(connection, WorkerError(f"the worker serves {self._limits.max_clients} clients already"))
             return
         connection.is_welcome = True
