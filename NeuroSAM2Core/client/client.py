@@ -315,7 +315,7 @@ class EngineClient:
             raise WorkerError(f"the worker has not been heard for {silence:.0f} s", hint="it is taken for dead")
 
     def _end(self, reason: str, hint: str = "") -> Disconnected:
-        last_words = "" if self.worker is None else self.worker.last_words()
         self.close()
+        last_words = "" if self.worker is None else self.worker.last_words
         logger.info("the connection to the worker has ended: %s", reason)
         return Disconnected(reason=f"{reason}; {last_words}" if last_words else reason, hint=hint)

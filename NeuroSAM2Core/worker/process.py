@@ -16,7 +16,7 @@ from NeuroSAM2Core.worker.volume_store import VolumeStore
 
 logger = logging.getLogger(__name__)
 
-COMPUTE_END_S = 1.0
+COMPUTE_END_S = 0.2
 """How long the step that is being computed may take to end with the process."""
 
 
