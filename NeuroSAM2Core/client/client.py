@@ -8,6 +8,7 @@ import itertools
 import logging
 import socket
 import time
+from collections.abc import Sequence
 from typing import assert_never
 
 from NeuroSAM2Core.client.endpoint import Endpoint
@@ -47,6 +48,7 @@ from NeuroSAM2Core.volume import IntensityWindow, Volume
 
 logger = logging.getLogger(__name__)
 
+START_TIMEOUT_S = 120.0
 CONNECT_TIMEOUT_S = 10.0
 MISSED_HEARTBEATS = 6
 """A worker that says nothing for as many times as long as it promised is taken for dead."""
@@ -93,16 +95,17 @@ class EngineClient:
         return cls(Endpoint(host, port, token))
 
     @classmethod
-    def launch(cls, interpreter: str | None = None) -> "EngineClient":
+    def launch(cls, interpreter: str | None = None, *, options: Sequence[str] = ()) -> "EngineClient":
         """A client with a worker of its own on this machine; the worker ends with it.
 
         Args:
             interpreter: The Python that runs the worker and has torch; this one if None.
+            options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
 
         Raises:
             WorkerError: It cannot be started. What goes wrong later comes as `Disconnected`.
         """
-        return cls(LocalWorker.start(interpreter))
+        return cls(LocalWorker.start(interpreter, options=options))
 
     @property
     def is_ready(self) -> bool:
@@ -149,20 +152,22 @@ class EngineClient:
         self._send(number, request)
         return number
 
-    def open_volume(self, volume: Volume, *, window: IntensityWindow | None = None) -> int:
+    def open_volume(self, volume: Volume, *, window: IntensityWindow | None = None, key: str = "") -> int:
         """Opens a volume, and sends its voxels if the worker does not hold them. Returns the number of the request.
 
-        The voxels are kept until then, not longer; they must not change meanwhile. Takes the time to hash them, about a second per GB.
+        The voxels are kept until then, not longer; they must not change meanwhile.
 
         Args:
             volume: The image.
             window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+            key: The volume's id, where it is known already. Else the voxels are hashed now, which takes a second or two per GB; who
+                must not be held up so long does it beforehand with `protocol.VolumeHash`.
 
         Raises:
             WorkerError: The client is closed.
         """
         voxels, matrix = wire_voxels(volume), wire_matrix(volume)
-        key = volume_id(voxels, matrix)
+        key = key or volume_id(voxels, matrix)
         if key not in self._uploads:
             self._uploads[key] = Upload(key, voxels)
         return self.submit(
@@ -215,6 +220,8 @@ class EngineClient:
         endpoint = self.worker.poll()
         if endpoint is not None:
             self._connect(endpoint)
+        elif time.monotonic() - self._heard > START_TIMEOUT_S:
+            raise WorkerError(f"the worker was not ready after {START_TIMEOUT_S:.0f} s", hint="try again")
 
     def _connect(self, endpoint: Endpoint) -> None:
         try:

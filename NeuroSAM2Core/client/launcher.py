@@ -41,7 +41,7 @@ class LocalWorker:
 
         Args:
             interpreter: The Python that has torch; this one if None.
-            options: Of `neurosam2 serve`, such as `--threads 2`.
+            options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
 
         Raises:
             WorkerError: There is no such program, or it may not be run.

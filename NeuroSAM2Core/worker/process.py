@@ -93,4 +93,4 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: The address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=32)
+    return socket.create_server((host, port), family=family, backlog=128)

@@ -137,8 +137,11 @@ class Server:
                     return
         except StreamEndedError as ended:
             self._drop(connection, str(ended))
-        except ProtocolError as error:  # where the next frame begins is not known any more
+        except NeuroSAM2Error as error:  # where the next frame begins is not known any more
             self._refuse(connection, error)
+        except Exception as error:  # the edge: a defect of ours must not take the other clients down
+            logger.exception("a message could not be taken")
+            self._refuse(connection, WorkerError(f"the worker met a defect of its own: {type(error).__name__}"))
 
     def _read_nothing(self, connection: Connection) -> None:
         """What a leaving client still says is thrown away unread, so that it can read its last message."""

@@ -1,13 +1,17 @@
 """Who is let in, and what happens to those who are not: on real sockets, while others are being served."""
 
+import json
+import random
 import socket
 import struct
 
 import pytest
 
+from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import WorkerError
-from NeuroSAM2Core.protocol.codec import encode_request
+from NeuroSAM2Core.protocol.codec import encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import MAGIC, PRELUDE, VERSION, pack_frame
+from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
     Cancel,
     Disconnected,
@@ -15,19 +19,44 @@ from NeuroSAM2Core.protocol.messages import (
     Finished,
     Heartbeat,
     Hello,
+    LoadModel,
+    OpenVolume,
+    Precompute,
+    Propagate,
     Refused,
+    RestoreSlice,
+    SliceAnswered,
     Status,
+    VoxelChunk,
+    VoxelFile,
+    VoxelsWanted,
     Welcome,
     WorkerStatus,
 )
-from Testing.Support.worker import ThreadedWorker, answer, events_until
+from NeuroSAM2Core.volume import Axis
+from NeuroSAM2Core.worker.reception import Reception
+from Testing.Support.worker import TOKEN, ThreadedWorker, answer, box_on, events_until
 
+BAD_PREDICT = {
+    "type": "PredictSlice",
+    "id": 1,
+    "volume_id": "v",
+    "prompts": {
+        "object_id": 0,
+        "plane": {"axis": "k", "index": 1},
+        "points": [],
+        "box": None,
+        "mask": None,
+        "revision": 0,
+    },
+}
 HELLO_WITH_VOXELS = pack_frame(b"{}", [b"x" * 100])
 
 
 @pytest.mark.parametrize(
     ("said", "words"),
     [
+        (pack_frame(json.dumps(BAD_PREDICT).encode()), "object ids start at 1"),
         (encode_request(0, Hello(token="0" * 64, client="x")), "token is not the one"),
         (encode_request(0, Hello(token="", client="x")), "token is not the one"),
         (encode_request(0, Hello(token="\N{LATIN SMALL LETTER E WITH ACUTE}", client="x")), "token is not the one"),
@@ -141,9 +170,6 @@ def test_the_worker_says_that_it_lives():
 
 def test_a_worker_that_falls_silent_is_taken_for_dead():
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        from NeuroSAM2Core.client import EngineClient
-        from NeuroSAM2Core.protocol.codec import encode_event
-
         client = EngineClient.connect(*mute.getsockname(), "token")
         peer, _ = mute.accept()
         welcome = Welcome(version="0", pid=1, voxel_folder="", heartbeat_s=0.01)
@@ -155,8 +181,6 @@ def test_a_worker_that_falls_silent_is_taken_for_dead():
 
 
 def test_an_address_where_nobody_listens_is_one_sentence():
-    from NeuroSAM2Core.client import EngineClient
-
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = closed.getsockname()
     client = EngineClient.connect(*address, "token")
@@ -166,8 +190,6 @@ def test_an_address_where_nobody_listens_is_one_sentence():
 
 
 def test_a_program_that_is_no_worker_is_one_sentence():
-    from NeuroSAM2Core.client import EngineClient
-
     with socket.create_server(("127.0.0.1", 0)) as other:
         client = EngineClient.connect(*other.getsockname(), "token")
         peer, _ = other.accept()
@@ -181,11 +203,8 @@ def test_cancelling_what_is_not_there_is_no_mistake(client):
     assert answer(client, Cancel(target=77)) == Finished(request_id=1)
 
 
-def test_requests_may_not_share_a_number_while_one_is_open(worker, monkeypatch, ball, small_model_file):
+def test_requests_may_not_share_a_number_while_one_is_open(worker, ball):
     raw = worker.raw()
-    from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
-    from NeuroSAM2Core.protocol.messages import OpenVolume, VoxelsWanted
-
     voxels, matrix = wire_voxels(ball), wire_matrix(ball)
     request = OpenVolume(
         volume_id=volume_id(voxels, matrix), shape=ball.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix
@@ -194,3 +213,48 @@ def test_requests_may_not_share_a_number_while_one_is_open(worker, monkeypatch, 
     assert isinstance(raw.next_of(VoxelsWanted), VoxelsWanted)
     raw.send(1, Status())
     assert "has not ended" in raw.next_of(Failed).message
+
+
+def test_whatever_is_thrown_at_the_worker_others_are_served_on(worker, client, key):
+    rng = random.Random(0)
+    mask = answer(client, box_on(key, 7)).mask
+    frames = [
+        encode_request(3, message)
+        for message in (
+            Hello(token=TOKEN, client="x"),
+            LoadModel(model="nano", device="cpu"),
+            VoxelChunk(volume_id=key, start=0, is_compressed=True, data=b"x" * 30),
+            VoxelFile(volume_id=key, name="x"),
+            RestoreSlice(volume_id=key, mask=mask, prompts=box_on(key, 7).prompts),
+            Propagate(volume_id=key, object_ids=(1, 2)),
+            Precompute(volume_id=key, axis=Axis.K, index=5),
+            Cancel(target=3),
+        )
+    ]
+    for number in range(150):
+        raw = worker.raw(greets=number % 3 > 0)
+        frame = bytearray(rng.choice(frames))
+        for _ in range(rng.randrange(4)):
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+        raw.send_bytes(bytes(frame[: rng.choice([len(frame), rng.randrange(1, len(frame))])]))
+        raw.close()
+    assert isinstance(answer(client, box_on(key, 8)), SliceAnswered)
+
+
+def test_a_client_that_does_not_read_is_ended_before_it_costs_memory():
+    with ThreadedWorker(max_outgoing_bytes=100_000) as worker:
+        raw, other = worker.raw(), worker.client()
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            for number in range(1, 1_000_000):
+                raw.send(number, Status())
+        assert answer(other, Status()).num_clients == 1
+
+
+def test_a_defect_in_taking_a_message_ends_that_client_only(worker, client, monkeypatch, caplog):
+    raw = worker.raw()
+    monkeypatch.setattr(Reception, "_open", lambda *_: 1 / 0)
+    raw.send(1, OpenVolume(volume_id="v", shape=(1, 1, 1), dtype="int8", ijk_to_ras=()))
+    assert "defect of its own: ZeroDivisionError" in raw.next_of(Failed).message
+    assert raw.next() is None
+    assert "Traceback" in caplog.text
+    assert isinstance(answer(client, Status()), WorkerStatus)

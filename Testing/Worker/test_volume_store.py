@@ -100,7 +100,7 @@ def test_a_flat_matrix_is_refused():
         incoming.finish()
 
 
-@pytest.mark.parametrize("name", ["../a.voxels", "/etc/hostname", "none", "link", "short.voxels"])
+@pytest.mark.parametrize("name", ["../a.voxels", "a\0b", "", "..", "/etc/hostname", "none", "link", "short.voxels"])
 def test_only_files_of_the_right_size_in_the_folder_itself_are_mapped(tmp_path, name):
     folder = tmp_path / "folder"
     folder.mkdir()
