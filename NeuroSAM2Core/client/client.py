@@ -9,11 +9,10 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
-from typing import assert_never
 
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.client.launcher import LocalWorker
-from NeuroSAM2Core.client.upload import Upload
+from NeuroSAM2Core.client.upload import Uploads
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.protocol.codec import decode_event, encode_request
 from NeuroSAM2Core.protocol.framing import Frame
@@ -21,26 +20,14 @@ from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
     Disconnected,
     Event,
-    Failed,
-    Finished,
+    FinalEvent,
     FromClient,
-    FromWorker,
-    Heartbeat,
     Hello,
-    LogLine,
-    ModelLoaded,
     OpenVolume,
-    Progress,
     Refused,
     Request,
-    SliceAnswered,
-    SliceTracked,
-    Superseded,
-    VolumeClosed,
-    VolumeOpened,
     VoxelsWanted,
     Welcome,
-    WorkerStatus,
 )
 from NeuroSAM2Core.protocol.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.version import __version__
@@ -73,7 +60,7 @@ class EngineClient:
         """Requests that have not ended, by number, in the order they were submitted."""
         self._numbers = itertools.count(1)
         self._waiting: list[bytes] = []
-        self._uploads: dict[str, Upload] = {}
+        self._uploads = Uploads()
         self._stream: FrameStream | None = None
         self._is_closed = False
         self._heard = time.monotonic()
@@ -124,7 +111,7 @@ class EngineClient:
             return False
         if self.welcome is None:
             return True  # the connection is being made: it counts as writable once it is
-        return self._stream.outgoing_bytes > 0 or any(upload.is_moving for upload in self._uploads.values())
+        return self._stream.outgoing_bytes > 0 or self._uploads.is_moving
 
     def fileno(self) -> int:
         """What to watch for reading. It changes once: from the worker's ready line to the connection; look again after every `poll`.
@@ -168,8 +155,7 @@ class EngineClient:
         """
         voxels, matrix = wire_voxels(volume), wire_matrix(volume)
         key = key or volume_id(voxels, matrix)
-        if key not in self._uploads:
-            self._uploads[key] = Upload(key, voxels)
+        self._uploads.offer(key, voxels)
         return self.submit(
             OpenVolume(volume_id=key, shape=volume.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix, window=window)
         )
@@ -209,9 +195,7 @@ class EngineClient:
         self._is_closed = True
         if self._stream is not None:
             self._stream.close()
-        for upload in self._uploads.values():
-            upload.end()
-        self._uploads.clear()
+        self._uploads.end_all()
         if self.worker is not None:
             self.worker.stop()
 
@@ -267,50 +251,27 @@ class EngineClient:
             case Refused():
                 raise WorkerError(event.message, hint=event.hint)
             case VoxelsWanted():
-                self._begin_upload(event)
+                assert self.welcome is not None
+                self._uploads.begin(event.volume_id, self.welcome.voxel_folder)
                 return None
-            case _:
-                self._note_end(event)
+        if isinstance(event, FinalEvent):
+            self._note_end(event)
         return event
 
-    def _begin_upload(self, event: VoxelsWanted) -> None:
-        assert self.welcome is not None
-        if event.volume_id in self._uploads:
-            self._uploads[event.volume_id].begin(self.welcome.voxel_folder)
-
-    def _note_end(self, event: FromWorker) -> None:
+    def _note_end(self, event: FinalEvent) -> None:
         """Keeps count of what has ended."""
-        match event:
-            case (
-                ModelLoaded()
-                | VolumeOpened()
-                | VolumeClosed()
-                | SliceAnswered()
-                | Finished()
-                | Superseded()
-                | Failed()
-                | WorkerStatus()
-            ):
-                request = self.unanswered.pop(event.request_id, None)
-                if isinstance(request, OpenVolume):
-                    self._end_upload(request.volume_id)
-            case Heartbeat() | SliceTracked() | Progress() | LogLine() | Welcome() | Refused() | VoxelsWanted():
-                pass
-            case _:
-                assert_never(event)
-
-    def _end_upload(self, key: str) -> None:
-        still_opening = any(isinstance(r, OpenVolume) and r.volume_id == key for r in self.unanswered.values())
-        if not still_opening and key in self._uploads and self._uploads[key].end():
-            del self._uploads[key]
+        request = self.unanswered.pop(event.request_id, None)
+        if isinstance(request, OpenVolume):
+            key, others = request.volume_id, self.unanswered.values()
+            if not any(isinstance(other, OpenVolume) and other.volume_id == key for other in others):
+                self._uploads.end(key)
 
     def _move_uploads(self, stream: FrameStream) -> None:
-        for upload in self._uploads.values():
-            if upload.is_moving and stream.outgoing_bytes < UPLOAD_AHEAD_BYTES:
-                message = upload.step()
-                if message is not None:
-                    self._send(0, message)
-                return  # one step a call
+        """One step a call, so that nobody is held up."""
+        if stream.outgoing_bytes < UPLOAD_AHEAD_BYTES:
+            message = self._uploads.step()
+            if message is not None:
+                self._send(0, message)
 
     def _check_alive(self) -> None:
         silence = time.monotonic() - self._heard

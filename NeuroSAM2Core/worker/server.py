@@ -165,6 +165,7 @@ class Server:
             )
         except NeuroSAM2Error as error:
             answers = [_failed(request_number(frame), error)]
+        self._deliver()  # what ended before this was taken is said before it is answered
         for answer in answers:
             self._answer(connection, answer)
 

@@ -45,7 +45,7 @@ def test_voxels_arrive_whatever_way_they_take_and_leave_nothing_behind(how, tmp_
         number = client.open_volume(LARGE)
         assert client.wants_write
         assert any(isinstance(e, VolumeOpened) for e in events_of(client, number))
-        assert client._uploads == {}  # the voxels are let go of
+        assert client._uploads._by_id == {}  # the voxels are let go of
         assert not client.wants_write
         assert names_in(tmp_path) == []
 
