@@ -192,9 +192,9 @@ def _summary(results: list[StepResult], config: PretrainConfig, step: int) -> di
         "dice": mean([r.losses.dice.item() for r in results]),
         "iou": mean([r.losses.iou.item() for r in results]),
         "presence": mean([r.losses.presence.item() for r in results]),
-        "prompted_iou": mean([r.prompted_iou for r in results]),
-        "tracked_iou": mean([r.tracked_iou for r in results]),
-        "corrected_iou": mean([r.corrected_iou for r in results]),
+        "prompted_iou": mean([r.prompted_iou.item() for r in results]),
+        "tracked_iou": mean([r.tracked_iou.item() for r in results]),
+        "corrected_iou": mean([r.corrected_iou.item() for r in results]),
         "learning_rate": learning_rate(config, step),
     }
 
