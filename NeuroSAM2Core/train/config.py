@@ -58,7 +58,13 @@ class PretrainConfig:
     """Decay per step of the running mean of the weights, which is what is exported."""
     prompts: PromptConfig = field(
         default_factory=lambda: PromptConfig(
-            box=0.5, loose_box=0.5, click=0.35, max_corrected=2, num_corrections=4, random_corrections=True
+            box=0.5,
+            loose_box=0.5,
+            click=0.35,
+            max_corrected=2,
+            num_corrections=4,
+            random_corrections=True,
+            foreign_starts=0.3,
         )
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
@@ -85,3 +91,17 @@ class PretrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values."""
         return dataclasses.asdict(self)
+
+
+RECIPES = {
+    "scratch": PretrainConfig(),
+    "refine": PretrainConfig(
+        seed=1,
+        learning_rate=5e-4,
+        stages=(
+            Stage(image_size=256, steps=700, clips=48, slices=1, objects=4),
+            Stage(image_size=256, steps=400, clips=32, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
+        ),
+    ),
+}
+"""How `nano` was made: from scratch, then once more at full size with what it learned as the start."""

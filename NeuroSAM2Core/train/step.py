@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
+from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.losses import Losses, LossWeights, iou, prediction_losses
 from NeuroSAM2Core.train.simulate import first_points, with_clicks
@@ -50,6 +51,9 @@ class PromptConfig:
     rough_neighbours: float = 0.0
     """Probability that the neighbouring slice's mask is left out, grown or shrunk before it is shown (only for models that are shown
     it): otherwise what was once wrong would be believed from slice to slice."""
+    foreign_starts: float = 0.0
+    """Probability that the answer to be corrected on a slice is replaced by the mask of another object of the clip: a person's click
+    may also mean that something else was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,8 @@ class ClipSegmenter(nn.Module):
             hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
             if hint is not None and self.prompts.rough_neighbours > 0:
                 hint = roughened(hint, self.prompts.rough_neighbours, rng)
-            answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
+            foreign = truth[:, t].unflatten(0, (clips, objects)).roll(1, dims=1).flatten(0, 1)
+            answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
             losses += [self._losses(answer, truth[:, t]) for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
@@ -153,6 +158,7 @@ class ClipSegmenter(nn.Module):
         self,
         features: ImageFeatures,
         truth: Bool[Tensor, "n h w"],
+        foreign: Bool[Tensor, "n h w"],
         plan: PromptPlan,
         t: int,
         bank: MemoryBank,
@@ -177,18 +183,23 @@ class ClipSegmenter(nn.Module):
                 multimask=_is_open(points),
             )
         ]
-        for _ in range(plan.num_corrections if t in plan.corrected else 0):
+        shown = answers[-1].logits
+        num_corrections = plan.num_corrections if t in plan.corrected else 0
+        if num_corrections and rng.random() < self.prompts.foreign_starts:
+            shown = _as_logits(foreign, shown)
+        for _ in range(num_corrections):
             anywhere = rng.random() < self.prompts.click_from_truth
-            points = with_clicks(points, truth, _thresholded(answers[-1], truth), rng, anywhere=anywhere)
+            points = with_clicks(points, truth, _thresholded(shown, truth), rng, anywhere=anywhere)
             answers.append(
                 model.decode(
                     coarse,
                     features,
                     points=_scaled(points, truth, model),
-                    mask_logits=answers[-1].logits,
+                    mask_logits=shown,
                     multimask=_is_open(points),
                 )
             )
+            shown = answers[-1].logits
         return answers
 
     def _losses(self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Losses:
@@ -229,9 +240,15 @@ def _resized(mask: Bool[Tensor, "n h w"], size: int) -> Bool[Tensor, "n 1 S S"]:
     return F.interpolate(mask[:, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
 
 
-def _thresholded(answer: MaskPrediction, truth: Tensor) -> Bool[Tensor, "n h w"]:
+def _as_logits(mask: Bool[Tensor, "n h w"], like: Float[Tensor, "n 1 h2 w2"]) -> Float[Tensor, "n 1 h2 w2"]:
+    """A mask as an answer that is sure of it."""
+    share = F.interpolate(mask[:, None].float(), size=like.shape[-2:], mode="bilinear", antialias=True)
+    return 2 * MASK_PROMPT_LOGIT * share - MASK_PROMPT_LOGIT
+
+
+def _thresholded(logits: Float[Tensor, "n 1 h2 w2"], truth: Bool[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
     with torch.no_grad():
-        return F.interpolate(answer.logits, size=truth.shape[-2:], mode="bilinear")[:, 0] > 0
+        return F.interpolate(logits, size=truth.shape[-2:], mode="bilinear")[:, 0] > 0
 
 
 def _true_iou(answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:

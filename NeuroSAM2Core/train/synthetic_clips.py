@@ -11,7 +11,7 @@ from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 
-CLIPS_PER_RENDER = 4
+SLICES_PER_RENDER = 8
 RENDERS_PER_ANATOMY = 4
 MIN_DEPTH = 16
 MIN_PIXELS = 12
@@ -38,7 +38,7 @@ class SyntheticClips(Dataset[ClipBatch]):
                 if len(clips) == stage.clips:
                     break
                 volume = render(anatomy, generator)
-                for _ in range(CLIPS_PER_RENDER):
+                for _ in range(max(4, SLICES_PER_RENDER // stage.slices)):
                     clip = draw_clip(volume, stage, rng)
                     if clip is not None and len(clips) < stage.clips:
                         clips.append(clip)
