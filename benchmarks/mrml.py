@@ -15,17 +15,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
 
-from NeuroSAM2MRML.engine_link import EngineLink  # noqa: E402
-from NeuroSAM2MRML.headless import HeadlessApplication  # noqa: E402
-from NeuroSAM2MRML.session_controller import SessionController  # noqa: E402
-from NeuroSAM2MRML.session_watch import SessionWatch  # noqa: E402
+from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_watch import SessionWatch
 
-from benchmarks.report import as_table  # noqa: E402
-from NeuroSAM2Core.prompts import BoxPrompt  # noqa: E402
-from NeuroSAM2Core.protocol import LoadModel, PredictSlice, Propagate  # noqa: E402
-from NeuroSAM2Core.volume import Axis, SlicePlane  # noqa: E402
-from Testing.Support.fake_engine import FakeEngine  # noqa: E402
-from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume  # noqa: E402
+from benchmarks.report import as_table
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.protocol import LoadModel, PredictSlice, Propagate
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
 
 SHAPE = (180, 256, 256)
 HEAD = ("what", "median", "longest", "must")
