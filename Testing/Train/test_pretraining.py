@@ -12,7 +12,7 @@ from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 from NeuroSAM2Core.train.loop import learning_rate, pretrain, train_step
-from NeuroSAM2Core.train.losses import LossWeights
+from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.optim import build_optimizer
 from NeuroSAM2Core.train.state import TrainState
 from NeuroSAM2Core.train.step import ClipSegmenter, PromptConfig, PromptPlan
@@ -80,7 +80,7 @@ def segmenter(**prompts):
     torch.manual_seed(0)
     model = SAM2(replace(PRESETS["nano"], image_size=64, memory_dropout=0.0))
     model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data.fill_(3.0)
-    return ClipSegmenter(model, PromptConfig(num_corrections=0, **prompts), LossWeights())
+    return ClipSegmenter(model, PromptConfig(num_corrections=0, **prompts), LossConfig())
 
 
 def test_two_clips_in_a_batch_lose_as_much_as_each_alone():
@@ -90,7 +90,7 @@ def test_two_clips_in_a_batch_lose_as_much_as_each_alone():
     def loss(clips):
         with torch.no_grad():
             result = step(ClipBatch(batch.images[clips], batch.masks[clips]), np.random.default_rng(5))
-        return result.losses.total(LossWeights())
+        return result.losses.total(LossConfig())
 
     first, second = loss([0]), loss([1])
     assert first != second
@@ -149,8 +149,8 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_spoils_the_weights():
 
 def test_one_clip_can_be_learned_by_heart():
     step = segmenter(box=1.0, click=0.0)
-    config = replace(SMALL, learning_rate=2e-3, warmup=0.0, final_rate=1.0, losses=LossWeights(dice=10.0))
-    step.weights = config.losses
+    config = replace(SMALL, learning_rate=2e-3, warmup=0.0, final_rate=1.0, losses=LossConfig(dice=10.0))
+    step.losses = config.losses
     images = torch.zeros(1, 2, 64, 64)
     masks = torch.zeros(1, 1, 2, 64, 64, dtype=torch.bool)
     masks[..., 16:40, 20:52] = True
