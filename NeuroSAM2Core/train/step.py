@@ -108,7 +108,10 @@ class ClipSegmenter(nn.Module):
         clips, num_slices = batch.images.shape[:2]
         objects = batch.masks.shape[1]
         truth = batch.masks.flatten(0, 1)
-        features = model.encode_image(to_model_input(batch.images.flatten(0, 1), model.config.image_size))
+        config = model.config
+        features = model.encode_image(
+            to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
+        )
         plan = PromptPlan.draw(self.prompts, num_slices, rng)
         # Pointers are dated as in a long volume, however short the clip.
         bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers))
