@@ -170,7 +170,8 @@ class ClipSegmenter(nn.Module):
 
     def _encode(self, batch: ClipBatch) -> ImageFeatures:
         """The features of every slice, (clip, slice) row by row."""
-        images = to_model_input(batch.images.flatten(0, 1), self.model.config.image_size)
+        config = self.model.config
+        images = to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
         if not self.saves_memory:
             return self.model.encode_image(images)
         parts = [self._run(self.model.encode_image, some) for some in images.split(len(batch.images))]
