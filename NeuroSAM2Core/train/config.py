@@ -1,8 +1,6 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.train.losses import LossConfig
@@ -79,7 +77,3 @@ class PretrainConfig:
                 return stage
             step -= stage.steps
         return self.stages[-1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested values."""
-        return dataclasses.asdict(self)
