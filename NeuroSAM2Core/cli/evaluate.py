@@ -50,7 +50,7 @@ def run(said: argparse.Namespace) -> int:
 
     from NeuroSAM2Core.checkpoint import load_model
     from NeuroSAM2Core.engine import Session
-    from NeuroSAM2Core.train.evaluate import clicks_to, evaluate
+    from NeuroSAM2Core.train.evaluation import clicks_to, evaluate
 
     session = Session(load_model(said.model, device=said.device), volume)
     rounds = []
