@@ -42,17 +42,17 @@ class Team:
 
     def any(self, said: bool) -> bool:
         """Whether any process says so; all must ask."""
-        return self._sum([float(said)])[0] > 0
+        return self.sum([float(said)])[0] > 0
 
     def mean(self, values: Sequence[float]) -> list[float]:
         """Each value averaged over processes; those that have none say NaN. All must ask, with as many values."""
         there = [0.0 if math.isnan(v) else 1.0 for v in values]
-        sums = self._sum([*(0.0 if math.isnan(v) else v for v in values), *there])
+        sums = self.sum([*(0.0 if math.isnan(v) else v for v in values), *there])
         return [s / n if n else math.nan for s, n in zip(sums[: len(values)], sums[len(values) :], strict=True)]
 
     def wait(self) -> None:
         """Until all are here."""
-        self._sum([0.0])
+        self.sum([0.0])
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module with gradients that are averaged over processes whenever it is called.
@@ -63,7 +63,8 @@ class Team:
             return module
         return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
 
-    def _sum(self, values: Sequence[float]) -> list[float]:
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over processes. All must ask, with as many values."""
         if self.size == 1:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)

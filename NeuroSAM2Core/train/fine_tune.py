@@ -18,10 +18,12 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.model.lora import adapt
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config_io import to_toml
+from NeuroSAM2Core.train.data import fine_tuning_batches
 from NeuroSAM2Core.train.distributed import Team, joined_team
 from NeuroSAM2Core.train.groups import PartSize, evaluate_frozen, freeze, learning_rates, parameter_groups, part_sizes
 from NeuroSAM2Core.train.loop import LoopRules, Progress, Validator, train
 from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_control import PromptShares, ValidatedKinds, controlled_shares
 from NeuroSAM2Core.train.recorder import open_recorder
 from NeuroSAM2Core.train.run_config import TrainConfig
 from NeuroSAM2Core.train.run_folder import RunFolder
@@ -48,6 +50,17 @@ class ValidatorSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a person wants to know before the first step of a sitting."""
+
+    step: int
+    """Steps that are done already."""
+    total_steps: int
+    parts: list[PartSize]
+    """How much of the model is trained."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a sitting ended."""
 
@@ -65,7 +78,7 @@ def fine_tune(
     validator: ValidatorSource = lambda team: None,
     resume: bool = False,
     max_seconds: float = math.inf,
-    on_start: Callable[[list[PartSize]], None] = lambda sizes: None,
+    on_start: Callable[[Beginning], None] = lambda beginning: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Trains until the end of the run, the time limit, SIGTERM or SIGINT, whichever comes first.
@@ -77,7 +90,7 @@ def fine_tune(
         validator: What measures the model.
         resume: Go on with the run in the folder; where there is none, one is begun.
         max_seconds: Save and return after this long.
-        on_start: Called in the first process with what is trained.
+        on_start: Called in the first process before the first step.
         on_progress: Called in the first process with every report.
 
     Raises:
@@ -100,7 +113,7 @@ def fine_tune(
             for size in sizes:
                 logger.info("%s: %d of %d weights are trained", size.part, size.trained, size.total)
             if team.is_first:
-                on_start(sizes)
+                on_start(Beginning(state.step, config.optim.steps, sizes))
             recorder = open_recorder(
                 folder.path if team.is_first else None, from_step=state.step, wandb_project=config.run.wandb_project
             )
@@ -125,6 +138,25 @@ def fine_tune(
             recorder.close()
             logger.info("%s at step %d", "over" if is_over else "stopped", state.step)
     return Outcome(folder, state.step, is_over)
+
+
+def case_batches(config: TrainConfig, *, workers: int) -> BatchSource:
+    """The batches of the configured datasets, prepared ahead by that many processes (0: when they are asked for)."""
+
+    def batches(start: int, stop: int, *, image_size: int, team: Team) -> Iterator[ClipBatch]:
+        return fine_tuning_batches(
+            config.data,
+            config.sampling,
+            image_size=image_size,
+            seed=config.run.seed,
+            start=start,
+            stop=stop,
+            rank=team.rank,
+            world_size=team.size,
+            workers=workers,
+        )
+
+    return batches
 
 
 def begin(config: TrainConfig, newest: Checkpoint | None, device: torch.device) -> tuple[TrainState, Provenance]:
@@ -184,8 +216,15 @@ class CaseCourse:
         )
 
     def prepare(self, state: TrainState, segmenter: ClipSegmenter) -> None:
-        """What is frozen drops nothing out."""
+        """What is frozen drops nothing out; prompts are drawn as the validations so far suggest."""
         evaluate_frozen(state.model)
+        base, history = self.config.prompts, state.validations.values()
+        shares = controlled_shares(
+            PromptShares(base.box, base.click),
+            [ValidatedKinds(v.get("box_dice", math.nan), v.get("click_dice", math.nan)) for v in history],
+            self.config.prompt_control,
+        )
+        segmenter.prompts = replace(base, box=shares.box, click=shares.click)
 
     def rates(self, step: int) -> dict[str, float]:
         """Learning rates of the parts that are trained."""

@@ -27,8 +27,6 @@ from NeuroSAM2Core.train.update import LossNotFiniteError, StepMetrics, UpdateRu
 
 logger = logging.getLogger(__name__)
 
-BEST_SCORE = "best_score"
-
 
 @dataclass(frozen=True, slots=True)
 class Validation:
@@ -165,10 +163,15 @@ class _Desk:
         validates = self.validate is not None and (state.step % self.rules.validate_every == 0 or is_end)
         if state.step % self.rules.report_every == 0 or is_end:
             self._report(state)
+        began = time.monotonic()
         if self.validate is not None and validates:
             self._note(state, self.validate(state))
-        if not self.team.is_first:
-            return
+        if self.team.is_first:
+            self._leave(state, validates=validates, is_last=is_last)
+        self.reported += time.monotonic() - began  # none of this counts as training
+
+    def _leave(self, state: TrainState, *, validates: bool, is_last: bool) -> None:
+        is_end = state.step == self.total_steps
         if is_end:
             state.checkpoint(self.course.provenance(state), with_training=False).save(self.folder.model)
         if is_last or validates or time.monotonic() - self.saved >= self.rules.save_every_s:
@@ -187,13 +190,14 @@ class _Desk:
         metrics["memory_gb"] = _memory_gb(self.team.device)
         if self.team.is_first:
             self.recorder.write(state.step, {"seconds_per_step": seconds, **metrics})
+            logger.info("step %d: loss %.4f, %.2f s per step", state.step, metrics["loss"], seconds)
             self.on_progress(Progress(state.step, self.total_steps, seconds, metrics))
         self.results, self.reported = [], time.monotonic()
 
     def _note(self, state: TrainState, validation: Validation) -> None:
-        is_best = validation.score > state.numbers.get(BEST_SCORE, -math.inf)
-        if is_best:
-            state.numbers[BEST_SCORE] = validation.score
+        state.validations[state.step] = validation.numbers
+        is_best = validation.score > state.best_score
+        state.best_score = max(state.best_score, validation.score)
         if not self.team.is_first:
             return
         numbers = {f"validation.{name}": value for name, value in validation.numbers.items()}

@@ -9,9 +9,11 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model.lora import LoraConfig
 from NeuroSAM2Core.train.config_io import Table, build, merged, overrides, read_toml
 from NeuroSAM2Core.train.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.train.evaluation import EvaluationConfig
 from NeuroSAM2Core.train.groups import GroupsConfig
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import PrecisionName
+from NeuroSAM2Core.train.prompt_control import PromptControlConfig
 from NeuroSAM2Core.train.step import PromptConfig
 
 PRESET_KEY = "preset"
@@ -71,7 +73,9 @@ class RunConfig:
     report_every: int = 20
     """Steps between reports."""
     validate_every: int = 200
-    """Steps between validations."""
+    """Steps between validations; the end is validated too."""
+    max_validation_cases: int = 0
+    """Validate on the first so many cases; 0 for all."""
     save_every_s: float = 120.0
     """Seconds between checkpoints; validations, signals and the end save too."""
     timeout_minutes: float = 60.0
@@ -83,6 +87,8 @@ class RunConfig:
         for name in ("report_every", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"run.{name} must be at least 1; got {getattr(self, name)}")
+        if self.max_validation_cases < 0:
+            raise ConfigError(f"run.max_validation_cases must not be negative; got {self.max_validation_cases}")
         if self.save_every_s < 0 or self.timeout_minutes <= 0:
             raise ConfigError(
                 f"run.save_every_s must not be negative and run.timeout_minutes must be above 0; "
@@ -102,6 +108,11 @@ class TrainConfig:
     groups: GroupsConfig = field(default_factory=GroupsConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    evaluation: EvaluationConfig = field(
+        default_factory=lambda: EvaluationConfig(num_clicks=0, max_objects=3, has_surfaces=False)
+    )
+    """How the model is measured while it trains; by default only the first answer, on the largest objects, without surfaces."""
+    prompt_control: PromptControlConfig = field(default_factory=PromptControlConfig)
     run: RunConfig
 
 

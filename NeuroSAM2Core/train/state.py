@@ -4,6 +4,7 @@ There is no random state to keep: every draw follows from the seed, the step and
 trained where weights are averaged or adapters are folded in; the checkpoint then holds both, and what they share only once.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
@@ -37,8 +38,10 @@ class TrainState:
     """Optimiser steps done."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """Running mean of the weights that are trained; empty where none is kept."""
-    numbers: dict[str, float] = field(default_factory=dict)
-    """What else a run remembers, by name: the best score so far, the probabilities of prompts."""
+    best_score: float = -math.inf
+    """Of all validations so far."""
+    validations: dict[int, dict[str, float]] = field(default_factory=dict)
+    """What each validation found, by step and name."""
 
     @classmethod
     def begin(
@@ -109,9 +112,10 @@ class TrainState:
             for name, parameter in zip(group.names, group.parameters, strict=True):
                 moments = self.optimizer.state.get(parameter, {})
                 tensors |= {f"{key}.{name}": cast(Tensor, moments[key]) for key in MOMENTS if key in moments}
-        numbers = {f"memo.{name}": value for name, value in self.numbers.items()}
-        numbers |= {f"scaler.{name}": value for name, value in self.scaler.state_dict().items()}
-        return TrainingRecord(tensors, {"step": self.step} | numbers)
+        numbers = {f"scaler.{name}": value for name, value in self.scaler.state_dict().items()}
+        for step, found in self.validations.items():
+            numbers |= {f"validation.{step}.{name}": score for name, score in found.items()}
+        return TrainingRecord(tensors, {"step": self.step, "best_score": self.best_score} | numbers)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes back to the moment of a checkpoint of this run.
@@ -133,7 +137,11 @@ class TrainState:
             ) from error
         self.model.set_image_size(checkpoint.config.image_size)
         self.step = int(record.numbers["step"])
-        self.numbers = _part(record.numbers, "memo.")
+        self.best_score = record.numbers["best_score"]
+        self.validations = {}
+        for key, score in _part(record.numbers, "validation.").items():
+            step, _, name = key.partition(".")
+            self.validations.setdefault(int(step), {})[name] = score
         if scaler := _part(record.numbers, "scaler."):
             self.scaler.load_state_dict(scaler | {n: int(scaler[n]) for n in ("growth_interval", "_growth_tracker")})
 

@@ -39,6 +39,8 @@ class PromptConfig:
     """Probability that a clip starts from a box."""
     click: float = 0.25
     """Probability that it starts from one click; the rest start from the true mask."""
+    kind_from_shape: bool = False
+    """Let the shapes of a batch's objects decide between box and click (compact ones suit a box); their common probability stays."""
     max_prompted: int = 2
     """At most this many slices are prompted from the start."""
     max_corrected: int = 2

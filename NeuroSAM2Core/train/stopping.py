@@ -9,6 +9,12 @@ from contextlib import contextmanager
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+def leave_stopping_to_the_trainer(worker: int) -> None:
+    """For processes that prepare batches: a signal to the whole group must not end them under the step that is running."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def asked_to_stop(max_seconds: float) -> Iterator[Callable[[], bool]]:
     """Yields the question whether to stop: after SIGTERM or SIGINT, or this long after now.

@@ -6,7 +6,7 @@ prompted and corrected is the same everywhere, so that processes take the same b
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.prompts.suggest import suggested_kind
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.losses import LossConfig
@@ -111,7 +112,7 @@ def update(
         alone = isinstance(segmenter, DistributedDataParallel) and not is_last
         with segmenter.no_sync() if alone else nullcontext():  # type: ignore[operator]
             key = (rules.seed, state.step, n)
-            plan = PromptPlan.draw(prompts, batch.images.shape[1], np.random.default_rng((*key, 0)))
+            plan = planned(prompts, batch, np.random.default_rng((*key, 0)))
             rng = np.random.default_rng((*key, 1, team.rank))
             torch.manual_seed(int(rng.integers(2**62)))
             with rules.precision.autocast():
@@ -123,6 +124,15 @@ def update(
             metrics.append(StepMetrics.of(result, rules.losses))
     _apply(state, rules, batches[-1])
     return metrics
+
+
+def planned(prompts: PromptConfig, batch: ClipBatch, rng: np.random.Generator) -> PromptPlan:
+    """What is prompted and corrected in a batch; where that is asked for, what most of its objects suit on their first slice."""
+    plan = PromptPlan.draw(prompts, batch.images.shape[1], rng)
+    if not prompts.kind_from_shape or plan.kind == "mask":
+        return plan
+    kinds = [suggested_kind(mask) for mask in batch.masks[:, :, 0][batch.is_real].cpu().numpy()]
+    return replace(plan, kind="box" if 2 * kinds.count("box") > len(kinds) else "click")
 
 
 def _apply(state: TrainState, rules: UpdateRules, batch: ClipBatch) -> None:
