@@ -22,6 +22,7 @@ KEY = "reason"
 HEARD = "heard"
 LISTEN_EVERY_S = 0.5
 FAREWELL_S = 10.0
+HOST_LEAVES_AFTER_S = 1.0
 
 
 class Alarm:
@@ -65,6 +66,8 @@ class Alarm:
                 self.store.add(HEARD, 1)
             except (dist.DistError, RuntimeError):
                 reason = "the process that connects all others is gone"
+            if self.rank == 0:  # through which the others may still be talking
+                time.sleep(HOST_LEAVES_AFTER_S)
             if not self._is_over.is_set():
                 _leave(f"this process (rank {self.rank}) ends because another one failed: {reason}")
 

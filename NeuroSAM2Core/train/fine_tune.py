@@ -3,6 +3,7 @@
 Where batches come from and what measures the model are passed in, so that a run can be tried without a volume.
 """
 
+import itertools
 import logging
 import math
 import os
@@ -163,6 +164,9 @@ def begin(config: TrainConfig, newest: Checkpoint | None, device: torch.device) 
     """The run before its first step or, given a checkpoint of it, where it was left; and what its checkpoints say of themselves."""
     source = load_checkpoint(config.start.model) if newest is None else newest
     model = source.build_model()
+    for tensor in itertools.chain(model.parameters(), model.buffers()):
+        # Out of the file, where a tensor may begin at any byte: how sums are rounded depends on that.
+        tensor.data = tensor.data.clone()
     model.config = replace(model.config, intensity_range=config.data.intensity_range)
     model.set_image_size(config.start.image_size or model.config.image_size)
     torch.manual_seed(config.run.seed)

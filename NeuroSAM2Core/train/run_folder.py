@@ -6,6 +6,7 @@ and, once the run is over, `model.safetensors`. Training and whoever watches it 
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
-from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.train.clip import ClipBatch
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,10 @@ class RunFolder:
 
     @contextmanager
     def logged(self, *, rank: int = 0) -> Iterator[None]:
-        """What the program says while the body runs also goes into the folder; from ranks but the first, only errors."""
+        """What the program says while the body runs also goes into the folder, and why it ended early.
+
+        From ranks but the first, only errors.
+        """
         handler = logging.FileHandler(self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True)
         handler.setLevel(logging.ERROR if rank else logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -91,6 +95,10 @@ class RunFolder:
         room.setLevel(min(before or logging.WARNING, logging.INFO))
         try:
             yield
+        except BaseException as error:
+            trace = None if isinstance(error, NeuroSAM2Error) else sys.exc_info()
+            handler.handle(room.makeRecord(room.name, logging.ERROR, __file__, 0, "ended by: %s", (error,), trace))
+            raise
         finally:
             room.setLevel(before)
             room.removeHandler(handler)

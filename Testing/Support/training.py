@@ -53,7 +53,7 @@ def disc_clip(number: int, *, slices: int = 3, objects: int = 1, room_for: int =
     rows, cols = np.mgrid[:SIDE, :SIDE]
     masks = np.zeros((objects, slices, SIDE, SIDE), dtype=bool)
     for mask in masks:
-        row, col, radius = rng.uniform(18, SIDE - 18, 2).tolist() + [rng.uniform(7, 14)]
+        row, col, radius = (*rng.uniform(18, SIDE - 18, 2).tolist(), rng.uniform(7, 14))
         for t in range(slices):
             mask[t] = (rows - row - t) ** 2 + (cols - col + t) ** 2 < radius**2
     images = 0.3 + 0.4 * masks.any(axis=0) + 0.05 * rng.standard_normal((slices, SIDE, SIDE))
