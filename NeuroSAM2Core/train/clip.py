@@ -1,5 +1,6 @@
 """A batch of clips: runs of consecutive slices with the objects to find in them, in a batch dimension where none sees another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -47,4 +48,11 @@ class ClipBatch:
 
     def to(self, device: torch.device) -> "ClipBatch":
         """The same batch on another device."""
-        return ClipBatch(self.images.to(device), self.masks.to(device), self.is_real.to(device))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "ClipBatch":
+        """The same batch in memory that a GPU reads by itself; a data loader asks for it."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
+        return ClipBatch(change(self.images), change(self.masks), change(self.is_real))

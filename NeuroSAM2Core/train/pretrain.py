@@ -1,5 +1,6 @@
 """Pretraining from scratch on synthetic volumes: the course that the bundled model took."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +10,8 @@ from typing import cast
 import torch
 from torch import nn
 
-from NeuroSAM2Core.checkpoint import Provenance
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig
@@ -27,6 +29,8 @@ from NeuroSAM2Core.train.synthetic_clips import batches
 from NeuroSAM2Core.train.update import UpdateRules
 from NeuroSAM2Core.version import __version__
 
+logger = logging.getLogger(__name__)
+
 
 def pretrain(
     config: PretrainConfig,
@@ -35,6 +39,7 @@ def pretrain(
     device: torch.device,
     max_seconds: float = math.inf,
     workers: int = 1,
+    start_from: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainState:
     """Trains until the end of the run, the time limit or SIGTERM, whichever comes first; goes on where the folder left off.
@@ -45,6 +50,7 @@ def pretrain(
         device: Where to compute.
         max_seconds: Save and return after this long.
         workers: Processes that prepare batches.
+        start_from: A model file whose weights a new run starts with; weights that it lacks start as in a new model.
         on_progress: Called every few steps.
 
     Raises:
@@ -57,6 +63,8 @@ def pretrain(
     newest = run.newest()
     if newest is not None:
         state.restore(newest)
+    elif start_from is not None:
+        adopt_weights(state, Checkpoint.load(start_from))
     segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
     recorder = open_recorder(folder, from_step=state.step)
     with run.logged():
@@ -93,6 +101,27 @@ def start(config: PretrainConfig, device: torch.device) -> TrainState:
     )
     groups = GroupsConfig(trunk=trunk, neck=group, decoder=group, memory=group)
     return TrainState.begin(model, parameter_groups(model, groups), keeps_average=True)
+
+
+def adopt_weights(state: TrainState, start: Checkpoint) -> None:
+    """Puts another model's weights into a run that has not begun.
+
+    Raises:
+        CheckpointError: It has weights that the run's model does not have, or of another shape.
+    """
+    try:
+        missing, unknown = state.model.load_state_dict(start.state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{start.provenance.name} has another architecture: {error}") from None
+    if unknown:
+        raise CheckpointError(
+            f"{start.provenance.name} has weights that the run's model lacks: {', '.join(unknown[:3])}"
+        )
+    if missing:
+        logger.info("not in %s, so started anew: %s", start.provenance.name, ", ".join(missing))
+    weights = state.model.state_dict()
+    for name, value in state.average.items():
+        value.copy_(weights[name])
 
 
 def update_rules(config: PretrainConfig, device: torch.device) -> UpdateRules:

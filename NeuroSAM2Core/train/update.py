@@ -55,17 +55,11 @@ class StepMetrics:
     def of(cls, result: StepResult, config: LossConfig) -> "StepMetrics":
         """A step's result as plain numbers."""
         losses = result.losses
-        return cls(
-            losses.total(config).item(),
-            losses.focal.item(),
-            losses.dice.item(),
-            losses.iou.item(),
-            losses.presence.item(),
-            losses.entropy.item(),
-            result.prompted_iou,
-            result.tracked_iou,
-            result.corrected_iou,
+        tensors = (
+            *(losses.total(config), losses.focal, losses.dice, losses.iou, losses.presence, losses.entropy),
+            *(result.prompted_iou, result.tracked_iou, result.corrected_iou),
         )
+        return cls(*torch.stack([tensor.detach().to(losses.focal) for tensor in tensors]).tolist())
 
 
 class LossNotFiniteError(DataError):

@@ -65,7 +65,7 @@ def test_metrics_are_one_json_line_per_report(tmp_path):
 
 
 def test_the_batch_of_a_step_follows_from_the_seed_and_the_step():
-    data = SyntheticClips(SMALL, CPU)
+    data = SyntheticClips(SMALL)
     assert torch.equal(data[1].images, data[1].images)
     assert not torch.equal(data[1].images, data[2].images)
     assert data[0].masks.shape == (2, 3, 1, 64, 64)
@@ -84,7 +84,7 @@ def segmenter(**prompts):
 
 def test_two_clips_in_a_batch_lose_as_much_as_each_alone():
     step = segmenter(box=0.0, click=0.0)  # mask prompts: nothing is drawn per clip
-    batch = SyntheticClips(replace(SMALL, stages=(Stage(image_size=64, steps=1, clips=2, slices=4),)), CPU)[0]
+    batch = SyntheticClips(replace(SMALL, stages=(Stage(image_size=64, steps=1, clips=2, slices=4),)))[0]
 
     def loss(clips):
         with torch.no_grad():

@@ -19,6 +19,7 @@ from NeuroSAM2Core.train.update import LossNotFiniteError, UpdateRules, planned,
 from Testing.Support.training import disc_clip, mini_model
 
 CPU = torch.device("cpu")
+FIRST_MASK = PromptPlan(kind="mask", loose=False, prompted=(0,), corrected=(), num_corrections=0)
 MASKS = PromptConfig(box=0.0, click=0.0)
 BOXES = PromptConfig(box=1.0, click=0.0, num_corrections=2)
 
@@ -93,7 +94,7 @@ def test_a_volume_sees_nothing_of_another_in_its_batch():
 
 
 def test_objects_that_are_not_real_change_no_gradient():
-    plan = PromptPlan("mask", (0,), ())
+    plan = FIRST_MASK
     clip = disc_clip(0, slices=3, objects=2)
     one, other = (gradients(segmenter(MASKS), c, plan=plan) for c in (clip, clip.with_room_for(4)))
     assert_same(one, other)
@@ -176,7 +177,7 @@ def test_every_clip_can_be_prompted_as_its_shapes_suggest():
 
 
 def test_slices_may_be_averaged_instead_of_added_up():
-    batch, plan = disc_clip(0, slices=4), PromptPlan("mask", (0,), ())
+    batch, plan = disc_clip(0, slices=4), FIRST_MASK
     losses = LossConfig(focal=0, dice=0, iou=0, presence=0, entropy=1, taught="chosen")
     added, averaged = (
         segmenter(MASKS, replace(losses, slices=slices))(batch, np.random.default_rng(0), plan=plan).losses.entropy
