@@ -11,7 +11,7 @@ from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.train.config import PretrainConfig
-from NeuroSAM2Core.train.loop import pretrain
+from NeuroSAM2Core.train.pretrain import pretrain
 from Testing.Support.volumes import noise_volume
 
 SLICES = 64

@@ -3,35 +3,10 @@
 Usage: python tools/plot_run.py RUN_FOLDER OUT.png
 """
 
-import json
 import sys
 from pathlib import Path
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-SMOOTHING = 5
-
-
-def plot(folder: Path, out: Path) -> None:
-    """Loss and the three overlaps by step."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, overlaps = figure.subplots(1, 2)
-    for axes, keys in ((losses, ("loss",)), (overlaps, ("prompted_iou", "tracked_iou", "corrected_iou"))):
-        for key in keys:
-            points = [(row["step"], row[key]) for row in rows if key in row]
-            steps, values = np.array(points).T
-            kernel = np.ones(SMOOTHING) / SMOOTHING
-            axes.plot(steps[SMOOTHING - 1 :], np.convolve(values, kernel, mode="valid"), label=key)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        axes.legend()
-    losses.set_yscale("log")
-    figure.savefig(out, dpi=90)
-
+from NeuroSAM2Core.train.curves import plot_curves
 
 if __name__ == "__main__":
-    plot(Path(sys.argv[1]), Path(sys.argv[2]))
+    plot_curves(Path(sys.argv[1]), Path(sys.argv[2]))

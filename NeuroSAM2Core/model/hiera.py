@@ -126,7 +126,7 @@ class WindowAttention(nn.Module):
         """The grid after every token has looked at its window."""
         height, width = x.shape[1:3]
         side = self.window or max(height, width)
-        qkv = self.qkv(x)
+        qkv = self.project_in(x)
         if self.window == 0 or (height % side == 0 and width % side == 0):
             attended = self._attend(qkv, min(side, height), min(side, width), padding=0)
         else:
@@ -143,6 +143,15 @@ class WindowAttention(nn.Module):
                 ],
                 dim=1,
             )
+        return self.project_out(attended)
+
+    def project_in(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c3"]:
+        """Queries, keys and values side by side."""
+        qkv: Tensor = self.qkv(x)
+        return qkv
+
+    def project_out(self, attended: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """What the mixed values say."""
         out: Tensor = self.proj(attended)
         return out
 

@@ -1,11 +1,9 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.train.losses import LossWeights
+from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.step import PromptConfig
 
 
@@ -60,7 +58,7 @@ class PretrainConfig:
         default_factory=lambda: PromptConfig(box=0.5, click=0.35, max_corrected=2, num_corrections=3)
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
-    losses: LossWeights = field(default_factory=lambda: LossWeights(dice=10.0))
+    losses: LossConfig = field(default_factory=lambda: LossConfig(dice=10.0))
     """How much each loss counts; from scratch, SAM 2's single share of Dice leaves small objects at an empty mask for long."""
 
     def __post_init__(self) -> None:
@@ -79,7 +77,3 @@ class PretrainConfig:
                 return stage
             step -= stage.steps
         return self.stages[-1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested values."""
-        return dataclasses.asdict(self)

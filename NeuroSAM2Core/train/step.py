@@ -7,23 +7,28 @@ the whole batch, so that the clips stay one batch.
 Source: Ravi et al. 2024, appendix D.2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
 from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, click_from_mask
 from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.losses import Losses, LossWeights, iou, prediction_losses
+from NeuroSAM2Core.train.losses import LossConfig, Losses, iou, prediction_losses
 
 PromptKind = Literal["box", "click", "mask"]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +39,8 @@ class PromptConfig:
     """Probability that a clip starts from a box."""
     click: float = 0.25
     """Probability that it starts from one click; the rest start from the true mask."""
+    kind_from_shape: bool = False
+    """Let the shapes of a batch's objects decide between box and click (compact ones suit a box); their common probability stays."""
     max_prompted: int = 2
     """At most this many slices are prompted from the start."""
     max_corrected: int = 2
@@ -62,7 +69,9 @@ class PromptPlan:
         chance = rng.random()
         if chance < config.box + config.click or num_slices == 1:
             kind = "box" if chance < config.box else "click"
-        num_prompted = int(rng.integers(1, min(config.max_prompted, num_slices) + 1))
+        # Nothing is learned from a slice whose mask is given: one is left to be found.
+        most = min(config.max_prompted, num_slices - 1 if kind == "mask" else num_slices)
+        num_prompted = int(rng.integers(1, most + 1))
         num_corrected = (
             0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
         )
@@ -90,11 +99,18 @@ class StepResult:
 
 
 class ClipSegmenter(nn.Module):
-    """A model and the way it is taught: one `forward` holds the whole clip, as gradient synchronisation needs."""
+    """A model and the way it is taught: one `forward` holds the whole clip, as gradient synchronisation needs.
 
-    def __init__(self, model: SAM2, prompts: PromptConfig, weights: LossWeights) -> None:
+    Args:
+        model: What is taught.
+        prompts: How prompts are drawn.
+        losses: What an answer costs.
+        saves_memory: Keep no activations inside the model's stages and compute them again for the gradients.
+    """
+
+    def __init__(self, model: SAM2, prompts: PromptConfig, losses: LossConfig, *, saves_memory: bool = False) -> None:
         super().__init__()
-        self.model, self.prompts, self.weights = model, prompts, weights
+        self.model, self.prompts, self.losses, self.saves_memory = model, prompts, losses, saves_memory
         self.rules = MemoryRules(
             num_slots=model.config.num_mask_memories,
             max_pointers=model.config.max_object_pointers,
@@ -102,17 +118,32 @@ class ClipSegmenter(nn.Module):
             signed_offsets=model.config.has_pointer_time,
         )
 
-    def forward(self, batch: ClipBatch, rng: np.random.Generator) -> StepResult:
-        """Segments every object of every clip and adds up the losses."""
+    def forward(
+        self,
+        batch: ClipBatch,
+        rng: np.random.Generator,
+        *,
+        plan: PromptPlan | None = None,
+        num_objects: float | None = None,
+    ) -> StepResult:
+        """Segments every object of every clip and adds up the losses.
+
+        Args:
+            batch: The clips.
+            rng: Draws the prompts.
+            plan: What is prompted and corrected; drawn from `rng` if None.
+            num_objects: What losses are divided by; the batch's own number of objects if None.
+        """
         model = self.model
         clips, num_slices = batch.images.shape[:2]
         objects = batch.masks.shape[1]
         truth = batch.masks.flatten(0, 1)
-        config = model.config
-        features = model.encode_image(
-            to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
-        )
-        plan = PromptPlan.draw(self.prompts, num_slices, rng)
+        is_real = batch.is_real.flatten()
+        if num_objects is None:
+            num_objects = max(1.0, float(is_real.sum()))
+        features = self._encode(batch)
+        if plan is None:
+            plan = PromptPlan.draw(self.prompts, num_slices, rng)
         # Pointers are dated as in a long volume, however short the clip.
         bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers))
         losses: list[Losses] = []
@@ -128,15 +159,43 @@ class ClipSegmenter(nn.Module):
                 hint = roughened(hint, self.prompts.rough_neighbours, rng)
             answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
-            losses += [self._losses(answer, truth[:, t]) for answer in answers]
+            share = self._share(plan, t, num_slices)
+            losses += [self._losses(answer, truth[:, t], is_real, num_objects) * share for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
             if t in plan.corrected:
                 final.append(_true_iou(answers[-1], truth[:, t]))
             memory = SliceMemory(
-                model.write_memory(seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
+                self._run(model.write_memory, seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
             )
             (bank.conditioning if t in plan.prompted or t in plan.corrected else bank.recent)[t] = memory
         return StepResult(sum(losses[1:], losses[0]), _mean(first[True]), _mean(first[False]), _mean(final))
+
+    def _encode(self, batch: ClipBatch) -> ImageFeatures:
+        """The features of every slice, (clip, slice) row by row."""
+        config = self.model.config
+        images = to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
+        if not self.saves_memory:
+            return self.model.encode_image(images)
+        parts = [self._run(self.model.encode_image, some) for some in images.split(len(batch.images))]
+        return ImageFeatures(
+            torch.cat([part.coarse for part in parts]),
+            torch.cat([part.stride8 for part in parts]),
+            torch.cat([part.stride4 for part in parts]),
+        )
+
+    def _run(self, stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The stage's result; its inner activations are kept for the gradients or, to save memory, are not."""
+        if not (self.saves_memory and torch.is_grad_enabled()):
+            return stage(*args, **kwargs)
+        result: R = checkpoint(partial(stage, *args, **kwargs), use_reentrant=False)
+        return result
+
+    def _share(self, plan: PromptPlan, t: int, num_slices: int) -> float:
+        """How much a slice's losses count."""
+        if self.losses.slices == "sum":
+            return 1.0
+        num_prompted = len(plan.prompted)
+        return 1.0 / (num_prompted if t in plan.prompted else num_slices - num_prompted)
 
     def _answers(
         self,
@@ -152,11 +211,16 @@ class ClipSegmenter(nn.Module):
         model = self.model
         is_prompted = t in plan.prompted
         if is_prompted and plan.kind == "mask":
-            return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
+            return [self._run(model.adopt_mask, features, _resized(truth, model.config.image_size))]
         points = first_points(plan.kind, truth, rng) if is_prompted else None
-        coarse = model.without_memory(features.coarse) if is_prompted else bank.condition(model, features, t)
+        if is_prompted:
+            coarse = model.without_memory(features.coarse)
+        else:
+            now = replace(bank, conditioning=dict(bank.conditioning), recent=dict(bank.recent))
+            coarse = self._run(now.condition, model, features, t)
         answers = [
-            model.decode(
+            self._run(
+                model.decode,
                 coarse,
                 features,
                 points=_scaled(points, truth, model),
@@ -168,7 +232,8 @@ class ClipSegmenter(nn.Module):
             anywhere = rng.random() < self.prompts.click_from_truth
             points = with_clicks(points, truth, _thresholded(answers[-1], truth), rng, anywhere=anywhere)
             answers.append(
-                model.decode(
+                self._run(
+                    model.decode,
                     coarse,
                     features,
                     points=_scaled(points, truth, model),
@@ -178,10 +243,18 @@ class ClipSegmenter(nn.Module):
             )
         return answers
 
-    def _losses(self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Losses:
+    def _losses(
+        self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"], is_real: Bool[Tensor, " n"], num_objects: float
+    ) -> Losses:
         logits = F.interpolate(answer.all_logits.float(), size=truth.shape[-2:], mode="bilinear")
         return prediction_losses(
-            logits, answer.all_ious, answer.presence_logit, truth, self.weights, num_objects=max(1, len(truth))
+            logits,
+            answer.all_ious,
+            answer.presence_logit,
+            truth,
+            self.losses,
+            num_objects=num_objects,
+            is_real=is_real,
         )
 
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
+from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
 
 SLICES_PER_RENDER = 4
 RENDERS_PER_ANATOMY = 3
@@ -111,5 +112,6 @@ def batches(config: PretrainConfig, *, start: int, device: torch.device, workers
         sampler=_From(start, config.total_steps),
         num_workers=workers if on_cpu else 0,
         prefetch_factor=4 if on_cpu and workers else None,
+        worker_init_fn=leave_stopping_to_the_trainer,
     )
     return iter(loader)

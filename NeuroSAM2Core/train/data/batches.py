@@ -23,6 +23,7 @@ from NeuroSAM2Core.train.data.cutting import TrainingVolume, draw_clip
 from NeuroSAM2Core.train.data.dataset_file import Case, read_cases
 from NeuroSAM2Core.train.data.objects import find_objects
 from NeuroSAM2Core.train.data.reading import prepare
+from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +166,7 @@ def batches(plan: BatchPlan, *, start: int, stop: int, workers: int) -> Iterator
         sampler=Steps(start, stop),
         num_workers=workers,
         prefetch_factor=PREFETCH if workers else None,
+        worker_init_fn=leave_stopping_to_the_trainer,
     )
     return _unpacked(loader)
 
