@@ -36,31 +36,43 @@ def find_objects(labels: NDArray[np.integer], data: DataConfig) -> ObjectMap:
     Raises:
         DataError: There is none.
     """
-    present = [int(value) for value in np.unique(labels) if value > 0]
-    wanted = [value for value in present if not data.classes or value in data.classes]
-    if not wanted:
-        there = f"label values {_listed(present)}" if present else "no voxel above 0"
+    foreground = labels > 0
+    present, inverse = np.unique(labels[foreground], return_inverse=True)
+    is_wanted = np.isin(present, data.classes) if data.classes else np.ones(len(present), dtype=bool)
+    if not is_wanted.any():
+        there = f"label values {_listed(present.tolist())}" if len(present) else "no voxel above 0"
         asked = f"; expected one of {_listed(list(data.classes))}" if data.classes else ""
         raise DataError(f"the label is empty: it has {there}{asked}")
-    numbers = np.zeros(labels.shape, dtype=np.int32)
-    names: list[str] = []
-    largest = 0
-    for value in wanted:
-        parts, count = (labels == value).astype(np.int32), 1
-        if data.labels == "instances":
-            parts, count = ndimage.label(parts, structure=CORNERS)
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-        largest = max(largest, int(sizes.max()))
-        new = np.zeros(count + 1, dtype=np.int32)
-        for part in np.flatnonzero(sizes >= data.min_voxels) + 1:
-            names.append(f"{value}.{part}" if data.labels == "instances" else str(value))
-            new[part] = len(names)
-        numbers += new[parts]
-    if not names:
+    ranks = np.zeros(labels.shape, dtype=np.int32)
+    ranks[foreground] = np.where(is_wanted[inverse], inverse + 1, 0)
+    parts, names = (_by_part if data.labels == "instances" else _by_value)(ranks, present.tolist())
+    sizes = np.bincount(parts.ravel(), minlength=len(names) + 1)[1:]
+    is_kept = sizes >= data.min_voxels
+    if not is_kept.any():
         raise DataError(
-            f"the largest object has {largest} voxels; expected at least {data.min_voxels}", hint="see data.min_voxels"
+            f"the largest object has {sizes.max()} voxels; expected at least {data.min_voxels}",
+            hint="see data.min_voxels",
         )
-    return ObjectMap(numbers, tuple(names))
+    number_of = np.concatenate(([0], np.where(is_kept, np.cumsum(is_kept), 0))).astype(np.int32)
+    return ObjectMap(number_of[parts], tuple(name for name, kept in zip(names, is_kept, strict=True) if kept))
+
+
+def _by_value(ranks: NDArray[np.int32], values: list[int]) -> tuple[NDArray[np.int32], list[str]]:
+    """Every value is one part; those that are not wanted have no voxels."""
+    return ranks, [str(value) for value in values]
+
+
+def _by_part(ranks: NDArray[np.int32], values: list[int]) -> tuple[NDArray[np.int32], list[str]]:
+    """Every connected part of every value."""
+    parts = np.zeros_like(ranks)
+    names: list[str] = []
+    for rank, box in enumerate(ndimage.find_objects(ranks), start=1):
+        if box is None:
+            continue
+        inside, count = ndimage.label(ranks[box] == rank, structure=CORNERS)
+        parts[box] += np.where(inside > 0, inside + len(names), 0).astype(np.int32)
+        names += [f"{values[rank - 1]}.{number + 1}" for number in range(count)]
+    return parts, names
 
 
 def areas_by_slice(objects: ObjectMap) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
