@@ -56,6 +56,9 @@ class Alarm:
             deadline = time.monotonic() + FAREWELL_S
             while self.store.add(HEARD, 0) < self.size - 1 and time.monotonic() < deadline:
                 time.sleep(LISTEN_EVERY_S / 5)
+            time.sleep(
+                1.5 * HOST_LEAVES_AFTER_S
+            )  # until they are gone: a connection that breaks under them would be their reason
 
     def _listen(self) -> None:
         while not self._is_over.wait(LISTEN_EVERY_S):
@@ -66,15 +69,13 @@ class Alarm:
                 self.store.add(HEARD, 1)
             except (dist.DistError, RuntimeError):
                 reason = "the process that connects all others is gone"
-            if self.rank == 0:  # through which the others may still be talking
-                time.sleep(HOST_LEAVES_AFTER_S)
             if not self._is_over.is_set():
-                _leave(f"this process (rank {self.rank}) ends because another one failed: {reason}")
+                self._leave(reason)
 
-
-def _leave(message: str) -> None:
-    logger.error(message)
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-    sys.stderr.flush()
-    os._exit(1)
+    def _leave(self, reason: str) -> None:
+        logger.error("this process (rank %d) ends because another one failed: %s", self.rank, reason)
+        if self.rank == 0:  # through which the others may still be talking
+            time.sleep(HOST_LEAVES_AFTER_S)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(1)

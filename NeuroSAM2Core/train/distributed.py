@@ -7,6 +7,7 @@ Processes are started by `torchrun` or by a cluster's own launcher; they find ea
 import logging
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Team:
         """
         if self.size == 1:
             return module
-        return DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+        return DistributedDataParallel(module, find_unused_parameters=True)
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value added up over processes. All must ask, with as many values."""
@@ -106,7 +107,9 @@ def joined_team(device: torch.device, *, timeout_minutes: float = 60.0) -> Itera
     )
     alarm = Alarm(PrefixStore(f"{attempt}/alarm", _store(is_host=False)), rank=rank, size=size)
     try:
-        with alarm.heard():
+        with alarm.heard(), warnings.catch_warnings():
+            # Of convolutions with one channel per group; it costs nothing there.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             yield Team(device, rank, size)
             dist.barrier()
     except BaseException as error:

@@ -21,10 +21,12 @@ from torch.utils.checkpoint import checkpoint
 
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
+from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
 from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.losses import LossConfig, Losses, iou, prediction_losses
+from NeuroSAM2Core.train.part_prompts import joined, parts_by_object
 from NeuroSAM2Core.train.simulate import first_points, with_clicks
 
 PromptKind = Literal["box", "click", "mask"]
@@ -44,6 +46,8 @@ class PromptConfig:
     """Let the shapes of a batch's objects decide between box and click (compact ones suit a box); their common probability stays."""
     loose_box: float = 1.0
     """Probability that the sides of a batch's boxes are off by up to a tenth; a tight box says more about what is meant."""
+    max_parts: int = 1
+    """Prompt each connected part of an object on a slice, up to this many, the largest first; 1: prompt the object as a whole."""
     max_prompted: int = 2
     """At most this many slices are prompted from the start."""
     max_corrected: int = 2
@@ -61,6 +65,18 @@ class PromptConfig:
     foreign_starts: float = 0.0
     """Probability that the answer to be corrected on a slice is replaced by the mask of another object of the clip: a person's click
     may also mean that something else was meant."""
+
+    def __post_init__(self) -> None:
+        for name in ("box", "click", "loose_box", "click_from_truth", "rough_neighbours", "foreign_starts"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"prompts.{name} is a probability from 0 to 1; got {getattr(self, name):g}")
+        if self.box + self.click > 1 + 1e-9:
+            raise ConfigError(
+                f"prompts.box and prompts.click are at most 1 together; got {self.box:g} and {self.click:g}"
+            )
+        for name, least in (("max_parts", 1), ("max_prompted", 1), ("max_corrected", 0), ("num_corrections", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"prompts.{name} must be at least {least}; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +250,7 @@ class ClipSegmenter(nn.Module):
             return [self._run(model.adopt_mask, features, _resized(truth, model.config.image_size))]
         points = None
         if is_prompted:
-            assert plan.kind != "mask"
-            points = first_points(plan.kind, truth, rng, loose=plan.loose)
+            points = self._first_points(plan, truth, rng)
             coarse = model.without_memory(features.coarse)
         else:
             now = replace(bank, conditioning=dict(bank.conditioning), recent=dict(bank.recent))
@@ -269,6 +284,14 @@ class ClipSegmenter(nn.Module):
             )
             shown = answers[-1].logits
         return answers
+
+    def _first_points(self, plan: PromptPlan, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
+        """The prompt of every object, or one for each of its parts."""
+        assert plan.kind != "mask"
+        if self.prompts.max_parts == 1:
+            return first_points(plan.kind, truth, rng, loose=plan.loose)
+        parts = parts_by_object(truth, max_parts=self.prompts.max_parts)
+        return joined(first_points(plan.kind, parts.flatten(0, 1), rng, loose=plan.loose), len(truth))
 
     def _losses(
         self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"], is_real: Bool[Tensor, " n"], num_objects: float

@@ -176,6 +176,34 @@ def test_every_clip_can_be_prompted_as_its_shapes_suggest():
         assert kinds == {kind}
 
 
+def test_every_part_of_an_object_may_get_its_own_prompt():
+    masks = torch.zeros(1, 1, 1, 64, 64, dtype=torch.bool)
+    masks[..., 5:15, 5:15] = masks[..., 30:50, 40:60] = True
+    batch = ClipBatch(masks[:, 0].float(), masks)
+    seen = []
+
+    def answers(max_parts, kind):
+        step = segmenter(PromptConfig(max_parts=max_parts, num_corrections=0))
+        decode = step.model.decode
+        step.model.decode = lambda *a, points, **k: (seen.append(points), decode(*a, points=points, **k))[1]
+        plan = PromptPlan(kind=kind, loose=False, prompted=(0,), corrected=(), num_corrections=0)
+        step(batch, np.random.default_rng(0), plan=plan)
+        return seen.pop()
+
+    assert answers(1, "box").coords.tolist() == [[[5, 5], [59, 49]]]
+    assert answers(3, "box").coords.tolist() == [[[40, 30], [59, 49], [5, 5], [14, 14]]]
+    assert answers(3, "click").labels.tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"box": 0.7, "click": 0.7}, {"box": -0.1}, {"max_prompted": 0}, {"num_corrections": -1}, {"max_parts": 0}],
+)
+def test_prompts_that_make_no_sense_are_refused(values):
+    with pytest.raises(ConfigError):
+        PromptConfig(**values)
+
+
 def test_slices_may_be_averaged_instead_of_added_up():
     batch, plan = disc_clip(0, slices=4), FIRST_MASK
     losses = LossConfig(focal=0, dice=0, iou=0, presence=0, entropy=1, taught="chosen")
