@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,12 @@ def check(config: "TrainConfig") -> int:
         return 1
     image_size = config.start.image_size or load_checkpoint(config.start.model).config.image_size
     batches = fine_tuning_batches(
-        config.data, config.sampling, image_size=image_size, seed=config.run.seed, start=0, stop=CLIPS_TO_DRAW
+        replace(config.data, on_bad_case="skip"),
+        config.sampling,
+        image_size=image_size,
+        seed=config.run.seed,
+        start=0,
+        stop=CLIPS_TO_DRAW,
     )
     picture = Path(config.run.folder) / "clips.png"
     picture.parent.mkdir(parents=True, exist_ok=True)

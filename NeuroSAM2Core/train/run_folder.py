@@ -47,7 +47,7 @@ class RunFolder:
         return self.path / CHECKPOINTS / BEST
 
     def claim(self, config: str, *, may_go_on: bool) -> None:
-        """Makes the folder this run's own, or checks that it is.
+        """Makes the folder this run's own, or checks that it is. A run that saved nothing yet gives way to any other.
 
         Args:
             config: The resolved configuration as TOML.
@@ -58,7 +58,8 @@ class RunFolder:
             DataError: The folder cannot be written to.
         """
         path = self.path / CONFIG_FILE
-        if path.exists():
+        is_taken = path.exists() and bool(self._saved())
+        if is_taken:
             if not may_go_on:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
@@ -73,7 +74,7 @@ class RunFolder:
             (self.path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             for left in (*self.path.glob(f".*{PARTIAL_SUFFIX}"), *self.path.glob(f"*/.*{PARTIAL_SUFFIX}")):
                 left.unlink()
-            if not path.exists():
+            if not is_taken:
                 write_atomically(path, config.encode())
         except (OSError, CheckpointError) as error:
             raise DataError(

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from NeuroSAM2Core.checkpoint import Checkpoint, load_model
-from NeuroSAM2Core.errors import CheckpointError, ConfigError
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.lora import LoraConfig
 from NeuroSAM2Core.train import loop
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -190,6 +190,19 @@ def test_a_folder_with_a_run_is_only_gone_on_with_when_asked(tmp_path):
         run(config)
     with pytest.raises(ConfigError, match=r"other settings: 'seed = 0' there, 'seed = 1' now"):
         run(replace(config, run=replace(config.run, seed=1)), resume=True)
+
+
+def test_a_run_that_saved_nothing_gives_way_to_another(tmp_path):
+    config = mini_config(tmp_path / "run")
+
+    def no_batches(start, stop, *, image_size, team):
+        raise DataError("there is nothing to train on")
+
+    with pytest.raises(DataError, match="nothing to train on"):
+        fine_tune(config, CPU, batches=no_batches)
+    assert (tmp_path / "run" / "config.toml").exists()
+    assert run(replace(config, run=replace(config.run, seed=1))).is_over
+    assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
 
 
 def test_a_run_may_move_to_another_place(tmp_path):
