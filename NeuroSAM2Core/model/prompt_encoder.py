@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
+from NeuroSAM2Core.model.interpolation import sampled
 from NeuroSAM2Core.model.layers import LayerNorm2d
 from NeuroSAM2Core.model.position import RandomFourier
 from NeuroSAM2Core.model.results import Points
@@ -84,14 +85,6 @@ class PromptEncoder(nn.Module):
     def grid_position(self) -> Float[Tensor, "1 c s s"]:
         """The position encoding of the feature grid, in the points' own dialect."""
         return self.pe_layer.grid(self.side)
-
-
-def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
-    """The features of a grid at some places, (x, y) from 0 to 1, interpolated."""
-    at = F.grid_sample(
-        grid.float(), 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return at[:, :, 0].mT
 
 
 def painted(
