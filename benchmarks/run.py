@@ -1,14 +1,19 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training]
 """
 
 import sys
 
-from benchmarks import files, quality, speed
+from benchmarks import files, quality, speed, training
 from benchmarks.report import publish
 
-PARTS = {"speed": speed.measure, "files": files.measure, "quality": quality.measure}
+PARTS = {
+    "speed": speed.measure,
+    "files": files.measure,
+    "quality": quality.measure,
+    "training": training.measure,
+}
 
 
 def main() -> None:
