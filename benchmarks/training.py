@@ -23,8 +23,9 @@ from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.groups import GroupsConfig, parameter_groups
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 from NeuroSAM2Core.train.state import TrainState
-from NeuroSAM2Core.train.step import ClipSegmenter, PromptConfig
+from NeuroSAM2Core.train.step import ClipSegmenter
 from NeuroSAM2Core.train.update import UpdateRules, update
 from Testing.Support.reference import reference_model, shapes_of
 from Testing.Support.volumes import UPRIGHT

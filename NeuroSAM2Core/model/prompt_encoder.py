@@ -91,7 +91,7 @@ def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> F
     at = F.grid_sample(
         grid.float(), 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False
     )
-    return at[:, :, 0].mT.to(grid.dtype)
+    return at[:, :, 0].mT
 
 
 def painted(

@@ -1,10 +1,10 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.train.losses import LossConfig
-from NeuroSAM2Core.train.step import PromptConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +36,10 @@ class PretrainConfig:
     seed: int = 0
     """Everything random follows from this and the step number."""
     stages: tuple[Stage, ...] = (
-        Stage(image_size=128, steps=900, clips=128, slices=1, objects=4),
-        Stage(image_size=128, steps=600, clips=64, slices=4, objects=3, max_gap=3, rough_neighbours=0.4),
-        Stage(image_size=256, steps=300, clips=48, slices=1, objects=4),
-        Stage(image_size=256, steps=900, clips=48, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
+        Stage(image_size=128, steps=420, clips=128, slices=1, objects=4),
+        Stage(image_size=128, steps=240, clips=64, slices=4, objects=3, max_gap=3, rough_neighbours=0.4),
+        Stage(image_size=256, steps=220, clips=48, slices=1, objects=4),
+        Stage(image_size=256, steps=580, clips=48, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
     )
     """Single slices first, then clips; coarse first, then fine: no weight depends on the size."""
     learning_rate: float = 8e-4
@@ -56,13 +56,7 @@ class PretrainConfig:
     """Decay per step of the running mean of the weights, which is what is exported."""
     prompts: PromptConfig = field(
         default_factory=lambda: PromptConfig(
-            box=0.5,
-            loose_box=0.5,
-            click=0.35,
-            max_corrected=2,
-            num_corrections=4,
-            random_corrections=True,
-            foreign_starts=0.3,
+            box=0.5, loose_box=0.5, click=0.35, max_corrected=2, num_corrections=4, random_corrections=True
         )
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
@@ -87,11 +81,13 @@ class PretrainConfig:
         return self.stages[-1]
 
 
+SCRATCH = PretrainConfig()
 RECIPES = {
-    "scratch": PretrainConfig(),
+    "scratch": SCRATCH,
     "refine": PretrainConfig(
         seed=1,
         learning_rate=5e-4,
+        prompts=replace(SCRATCH.prompts, foreign_starts=0.3),
         stages=(
             Stage(image_size=256, steps=700, clips=48, slices=1, objects=4),
             Stage(image_size=256, steps=400, clips=32, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),

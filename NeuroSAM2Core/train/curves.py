@@ -1,6 +1,7 @@
 """The curves of a run as a picture, for those who look into its folder."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,19 @@ PANELS = (
 """Title, how the keys begin, scale."""
 
 
-def plot_curves(folder: Path, out: Path | None = None) -> None:
-    """Draws what `metrics.jsonl` holds; does nothing where matplotlib is not installed or nothing was reported yet.
+def plot_curves(folder: Path) -> None:
+    """Draws what a run's `metrics.jsonl` holds into its `curves.png`."""
+    path = folder / METRICS_FILE
+    if path.exists():
+        draw_curves(read_metrics(path), folder / CURVES_FILE)
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], out: Path) -> None:
+    """Draws reports as a PNG; does nothing where matplotlib is not installed or there are none.
 
     Args:
-        folder: The run's.
-        out: The picture; `curves.png` in the folder if None.
+        rows: From `read_metrics`.
+        out: The picture.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,8 +41,6 @@ def plot_curves(folder: Path, out: Path | None = None) -> None:
     except ModuleNotFoundError:
         logger.warning('no curves: matplotlib is not installed; `pip install "neurosam2[png]"` adds it')
         return
-    path = folder / METRICS_FILE
-    rows = read_metrics(path) if path.exists() else []
     found = [
         (title, keys, scale)
         for title, starts, scale in PANELS
@@ -50,7 +56,8 @@ def plot_curves(folder: Path, out: Path | None = None) -> None:
             window = min(SMOOTHING, len(values)) if title != "validation" else 1
             smooth = np.convolve(values, np.ones(window) / window, mode="valid")
             axes.plot(steps[window - 1 :], smooth, label=key, marker="." if len(smooth) < 20 else "")
-        axes.set(title=title, xlabel="step", yscale=scale)
+        is_positive = any(row[key] > 0 for row in rows for key in keys if key in row)
+        axes.set(title=title, xlabel="step", yscale=scale if is_positive else "linear")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    figure.savefig(out or folder / CURVES_FILE, dpi=90)
+    figure.savefig(out, dpi=90)

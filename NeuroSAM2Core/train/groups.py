@@ -46,11 +46,8 @@ class GroupConfig:
     """How the rate goes through the run."""
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise ConfigError(
-                f"a learning rate must be above 0; got {self.learning_rate:g}",
-                hint="to leave a part as it is: frozen = true",
-            )
+        if not self.learning_rate >= 0:
+            raise ConfigError(f"a learning rate must not be negative; got {self.learning_rate:g}")
         if not self.weight_decay >= 0:
             raise ConfigError(f"a weight decay must not be negative; got {self.weight_decay:g}")
 

@@ -14,7 +14,7 @@ from NeuroSAM2Core.train.groups import GroupsConfig
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import PrecisionName
 from NeuroSAM2Core.train.prompt_control import PromptControlConfig
-from NeuroSAM2Core.train.step import PromptConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 
 PRESET_KEY = "preset"
 

@@ -6,7 +6,7 @@ prompted and corrected is the same everywhere, so that processes take the same b
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.prompts.suggest import suggested_kind
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_plan import PromptConfig, planned
 from NeuroSAM2Core.train.state import TrainState
-from NeuroSAM2Core.train.step import PromptConfig, PromptPlan, StepResult
+from NeuroSAM2Core.train.step import StepResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,15 +118,6 @@ def update(
             metrics.append(StepMetrics.of(result, rules.losses))
     _apply(state, rules, batches[-1])
     return metrics
-
-
-def planned(prompts: PromptConfig, batch: ClipBatch, rng: np.random.Generator) -> PromptPlan:
-    """What is prompted and corrected in a batch; where that is asked for, what most of its objects suit on their first slice."""
-    plan = PromptPlan.draw(prompts, batch.images.shape[1], rng)
-    if not prompts.kind_from_shape or plan.kind == "mask":
-        return plan
-    kinds = [suggested_kind(mask) for mask in batch.masks[:, :, 0][batch.is_real].cpu().numpy()]
-    return replace(plan, kind="box" if 2 * kinds.count("box") > len(kinds) else "click")
 
 
 def _apply(state: TrainState, rules: UpdateRules, batch: ClipBatch) -> None:

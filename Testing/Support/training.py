@@ -14,8 +14,8 @@ from NeuroSAM2Core.train.data import DataConfig
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.fine_tune import BatchSource
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig, TrunkConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 from NeuroSAM2Core.train.run_config import OptimConfig, RunConfig, StartConfig, TrainConfig
-from NeuroSAM2Core.train.step import PromptConfig
 
 MINI = SAM2Config(
     trunk=HieraConfig(

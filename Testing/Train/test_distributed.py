@@ -15,8 +15,9 @@ from NeuroSAM2Core.train.fine_tune import fine_tune
 from NeuroSAM2Core.train.groups import GroupsConfig, parameter_groups
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 from NeuroSAM2Core.train.state import TrainState
-from NeuroSAM2Core.train.step import ClipSegmenter, PromptConfig
+from NeuroSAM2Core.train.step import ClipSegmenter
 from NeuroSAM2Core.train.update import UpdateRules, update
 from Testing.Support.run_process import start_ranks
 from Testing.Support.training import disc_clip, mini_config, mini_model

@@ -156,7 +156,7 @@ def test_adapters_on_a_frozen_trunk_are_a_contradiction():
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda: GroupConfig(learning_rate=0), "learning rate"),
+        (lambda: GroupConfig(learning_rate=-1), "learning rate"),
         (lambda: GroupConfig(weight_decay=-1), "decay"),
         (lambda: TrunkConfig(layer_decay=0), "layer_decay"),
         (lambda: GroupsConfig(trunk=TrunkConfig(frozen=True), neck=FROZEN, decoder=FROZEN, memory=FROZEN), "frozen"),

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.pretrain import SyntheticCourse, pretrain
-from NeuroSAM2Core.train.step import ClipSegmenter, PromptConfig, PromptPlan
+from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan
+from NeuroSAM2Core.train.step import ClipSegmenter
 from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
 
 CPU = torch.device("cpu")
@@ -47,6 +49,26 @@ def test_a_folder_with_another_run_is_refused(tmp_path):
     pretrain(SMALL, tmp_path, device=CPU, max_seconds=0, workers=0)
     with pytest.raises(ConfigError, match="other settings"):
         pretrain(replace(SMALL, seed=1), tmp_path, device=CPU, workers=0)
+
+
+def test_a_run_starts_from_the_weights_of_another_model(tmp_path):
+    plain = SAM2(replace(PRESETS["nano"], samples_prompts=False))
+    Checkpoint(plain.config, plain.state_dict(), Provenance(name="plain")).save(tmp_path / "plain.safetensors")
+    still = replace(SMALL, learning_rate=0.0, stages=SMALL.stages[:1])
+    state = pretrain(still, tmp_path / "run", device=CPU, workers=0, start_from=tmp_path / "plain.safetensors")
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, state.model.state_dict()[name]), name
+        assert torch.equal(value, state.weights()[name]), name
+    assert not state.model.sam_prompt_encoder.sampled_embed.weight.any(), (
+        "what the model lacks changes nothing at first"
+    )
+
+
+def test_a_run_does_not_start_from_another_architecture(tmp_path):
+    other = SAM2(replace(PRESETS["nano"], memory_layers=3))
+    Checkpoint(other.config, other.state_dict(), Provenance(name="other")).save(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="weights that the run's model lacks"):
+        pretrain(SMALL, tmp_path / "run", device=CPU, workers=0, start_from=tmp_path / "other.safetensors")
 
 
 def test_a_damaged_state_is_refused(tmp_path):
@@ -120,3 +142,23 @@ def test_the_learning_rate_warms_up_and_falls():
     assert rates[0] < 0.02 * config.learning_rate
     assert rates[-1] == pytest.approx(config.learning_rate * config.final_rate, rel=0.01)
     assert all(a >= b for a, b in zip(rates[peak:], rates[peak + 1 :], strict=False))
+
+
+def test_a_foreign_start_shows_the_model_another_object_of_the_clip():
+    step = segmenter(box=1.0, click=0.0, foreign_starts=1.0)
+    step.prompts = replace(step.prompts, num_corrections=1)
+    masks = torch.zeros(1, 2, 1, 64, 64, dtype=torch.bool)
+    masks[0, 0, 0, 8:24, 8:24] = True
+    masks[0, 1, 0, 40:56, 40:56] = True
+    shown = []
+    decode = step.model.decode
+
+    def listening(*seen, mask_logits, **said):
+        shown.append(mask_logits)
+        return decode(*seen, mask_logits=mask_logits, **said)
+
+    step.model.decode = listening
+    step(ClipBatch(torch.zeros(1, 1, 64, 64), masks), np.random.default_rng(0))
+    assert shown[0] is None, "the first answer stands on the box alone"
+    assert torch.equal(shown[1][0, 0] > 0, masks[0, 1, 0, ::4, ::4])
+    assert torch.equal(shown[1][1, 0] > 0, masks[0, 0, 0, ::4, ::4])

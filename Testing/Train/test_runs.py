@@ -23,9 +23,9 @@ from NeuroSAM2Core.train.fine_tune import begin, fine_tune
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig
 from NeuroSAM2Core.train.loop import Validation
 from NeuroSAM2Core.train.prompt_control import PromptControlConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 from NeuroSAM2Core.train.run_config import OptimConfig
 from NeuroSAM2Core.train.run_folder import RunFolder
-from NeuroSAM2Core.train.step import PromptConfig
 from NeuroSAM2Core.train.update import LossNotFiniteError
 from Testing.Support.run_process import process_context, train_to_the_end
 from Testing.Support.training import disc_batches, disc_clip, mini_config

@@ -12,10 +12,11 @@ from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig, TrunkConfig, parameter_groups
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan, planned
 from NeuroSAM2Core.train.schedule import ScheduleConfig
 from NeuroSAM2Core.train.state import TrainState
-from NeuroSAM2Core.train.step import ClipSegmenter, PromptConfig, PromptPlan
-from NeuroSAM2Core.train.update import LossNotFiniteError, UpdateRules, planned, update
+from NeuroSAM2Core.train.step import ClipSegmenter
+from NeuroSAM2Core.train.update import LossNotFiniteError, UpdateRules, update
 from Testing.Support.training import disc_clip, mini_model
 
 CPU = torch.device("cpu")
