@@ -90,7 +90,7 @@ class PromptEncoder(nn.Module):
 def painted(
     points: Points, mask_logits: Float[Tensor, "b 1 h h"] | None, side: int, image_size: int
 ) -> Float[Tensor, "b 1 h h"]:
-    """Points and box painted over the mask prompt: surely not outside the box, surely so or not around each click.
+    """Points and boxes painted over the mask prompt: surely not outside all boxes, surely so or not around each click.
 
     Args:
         points: In model pixels.
@@ -101,11 +101,14 @@ def painted(
     pixel = image_size / side
     centre = (torch.arange(side, device=points.coords.device) + 0.5) * pixel - 0.5
     x, y = centre[None, None, :], centre[None, :, None]
-    corners = [(points.coords * (points.labels == label)[..., None]).sum(dim=1) for label in (TOP_LEFT, BOTTOM_RIGHT)]
-    (left, top), (right, bottom) = (corner[..., None, None].unbind(dim=1) for corner in corners)
+    is_box = (points.labels[:, :-1] == TOP_LEFT) & (points.labels[:, 1:] == BOTTOM_RIGHT)
+    (left, top), (right, bottom) = (
+        corner[..., None, None].unbind(dim=2) for corner in (points.coords[:, :-1], points.coords[:, 1:])
+    )
     reach = pixel / 2
-    is_inside = (x >= left - reach) & (x <= right + reach) & (y >= top - reach) & (y <= bottom + reach)
-    has_box = (points.labels == TOP_LEFT).any(dim=1)[:, None, None]
+    is_in_box = (x >= left - reach) & (x <= right + reach) & (y >= top - reach) & (y <= bottom + reach)
+    is_inside = (is_in_box & is_box[..., None, None]).any(dim=1)
+    has_box = is_box.any(dim=1)[:, None, None]
     if mask_logits is None:
         canvas = torch.where(has_box, BOX_PAINT, 0.0).expand(-1, side, side)
     else:
