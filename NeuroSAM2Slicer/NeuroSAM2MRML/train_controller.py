@@ -171,8 +171,6 @@ class TrainController:
             self._waits_until = 0.0
             if self._training is not None:
                 self._training.go_on()
-        if self.run is not None:
-            self.run.read_news()
         if self._training is not None and self._clock() >= self._ends_by:
             self._training.kill()
             self._ends_by = math.inf
@@ -190,6 +188,8 @@ class TrainController:
                 if code == 0 or was_asked
                 else self._last_words()
             )
+        if self.run is not None:  # after the look at the process, so that nothing it wrote last is missed
+            self.run.read_news()
         if self._proving is not None and (code := self._proving.poll()) is not None:
             self._proving = None
             self.notice = "the comparison is ready" if code == 0 else "the comparison failed; see its log"
@@ -206,6 +206,7 @@ class TrainController:
             step=0 if run is None else run.step,
             num_steps=self._choice.steps,
             losses=() if run is None else tuple(run.losses),
+            dices=() if run is None else tuple(run.dices),
             proof=proof,
             can_start=is_idle and any(c.role == "training" for c in cases),
             can_stop=self.is_running,

@@ -13,6 +13,7 @@ from typing import Literal
 from NeuroSAM2MRML.view_state import ProofRow
 
 Part = Literal["trunk", "neck", "decoder", "memory"]
+DICES = ("validation.box_dice", "validation.click_dice")
 PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
 
 
@@ -61,6 +62,9 @@ class RunReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.losses: list[tuple[int, float]] = []
+        """Step and loss."""
+        self.dices: list[tuple[int, float]] = []
+        """Step and mean Dice on the validation cases, after a box and after a click."""
         self._offset = 0
 
     @property
@@ -86,7 +90,7 @@ class RunReader:
             return
         data = path.read_bytes()
         if len(data) < self._offset:
-            self.losses, self._offset = [], 0
+            self.losses, self.dices, self._offset = [], [], 0
         whole = data.rfind(b"\n") + 1
         for line in data[self._offset : whole].splitlines():
             self._take(line)
@@ -98,10 +102,12 @@ class RunReader:
             step = int(row["step"])
         except (ValueError, KeyError, TypeError):
             return
-        while self.losses and self.losses[-1][0] >= step:
-            self.losses.pop()
-        if "loss" in row:
-            self.losses.append((step, float(row["loss"])))
+        dices = [float(row[key]) for key in DICES if key in row]
+        for curve, values in ((self.losses, [float(row["loss"])] if "loss" in row else []), (self.dices, dices)):
+            while curve and (curve[-1][0] > step or (values and curve[-1][0] == step)):
+                curve.pop()
+            if values:
+                curve.append((step, sum(values) / len(values)))
 
 
 def read_proof(path: Path) -> tuple[ProofRow, ...]:
@@ -116,4 +122,4 @@ def read_proof(path: Path) -> tuple[ProofRow, ...]:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # a JSON string is a TOML string
+    return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string
