@@ -5,10 +5,11 @@
 
 import csv
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from NeuroSAM2MRML.view_state import ProofRow
 
@@ -56,7 +57,7 @@ class RunReader:
     """Follows a run.
 
     Args:
-        folder: Of the run.
+        folder: Of the run; what was asked of it is in the `.toml` file of the same name beside it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -66,6 +67,16 @@ class RunReader:
         self.dices: list[tuple[int, float]] = []
         """Step and mean Dice on the validation cases, after a box and after a click."""
         self._offset = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run; 0 where its file cannot be read."""
+        return int(self._asked().get("optim", {}).get("steps", 0))
+
+    @property
+    def start_model(self) -> str:
+        """What it started from."""
+        return str(self._asked().get("start", {}).get("model", "nano"))
 
     @property
     def model(self) -> Path | None:
@@ -95,6 +106,12 @@ class RunReader:
         for line in data[self._offset : whole].splitlines():
             self._take(line)
         self._offset = whole
+
+    def _asked(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.folder.with_suffix(".toml").read_text())
+        except (OSError, ValueError):
+            return {}
 
     def _take(self, line: bytes) -> None:
         try:

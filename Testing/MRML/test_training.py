@@ -157,6 +157,7 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     before = bench.training
     bench.open()
     assert bench.training.is_running
+    assert bench.training.view.num_steps == 5
     bench.allow(5)
     bench.wait(lambda: bench.training.run.is_over)
     before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code
