@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.given import GivenMask, probability
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import neighbours
-from NeuroSAM2Core.engine.postprocess import at_slice, finish
+from NeuroSAM2Core.engine.postprocess import at_slice
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import done_of
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
@@ -135,18 +135,24 @@ class Session:
         if prompts is not None:
             self._check(prompts)
         view, track = self._check(said)
-        number = view.stack.number_of(known.plane.index)
-        track.forget(number)
+        number, given = view.stack.number_of(known.plane.index), GivenMask.of(known)
         if prompts is None or prompts.is_empty:
-            track.given[number] = GivenMask.of(known)
+            track.forget(number)
+            track.given[number] = given
             return
+        alone = ObjectTrack()
         with computing(self.model, is_exact=self.options.is_exact):
-            track.confirmed[number] = state = view.answer(track, prompts, number)
-            track.prompts[number] = prompts
-            if not np.array_equal(self._as_mask(known.object_id, number, state).mask, known.mask):
-                track.replays.pop(number, None)
-                track.given[number] = GivenMask.of(known)
-                track.confirmed[number] = view.adopt(track.given[number], number, is_prompted=True)
+            state = view.answer(alone, prompts, number)
+            is_exact = np.array_equal(view.mask_of(state), known.mask)
+            if not is_exact:
+                state = view.adopt(given, number, is_prompted=True)
+        track.forget(number)
+        track.prompts[number] = prompts
+        track.confirmed[number] = state
+        if is_exact:
+            track.replays[number] = alone.replays[number]
+        else:
+            track.given[number] = given
 
     def propagate(
         self,
@@ -309,7 +315,7 @@ class Session:
         if given is not None:
             mask, iou, presence = given.mask, given.iou, given.presence
         elif state is not None:
-            mask = np.ascontiguousarray(view.stack.mask_from_stack(finish(state.logits, shape, self.options)))
+            mask = view.mask_of(state)
             iou, presence = state.iou, probability(state.presence_logit)
         else:
             mask, iou, presence = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0
