@@ -1,14 +1,20 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [worker]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker]
 """
 
 import sys
 
-from benchmarks import files, quality, speed, worker
+from benchmarks import files, quality, speed, training, worker
 from benchmarks.report import publish
 
-PARTS = {"speed": speed.measure, "files": files.measure, "quality": quality.measure, "worker": worker.measure}
+PARTS = {
+    "speed": speed.measure,
+    "files": files.measure,
+    "quality": quality.measure,
+    "training": training.measure,
+    "worker": worker.measure,
+}
 
 
 def main() -> None:

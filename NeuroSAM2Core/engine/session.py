@@ -16,7 +16,7 @@ from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.engine.view import View
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import (
     Axis,
@@ -246,23 +246,30 @@ class Session:
             one.plane.of(voxels)[...] = one.mask
         return voxels
 
+    def logits(self, object_id: int) -> NDArray[np.float32]:
+        """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
+        view, track = self._object(object_id)
+        voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
+        for number in track.known:
+            state = track.state(number)
+            if state is None:  # a given mask that nothing was asked of yet
+                known = self._as_mask(object_id, number, state).mask
+                seen = np.where(known, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+            else:
+                seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+            view.stack.plane(number).of(voxels)[...] = seen
+        return voxels
+
     def labels(self) -> Volume:
         """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
         largest = max(self.object_ids, default=0)
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
         surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            view, track = self._object(object_id)
-            for number in track.known:
-                state = track.state(number)
-                one = self._as_mask(object_id, number, state)
-                if state is None:
-                    logits = np.where(one.mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
-                else:
-                    logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-                wins = one.mask & (logits > one.plane.of(surest))
-                one.plane.of(voxels)[wins] = object_id
-                one.plane.of(surest)[wins] = logits[wins]
+            logits = self.logits(object_id)
+            wins = self.mask(object_id) & (logits > surest)
+            voxels[wins] = object_id
+            surest[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:
