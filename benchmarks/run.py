@@ -1,11 +1,11 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker] [mrml]
 """
 
 import sys
 
-from benchmarks import files, quality, speed, training, worker
+from benchmarks import files, mrml, quality, speed, training, worker
 from benchmarks.report import publish
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "quality": quality.measure,
     "training": training.measure,
     "worker": worker.measure,
+    "mrml": mrml.measure,
 }
 
 
