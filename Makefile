@@ -16,7 +16,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=NeuroSAM2Slicer $(BIN)/lint-imports
 
 test: setup
 	$(BIN)/python -m pytest

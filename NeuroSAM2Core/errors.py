@@ -47,5 +47,13 @@ class DownloadError(NeuroSAM2Error):
     """A model file that could not be fetched or did not verify."""
 
 
+class ProtocolError(NeuroSAM2Error):
+    """Bytes that are no message of ours, or a message that does not say what it must."""
+
+
+class WorkerError(NeuroSAM2Error):
+    """A worker that cannot be started, cannot be reached, has ended or has no room for what is asked."""
+
+
 class Cancelled(Exception):  # noqa: N818  (not an error: the person asked for it)
     """Work ended because the person asked for it; what was done until then stays."""

@@ -1,11 +1,11 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [training]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker] [mrml]
 """
 
 import sys
 
-from benchmarks import files, quality, speed, training
+from benchmarks import files, mrml, quality, speed, training, worker
 from benchmarks.report import publish
 
 PARTS = {
@@ -13,6 +13,8 @@ PARTS = {
     "files": files.measure,
     "quality": quality.measure,
     "training": training.measure,
+    "worker": worker.measure,
+    "mrml": mrml.measure,
 }
 
 

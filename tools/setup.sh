@@ -16,6 +16,14 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
+# What drawing slice views without a display needs; without it those tests are skipped, and say so.
+if [ "$(uname)" = Linux ] && ! ldconfig -p 2>/dev/null | grep -q libEGL.so.1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -q && apt-get install -y -q libegl1 libgl1 libgl1-mesa-dri
+    else
+        echo "setup: slice views cannot be drawn here; on Debian: sudo apt-get install libegl1 libgl1 libgl1-mesa-dri" >&2
+    fi
+fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel
 "$VENV/bin/pip" install --quiet --constraint constraints.txt torch

@@ -12,7 +12,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from NeuroSAM2Core.checkpoint.catalog import CatalogEntry, models_folder
+from NeuroSAM2Core.catalog import CatalogEntry, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import read_official
 from NeuroSAM2Core.errors import Cancelled, CheckpointError, DownloadError

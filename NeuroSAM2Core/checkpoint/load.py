@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from NeuroSAM2Core.checkpoint.catalog import find
+from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.official import read_official
 from NeuroSAM2Core.errors import CheckpointError, ConfigError

@@ -5,11 +5,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, train
+from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, train, evaluate, report, download, convert, pretrain)
+COMMANDS = (segment, train, evaluate, report, serve, download, convert, pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

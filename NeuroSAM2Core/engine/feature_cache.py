@@ -3,6 +3,7 @@
 Slices are brought to the model's size one by one; the volume never exists at that size.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
 from NeuroSAM2Core.volume import IntensityWindow, SliceStack
+
+logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
 MAX_SIZE_FOR_BATCHES = 256
@@ -36,6 +39,22 @@ class FeatureCache:
         self.max_bytes, self.is_exact = max_bytes, is_exact
         self._kept: OrderedDict[int, ImageFeatures] = OrderedDict()
         self._bytes = 0
+        self._batch = LOOK_AHEAD
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self._bytes
+
+    @property
+    def has_room(self) -> bool:
+        """One more slice would not push another out."""
+        return self._bytes + self._bytes // max(len(self._kept), 1) <= self.max_bytes
+
+    def forget(self) -> None:
+        """Lets go of all features; they are made again when they are needed."""
+        self._kept.clear()
+        self._bytes = 0
 
     def __contains__(self, number: int) -> bool:
         return number in self._kept
@@ -50,10 +69,9 @@ class FeatureCache:
         if number not in self._kept:
             batch = [number]
             if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
-                batch += [n for n in upcoming[: LOOK_AHEAD - 1] if n not in self._kept]
-            with computing(self.model, is_exact=self.is_exact, part="encoder"):
-                features = self.model.encode_image(self.model_input(batch))
-            for row, n in reversed(list(enumerate(batch))):
+                batch += [n for n in upcoming[: self._batch - 1] if n not in self._kept]
+            features = self._encode(batch)
+            for row, n in reversed(list(enumerate(batch[: len(features.coarse)]))):
                 self._keep(n, features[[row]])
         self._kept.move_to_end(number)
         return self._kept[number]
@@ -63,6 +81,24 @@ class FeatureCache:
         grey = np.stack([self.window.normalise(self.stack.voxels[n]) for n in numbers])
         config = self.model.config
         return to_model_input(torch.from_numpy(grey).to(self.model.device), config.image_size, config.intensity_range)
+
+    def _encode(self, batch: Sequence[int]) -> ImageFeatures:
+        """The features of the first slice, and of as many of the others as the device has room for."""
+        try:
+            with computing(self.model, is_exact=self.is_exact, part="encoder"):
+                return self.model.encode_image(self.model_input(batch))
+        except torch.OutOfMemoryError:
+            if len(batch) == 1 and not self._kept:
+                raise
+        if len(batch) == 1:
+            logger.warning("the device has no room for features of more slices; those of others are let go")
+            self.forget()
+        else:
+            self._batch = len(batch) // 2
+            logger.warning("the device has no room for %d slices at once; now %d", len(batch), self._batch)
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._encode(batch[: self._batch])
 
     def _keep(self, number: int, features: ImageFeatures) -> None:
         self._kept[number] = features

@@ -19,7 +19,7 @@ def run_pass(
 
     The generator may be dropped between slices: what is done stays, and the same pass goes on from there.
     """
-    done = track.progress.get(run, 0)
+    done = done_of(track, run, options)
     bank = begin_memory(model, track, options, num_slices=num_slices)
     seen = track.tracked if options.sweeps else run.slices[:done]
     bank.recent = {n: track.tracked[n].memory for n in seen if n in track.tracked}
@@ -40,6 +40,13 @@ def run_pass(
         if absent == options.stop_after_absent:
             track.progress[run] = len(run.slices)
             return
+
+
+def done_of(track: ObjectTrack, run: Pass, options: EngineOptions) -> int:
+    """How many slices of a pass need not be done; passes that sweep over each other's slices know only what they noted."""
+    if options.sweeps:
+        return track.progress.get(run, 0)
+    return track.done_of(run, stop_after_absent=options.stop_after_absent)
 
 
 def begin_memory(model: SAM2, track: ObjectTrack, options: EngineOptions, *, num_slices: int) -> MemoryBank:

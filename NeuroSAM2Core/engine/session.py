@@ -1,29 +1,29 @@
 """A volume, a model and the objects that a person outlines in it: the public face of the engine."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.engine.feature_cache import FeatureCache
+from NeuroSAM2Core.engine.given import GivenMask, probability
 from NeuroSAM2Core.engine.options import EngineOptions
-from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes, plan_sweeps
-from NeuroSAM2Core.engine.postprocess import at_slice, finish
+from NeuroSAM2Core.engine.passes import neighbours
+from NeuroSAM2Core.engine.postprocess import at_slice
 from NeuroSAM2Core.engine.precision import computing
-from NeuroSAM2Core.engine.propagation import begin_memory, remember, run_pass
-from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
+from NeuroSAM2Core.engine.propagation import done_of
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
-from NeuroSAM2Core.errors import Cancelled, PromptError
+from NeuroSAM2Core.engine.view import View
+from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import (
     Axis,
+    Direction,
     IntensityWindow,
     SliceMask,
     SlicePlane,
-    SliceStack,
     Volume,
     percentile_window,
     resolve_axis,
@@ -57,9 +57,8 @@ class Session:
         self.model, self.volume = model.eval(), volume
         self.options = options or EngineOptions()
         self.window = window or percentile_window(volume.voxels)
-        self._views: dict[Axis, _View] = {}
+        self._views: dict[Axis, View] = {}
         self._objects: dict[int, tuple[Axis, ObjectTrack]] = {}
-        self._replays: dict[tuple[int, int], Replay] = {}
 
     @property
     def object_ids(self) -> list[int]:
@@ -108,17 +107,52 @@ class Session:
         number = view.stack.number_of(prompts.plane.index)
         low, high = neighbours(track.confirmed, number, len(view.stack))
         if prompts.is_empty:
-            track.prompts.pop(number, None)
-            track.confirmed.pop(number, None)
-            self._replays.pop((prompts.object_id, number), None)
+            track.forget(number)
             track.forget_between(low, high)
-            return self._as_mask(prompts.object_id, number, None)
+            return replace(self._as_mask(prompts.object_id, number, None), revision=prompts.revision)
         with computing(self.model, is_exact=self.options.is_exact):
-            state = self._answer(view, track, prompts, number)
+            state = view.answer(track, prompts, number)
         track.prompts[number] = prompts
         track.confirmed[number] = state
         track.forget_between(low, high)
         return self._as_mask(prompts.object_id, number, state)
+
+    def restore(self, known: SliceMask, prompts: PromptSet | None = None) -> None:
+        """Takes up what is known of an object on a slice from before this session; other slices stay as they are.
+
+        Args:
+            known: What it looks like. It is shown exactly so until something new is said there.
+            prompts: What was said there, which confirms the slice; without, it is as if `propagate` had reached it. Where these
+                prompts alone give that very mask, nothing is lost; elsewhere the mask is remembered in place of the answer.
+
+        Raises:
+            GeometryError: There is no such slice.
+            PromptError: The mask or the prompts do not fit the slice or each other.
+        """
+        said = PromptSet(object_id=known.object_id, plane=known.plane, mask=MaskPrompt(known.mask))
+        if prompts is not None and (prompts.object_id, prompts.plane) != (known.object_id, known.plane):
+            raise PromptError("the prompts to restore are of another object or slice than the mask")
+        if prompts is not None:
+            self._check(prompts)
+        view, track = self._check(said)
+        number, given = view.stack.number_of(known.plane.index), GivenMask.of(known)
+        if prompts is None or prompts.is_empty:
+            track.forget(number)
+            track.given[number] = given
+            return
+        alone = ObjectTrack()
+        with computing(self.model, is_exact=self.options.is_exact):
+            state = view.answer(alone, prompts, number)
+            is_exact = np.array_equal(view.mask_of(state), known.mask)
+            if not is_exact:
+                state = view.adopt(given, number, is_prompted=True)
+        track.forget(number)
+        track.prompts[number] = prompts
+        track.confirmed[number] = state
+        if is_exact:
+            track.replays[number] = alone.replays[number]
+        else:
+            track.given[number] = given
 
     def propagate(
         self,
@@ -126,6 +160,7 @@ class Session:
         *,
         first: int | None = None,
         last: int | None = None,
+        direction: Direction = Direction.BOTH,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[SliceMask]:
         """Carries objects through the slices, outwards from the confirmed ones, and yields each slice when it is done.
@@ -136,6 +171,7 @@ class Session:
             object_id: The object; all of them if None.
             first: First slice of the range, an index along the object's stored axis.
             last: Last slice of the range.
+            direction: Only the passes that go up or down, as the stored index counts.
             is_cancelled: Asked before every slice.
 
         Raises:
@@ -144,13 +180,52 @@ class Session:
         """
         for one in self.object_ids if object_id is None else [object_id]:
             view, track = self._object(one)
-            for number in view.run(track, first, last, is_cancelled):
+            for number in view.run(track, view.plan(track, first, last, direction), is_cancelled):
                 yield self._as_mask(one, number, track.tracked[number])
 
-    def num_slices_to_do(self, object_id: int, *, first: int | None = None, last: int | None = None) -> int:
+    def num_slices_to_do(
+        self,
+        object_id: int,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        direction: Direction = Direction.BOTH,
+    ) -> int:
         """How many slices `propagate` has before it at most; fewer where the object ends."""
         view, track = self._object(object_id)
-        return sum(len(run.slices) - track.progress.get(run, 0) for run in view.plan(track, first, last))
+        passes = view.plan(track, first, last, direction)
+        return sum(len(run.slices) - done_of(track, run, self.options) for run in passes)
+
+    def span(self, object_id: int, plane: SlicePlane) -> tuple[int, int]:
+        """First and last slice, by their stored index, between the confirmed ones nearest to a slice: what a change there makes stale."""
+        view, track = self._object(object_id)
+        low, high = neighbours(track.confirmed, view.stack.number_of(plane.index), len(view.stack))
+        ends = sorted((view.stack.number_of(low + 1), view.stack.number_of(high - 1)))
+        return ends[0], ends[1]
+
+    def warm(self, plane: SlicePlane) -> bool:
+        """Computes the features of a slice before they are asked for. Returns False, and does nothing, where they would push out others.
+
+        Raises:
+            GeometryError: There is no such slice.
+        """
+        plane.check_inside(self.volume)
+        view = self._view(plane.axis)
+        if not view.features.has_room:
+            return False
+        view.features.get(view.stack.number_of(plane.index))
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held beside the model and the volume, bytes."""
+        features = sum(view.features.nbytes for view in self._views.values())
+        return features + sum(track.nbytes for _, track in self._objects.values())
+
+    def forget_features(self) -> None:
+        """Lets go of the features of slices; they are computed again when they are needed."""
+        for view in self._views.values():
+            view.features.forget()
 
     def slice_mask(self, object_id: int, axis: str, index: int) -> SliceMask:
         """The object on a slice as it stands; empty where nothing was done yet."""
@@ -166,7 +241,7 @@ class Session:
         """The object so far, (K, J, I)."""
         _, track = self._object(object_id)
         voxels = np.zeros(self.volume.shape, dtype=bool)
-        for number in {**track.tracked, **track.confirmed}:
+        for number in track.known:
             one = self._as_mask(object_id, number, track.state(number))
             one.plane.of(voxels)[...] = one.mask
         return voxels
@@ -175,11 +250,14 @@ class Session:
         """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
         view, track = self._object(object_id)
         voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
-        for number in {**track.tracked, **track.confirmed}:
+        for number in track.known:
             state = track.state(number)
-            assert state is not None
-            seen = at_slice(state.logits, view.stack.slice_shape)
-            view.stack.plane(number).of(voxels)[...] = view.stack.mask_from_stack(seen)
+            if state is None:  # a given mask that nothing was asked of yet
+                known = self._as_mask(object_id, number, state).mask
+                seen = np.where(known, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+            else:
+                seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+            view.stack.plane(number).of(voxels)[...] = seen
         return voxels
 
     def labels(self) -> Volume:
@@ -188,15 +266,10 @@ class Session:
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
         surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            view, track = self._object(object_id)
-            for number in {**track.tracked, **track.confirmed}:
-                state = track.state(number)
-                assert state is not None
-                one = self._as_mask(object_id, number, state)
-                logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-                wins = one.mask & (logits > one.plane.of(surest))
-                one.plane.of(voxels)[wins] = object_id
-                one.plane.of(surest)[wins] = logits[wins]
+            logits = self.logits(object_id)
+            wins = self.mask(object_id) & (logits > surest)
+            voxels[wins] = object_id
+            surest[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:
@@ -207,8 +280,6 @@ class Session:
         """Forgets an object."""
         self._object(object_id)
         del self._objects[object_id]
-        for key in [k for k in self._replays if k[0] == object_id]:
-            del self._replays[key]
 
     def _said(self, object_id: int, axis: str, index: int) -> PromptSet:
         plane = SlicePlane(resolve_axis(self.volume, axis), index)
@@ -219,12 +290,14 @@ class Session:
                 return said
         return PromptSet(object_id=object_id, plane=plane)
 
-    def _check(self, prompts: PromptSet) -> tuple["_View", ObjectTrack]:
+    def _check(self, prompts: PromptSet) -> tuple[View, ObjectTrack]:
         prompts.plane.check_inside(self.volume)
         view = self._view(prompts.plane.axis)
         height, width = view.stack.slice_shape
         prompts.check_inside(*((width, height) if view.stack.is_transposed else (height, width)))
-        axis, track = self._objects.setdefault(prompts.object_id, (prompts.plane.axis, ObjectTrack()))
+        axis, track = self._objects.get(prompts.object_id, (prompts.plane.axis, ObjectTrack()))
+        if not track.known:  # also where all that was said was taken back
+            axis, track = self._objects[prompts.object_id] = prompts.plane.axis, ObjectTrack()
         if axis != prompts.plane.axis:
             raise PromptError(
                 f"object {prompts.object_id} is outlined along {axis}; a prompt along {prompts.plane.axis} was given",
@@ -232,91 +305,34 @@ class Session:
             )
         return view, track
 
-    def _answer(self, view: "_View", track: ObjectTrack, prompts: PromptSet, number: int) -> SliceState:
-        """The answer to a prompt set: on a slice that was tracked it corrects what is there, elsewhere it starts anew."""
-        features = view.features.get(number)
-        key = (prompts.object_id, number)
-        if key not in self._replays:
-            there = track.tracked.get(number)
-            coarse = self.model.without_memory(features.coarse)
-            if there is not None:
-                bank = begin_memory(self.model, track, self.options, num_slices=len(view.stack))
-                bank.recent = {n: state.memory for n, state in track.tracked.items() if n != number}
-                reverse = number < min(track.confirmed, key=lambda n: abs(n - number))
-                coarse = bank.condition(self.model, features, number, reverse=reverse)
-            self._replays[key] = view.predictor.begin(coarse, None if there is None else there.logits)
-        answer = view.predictor.answer(prompts, features, self._replays[key])
-        return remember(self.model, features, answer, self.options, is_prompted=True)
-
     def _as_mask(self, object_id: int, number: int, state: SliceState | None) -> SliceMask:
         view, track = self._object(object_id)
-        shape = view.stack.slice_shape
-        seen = np.zeros(shape, dtype=bool) if state is None else finish(state.logits, shape, self.options)
+        shape, given = view.stack.slice_shape, track.given.get(number)
+        if given is not None:
+            mask, iou, presence = given.mask, given.iou, given.presence
+        elif state is not None:
+            mask = view.mask_of(state)
+            iou, presence = state.iou, probability(state.presence_logit)
+        else:
+            mask, iou, presence = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0
         said = track.prompts.get(number)
         return SliceMask(
             object_id=object_id,
             plane=view.stack.plane(number),
-            mask=np.ascontiguousarray(view.stack.mask_from_stack(seen)),
-            predicted_iou=0.0 if state is None else state.iou,
-            presence=0.0 if state is None else 1 / (1 + math.exp(-max(-700.0, min(700.0, state.presence_logit)))),
+            mask=mask,
+            predicted_iou=iou,
+            presence=presence,
             revision=0 if said is None else said.revision,
         )
 
-    def _object(self, object_id: int) -> tuple["_View", ObjectTrack]:
+    def _object(self, object_id: int) -> tuple[View, ObjectTrack]:
         if object_id not in self._objects:
             known = ", ".join(map(str, self.object_ids)) or "none yet"
             raise PromptError(f"there is no object {object_id}; objects: {known}", hint="add a box or a point first")
         axis, track = self._objects[object_id]
         return self._view(axis), track
 
-    def _view(self, axis: Axis) -> "_View":
+    def _view(self, axis: Axis) -> View:
         if axis not in self._views:
-            self._views[axis] = _View(self, SliceStack.of(self.volume, axis))
+            self._views[axis] = View(self.model, self.volume, axis, self.window, self.options)
         return self._views[axis]
-
-
-class _View:
-    """The volume along one axis with what belongs to that: its features and its predictor."""
-
-    def __init__(self, session: Session, stack: SliceStack) -> None:
-        self.model, self.volume, self.stack = session.model, session.volume, stack
-        self.options = session.options
-        self.features = FeatureCache(
-            session.model,
-            stack,
-            session.window,
-            max_bytes=session.options.feature_cache_bytes,
-            is_exact=session.options.is_exact,
-        )
-        self.predictor = SlicePredictor(session.model, stack, session.options)
-
-    def plan(self, track: ObjectTrack, first: int | None, last: int | None) -> list[Pass]:
-        """The passes through a range of stored slices that are not finished."""
-        if not track.confirmed:
-            raise PromptError("there is nothing to propagate", hint="add a box or a point first")
-        ends = [0 if first is None else first, len(self.stack) - 1 if last is None else last]
-        for index in ends:
-            SlicePlane(self.stack.axis, index).check_inside(self.volume)
-        if ends[0] > ends[1]:
-            raise PromptError(f"the range {ends[0]}:{ends[1]} ends before it begins; expected first <= last")
-        low, high = sorted(self.stack.number_of(index) for index in ends)
-        passes = (plan_sweeps if self.options.sweeps else plan_passes)(track.confirmed, low, high)
-        return [run for run in passes if track.progress.get(run, 0) < len(run.slices)]
-
-    def run(
-        self,
-        track: ObjectTrack,
-        first: int | None,
-        last: int | None,
-        is_cancelled: Callable[[], bool],
-    ) -> Iterator[int]:
-        """Runs the passes and yields the number of every slice that was done."""
-        for run in self.plan(track, first, last):
-            slices = run_pass(self.model, self.features, track, run, self.options, num_slices=len(self.stack))
-            while True:
-                if is_cancelled():
-                    raise Cancelled("stopped; what is done stays")
-                number = next(slices, None)
-                if number is None:
-                    break
-                yield number

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from jaxtyping import Float
 from torch import Tensor
 
+from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_bank import SliceMemory
 from NeuroSAM2Core.engine.passes import Pass
+from NeuroSAM2Core.engine.slice_predictor import Replay
 from NeuroSAM2Core.prompts import PromptSet
 
 
@@ -19,6 +21,12 @@ class SliceState:
     presence_logit: float
     memory: SliceMemory
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        held = (self.logits, self.memory.features, self.memory.pointer)
+        return sum(t.numel() * t.element_size() for t in held)
+
 
 @dataclass(slots=True)
 class ObjectTrack:
@@ -30,6 +38,10 @@ class ObjectTrack:
     """Answers on prompted slices, in the same order."""
     tracked: dict[int, SliceState] = field(default_factory=dict)
     """Answers on the others."""
+    given: dict[int, GivenMask] = field(default_factory=dict)
+    """Masks from before this session. Such a slice has a state once that is needed."""
+    replays: dict[int, Replay] = field(default_factory=dict)
+    """What the answers on prompted slices were made of, so that one more click goes on from there."""
     progress: dict[Pass, int] = field(default_factory=dict)
     """Passes that were begun, and how many of their slices are done or need not be done."""
 
@@ -37,9 +49,52 @@ class ObjectTrack:
         """The answer on a slice."""
         return self.confirmed.get(number) or self.tracked.get(number)
 
+    @property
+    def known(self) -> set[int]:
+        """The slices that have a mask."""
+        return self.confirmed.keys() | self.tracked.keys() | self.given.keys()
+
+    def done_of(self, run: Pass, *, stop_after_absent: int | None) -> int:
+        """How many slices of a pass are done or need not be done: as noted, or as the slices that have a mask say.
+
+        Args:
+            run: The pass.
+            stop_after_absent: The pass ends after this many slices in a row without the object.
+        """
+        if run in self.progress:
+            return self.progress[run]
+        absent = 0
+        for count, number in enumerate(run.slices):
+            if number not in self.tracked and number not in self.given:
+                return count
+            absent = 0 if self._is_present(number) else absent + 1
+            if absent == stop_after_absent:
+                break
+        return len(run.slices)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        states = sum(state.nbytes for state in (*self.confirmed.values(), *self.tracked.values()))
+        return states + sum(len(given.bits) for given in self.given.values())
+
+    def _is_present(self, number: int) -> bool:
+        if number in self.given:
+            return self.given[number].presence_logit > 0
+        return self.tracked[number].presence_logit > 0
+
+    def forget(self, number: int) -> None:
+        """Drops all that is known of a slice."""
+        self.prompts.pop(number, None)
+        self.replays.pop(number, None)
+        self.confirmed.pop(number, None)
+        self.tracked.pop(number, None)
+        self.given.pop(number, None)
+
     def forget_between(self, low: int, high: int) -> None:
         """Drops what was tracked strictly between two slices, and the passes through there."""
-        for number in [n for n in self.tracked if low < n < high]:
-            del self.tracked[number]
+        for number in [n for n in self.tracked.keys() | self.given.keys() if low < n < high]:
+            self.tracked.pop(number, None)
+            self.given.pop(number, None)
         for done in [p for p in self.progress if p.touches(low, high)]:
             del self.progress[done]

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, PointPrompt
 
@@ -94,6 +93,8 @@ def _middle(mask: Mask) -> tuple[float, tuple[int, int]]:
         return 0.0, (0, 0)
     top, left = int(rows[0]), int(cols[0])
     crop = np.pad(mask[top : rows[-1] + 1, left : cols[-1] + 1], 1)
+    from scipy import ndimage  # here, so that prompts can be made where SciPy is not
+
     distance = ndimage.distance_transform_edt(crop)
     row, col = np.unravel_index(int(distance.argmax()), distance.shape)
     return float(distance[row, col]), (int(row) - 1 + top, int(col) - 1 + left)

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -107,38 +107,34 @@ def fine_tune(
         with folder.logged(rank=team.rank):
             newest = folder.newest()
             state, provenance = begin(config, newest, team.device)
-            course = CaseCourse(config, team, batches, state.model.config.image_size, provenance)
-            segmenter = ClipSegmenter(state.model, config.prompts, config.losses, saves_memory=config.run.saves_memory)
-            sizes = part_sizes(state.model)
-            logger.info("%s at step %d of %d", folder.path.name, state.step, config.optim.steps)
-            for size in sizes:
-                logger.info("%s: %d of %d weights are trained", size.part, size.trained, size.total)
+            _announce(folder, config, state)
             if team.is_first:
-                on_start(Beginning(state.step, config.optim.steps, sizes))
-            recorder = open_recorder(
-                folder.path if team.is_first else None, from_step=state.step, wandb_project=config.run.wandb_project
-            )
-            is_over = train(
-                course,
-                state,
-                segmenter,
-                update_rules(config, team.device),
-                LoopRules(
-                    accumulation=config.optim.accumulation,
-                    report_every=config.run.report_every,
-                    validate_every=config.run.validate_every,
-                    save_every_s=config.run.save_every_s,
-                ),
-                folder,
-                recorder,
-                team,
-                validate=validator(team),
-                max_seconds=max_seconds,
-                on_progress=on_progress,
-            )
-            recorder.close()
+                on_start(Beginning(state.step, config.optim.steps, part_sizes(state.model)))
+            place = folder.path if team.is_first else None
+            with closing(
+                open_recorder(place, from_step=state.step, wandb_project=config.run.wandb_project)
+            ) as recorder:
+                is_over = train(
+                    CaseCourse(config, team, batches, state.model.config.image_size, provenance),
+                    state,
+                    ClipSegmenter(state.model, config.prompts, config.losses, saves_memory=config.run.saves_memory),
+                    update_rules(config, team.device),
+                    loop_rules(config),
+                    folder,
+                    recorder,
+                    team,
+                    validate=validator(team),
+                    max_seconds=max_seconds,
+                    on_progress=on_progress,
+                )
             logger.info("%s at step %d", "over" if is_over else "stopped", state.step)
     return Outcome(folder, state.step, is_over)
+
+
+def _announce(folder: RunFolder, config: TrainConfig, state: TrainState) -> None:
+    logger.info("%s at step %d of %d", folder.path.name, state.step, config.optim.steps)
+    for size in part_sizes(state.model):
+        logger.info("%s: %d of %d weights are trained", size.part, size.trained, size.total)
 
 
 def case_batches(config: TrainConfig, *, workers: int) -> BatchSource:
@@ -196,6 +192,16 @@ def update_rules(config: TrainConfig, device: torch.device) -> UpdateRules:
         max_gradient_norm=config.optim.max_gradient_norm,
         ema_decay=config.optim.ema_decay,
         precision=Precision.chosen(config.run.precision, device),
+    )
+
+
+def loop_rules(config: TrainConfig) -> LoopRules:
+    """When things happen."""
+    return LoopRules(
+        accumulation=config.optim.accumulation,
+        report_every=config.run.report_every,
+        validate_every=config.run.validate_every,
+        save_every_s=config.run.save_every_s,
     )
 
 

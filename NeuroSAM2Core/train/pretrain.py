@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -66,8 +67,7 @@ def pretrain(
     elif start_from is not None:
         adopt_weights(state, Checkpoint.load(start_from))
     segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
-    recorder = open_recorder(folder, from_step=state.step)
-    with run.logged():
+    with run.logged(), closing(open_recorder(folder, from_step=state.step)) as recorder:
         train(
             SyntheticCourse(config, device, workers),
             state,
@@ -80,7 +80,6 @@ def pretrain(
             max_seconds=max_seconds,
             on_progress=on_progress,
         )
-    recorder.close()
     return state
 
 

@@ -2,13 +2,14 @@
 
 from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, ct_window, percentile_window
 from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
-from NeuroSAM2Core.volume.plane import Axis, SlicePlane, resolve_axis
+from NeuroSAM2Core.volume.plane import Axis, Direction, SlicePlane, resolve_axis
 from NeuroSAM2Core.volume.stack import SliceStack
 from NeuroSAM2Core.volume.volume import Volume
 
 __all__ = [
     "CT_WINDOWS",
     "Axis",
+    "Direction",
     "IntensityWindow",
     "SliceMask",
     "SlicePlane",

@@ -25,6 +25,14 @@ class Axis(StrEnum):
         return {"k": 0, "j": 1, "i": 2}[self.value]
 
 
+class Direction(StrEnum):
+    """Which way through the slices, as their stored index counts."""
+
+    BOTH = "both"
+    UP = "up"
+    DOWN = "down"
+
+
 ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}
 """Slice directions by name, and the world axis (R, A, S) that they are stacked along."""
 

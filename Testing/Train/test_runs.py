@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -298,6 +299,36 @@ def test_tensorboard_has_the_curves_and_its_absence_is_said_once(tmp_path, caplo
 def test_weights_and_biases_is_not_imported_unless_asked_for(tmp_path):
     run(mini_config(tmp_path / "run"))
     assert "wandb" not in sys.modules
+
+
+def test_weights_and_biases_goes_on_in_the_same_run(tmp_path, monkeypatch):
+    calls = []
+
+    class Run:
+        def log(self, values, step):
+            calls.append((step, "loss" in values))
+
+        def finish(self):
+            calls.append("finished")
+
+    def init(**options):
+        calls.append((options["project"], options["id"], options["resume"]))
+        return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    config = mini_config(tmp_path / "run", steps=2)
+    config = replace(config, run=replace(config.run, report_every=1, wandb_project="brains"))
+    run(config, max_seconds=0)
+    run(config, resume=True)
+    begun = ("brains", "run", "allow")
+    assert calls == [begun, (1, True), "finished", begun, (2, True), "finished"]
+
+
+def test_weights_and_biases_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    config = mini_config(tmp_path / "run")
+    with pytest.raises(ConfigError, match="not installed"):
+        run(replace(config, run=replace(config.run, wandb_project="brains")))
 
 
 def test_a_checkpoint_that_holds_only_a_model_cannot_be_gone_on_with(tmp_path):

@@ -1,6 +1,13 @@
 """`neurosam2 train`: from a configuration and annotated files to a model, and one clear sentence for every mistake."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +20,8 @@ from NeuroSAM2Core.train.run_config import TrainConfig, load_config, presets
 from Testing.Support.cases import write_dataset
 from Testing.Support.training import write_mini_model
 
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 120
 NEEDED = ("data.datasets=none.json", "run.folder=run")
 
 
@@ -25,13 +34,15 @@ def place(tmp_path_factory):
 
 
 def train(place, name, *words, device="cpu"):
-    return main(
-        [
+    return main(arguments(place, name, *words, device=device))
+
+
+def arguments(place, name, *words, device="cpu"):
+    return [
             "train", "quick", f"data.datasets={place}/dataset.json", f"start.model={place}/mini.safetensors",
             f"run.folder={place}/{name}", "optim.steps=3", "sampling.slices=2", "run.validate_every=2", "run.report_every=1",
             "evaluation.max_objects=1", *words, "--device", device, "--workers", "0",
-        ]
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_annotated_files_become_a_model(place, capsys):
@@ -65,6 +76,26 @@ def test_a_stopped_run_is_gone_on_with(place, capsys):
     assert "holds a run already" in capsys.readouterr().err
     assert train(place, "stopped", "--resume") == 0
     assert (place / "stopped" / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes are POSIX")
+def test_a_signal_to_the_whole_group_ends_it_in_peace_with_its_helpers(place):
+    words = arguments(place, "signalled", "optim.steps=100000", "run.save_every_s=0.0")
+    words[words.index("--workers") + 1] = "1"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "NeuroSAM2Core", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd=ROOT,
+    )  # fmt: skip
+    checkpoints = place / "signalled" / "checkpoints"
+    deadline = time.monotonic() + LIMIT_S
+    while not list(checkpoints.glob("step-*")) and process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    os.killpg(process.pid, signal.SIGTERM)
+    said, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, complained.decode()
+    assert b"--resume goes on" in said
+    assert b"Traceback" not in complained
 
 
 def test_a_check_names_bad_cases_and_trains_nothing(place, capsys):

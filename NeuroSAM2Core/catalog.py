@@ -1,4 +1,7 @@
-"""The models that can be named: what they are, where they are published, under which licence, and where they are kept here."""
+"""The models that can be named: what they are, where they are published, under which licence, and where they are kept here.
+
+Without torch, so that user interfaces can list them.
+"""
 
 import difflib
 import os
@@ -51,7 +54,7 @@ def models_folder() -> Path:
 @cache
 def catalog() -> dict[str, CatalogEntry]:
     """All known models by name."""
-    text = (resources.files("NeuroSAM2Core") / "checkpoint" / "catalog.toml").read_text()
+    text = (resources.files("NeuroSAM2Core") / "catalog.toml").read_text()
     return {name: CatalogEntry(name=name, **entry) for name, entry in tomllib.loads(text).items()}
 
 

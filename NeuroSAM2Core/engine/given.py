@@ -1,0 +1,49 @@
+"""Masks that come from before this session: from a scene that is opened again, or from a worker that is gone.
+
+They are shown exactly as they were given. What the engine would remember of such a slice is made from the mask when it is first needed:
+the memory of a mask, where the one before had the memory of an answer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.volume import SliceMask, pack_mask, unpack_mask
+
+LARGEST_LOGIT = 700.0
+"""Beyond this, probabilities are 0 or 1 as numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenMask:
+    """A mask as it was given, in the orientation of the stored plane."""
+
+    bits: bytes
+    shape: tuple[int, int]
+    iou: float
+    presence: float
+
+    @classmethod
+    def of(cls, known: SliceMask) -> "GivenMask":
+        """What is kept of it."""
+        height, width = known.mask.shape
+        return cls(pack_mask(known.mask), (height, width), known.predicted_iou, known.presence)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W)."""
+        return unpack_mask(self.bits, self.shape)
+
+    @property
+    def presence_logit(self) -> float:
+        """Above 0 the object is in this slice."""
+        if not 0 < self.presence < 1:
+            return LARGEST_LOGIT if self.presence >= 1 else -LARGEST_LOGIT
+        return math.log(self.presence / (1 - self.presence))
+
+
+def probability(logit: float) -> float:
+    """The probability that a logit stands for."""
+    return 1 / (1 + math.exp(-max(-LARGEST_LOGIT, min(LARGEST_LOGIT, logit))))

@@ -1,0 +1,106 @@
+"""The one thread that computes: it takes the job whose turn it is, does one step of it and says what came of it.
+
+Everything of the engine lives in this thread. What may wait for how long is decided in `schedule`; what the steps are, in `steps`.
+"""
+
+import logging
+import threading
+
+import torch
+
+from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
+from NeuroSAM2Core.protocol.messages import Failed, Finished, FromWorker, LogLine
+from NeuroSAM2Core.worker.desk import Desk
+from NeuroSAM2Core.worker.limits import WorkerLimits
+from NeuroSAM2Core.worker.schedule import Job
+from NeuroSAM2Core.worker.steps import Post, Steps
+from NeuroSAM2Core.worker.volume_store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+
+class Compute:
+    """Does the jobs on a desk until it is told to stop.
+
+    Args:
+        desk: Where the jobs are.
+        post: Takes the events.
+        store: Holds the voxels.
+        limits: The worker's bounds.
+    """
+
+    def __init__(self, desk: Desk, post: Post, store: VolumeStore, limits: WorkerLimits) -> None:
+        self._desk, self._post = desk, post
+        self._steps = Steps(desk, post, store, limits)
+        if limits.threads is not None:
+            torch.set_num_threads(limits.threads)
+
+    def run(self) -> None:
+        """The thread's body."""
+        handler = _ForwardedLog(self._desk, self._post)
+        logging.getLogger("NeuroSAM2Core").addHandler(handler)
+        try:
+            while (job := self._desk.take()) is not None:
+                self._do(job)
+                self._desk.put_down()
+        finally:
+            logging.getLogger("NeuroSAM2Core").removeHandler(handler)
+
+    def _do(self, job: Job) -> None:
+        """One step; whatever goes wrong in it becomes a sentence for the client and leaves the worker as it was."""
+        if job.is_cancelled:
+            self._steps.drop(job)
+            self._end(job, Finished(request_id=job.number, was_cancelled=True))
+            return
+        try:
+            final = self._steps.do(job)
+        except torch.OutOfMemoryError:
+            final = self._make_room(job)
+        except MemoryError:
+            final = _failed(job, WorkerError("the worker's machine has no memory left for this", hint=NO_ROOM_HINT))
+        except NeuroSAM2Error as error:
+            final = _failed(job, error)
+        except Exception as error:  # the edge: a defect of ours must not take the other clients down
+            logger.exception("%s failed", type(job.work).__name__)
+            final = _failed(job, WorkerError(f"the worker met a defect of its own: {type(error).__name__}: {error}"))
+        if final is not None:
+            self._end(job, final)
+
+    def _make_room(self, job: Job) -> FromWorker | None:
+        """The device is full: everything that can be computed again is let go of, and the step is tried once more."""
+        self._steps.forget_features()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not job.was_retried:
+            job.was_retried = True
+            logger.warning("the device has no room left; what can be computed again is let go of")
+            job.steps = None
+            self._desk.put_back(job)
+            return None
+        return _failed(job, WorkerError("the device has no room for this, with nothing else kept", hint=NO_ROOM_HINT))
+
+    def _end(self, job: Job, final: FromWorker) -> None:
+        cancels = self._desk.end(job)
+        if cancels is not None:
+            for event in (final, *(Finished(request_id=number) for number in cancels)):
+                self._post(job.client, event)
+
+
+NO_ROOM_HINT = "choose a smaller model or image size, end other programs that use the device, or use device cpu"
+
+
+def _failed(job: Job, error: NeuroSAM2Error) -> Failed:
+    return Failed(request_id=job.number, kind=type(error).__name__, message=error.message, hint=error.hint)
+
+
+class _ForwardedLog(logging.Handler):
+    """Sends what is logged about a client's job to that client."""
+
+    def __init__(self, desk: Desk, post: Post) -> None:
+        super().__init__(logging.INFO)
+        self._desk, self._post, self._thread = desk, post, threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        job = self._desk.current
+        if job is not None and record.thread == self._thread:
+            self._post(job.client, LogLine(level=record.levelname, text=record.getMessage()))

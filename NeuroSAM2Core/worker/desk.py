@@ -1,0 +1,132 @@
+"""Where the thread that listens puts jobs and the thread that computes takes them: the schedule behind a lock."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from NeuroSAM2Core.worker.schedule import ForgetClient, Job, Schedule
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Belongings:
+    """What a client has on the worker, for those who ask."""
+
+    model: str = ""
+    device: str = ""
+    volume_ids: tuple[str, ...] = ()
+
+
+class Desk:
+    """A schedule that two threads share."""
+
+    def __init__(self) -> None:
+        self._schedule = Schedule()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._since = 0.0
+        self._belongings: dict[int, Belongings] = {}
+        self.current: Job | None = None
+        """What is being computed."""
+
+    def put(self, job: Job) -> list[Job]:
+        """Adds a job and returns those that it makes pointless."""
+        with self._changed:
+            pointless = self._schedule.add(job)
+            for other in pointless:
+                other.has_ended = True
+            self._changed.notify()
+            return pointless
+
+    def put_back(self, job: Job) -> None:
+        """A job that was taken must be tried once more."""
+        with self._changed:
+            self._schedule.put_back(job)
+
+    def take(self) -> Job | None:
+        """The next job, waited for; None once the desk is closed."""
+        with self._changed:
+            while not self._is_closed:
+                job = self._schedule.next()
+                if job is not None:
+                    self.current, self._since = job, time.monotonic()
+                    return job
+                self._changed.wait()
+            return None
+
+    def put_down(self) -> None:
+        """The step is done."""
+        with self._changed:
+            self.current = None
+
+    def end(self, job: Job) -> list[int] | None:
+        """The job needs no more steps. Returns the requests that wanted it to end; None where it had ended, while it was done, already."""
+        with self._changed:
+            if job.has_ended:
+                return None
+            job.has_ended = True
+            self._schedule.end(job)
+            return job.cancelled_by
+
+    def cancel(self, client: int, number: int, cancel: int) -> bool:
+        """Ends a job at the next chance. Returns False where there is none left to end.
+
+        Args:
+            client: Whose job it is.
+            number: The job's request.
+            cancel: The request to end it, which has its own final event after the job's.
+        """
+        with self._changed:
+            job = self._schedule.cancel(client, number)
+            running = self.current
+            if job is None and running is not None and (running.client, running.number) == (client, number):
+                job = running
+            if job is None or job.has_ended:
+                return False
+            job.cancelled_by.append(cancel)
+            self._changed.notify()
+            return True
+
+    def long_jobs(self, client: int, volume_id: str | None = None) -> list[Job]:
+        """The propagations and precomputations of a client, for one of its volumes or all."""
+        with self._changed:
+            return self._schedule.long_jobs(client, volume_id)
+
+    def forget(self, client: int) -> None:
+        """The client has left: its jobs are thrown away, for one that clears up."""
+        with self._changed:
+            self._schedule.drop_client(client)
+            if self.current is not None and self.current.client == client:
+                self.current.is_cancelled = True
+            self._schedule.add(Job(client, 0, ForgetClient()))
+            self._changed.notify()
+
+    def has_jobs(self, client: int) -> bool:
+        """Something of this client's is not done."""
+        with self._changed:
+            is_current = self.current is not None and self.current.client == client
+            return is_current or self._schedule.has_jobs(client)
+
+    def busy_with(self, client: int) -> tuple[int, float]:
+        """The request of a client that is being computed and for how many seconds; zeros for none."""
+        with self._changed:
+            if self.current is None or self.current.client != client:
+                return 0, 0.0
+            return self.current.number, time.monotonic() - self._since
+
+    def note(self, client: int, belongings: Belongings | None) -> None:
+        """Notes what a client has now; None once it has left."""
+        with self._changed:
+            self._belongings.pop(client, None)
+            if belongings is not None:
+                self._belongings[client] = belongings
+
+    def belongings(self, client: int) -> Belongings:
+        """What a client has."""
+        with self._changed:
+            return self._belongings.get(client, Belongings())
+
+    def close(self) -> None:
+        """No more jobs are given out."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()

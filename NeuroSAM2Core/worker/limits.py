@@ -1,0 +1,36 @@
+"""What a worker allows itself and its clients."""
+
+from dataclasses import dataclass
+
+from NeuroSAM2Core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerLimits:
+    """The bounds of one worker."""
+
+    max_memory_bytes: int = 8 << 30
+    """Volumes, features and masks of all clients; the model is not counted. What can be computed again is let go of first."""
+    feature_cache_bytes: int = 2 << 30
+    """Features kept for one volume along one axis."""
+    max_clients: int = 8
+    """At a time."""
+    max_waiting: int = 50_000
+    """Requests of one client that have not ended."""
+    max_outgoing_bytes: int = 64 << 20
+    """A client that lets more than this lie unread is taken for dead."""
+    idle_s: float = 3600.0
+    """The volumes of a client that asks for nothing for so long are closed."""
+    heartbeat_s: float = 2.0
+    """Time between signs of life."""
+    handshake_s: float = 5.0
+    """A connection that has not shown its token by then is ended."""
+    threads: int | None = None
+    """CPU threads to compute with; PyTorch's own choice if None."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_memory_bytes", "feature_cache_bytes", "max_clients", "idle_s", "heartbeat_s", "handshake_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be above 0; got {getattr(self, name)}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1; got {self.threads}")

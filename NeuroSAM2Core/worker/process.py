@@ -1,0 +1,96 @@
+"""The process as a whole: one thread that listens, one that computes, and an orderly end."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from NeuroSAM2Core.worker.desk import Desk
+from NeuroSAM2Core.worker.limits import WorkerLimits
+from NeuroSAM2Core.worker.server import Server
+from NeuroSAM2Core.worker.volume_store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+COMPUTE_END_S = 0.2
+"""How long the step that is being computed may take to end with the process."""
+
+
+class WorkerProcess:
+    """A worker in this process.
+
+    Args:
+        listener: Bound and listening.
+        token: What clients must show.
+        limits: The worker's bounds.
+        voxel_folder: Where clients on this machine may put files of voxels; None to take none.
+    """
+
+    def __init__(
+        self, listener: socket.socket, token: str, limits: WorkerLimits, *, voxel_folder: Path | None = None
+    ) -> None:
+        self._desk, self._store = Desk(), VolumeStore(limits.max_memory_bytes)
+        self._limits = limits
+        self._server = Server(listener, token, self._desk, self._store, limits, voxel_folder=voxel_folder)
+
+    def run(self) -> None:
+        """Serves until `stop`."""
+        compute = threading.Thread(target=self._compute, name="compute", daemon=True)
+        compute.start()
+        try:
+            self._server.run()
+        finally:
+            self._desk.close()
+            compute.join(COMPUTE_END_S)
+
+    def stop(self) -> None:
+        """Ends `run`. May be called from any thread, and from a signal handler."""
+        self._server.stop()
+
+    def _compute(self) -> None:
+        try:
+            from NeuroSAM2Core.worker.compute import Compute  # loads torch; the other thread listens meanwhile
+
+            Compute(self._desk, self._server.post, self._store, self._limits).run()
+        except BaseException:
+            logger.exception("the worker cannot compute")
+            self.stop()
+
+
+def end_with_parent(stop: Callable[[], None]) -> None:
+    """Calls `stop` when standard input ends, which it does when the parent does, however that ends."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        stop()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def end_on_signals(stop: Callable[[], None]) -> None:
+    """Ends in order when the system or Ctrl-C asks for it."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: stop())
+
+
+def leave(code: int) -> None:
+    """Ends the process now: a thread in the middle of a computation must not hold it up."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=128)

@@ -1,0 +1,273 @@
+"""The thread that listens: it takes connections, checks tokens, turns frames into jobs and sends what comes of them.
+
+It never computes, so that the worker says that it is alive, answers `Status` and takes a `Cancel` whatever the other thread is doing.
+"""
+
+import hmac
+import logging
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from pathlib import Path
+
+from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
+from NeuroSAM2Core.protocol.codec import decode_request, encode_event, request_number
+from NeuroSAM2Core.protocol.framing import STRANGER, Frame
+from NeuroSAM2Core.protocol.messages import UNASKED, Failed, FinalEvent, FromWorker, Heartbeat, Hello, Refused, Welcome
+from NeuroSAM2Core.protocol.stream import FrameStream, StreamEndedError
+from NeuroSAM2Core.version import __version__
+from NeuroSAM2Core.worker.connection import Connection
+from NeuroSAM2Core.worker.desk import Desk
+from NeuroSAM2Core.worker.limits import WorkerLimits
+from NeuroSAM2Core.worker.reception import Reception
+from NeuroSAM2Core.worker.schedule import ForgetClient, Job
+from NeuroSAM2Core.worker.volume_store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+MAX_STRANGERS = 16
+LEAVE_S = 2.0
+"""How long a client that was refused has to read why."""
+
+
+class Server:
+    """Serves clients until `stop`.
+
+    Args:
+        listener: Bound and listening.
+        token: What clients must show.
+        desk: Where jobs are put.
+        store: Holds the voxels.
+        limits: The worker's bounds.
+        voxel_folder: Where clients on this machine may put files of voxels; None to take none.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        token: str,
+        desk: Desk,
+        store: VolumeStore,
+        limits: WorkerLimits,
+        *,
+        voxel_folder: Path | None = None,
+    ) -> None:
+        self._listener, self._token, self._desk = listener, token, desk
+        self._limits, self._voxel_folder = limits, voxel_folder
+        self._reception = Reception(desk, store, limits, voxel_folder)
+        self._connections: dict[int, Connection] = {}
+        self._num_came = 0
+        self._posted: deque[tuple[int, int, bytes]] = deque()
+        self._is_stopped = False
+        self._bell, self._ear = socket.socketpair()
+        self._bell.setblocking(False)
+        self._ear.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+
+    def post(self, client: int, event: FromWorker) -> None:
+        """Sends an event to a client if it is still there. May be called from any thread."""
+        ended = event.request_id if isinstance(event, FinalEvent) else UNASKED
+        self._posted.append((client, ended, encode_event(event)))
+        self._ring()
+
+    def stop(self) -> None:
+        """Ends `run` at once. May be called from any thread, and from a signal handler."""
+        self._is_stopped = True
+        self._ring()
+
+    def run(self) -> None:
+        """Serves."""
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._ear, selectors.EVENT_READ)
+        next_beat = time.monotonic() + self._limits.heartbeat_s
+        try:
+            while not self._is_stopped:
+                self._wait(max(0.0, next_beat - time.monotonic()))
+                self._deliver()
+                if time.monotonic() >= next_beat:
+                    self._beat()
+                    next_beat = time.monotonic() + self._limits.heartbeat_s
+                self._send_all()
+        finally:
+            for connection in list(self._connections.values()):
+                self._drop(connection, "the worker ends")
+            self._selector.close()
+            for sock in (self._listener, self._bell, self._ear):
+                sock.close()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send(b"!")
+        except OSError:  # it rings already, or nobody listens any more
+            return
+
+    def _wait(self, timeout_s: float) -> None:
+        for key, events in self._selector.select(timeout_s):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.fileobj is self._ear:
+                self._ear.recv(4096)
+            elif events & selectors.EVENT_READ and key.data.number in self._connections:
+                self._read(key.data)
+
+    def _accept(self) -> None:
+        try:
+            sock, address = self._listener.accept()
+        except OSError:  # it has gone again
+            return
+        self._num_came += 1
+        connection = Connection(self._num_came, FrameStream(sock, STRANGER), str(address[0]))
+        self._connections[connection.number] = connection
+        self._selector.register(sock, selectors.EVENT_READ, connection)
+        strangers = [one for one in self._connections.values() if not one.is_welcome and not one.is_leaving]
+        if len(strangers) > MAX_STRANGERS:
+            self._refuse(strangers[0], WorkerError("too many others came and showed no token", hint="try again"))
+
+    def _read(self, connection: Connection) -> None:
+        if connection.is_leaving:
+            self._read_nothing(connection)
+            return
+        try:
+            for frame in connection.stream.receive():
+                self._take(connection, frame)
+                if connection.is_leaving:
+                    return
+        except StreamEndedError as ended:
+            self._drop(connection, str(ended))
+        except NeuroSAM2Error as error:  # where the next frame begins is not known any more
+            self._refuse(connection, error)
+        except Exception as error:  # the edge: a defect of ours must not take the other clients down
+            logger.exception("a message could not be taken")
+            self._refuse(connection, WorkerError(f"the worker met a defect of its own: {type(error).__name__}"))
+
+    def _read_nothing(self, connection: Connection) -> None:
+        """What a leaving client still says is thrown away unread, so that it can read its last message."""
+        try:
+            if not connection.stream.sock.recv(1 << 16):
+                self._drop(connection, "it has left")
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._drop(connection, str(error))
+
+    def _take(self, connection: Connection, frame: Frame) -> None:
+        if not connection.is_welcome:
+            self._greet(connection, frame)
+            return
+        connection.last_request = time.monotonic()
+        try:
+            request = decode_request(frame)
+            answers = self._reception.take(
+                connection, request, [one for one in self._connections.values() if one.is_served]
+            )
+        except NeuroSAM2Error as error:
+            answers = [_failed(request_number(frame), error)]
+        self._deliver()  # what ended before this was taken is said before it is answered
+        for answer in answers:
+            self._answer(connection, answer)
+
+    def _greet(self, connection: Connection, frame: Frame) -> None:
+        """The first message must be a `Hello` with the token."""
+        message = decode_request(frame).message
+        if not isinstance(message, Hello):
+            raise ProtocolError(f"the first message must be a Hello; got {type(message).__name__}")
+        if not hmac.compare_digest(message.token.encode(), self._token.encode()):
+            logger.warning("a client at %s came with a wrong token", connection.address)
+            raise ProtocolError(
+                "the token is not the one of this worker", hint="a worker that starts anew has a new token"
+            )
+        if sum(one.is_served for one in self._connections.values()) >= self._limits.max_clients:
+            self._refuse(connection, WorkerError(f"the worker serves {self._limits.max_clients} clients already"))
+            return
+        connection.is_welcome = True
+        connection.stream.trust()
+        logger.debug("client %d at %s: %s", connection.number, connection.address, message.client)
+        connection.send(
+            Welcome(
+                version=__version__,
+                pid=os.getpid(),
+                voxel_folder="" if self._voxel_folder is None else str(self._voxel_folder),
+                heartbeat_s=self._limits.heartbeat_s,
+            )
+        )
+
+    def _refuse(self, connection: Connection, error: NeuroSAM2Error) -> None:
+        """Says why, and ends the connection."""
+        if connection.is_welcome:
+            connection.send(_failed(UNASKED, error))
+        else:
+            connection.send(Refused(message=error.message, hint=error.hint))
+        connection.leave()
+
+    def _answer(self, connection: Connection, event: FromWorker) -> None:
+        if isinstance(event, FinalEvent):
+            connection.open_requests.discard(event.request_id)
+        connection.send(event)
+
+    def _deliver(self) -> None:
+        """What was posted goes to its clients."""
+        while self._posted:
+            client, ended, frame = self._posted.popleft()
+            connection = self._connections.get(client)
+            if connection is not None:
+                connection.open_requests.discard(ended)
+                connection.stream.send(frame)
+
+    def _send_all(self) -> None:
+        for connection in list(self._connections.values()):
+            try:
+                connection.stream.flush()
+            except StreamEndedError as ended:
+                self._drop(connection, str(ended))
+                continue
+            waiting = connection.stream.outgoing_bytes
+            if waiting > self._limits.max_outgoing_bytes:
+                self._drop(connection, "it does not read what it is sent")
+            elif connection.is_leaving and not waiting:
+                self._say_goodbye(connection)
+            else:
+                interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
+                self._selector.modify(connection.stream.sock, interest, connection)
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        try:
+            connection.stream.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._drop(connection, "it has left")
+
+    def _beat(self) -> None:
+        """Signs of life, and an eye on clients that give none."""
+        now = time.monotonic()
+        for connection in list(self._connections.values()):
+            if connection.is_leaving:
+                if now - connection.since > LEAVE_S:
+                    self._drop(connection, "it was refused")
+            elif not connection.is_welcome:
+                if now - connection.since > self._limits.handshake_s:
+                    self._refuse(connection, ProtocolError("no token came in time"))
+            else:
+                number, busy_s = self._desk.busy_with(connection.number)
+                connection.send(Heartbeat(busy_with=number, busy_s=busy_s))
+                self._reap_if_idle(connection, now)
+
+    def _reap_if_idle(self, connection: Connection, now: float) -> None:
+        if now - connection.last_request > self._limits.idle_s and not self._desk.has_jobs(connection.number):
+            connection.last_request = now
+            reason = f"nothing was asked for {self._limits.idle_s / 60:.0f} minutes"
+            self._desk.put(Job(connection.number, UNASKED, ForgetClient(reason=reason)))
+
+    def _drop(self, connection: Connection, why: str) -> None:
+        if self._connections.pop(connection.number, None) is None:
+            return
+        logger.debug("client %d has left: %s", connection.number, why)
+        self._selector.unregister(connection.stream.sock)
+        connection.stream.close()
+        if connection.is_welcome:
+            self._desk.forget(connection.number)
+
+
+def _failed(number: int, error: NeuroSAM2Error) -> Failed:
+    return Failed(request_id=number, kind=type(error).__name__, message=error.message, hint=error.hint)

@@ -1,0 +1,77 @@
+"""What the worker knows of its clients' volumes: one engine session for each client and volume. Clients never meet in one."""
+
+from dataclasses import replace
+
+from NeuroSAM2Core.engine import EngineOptions, Session
+from NeuroSAM2Core.errors import WorkerError
+from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.volume import IntensityWindow, Volume
+from NeuroSAM2Core.worker.limits import WorkerLimits
+from NeuroSAM2Core.worker.volume_store import VolumeStore
+
+
+class Sessions:
+    """Open sessions by client and volume, the least recently used first.
+
+    Args:
+        store: Holds the voxels.
+        limits: The worker's bounds.
+    """
+
+    def __init__(self, store: VolumeStore, limits: WorkerLimits) -> None:
+        self._store, self._limits = store, limits
+        self._options = replace(EngineOptions(), feature_cache_bytes=limits.feature_cache_bytes)
+        self._open: dict[tuple[int, str], Session] = {}
+        self._windows: dict[tuple[int, str], IntensityWindow | None] = {}
+        self._bytes: dict[tuple[int, str], int] = {}
+
+    def open(self, client: int, key: str, volume: Volume, window: IntensityWindow | None, model: SAM2) -> bool:
+        """Opens a volume and returns whether its session is new."""
+        place = client, key
+        if place in self._open and self._windows[place] == window:
+            return False
+        self._open[place] = Session(model, volume, window=window, options=self._options)
+        self._windows[place] = window
+        return True
+
+    def get(self, client: int, key: str) -> Session:
+        """An open session.
+
+        Raises:
+            WorkerError: The client has no such volume open.
+        """
+        place = client, key
+        if place not in self._open:
+            raise WorkerError("that volume is not open here", hint="open it first; it may have been closed as idle")
+        session = self._open.pop(place)
+        self._open[place] = session  # the most recently used
+        return session
+
+    def close(self, client: int, key: str) -> None:
+        """Forgets a session; its volume may be let go of."""
+        for one in (self._open, self._windows, self._bytes):
+            one.pop((client, key), None)
+        self._store.release(key, client)
+        self._store.others = sum(self._bytes.values())
+
+    def of(self, client: int) -> list[str]:
+        """The volumes that a client has open."""
+        return [key for owner, key in list(self._open) if owner == client]
+
+    def keep_within_memory(self, client: int, key: str) -> None:
+        """Counts what a session holds now, and lets go of features, those of sessions unused for longest first, where it is too much."""
+        place = client, key
+        if place not in self._open:
+            return
+        self._bytes[place] = self._open[place].nbytes
+        for other, session in list(self._open.items()):
+            if sum(self._bytes.values()) + self._store.nbytes <= self._store.max_bytes:
+                break
+            session.forget_features()
+            self._bytes[other] = session.nbytes
+        self._store.others = sum(self._bytes.values())
+
+    def forget_features(self) -> None:
+        """Lets go of all features of all sessions."""
+        for session in self._open.values():
+            session.forget_features()

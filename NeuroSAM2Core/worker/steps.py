@@ -1,0 +1,260 @@
+"""What the jobs do with the engine. A short job is done in one step; a long one gives its next slice each time it is asked."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+import torch
+
+from NeuroSAM2Core.engine import Session
+from NeuroSAM2Core.errors import Cancelled, WorkerError
+from NeuroSAM2Core.protocol.messages import (
+    UNASKED,
+    CloseVolume,
+    Finished,
+    FromWorker,
+    LoadModel,
+    ModelLoaded,
+    OpenVolume,
+    Precompute,
+    PredictSlice,
+    Progress,
+    Propagate,
+    RemoveObject,
+    RestoreSlice,
+    SliceAnswered,
+    SliceTracked,
+    VolumeClosed,
+    VolumeOpened,
+)
+from NeuroSAM2Core.volume import SliceMask, SlicePlane
+from NeuroSAM2Core.worker.desk import Belongings, Desk
+from NeuroSAM2Core.worker.limits import WorkerLimits
+from NeuroSAM2Core.worker.models import Models
+from NeuroSAM2Core.worker.schedule import ForgetClient, Job
+from NeuroSAM2Core.worker.sessions import Sessions
+from NeuroSAM2Core.worker.volume_store import VolumeStore
+
+logger = logging.getLogger(__name__)
+
+Post = Callable[[int, FromWorker], None]
+"""Sends an event to a client; may be called from any thread."""
+
+
+class Steps:
+    """The engine's side of all jobs.
+
+    Args:
+        desk: To know which long jobs a change touches.
+        post: Takes events that are not final.
+        store: Holds the voxels.
+        limits: The worker's bounds.
+    """
+
+    def __init__(self, desk: Desk, post: Post, store: VolumeStore, limits: WorkerLimits) -> None:
+        self._desk, self._post, self._store = desk, post, store
+        self._models = Models()
+        self._sessions = Sessions(store, limits)
+
+    def drop(self, job: Job) -> None:
+        """The job is over: where it was to open a volume and did not, the voxels may be let go of."""
+        if isinstance(job.work, OpenVolume) and job.work.volume_id not in self._sessions.of(job.client):
+            self._store.release(job.work.volume_id, job.client)
+
+    def do(self, job: Job) -> FromWorker | None:
+        """One step of a job. Returns its final event, or None where more steps are to come or nobody asked.
+
+        Raises:
+            NeuroSAM2Error: It cannot be done.
+            torch.OutOfMemoryError: The device has no room for it.
+        """
+        final = self._step(job)
+        if isinstance(job.work, LoadModel | OpenVolume | CloseVolume | ForgetClient):
+            self._note_belongings(job.client)
+        return final
+
+    def _step(self, job: Job) -> FromWorker | None:
+        work, client, number = job.work, job.client, job.number
+        match work:
+            case LoadModel():
+                return self._load_model(job, work)
+            case OpenVolume():
+                return self._open_volume(job, work)
+            case CloseVolume():
+                self._close(job, work.volume_id)
+                return VolumeClosed(request_id=number, volume_id=work.volume_id, reason="it was closed")
+            case PredictSlice():
+                return self._predict(client, number, work)
+            case RestoreSlice():
+                self._sessions.get(client, work.volume_id).restore(work.mask, work.prompts)
+                self._changed(client, work.volume_id, work.mask.object_id)
+                return Finished(request_id=number)
+            case RemoveObject():
+                session = self._sessions.get(client, work.volume_id)
+                if work.object_id in session.object_ids:
+                    session.remove(work.object_id)
+                self._changed(client, work.volume_id, work.object_id)
+                return Finished(request_id=number)
+            case Propagate():
+                return self._propagate(job, work)
+            case Precompute():
+                return self._precompute(job, work)
+            case ForgetClient():
+                self._forget(client, work)
+                return None
+
+    def forget_features(self) -> None:
+        """Lets go of everything that can be computed again."""
+        self._sessions.forget_features()
+
+    def _note_belongings(self, client: int) -> None:
+        loaded, volume_ids = self._models.of(client), tuple(self._sessions.of(client))
+        if loaded is None:
+            self._desk.note(client, Belongings(volume_ids=volume_ids) if volume_ids else None)
+        else:
+            self._desk.note(client, Belongings(model=loaded.name, device=loaded.device, volume_ids=volume_ids))
+
+    def _load_model(self, job: Job, work: LoadModel) -> FromWorker:
+        loaded, is_other = self._models.load(job.client, work)
+        if is_other:
+            for key in self._sessions.of(job.client):
+                self._close(job, key)
+                closed = VolumeClosed(request_id=UNASKED, volume_id=key, reason="another model was loaded")
+                self._post(job.client, closed)
+        model = loaded.model
+        logger.info("model loaded on %s, %d pixels", loaded.device, model.config.image_size)
+        return ModelLoaded(
+            request_id=job.number,
+            model=loaded.name,
+            device=loaded.device,
+            image_size=model.config.image_size,
+            num_weights=sum(weight.numel() for weight in model.parameters()),
+        )
+
+    def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:
+        try:
+            is_new = self._open_session(job, work)
+        finally:
+            self.drop(job)
+        return VolumeOpened(request_id=job.number, volume_id=work.volume_id, is_new=is_new)
+
+    def _open_session(self, job: Job, work: OpenVolume) -> bool:
+        volume = job.volume
+        if volume is None:
+            assert job.incoming is not None
+            volume = job.incoming.finish()
+        volume = self._store.put(work.volume_id, volume, job.client)
+        loaded = self._models.of(job.client)
+        if loaded is None:
+            raise WorkerError("there is no model yet", hint="load one before a volume is opened")
+        is_new = self._sessions.open(job.client, work.volume_id, volume, work.window, loaded.model)
+        if is_new:
+            self._stop_long_jobs(job, work.volume_id)
+            logger.info("volume of %d x %d x %d %s opened", *work.shape[::-1], work.dtype)
+        return is_new
+
+    def _predict(self, client: int, number: int, work: PredictSlice) -> FromWorker:
+        session = self._sessions.get(client, work.volume_id)
+        mask = session.set_prompts(work.prompts)
+        first, last = session.span(mask.object_id, mask.plane)
+        self._changed(client, work.volume_id, mask.object_id)
+        return SliceAnswered(request_id=number, volume_id=work.volume_id, mask=mask, stale_first=first, stale_last=last)
+
+    def _propagate(self, job: Job, work: Propagate) -> FromWorker | None:
+        session = self._sessions.get(job.client, work.volume_id)
+        object_ids = work.object_ids
+        if job.has_begun:  # meanwhile all that was said of an object may have been taken back
+            object_ids = tuple(n for n in object_ids if n in session.object_ids and session.prompts(n))
+        if job.steps is None:
+            _num_to_do(session, work, object_ids)  # or says what is wrong, before anything is done
+            job.steps, job.has_begun = _masks_of(session, work, object_ids, job), True
+        mask = next(job.steps, None)
+        if mask is None:
+            return Finished(request_id=job.number, was_cancelled=job.is_cancelled)
+        job.num_done += 1
+        self._post(job.client, SliceTracked(request_id=job.number, volume_id=work.volume_id, mask=mask))
+        total = job.num_done + _num_to_do(session, work, object_ids)
+        self._post(job.client, Progress(request_id=job.number, done=job.num_done, total=total))
+        self._sessions.keep_within_memory(job.client, work.volume_id)
+        return None
+
+    def _precompute(self, job: Job, work: Precompute) -> FromWorker | None:
+        session = self._sessions.get(job.client, work.volume_id)
+        if job.steps is None:
+            job.steps = _warmed(session, work)
+        if next(job.steps, _END) is _END:
+            return Finished(request_id=job.number)
+        self._sessions.keep_within_memory(job.client, work.volume_id)
+        return None
+
+    def _changed(self, client: int, key: str, object_id: int) -> None:
+        """What was said or known of an object has changed: a propagation of it plans anew."""
+        for job in self._desk.long_jobs(client, key):
+            if isinstance(job.work, Propagate) and object_id in job.work.object_ids:
+                job.steps = None
+        self._sessions.keep_within_memory(client, key)
+
+    def _close(self, job: Job, key: str) -> None:
+        self._stop_long_jobs(job, key)
+        self._sessions.close(job.client, key)
+        _give_back_device_memory()
+
+    def _stop_long_jobs(self, cause: Job, key: str) -> None:
+        """Ends what was asked for a volume before the job that changes everything for it."""
+        for job in self._desk.long_jobs(cause.client, key):
+            if job.place < cause.place:
+                cancels = self._desk.end(job) or []
+                self._post(job.client, Finished(request_id=job.number, was_cancelled=True))
+                for number in cancels:
+                    self._post(job.client, Finished(request_id=number))
+
+    def _forget(self, client: int, work: ForgetClient) -> None:
+        for key in self._sessions.of(client):
+            self._sessions.close(client, key)
+            if work.reason:
+                self._post(client, VolumeClosed(request_id=UNASKED, volume_id=key, reason=work.reason))
+        if not work.reason:
+            self._models.forget(client)
+            self._store.release_all(client)
+        _give_back_device_memory()
+
+
+_END = object()
+
+
+def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], job: Job) -> Iterator[SliceMask]:
+    """The slices of a propagation, one by one."""
+    try:
+        for object_id in object_ids:
+            yield from session.propagate(
+                object_id,
+                first=work.first,
+                last=work.last,
+                direction=work.direction,
+                is_cancelled=lambda: job.is_cancelled,
+            )
+    except Cancelled:  # in the middle of a step; the next turn ends the job
+        return
+
+
+def _num_to_do(session: Session, work: Propagate, object_ids: tuple[int, ...]) -> int:
+    return sum(
+        session.num_slices_to_do(object_id, first=work.first, last=work.last, direction=work.direction)
+        for object_id in object_ids
+    )
+
+
+def _warmed(session: Session, work: Precompute) -> Iterator[None]:
+    """Prepares a slice each time: the shown one, then outwards, until there is no more room."""
+    count = session.volume.shape[work.axis.array_axis]
+    SlicePlane(work.axis, work.index).check_inside(session.volume)
+    for distance in range(min(work.radius, count) + 1):
+        for index in {work.index + distance: None, work.index - distance: None}:
+            if 0 <= index < count:
+                if not session.warm(SlicePlane(work.axis, index)):
+                    return
+                yield
+
+
+def _give_back_device_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,176 @@
+"""The voxels that a worker holds: by content, shared by all clients that opened them, within the worker's memory."""
+
+import math
+import threading
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import ProtocolError, WorkerError
+from NeuroSAM2Core.protocol.identity import CHUNK_BYTES, as_bytes, volume_id, wire_dtype
+from NeuroSAM2Core.protocol.messages import OpenVolume, VoxelChunk, VoxelFile
+from NeuroSAM2Core.volume import Volume
+
+
+class VolumeStore:
+    """Volumes by their content. Both threads of the worker use it.
+
+    Args:
+        max_bytes: Room for voxels and for what `others` says.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.others = 0
+        """Bytes that are held elsewhere: features and masks."""
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, Volume] = OrderedDict()
+        self._users: dict[str, set[int]] = {}
+        self._reserved: dict[tuple[int, str], int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of voxels, those on their way included."""
+        with self._lock:
+            return self._nbytes()
+
+    def use(self, key: str, client: int) -> Volume | None:
+        """The volume, if it is held; it stays until the client releases it."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                self._users.setdefault(key, set()).add(client)
+            return self._held.get(key)
+
+    def release(self, key: str, client: int) -> None:
+        """The client does not need the volume any more, or will not send it. It is kept while there is room."""
+        with self._lock:
+            self._release(key, client)
+
+    def release_all(self, client: int) -> None:
+        """The client has left."""
+        with self._lock:
+            for key in {*self._users, *(key for _, key in self._reserved)}:
+                self._release(key, client)
+
+    def reserve(self, key: str, client: int, nbytes: int) -> None:
+        """Sets room aside for voxels that the client will send.
+
+        Raises:
+            WorkerError: There is not so much.
+        """
+        with self._lock:
+            unused = [key for key in self._held if not self._users.get(key)]
+            while unused and self._nbytes() + self.others + nbytes > self.max_bytes:
+                del self._held[unused.pop(0)]
+            free = self.max_bytes - self._nbytes()
+            if nbytes > free:
+                raise WorkerError(
+                    f"the volume has {nbytes / 2**20:.0f} MB; the worker has room for {max(free, 0) / 2**20:.0f} MB",
+                    hint="close another volume, or start the worker with more memory (--max-memory)",
+                )
+            self._reserved[client, key] = nbytes
+
+    def put(self, key: str, volume: Volume, client: int) -> Volume:
+        """Keeps a volume in the room that was reserved, and returns the one that is held: the first of equals."""
+        with self._lock:
+            self._reserved.pop((client, key), None)
+            self._users.setdefault(key, set()).add(client)
+            return self._held.setdefault(key, volume)
+
+    def _nbytes(self) -> int:
+        return sum(self._reserved.values()) + sum(volume.voxels.nbytes for volume in self._held.values())
+
+    def _release(self, key: str, client: int) -> None:
+        self._reserved.pop((client, key), None)
+        if key in self._users:
+            self._users[key].discard(client)
+            if not self._users[key]:
+                del self._users[key]
+
+
+class IncomingVolume:
+    """Voxels on their way to the worker.
+
+    Args:
+        request: What the client says of them.
+
+    Raises:
+        ProtocolError: It says what cannot be.
+    """
+
+    def __init__(self, request: OpenVolume) -> None:
+        if any(n < 1 for n in request.shape):
+            raise ProtocolError(f"a volume has at least one voxel along every axis; got shape {request.shape}")
+        if len(request.ijk_to_ras) != 16:
+            raise ProtocolError(f"a matrix has 16 numbers; got {len(request.ijk_to_ras)}")
+        self.request = request
+        self.dtype = wire_dtype(request.dtype)
+        self.nbytes = math.prod(request.shape) * self.dtype.itemsize
+        self._voxels: NDArray[Any] | None = None
+        self._num_received = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """All voxels are here."""
+        return self._num_received == self.nbytes
+
+    def take_chunk(self, chunk: VoxelChunk) -> None:
+        """Takes the next voxels.
+
+        Raises:
+            ProtocolError: They are not the next ones, or not as many as they should be.
+        """
+        expected = min(CHUNK_BYTES, self.nbytes - self._num_received)
+        if chunk.start != self._num_received:
+            raise ProtocolError(f"voxels from byte {chunk.start} came; expected those from {self._num_received}")
+        data = _unpack(chunk.data, expected) if chunk.is_compressed else chunk.data
+        if len(data) != expected:
+            raise ProtocolError(f"{len(data)} bytes of voxels came; expected {expected}")
+        if self._voxels is None:
+            self._voxels = np.empty(self.request.shape, self.dtype)
+        as_bytes(self._voxels)[chunk.start : chunk.start + expected] = data
+        self._num_received += expected
+
+    def take_file(self, file: VoxelFile, folder: Path | None) -> None:
+        """Maps all voxels from a file.
+
+        Raises:
+            ProtocolError: Files are not taken, or there is no such file of that size in the folder.
+        """
+        if folder is None:
+            raise ProtocolError("this worker takes no files", hint="send the voxels in chunks")
+        path = folder / file.name.replace("\0", "/")
+        if Path(file.name).name != file.name or path.is_symlink() or not path.is_file():
+            raise ProtocolError("there is no such file in the folder for voxels")
+        if path.stat().st_size != self.nbytes:
+            raise ProtocolError(f"the file of voxels has {path.stat().st_size} bytes; expected {self.nbytes}")
+        self._voxels = np.memmap(path, self.dtype, mode="r", shape=self.request.shape)
+        self._num_received = self.nbytes
+
+    def finish(self) -> Volume:
+        """The volume, once it is complete. Takes the time to hash it.
+
+        Raises:
+            ProtocolError: The content is not what was announced.
+            GeometryError: The matrix is of no use.
+        """
+        assert self._voxels is not None
+        if volume_id(self._voxels, self.request.ijk_to_ras) != self.request.volume_id:
+            raise ProtocolError("the voxels that came are not those that were announced", hint="open the volume again")
+        return Volume(self._voxels, np.reshape(self.request.ijk_to_ras, (4, 4)))
+
+
+def _unpack(data: bytes, expected: int) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        unpacked = unpacker.decompress(data, expected + 1)
+    except zlib.error as error:
+        raise ProtocolError(f"voxels cannot be unpacked: {error}") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise ProtocolError("packed voxels are cut short, or more than they should be")
+    return unpacked

@@ -1,0 +1,125 @@
+"""Slicer's scene and logics without Slicer's application: what tests, scripts and the browser shell stand on.
+
+`HeadlessApplication` sets up what the application would: default nodes, colours, slice orientations, the module logics and the
+input and output that scene bundles need.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.undo import SegmentationHistory
+
+
+class HeadlessApplication:
+    """A scene with Slicer's logics attached; a `Host`.
+
+    Args:
+        folder: Where scene bundles are unpacked and journals are kept.
+        agrees: The answer to every question.
+    """
+
+    def __init__(self, folder: Path, *, agrees: bool = False) -> None:
+        self.scene = slicer.vtkMRMLScene()
+        self.journal_folder = folder / "journals"
+        self.editor: slicer.vtkMRMLSegmentEditorNode | None = None
+        """The Segment Editor's settings, where a script has made some."""
+        self._agrees = agrees
+        self._histories: dict[str, SegmentationHistory] = {}
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        self.scene.AddNode(crosshair)
+        self.logic = slicer.vtkSlicerApplicationLogic()
+        self.logic.SetMRMLScene(self.scene)
+        self.logic.GetColorLogic().SetMRMLScene(self.scene)
+        self.logic.GetColorLogic().AddDefaultColorNodes()
+        self.logic.SetSliceLogics(vtk.vtkCollection())
+        self.logic.SetViewLogics(vtk.vtkCollection())
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
+        self.segmentations = self._attach(slicer.vtkSlicerSegmentationsModuleLogic(), "Segmentations")
+        self.markups = self._attach(slicer.vtkSlicerMarkupsLogic(), "Markups")
+        self.volumes = self._attach(slicer.vtkSlicerVolumesLogic(), "Volumes")
+        self.transforms = self._attach(slicer.vtkSlicerTransformLogic(), "Transforms")
+        self._remote = self._attach(slicer.vtkMRMLRemoteIOLogic(), None)
+        self._remote.GetCacheManager().SetRemoteCacheDirectory(str(folder))
+        self._data_io = self._attach(slicer.vtkDataIOManagerLogic(), None)
+        self._data_io.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
+        self._remote.AddDataIOToScene()
+
+    def edit_history(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SegmentationHistory:
+        """See `Host`."""
+        key = segmentation_node.GetID()
+        known = self._histories.get(key)
+        if known is None or known.history.GetSegmentation() is not segmentation_node.GetSegmentation():
+            known = self._histories[key] = SegmentationHistory.of(segmentation_node)
+        return known
+
+    def editor_node(self) -> slicer.vtkMRMLSegmentEditorNode | None:
+        """See `Host`."""
+        return self.editor
+
+    def is_agreed(self, question: str) -> bool:
+        """See `Host`."""
+        return self._agrees
+
+    def save(self, path: Path) -> None:
+        """Writes the scene: all of it into an .mrb, or an .mrml and the nodes' files beside it.
+
+        Raises:
+            DataError: It could not be written.
+        """
+        self.scene.StartState(self.scene.SaveState)  # as Slicer's own save dialog does
+        try:
+            is_written = self._write(path)
+        finally:
+            self.scene.EndState(self.scene.SaveState)
+        if not is_written:
+            raise DataError(f"the scene could not be written to {path.name}", hint="is there space left on the disk?")
+
+    def load(self, path: Path) -> None:
+        """Adds what a saved scene holds.
+
+        Raises:
+            DataError: It could not be read.
+        """
+        if path.suffix == ".mrb":
+            is_read = self.scene.ReadFromMRB(str(path))
+        else:
+            self.scene.SetURL(str(path))
+            is_read = bool(self.scene.Import())
+        if not is_read:
+            raise DataError(f"the scene {path.name} could not be read")
+
+    def _write(self, path: Path) -> bool:
+        if path.suffix == ".mrb":
+            return bool(self.scene.WriteToMRB(str(path), None, None))
+        self.scene.SetRootDirectory(str(path.parent))
+        for node in self._stored():
+            self._save_node(node, path.parent)
+        return bool(self.scene.Commit(str(path)))
+
+    def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str | None) -> slicer.vtkMRMLAbstractLogic:
+        logic.SetMRMLApplicationLogic(self.logic)
+        logic.SetMRMLScene(self.scene)
+        if name is not None:
+            self.logic.SetModuleLogic(name, logic)
+        return logic
+
+    def _stored(self) -> Iterator[slicer.vtkMRMLStorableNode]:
+        nodes = self.scene.GetNodesByClass("vtkMRMLStorableNode")
+        for number in range(nodes.GetNumberOfItems()):
+            node = nodes.GetItemAsObject(number)
+            if node.GetSaveWithScene() and not node.IsA("vtkMRMLColorNode"):
+                yield node
+
+    def _save_node(self, node: slicer.vtkMRMLStorableNode, folder: Path) -> None:
+        if node.GetStorageNode() is None and not node.AddDefaultStorageNode():
+            return
+        storage = node.GetStorageNode()
+        suffix = storage.GetDefaultWriteFileExtension()
+        storage.SetFileName(str(folder / f"{node.GetName()}_{node.GetID()}.{suffix}"))
+        if not storage.WriteData(node):
+            raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")

@@ -1,0 +1,48 @@
+"""What was asked of the engine beyond a click, and what its events mean for the scene."""
+
+from dataclasses import dataclass
+
+from NeuroSAM2Core.volume import Direction, SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Journey:
+    """A propagation as it was asked for."""
+
+    object_ids: tuple[int, ...]
+    first: int | None = None
+    last: int | None = None
+    direction: Direction = Direction.BOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A click's mask, for the latest statement about that slice."""
+
+    mask: SliceMask
+    stale_first: int
+    stale_last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A slice that the propagation under way has reached."""
+
+    mask: SliceMask
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyEnded:
+    """The propagation under way has ended."""
+
+    was_stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that the person should know."""
+
+    sentence: str
+
+
+Outcome = Answered | Tracked | JourneyEnded | Problem

@@ -1,0 +1,134 @@
+"""What a panel shows, decided here and nowhere else: panels copy these values into widgets."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from NeuroSAM2Core.volume import SlicePlane
+
+
+class Activity(Enum):
+    """What is going on."""
+
+    READY = "ready"
+    STARTING = "starting the engine"
+    ANSWERING = "answering"
+    PROPAGATING = "propagating"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectView:
+    """A row of the object list."""
+
+    object_id: int
+    segment_id: str
+    name: str
+    colour: tuple[float, float, float]
+    num_prompts: int
+    num_confirmed: int
+    """Slices with prompts or kept as they are."""
+    num_done: int
+    """Slices with a mask that is up to date."""
+    is_active: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RibbonSlice:
+    """One mark along the slice slider."""
+
+    plane: SlicePlane
+    predicted_iou: float
+    presence: float
+    is_confirmed: bool
+    is_doubtful: bool
+    is_stale: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionView:
+    """The segmentation panel."""
+
+    activity: Activity
+    notice: str
+    """A sentence for the person; empty where there is nothing to say."""
+    progress: tuple[int, int] | None
+    """Slices done and slices at most, while propagating."""
+    objects: tuple[ObjectView, ...]
+    ribbon: tuple[RibbonSlice, ...]
+    """Of the active object, in the order of its slices."""
+    can_prompt: bool
+    can_propagate: bool
+    can_stop: bool
+    can_continue: bool
+    """A propagation was stopped, or a correction has made slices out of date."""
+    can_clear: bool
+    can_undo: bool
+    undo_name: str
+    """Of the step that Undo takes back; empty where there is none."""
+    can_redo: bool
+    can_retry: bool
+    """The engine was given up on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRow:
+    """A row of the model list."""
+
+    name: str
+    description: str
+    licence: str
+    is_installed: bool
+    is_in_use: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelView:
+    """The model chooser."""
+
+    rows: tuple[ModelRow, ...]
+    path: str
+    """Of the model in use where it is a file of the person's own."""
+    download: tuple[int, int | None] | None
+    """Bytes done and bytes in all, while one is downloaded."""
+    notice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseRow:
+    """A row of the training panel's case list."""
+
+    name: str
+    role: str
+    """training, validation or test."""
+    is_there: bool
+    """Its files are where they were exported to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProofRow:
+    """A line of the before-and-after table."""
+
+    what: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainView:
+    """The training panel."""
+
+    cases: tuple[CaseRow, ...]
+    is_running: bool
+    step: int
+    num_steps: int
+    losses: tuple[tuple[int, float], ...]
+    """Step and loss, for the plot."""
+    proof: tuple[ProofRow, ...]
+    can_start: bool
+    can_stop: bool
+    can_continue: bool
+    can_prove: bool
+    can_promote: bool
+    can_roll_back: bool
+    notice: str

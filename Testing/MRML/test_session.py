@@ -1,0 +1,497 @@
+"""What a person can rely on while outlining objects in a scene."""
+
+import numpy as np
+import pytest
+from NeuroSAM2MRML.arrays import to_vtk, voxels_of
+from NeuroSAM2MRML.edit_policy import EditPolicy
+from NeuroSAM2MRML.segment_writer import SegmentWriter
+
+from NeuroSAM2Core.errors import DataError, PromptError
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.protocol import PredictSlice, Propagate, RestoreSlice
+from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
+from Testing.Support.fake_engine import answer_to, tracked_from
+from Testing.Support.scenes import add_segmentation, world
+from Testing.Support.sessions import Sitting
+
+PLANE = SlicePlane(Axis.K, 4)
+
+
+@pytest.fixture
+def sitting(app):
+    return Sitting(app)
+
+
+@pytest.fixture
+def patient(app):
+    return Sitting(app, is_patient=True)
+
+
+def answer(sitting, plane=PLANE, number=1):
+    said = sitting.desk.objects.record(number).prompts.statement(number, plane, revision=1, mask=None)
+    return answer_to(said, plane.of(sitting.voxels).shape)
+
+
+def test_a_click_makes_an_object_and_shows_its_mask(sitting):
+    sitting.session.click(world(sitting.desk.volume, 10, 7, 4))
+    sitting.settle()
+    assert sitting.mask(PLANE)[7, 10]
+    np.testing.assert_array_equal(sitting.mask(PLANE), answer(sitting))
+    assert sitting.voxels_of().sum() == sitting.mask(PLANE).sum()
+    assert sitting.desk.nodes.points_node(1, positive=True).GetNumberOfControlPoints() == 1
+
+
+def test_one_more_click_corrects_and_a_negative_one_takes_away(sitting):
+    sitting.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    sitting.session.add_point(PLANE, 8, 10, positive=False)
+    sitting.settle()
+    assert not sitting.mask(PLANE)[8, 10]
+    assert sitting.mask(PLANE)[5, 5]
+
+
+def test_an_answer_to_what_is_no_longer_said_is_dropped(patient):
+    patient.session.add_point(PLANE, 7, 10)
+    patient.engines.last.work()
+    patient.session.add_point(PLANE, 15, 20)
+    patient.session.poll()
+    assert not patient.voxels_of().any()
+    patient.settle()
+    np.testing.assert_array_equal(patient.mask(PLANE), answer(patient))
+
+
+def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient):
+    session = patient.session
+    session.add_point(PLANE, 7, 10)
+    patient.settle()
+    session.propagate()
+    patient.engines.last.work(3)
+    session.poll()
+    assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
+    session.stop()
+    patient.settle()
+    assert session.talk.journey is None
+    assert "what is done stays" in session.notice
+    assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
+    session.go_on()
+    patient.settle()
+    assert patient.voxels_of().any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(patient.mask(SlicePlane(Axis.K, 6)), tracked_from(answer(patient), 2))
+
+
+def test_range_and_direction_are_passed_on(sitting):
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    sitting.session.propagate(first=2, last=7, direction=Direction.UP)
+    sitting.settle()
+    assert np.flatnonzero(sitting.voxels_of().any(axis=(1, 2))).tolist() == [4, 5, 6, 7]
+
+
+def test_a_correction_makes_its_neighbours_out_of_date_and_continue_does_them_again(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    session.add_point(SlicePlane(Axis.K, 0), 7, 10)
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    assert not session.can_continue
+    corrected = SlicePlane(Axis.K, 7)
+    session.add_point(corrected, 15, 15)
+    sitting.settle()
+    stale = {p.index for p, q in sitting.desk.active_record.quality.items() if q.is_stale}
+    assert stale == {5, 6, 8}
+    assert session.can_continue
+    session.go_on()
+    sitting.settle()
+    np.testing.assert_array_equal(sitting.mask(corrected), answer(sitting, corrected))
+    np.testing.assert_array_equal(sitting.mask(SlicePlane(Axis.K, 8)), tracked_from(answer(sitting, corrected), 1))
+    assert not session.can_continue
+
+
+def test_undo_and_redo_return_the_exact_bytes_and_the_prompts(sitting):
+    session = sitting.session
+    states, prompts = [], []
+
+    def note():
+        sitting.settle()
+        states.append(sitting.bytes())
+        prompts.append(sitting.desk.nodes.read(1, sitting.desk.volume))
+
+    note()
+    for act in (
+        lambda: session.add_box(PLANE, BoxPrompt(4, 4, 12, 15)),
+        lambda: session.add_point(PLANE, 8, 10, positive=False),
+        session.propagate,
+        lambda: session.add_point(SlicePlane(Axis.K, 7), 3, 3),
+        lambda: session.take_back(PLANE),
+        session.clear,
+    ):
+        act()
+        note()
+    for number in (5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6, 5, 4):
+        going_back = number < len(states) - 1 and sitting.bytes() != states[number]
+        assert going_back or number == 6
+        if sitting.bytes() == states[min(number + 1, 6)]:
+            assert session.undo()
+        else:
+            assert session.redo()
+        assert sitting.bytes() == states[number]
+        sitting.settle()
+        assert sitting.bytes() == states[number]
+        assert sitting.desk.nodes.read(1, sitting.desk.volume) == prompts[number]
+    for _ in range(4):
+        session.undo()
+    assert not session.undo()
+
+
+def test_undo_of_the_first_click_takes_the_object_back_and_redo_brings_it(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    there = sitting.bytes()
+    assert session.undo()
+    assert sitting.desk.objects.segments == {}
+    assert sitting.desk.nodes.points_node(1, positive=True).GetNumberOfControlPoints() == 0
+    assert session.redo()
+    assert sitting.bytes() == there
+    assert len(sitting.desk.active_record.prompts.points) == 1
+
+
+def test_manual_edits_share_the_stack(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    before = sitting.bytes()
+    history = sitting.app.edit_history(sitting.segmentation_node)
+    history.save()  # what the Segment Editor does before an effect
+    paint(sitting, SlicePlane(Axis.K, 2))
+    painted = sitting.bytes()
+    session.add_point(SlicePlane(Axis.K, 6), 3, 3)
+    sitting.settle()
+    session.undo()
+    assert sitting.bytes() == painted
+    assert session.undo()
+    assert sitting.bytes() == before
+    assert len(sitting.desk.active_record.prompts.points) == 1
+    history.redo()
+    history.redo()  # somebody else's redo button
+    session.poll()
+    assert len(sitting.desk.nodes.read(1, sitting.desk.volume).points) == 2
+
+
+def paint(sitting, plane, number=1):
+    writer = SegmentWriter(sitting.segmentation_node, sitting.volume_node, sitting.desk.volume)
+    mask = np.zeros(plane.of(sitting.voxels).shape, bool)
+    mask[1:4, 1:6] = True
+    writer.write(sitting.desk.objects.segment_id(number), plane, mask, policy=EditPolicy())
+    return mask
+
+
+def test_slices_painted_by_hand_are_kept_when_propagating(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    session.propagate(last=6)
+    sitting.settle()
+    new, changed = SlicePlane(Axis.K, 8), SlicePlane(Axis.K, 2)
+    masks = {plane: paint(sitting, plane) for plane in (new, changed)}
+    session.propagate()
+    sitting.settle()
+    for plane, mask in masks.items():
+        np.testing.assert_array_equal(sitting.mask(plane), mask)
+    assert sitting.desk.active_record.prompts.kept == {8, 2}
+    np.testing.assert_array_equal(sitting.mask(SlicePlane(Axis.K, 7)), tracked_from(masks[new], -1))
+
+
+def test_a_confirmed_slice_is_a_prompt_from_then_on(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    plane = SlicePlane(Axis.K, 6)
+    mask = sitting.mask(plane)
+    session.confirm(plane)
+    session.add_point(PLANE, 15, 15)
+    session.propagate()
+    sitting.settle()
+    np.testing.assert_array_equal(sitting.mask(plane), mask)
+    assert any(
+        isinstance(r, RestoreSlice) and r.mask.plane == plane and r.prompts for r in sitting.engines.last.requests
+    )
+    session.confirm(plane)
+    assert "already" in session.notice
+
+
+def test_objects_do_not_touch_each_other(sitting):
+    session = sitting.session
+    session.add_box(PLANE, BoxPrompt(2, 2, 12, 12))
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    first = sitting.voxels_of(1)
+    assert session.next_object("second") == 2
+    session.add_box(PLANE, BoxPrompt(6, 6, 18, 18))
+    session.propagate()
+    sitting.settle()
+    np.testing.assert_array_equal(sitting.voxels_of(1), first)
+    assert sitting.voxels_of(2).any(axis=(1, 2)).all()
+    session.choose(sitting.desk.objects.segment_id(1))
+    assert sitting.desk.active == 1
+
+
+def test_a_segment_of_ones_own_becomes_an_object(sitting):
+    segment = sitting.segmentation_node.GetSegmentation().AddEmptySegment("", "mine")
+    number = sitting.session.choose(segment)
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    assert sitting.mask(PLANE, number)[7, 10]
+
+
+@pytest.mark.parametrize("moment", ["prompting", "propagating"])
+def test_a_dead_engine_is_replaced_and_nothing_is_lost(patient, moment):
+    session = patient.session
+    session.add_point(PLANE, 7, 10)
+    if moment == "propagating":
+        patient.settle()
+        session.propagate()
+        patient.engines.last.work(2)
+        session.poll()
+        assert patient.voxels_of().any(axis=(1, 2)).sum() == 3
+    patient.engines.last.kill()
+    session.poll()
+    assert "nothing is lost" in session.notice
+    patient.settle()
+    assert len(patient.engines.made) == 2
+    np.testing.assert_array_equal(patient.mask(PLANE), answer(patient))
+    if moment == "propagating":
+        assert patient.voxels_of().any(axis=(1, 2)).all()
+        restored = [r.mask.plane.index for r in patient.engines.last.requests if isinstance(r, RestoreSlice)]
+        assert len(restored) == 3
+
+
+def test_an_engine_that_dies_again_and_again_is_given_up_on_until_the_person_says_so(patient):
+    session = patient.session
+    session.add_point(PLANE, 7, 10)
+    for _ in range(3):
+        patient.engines.last.kill()
+        session.poll()
+    assert "in a row" in session.notice
+    assert len(patient.engines.made) == 3
+    session.retry()
+    patient.settle()
+    np.testing.assert_array_equal(patient.mask(PLANE), answer(patient))
+
+
+def test_a_prompt_that_failed_stays_and_is_asked_again(sitting):
+    sitting.session.warm_up()
+    sitting.engines.last.fail_next = "there is no room for that"
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    assert sitting.session.notice == "there is no room for that"
+    sitting.session.add_point(PLANE, 8, 12)
+    sitting.settle()
+    np.testing.assert_array_equal(sitting.mask(PLANE), answer(sitting))
+
+
+def test_undo_during_propagation_gives_it_up(patient):
+    session = patient.session
+    session.add_point(PLANE, 7, 10)
+    patient.settle()
+    before = patient.bytes()
+    session.propagate()
+    patient.engines.last.work(3)
+    session.poll()
+    session.undo()
+    patient.settle()
+    assert patient.bytes() == before
+
+
+@pytest.mark.parametrize("gone", ["volume", "segmentation", "scene"])
+def test_what_is_deleted_in_mid_propagation_ends_the_session_with_a_sentence(patient, gone):
+    session = patient.session
+    session.add_point(PLANE, 7, 10)
+    patient.settle()
+    session.propagate()
+    patient.engines.last.work(2)
+    scene = patient.app.scene
+    if gone == "scene":
+        scene.Clear(0)
+    else:
+        scene.RemoveNode(patient.volume_node if gone == "volume" else patient.segmentation_node)
+    patient.engines.last.work(2)
+    session.poll()
+    assert ("closed" if gone == "scene" else "deleted") in session.notice
+    with pytest.raises(DataError, match=r"closed|deleted"):
+        session.add_point(PLANE, 1, 1)
+    if gone != "scene":
+        assert scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode").GetNumberOfControlPoints() == 1
+    if gone == "volume":
+        assert patient.segmentation_node.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_another_scene_loaded_in_mid_propagation_is_not_touched(patient, tmp_path):
+    patient.session.add_point(PLANE, 7, 10)
+    patient.settle()
+    patient.app.save(tmp_path / "scene.mrb")
+    before = patient.bytes()
+    patient.session.propagate()
+    patient.engines.last.work(2)
+    patient.app.scene.Clear(0)
+    patient.app.load(tmp_path / "scene.mrb")
+    patient.engines.last.work(4)
+    patient.session.poll()
+    again = Sitting.__new__(Sitting)
+    again.segmentation_node = patient.app.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert [state[1:] for state in again.bytes()] == [state[1:] for state in before]
+
+
+def test_two_volumes_in_one_scene_keep_to_themselves(patient):
+    first = patient
+    first.session.add_point(PLANE, 7, 10)
+    first.settle()
+    first.session.propagate()
+    first.engines.last.work(2)
+    before = first.bytes()
+    first.watch.end("another volume was chosen")
+    second = Sitting(first.app)
+    second.link = first.link
+    second.engines = first.engines
+    second.begin()
+    second.session.add_point(PLANE, 12, 12)
+    second.settle()
+    assert first.bytes() == before
+    assert second.mask(PLANE)[12, 12]
+    assert len(first.engines.made) == 1
+
+
+def test_a_changed_image_is_noticed_and_sent_anew(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    before = sitting.bytes()
+    image = sitting.volume_node.GetImageData()
+    voxels_of(image)[0, 0, 0] += 1
+    image.GetPointData().GetScalars().Modified()
+    session.add_point(SlicePlane(Axis.K, 6), 7, 10)
+    assert "image has changed" in session.notice
+    sitting.settle()
+    assert sitting.bytes()[0][0] == before[0][0]
+    assert sitting.mask(PLANE)[7, 10]
+    assert sitting.mask(SlicePlane(Axis.K, 6))[7, 10]
+
+
+def test_a_volume_that_is_moved_takes_its_prompts_and_masks_along(app):
+    sitting = Sitting(app, geometry="under a turn")
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    sitting.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
+    sitting.session.add_point(PLANE, 12, 12)
+    sitting.settle()
+    assert sitting.mask(PLANE)[7, 10]
+    assert sitting.mask(PLANE)[12, 12]
+    assert sitting.segmentation_node.GetTransformNodeID() == sitting.volume_node.GetTransformNodeID()
+
+
+def test_prompts_placed_moved_and_deleted_by_the_scenes_own_tools_count(sitting):
+    session = sitting.session
+    session.next_object()
+    node = sitting.watch.expect_point(1, positive=True)
+    node.AddControlPointWorld(*world(sitting.desk.volume, 10, 7, 4))
+    sitting.settle()
+    assert sitting.mask(PLANE)[7, 10]
+    node.SetNthControlPointPositionWorld(0, *world(sitting.desk.volume, 15, 12, 4))
+    node.InvokeEvent(node.PointEndInteractionEvent)
+    sitting.settle()
+    assert sitting.mask(PLANE)[12, 15]
+    assert not sitting.mask(PLANE)[7, 10]
+    node.RemoveNthControlPoint(0)
+    sitting.settle()
+    assert not sitting.voxels_of().any()
+    for expected in (12, 7):
+        session.undo()
+        sitting.settle()
+        assert sitting.mask(PLANE)[expected, 10 if expected == 7 else 15]
+
+
+def test_deleting_a_prompt_node_is_a_step_that_undo_takes_back(sitting):
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    sitting.app.scene.RemoveNode(sitting.desk.nodes.points_node(1, positive=True))
+    sitting.settle()
+    assert not sitting.voxels_of().any()
+    sitting.session.undo()
+    assert sitting.desk.nodes.points_node(1, positive=True).GetNumberOfControlPoints() == 1
+
+
+def test_a_deleted_segment_is_said_and_comes_back_with_its_prompts(sitting):
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    history = sitting.app.edit_history(sitting.segmentation_node)
+    history.save()
+    sitting.segmentation_node.GetSegmentation().RemoveSegment(sitting.desk.objects.segment_id(1))
+    assert sitting.desk.active is None
+    sitting.session.undo()
+    assert sitting.desk.active == 1
+    assert len(sitting.desk.nodes.read(1, sitting.desk.volume).points) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda s: s.session.click(world(s.desk.volume, 100, 7, 4)), "outside the volume"),
+        (lambda s: s.session.add_point(PLANE, 99, 7), "outside the volume"),
+        (lambda s: s.session.propagate(), "nothing to propagate"),
+        (lambda s: s.session.clear(), "no object yet"),
+        (lambda s: s.session.confirm(PLANE), "no object yet"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_change_nothing(sitting, act, words):
+    before = sitting.bytes()
+    with pytest.raises(PromptError, match=words):
+        act(sitting)
+    assert sitting.bytes() == before
+    assert not sitting.session.undo()
+
+
+def test_an_axis_once_chosen_is_kept_and_said(sitting):
+    session = sitting.session
+    session.add_point(SlicePlane(Axis.J, 7), 4, 10)
+    session.click(world(sitting.desk.volume, 12, 9, 5))
+    sitting.settle()
+    assert sitting.mask(SlicePlane(Axis.J, 9))[5, 12]
+    with pytest.raises(PromptError, match="outlined along j"):
+        session.add_box(PLANE, BoxPrompt(1, 1, 5, 5))
+
+
+def test_the_next_doubtful_slice_goes_round(sitting):
+    sitting.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    sitting.settle()
+    sitting.session.propagate()
+    sitting.settle()
+    visited, plane = [], SlicePlane(Axis.K, 0)
+    for _ in range(3):
+        plane = sitting.session.next_doubtful(plane)
+        visited.append(plane.index)
+    assert visited == [4, 8, 0]
+
+
+def test_only_what_is_needed_is_asked(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    session.add_point(PLANE, 8, 10)
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    kinds = [type(r) for r in sitting.engines.last.requests]
+    assert kinds.count(PredictSlice) == 2
+    assert kinds.count(Propagate) == 1
+    assert RestoreSlice not in kinds
+
+
+def test_the_other_segmentations_of_a_scene_are_left_alone(sitting):
+    other, ids = add_segmentation(sitting.app, "theirs")
+    sitting.session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    assert other.GetSegmentation().GetSegmentIDs() == tuple(ids)
+    assert other.GetSegmentation().GetSegment(ids[0]).GetRepresentation("Binary labelmap").IsEmpty()

@@ -1,0 +1,78 @@
+"""Sessions on real MRML with a quick engine, for tests."""
+
+import numpy as np
+from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_watch import SessionWatch
+
+from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+
+SHAPE = (9, 20, 24)
+
+
+class Engines:
+    """Makes fake engines and remembers them."""
+
+    def __init__(self, *, is_patient=False):
+        self.is_patient, self.made = is_patient, []
+
+    def __call__(self):
+        self.made.append(FakeEngine(is_patient=self.is_patient))
+        return self.made[-1]
+
+    @property
+    def last(self):
+        return self.made[-1]
+
+
+class Sitting:
+    """A person in front of a scene."""
+
+    def __init__(self, app, *, geometry="upright", shape=SHAPE, is_patient=False, segmentation=None):
+        self.app = app
+        rng = np.random.default_rng(0)
+        self.voxels = rng.integers(0, 100, shape).astype(np.int16)
+        self.volume_node = add_volume(app, self.voxels, GEOMETRIES[geometry])
+        self.segmentation_node = segmentation or add_segmentation(app)[0]
+        self.engines = Engines(is_patient=is_patient)
+        self.link = EngineLink(self.engines, LoadModel(model="nano"))
+        self.begin()
+
+    def begin(self):
+        self.session = SessionController(self.app, self.link, self.volume_node, self.segmentation_node)
+        self.watch = SessionWatch(self.session)
+
+    @property
+    def desk(self):
+        return self.session.desk
+
+    def settle(self):
+        """Until nothing happens any more."""
+        for _ in range(20):
+            if self.engines.made:
+                self.engines.last.work()
+            self.session.poll()
+            if not self.session.talk.is_waiting and self.session.talk.journey is None:
+                return
+        raise AssertionError(f"it never settles: {self.session.notice}")
+
+    def mask(self, plane, number=1):
+        return self.desk.keeper.read(number, plane)
+
+    def voxels_of(self, number=1):
+
+        return np.stack([self.mask(SlicePlane(Axis.K, k), number) for k in range(self.desk.volume.shape[0])])
+
+    def bytes(self):
+        """Every voxel of every segment, and what bears it: the exact state of the segmentation."""
+        segmentation = self.segmentation_node.GetSegmentation()
+        state = []
+        for name in segmentation.GetSegmentIDs():
+            image = segmentation.GetSegment(name).GetRepresentation("Binary labelmap")
+            scalars = image.GetPointData().GetScalars()
+            data = b"" if scalars is None else bytes(memoryview(scalars))
+            state.append((name, segmentation.GetSegment(name).GetLabelValue(), image.GetExtent(), data))
+        return tuple(state)
