@@ -1,5 +1,6 @@
 """Runs that survive: whatever ends them, they go on as if nothing had happened, and what they left behind is whole."""
 
+import itertools
 import json
 import logging
 import math
@@ -212,6 +213,24 @@ def test_a_run_that_saved_nothing_gives_way_to_another(tmp_path):
     assert (tmp_path / "run" / "config.toml").exists()
     assert run(replace(config, run=replace(config.run, seed=1))).is_over
     assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_the_processes_behind_the_batches_end_with_the_run_though_someone_still_holds_on_to_them(tmp_path):
+    kept, ended = [], []
+
+    def endless():
+        try:
+            for n in itertools.count():
+                yield disc_clip(n)
+        finally:
+            ended.append(True)
+
+    def batches(start, stop, *, image_size, team):
+        kept.append(endless())
+        return kept[0]
+
+    assert fine_tune(mini_config(tmp_path / "run", steps=1), CPU, batches=batches).is_over
+    assert ended
 
 
 def test_a_run_may_move_to_another_place(tmp_path):
