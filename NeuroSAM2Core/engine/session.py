@@ -250,11 +250,14 @@ class Session:
         """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
         view, track = self._object(object_id)
         voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
-        for number in {**track.tracked, **track.confirmed}:
+        for number in track.known:
             state = track.state(number)
-            assert state is not None
-            seen = at_slice(state.logits, view.stack.slice_shape)
-            view.stack.plane(number).of(voxels)[...] = view.stack.mask_from_stack(seen)
+            if state is None:  # a given mask that nothing was asked of yet
+                known = self._as_mask(object_id, number, state).mask
+                seen = np.where(known, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+            else:
+                seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+            view.stack.plane(number).of(voxels)[...] = seen
         return voxels
 
     def labels(self) -> Volume:
@@ -263,17 +266,10 @@ class Session:
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
         surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            view, track = self._object(object_id)
-            for number in track.known:
-                state = track.state(number)
-                one = self._as_mask(object_id, number, state)
-                if state is None:
-                    logits = np.where(one.mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
-                else:
-                    logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-                wins = one.mask & (logits > one.plane.of(surest))
-                one.plane.of(voxels)[wins] = object_id
-                one.plane.of(surest)[wins] = logits[wins]
+            logits = self.logits(object_id)
+            wins = self.mask(object_id) & (logits > surest)
+            voxels[wins] = object_id
+            surest[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:
