@@ -1,19 +1,17 @@
-"""A person outlines objects in a volume: what every action means, and what every answer means.
+"""A person outlines objects in a volume: what every action means.
 
-MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; the answer, if it is still
-wanted when it comes, goes into one slice of one segment. Nothing here waits: whoever runs the session calls `poll` when the
+MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `SessionEvents` puts the
+answers where they belong. Nothing here waits: whoever runs the session calls `poll` when the
 engine has something to say.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
-from NeuroSAM2Core.protocol import Disconnected, Event
 from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2MRML.arrays import Matrix
 from NeuroSAM2MRML.engine_link import EngineLink
@@ -21,12 +19,13 @@ from NeuroSAM2MRML.engine_talk import EngineTalk
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.object_prompts import ObjectPrompts
 from NeuroSAM2MRML.object_record import next_doubtful
-from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Problem, Tracked
+from NeuroSAM2MRML.outcomes import Journey
+from NeuroSAM2MRML.placing import Placed, box_between, place
 from NeuroSAM2MRML.session_desk import SessionDesk
-from NeuroSAM2MRML.slice_views import best_axis, plane_through, shown_slice
+from NeuroSAM2MRML.session_events import SessionEvents
+from NeuroSAM2MRML.slice_views import shown_slice
 
 NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
-RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 
 
 class SessionController:
@@ -54,6 +53,7 @@ class SessionController:
         self.link = link
         self.talk = EngineTalk(link, lambda object_id, plane: self.desk.keeper.read(object_id, plane))
         self.talk.revision = self.desk.node.revision
+        self._events = SessionEvents(self.desk, self.talk)
         self.notice = ""
         """The last sentence for the person."""
         self.ended = ""
@@ -80,9 +80,8 @@ class SessionController:
             PromptError: The place is outside the volume.
         """
         with self._acting():
-            plane = self._plane_at(ras, view)
-            row, col = plane.to_pixel(*self._ijk(ras))
-            self._point(plane, PointPrompt(row, col, positive))
+            placed = self._place(ras, view)
+            self._point(placed.plane, PointPrompt(placed.row, placed.col, positive))
 
     def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
         """A point of the active object at a pixel of a stored slice; see `click`."""
@@ -92,12 +91,13 @@ class SessionController:
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box between two world positions of a slice view; see `click`."""
         with self._acting():
-            plane = self._plane_at(start, view)
-            if self.desk.axis_of(self.desk.active) is not None and view is not None:
-                self._check_box_view(plane, view)
-            corners = [plane.to_pixel(*self._ijk(ras)) for ras in (start, end)]
-            (row0, col0), (row1, col1) = np.min(corners, axis=0), np.max(corners, axis=0)
-            self._box(plane, BoxPrompt(float(row0), float(col0), float(row1), float(col1)))
+            placed = self._place(start, view)
+            if view is not None and placed.is_across:
+                raise PromptError(
+                    f"this object is outlined along {placed.plane.axis}; a box in another view was drawn",
+                    hint="draw the box in that view, or start another object",
+                )
+            self._box(placed.plane, box_between(self.desk.volume, placed.plane, start, end))
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `click`."""
@@ -226,7 +226,7 @@ class SessionController:
             self._follow_history()
         for event in self.link.poll():
             if not self.ended:
-                self._take(event)
+                self.notice = self._events.take(event) or self.notice
 
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""
@@ -248,29 +248,10 @@ class SessionController:
         yield
         self.notice = self.desk.journal.problem or self.notice
 
-    def _plane_at(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> SlicePlane:
-        """The slice that a prompt at a world position is for, along the object's axis or else the view's."""
-        axis = self.desk.axis_of(self.desk.active)
-        if view is not None:
-            shown = shown_slice(self.desk.volume, view)
-            self.notice = shown.notice or self.notice
-            if axis is None:
-                axis = shown.plane.axis
-            elif axis != shown.plane.axis:
-                self.notice = f"this object is outlined along {axis}: the prompt is on its slice there"
-        return plane_through(self.desk.volume, axis or best_axis(self.desk.volume), ras)
-
-    def _check_box_view(self, plane: SlicePlane, view: slicer.vtkMRMLSliceNode) -> None:
-        shown = shown_slice(self.desk.volume, view).plane.axis
-        if shown != plane.axis:
-            raise PromptError(
-                f"this object is outlined along {plane.axis}; a box in a view along {shown} was drawn",
-                hint="draw the box in the other view, or start another object",
-            )
-
-    def _ijk(self, ras: Matrix) -> tuple[float, float, float]:
-        i, j, k = self.desk.volume.to_ijk(np.asarray(ras, dtype=float))
-        return float(i), float(j), float(k)
+    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> Placed:
+        placed = place(self.desk.volume, ras, axis=self.desk.axis_of(self.desk.active), view=view)
+        self.notice = placed.notice or self.notice
+        return placed
 
     def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
         said = self.desk.active_record.prompts.with_point(plane, point)
@@ -315,36 +296,6 @@ class SessionController:
             self.talk.forget(number)
         if changed:
             self.talk.abandon()
-            self.warm_up()
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, Disconnected):
-            self._revive(event)
-            return
-        try:
-            match self.talk.read(event):
-                case Answered(mask, first, last):
-                    self.desk.put(mask, (first, last))
-                    self.desk.remember(self.talk.revision)
-                case Tracked(mask):
-                    if mask.plane not in self.desk.objects.record(mask.object_id).prompts.planes:
-                        self.desk.put(mask)
-                case JourneyEnded(was_stopped):
-                    self.notice = "stopped; what is done stays" if was_stopped else self.notice
-                    self.desk.remember(self.talk.revision)
-                case Problem(sentence):
-                    self.notice = sentence
-                case None:
-                    pass
-        except NeuroSAM2Error as error:
-            self.notice = str(error)
-
-    def _revive(self, event: Disconnected) -> None:
-        """The engine has died: another one is told everything, if there is anything to do."""
-        self.talk.lost()
-        has_work = self.talk.journey is not None or any(record.unanswered for record in self.desk.records.values())
-        self.notice = RESTARTED if has_work else f"the engine ended: {event.reason}; the next prompt starts it again"
-        if has_work:
             self.warm_up()
 
     def _try(self, act: Callable[[], None]) -> None:
