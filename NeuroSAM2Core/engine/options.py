@@ -17,6 +17,8 @@ class EngineOptions:
     """Remember prompted slices as thresholded masks. As the reference's video predictor."""
     stability_fallback: bool = True
     """Replace an uncertain single mask by the best of three. As the reference's video predictor."""
+    hears_clicks: bool = True
+    """Make a clicked pixel what the person said where the model does not. Reference: the model has the last word."""
     half_memory: bool = True
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
@@ -45,6 +47,7 @@ class EngineOptions:
             max_conditioning=None,
             binarize_prompted=False,
             stability_fallback=False,
+            hears_clicks=False,
             aligns_pixel_centres=False,
             is_exact=True,
             sweeps=True,

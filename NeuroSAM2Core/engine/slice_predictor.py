@@ -4,13 +4,14 @@ The clicks of a set are replayed in order, each refining the answer to those bef
 answer. The latest replay is kept: one more click costs one more decoding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
+from NeuroSAM2Core.engine.heard import heard
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
@@ -18,6 +19,8 @@ from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import SliceStack
 
 MAX_FED_BACK = 32.0
+PRESENT_LOGIT = 1.0
+"""Of an object that a person has clicked and the model thought absent."""
 
 Said = BoxPrompt | PointPrompt
 
@@ -70,7 +73,7 @@ class SlicePredictor:
             replay.said.append(said[count - 1])
         answer = replay.answers[-1]
         assert answer is not None
-        return answer
+        return self._heard(answer, prompts) if self.options.hears_clicks else answer
 
     def adopt(self, mask: MaskPrompt, features: ImageFeatures) -> MaskPrediction:
         """A given mask as the answer."""
@@ -78,6 +81,17 @@ class SlicePredictor:
         seen = torch.from_numpy(self.stack.mask_to_stack(mask.mask).copy()).to(self.model.device)
         full = F.interpolate(seen[None, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
         return self.model.adopt_mask(features, full)
+
+    def _heard(self, answer: MaskPrediction, prompts: PromptSet) -> MaskPrediction:
+        """The answer with every click's pixel as it was said to be; an object that was clicked is there."""
+        points = [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in prompts.points]
+        logits = heard(answer.logits, points, self.stack.slice_shape)
+        if logits is answer.logits:
+            return answer
+        presence = answer.presence_logit
+        if any(point.positive for point in points):
+            presence = presence.clamp(min=PRESENT_LOGIT)
+        return replace(answer, logits=logits, presence_logit=presence)
 
     def _decode(self, said: list[Said], features: ImageFeatures, replay: Replay) -> MaskPrediction:
         last = replay.answers[-1] if replay.answers else None

@@ -1,0 +1,61 @@
+"""A click is heard: whatever a model makes of it, the clicked pixel becomes what the person said.
+
+A small or untrained model may shrug a click off, and then nothing would change. Where it does, the mask around the click is turned over.
+A model that follows its prompts never gets here.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float
+from torch import Tensor
+
+from NeuroSAM2Core.prompts import PointPrompt
+
+RADIUS_PX = 6.0
+"""Of what is turned over, in pixels of the slice: more than the holes that are filled and the specks that are dropped by default."""
+MIN_GRID_RADIUS = 1.5
+"""Likewise in pixels of the logits, so that interpolation at the click sees nothing else."""
+MIN_LOGIT = 1.0
+
+
+def heard(
+    logits: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int]
+) -> Float[Tensor, "1 1 h w"]:
+    """The logits with the sign that every click asks for at its pixel; the last one has its way where two contradict each other.
+
+    Args:
+        logits: The model's answer.
+        points: All clicks on the slice, in order, in pixels of the slice.
+        shape: The slice, (H, W).
+    """
+    if all(_agrees(logits, point, shape) for point in points):
+        return logits
+    distances = torch.stack([_distance_px(logits, point, shape) for point in points])
+    radius = max(RADIUS_PX, *(MIN_GRID_RADIUS * n / m for n, m in zip(shape, logits.shape[-2:], strict=True)))
+    for i, point in enumerate(points):
+        if _agrees(logits, point, shape):
+            continue
+        near = distances[i] <= radius
+        others = [j for j, other in enumerate(points) if other.positive != point.positive]
+        if others and i < len(points) - 1:
+            near &= distances[i] <= distances[others].amin(dim=0)
+        size = logits.abs().clamp(min=MIN_LOGIT)
+        logits = torch.where(near, size if point.positive else -size, logits)
+    return logits
+
+
+def _agrees(logits: Float[Tensor, "1 1 h w"], point: PointPrompt, shape: tuple[int, int]) -> bool:
+    height, width = shape
+    place = logits.new_tensor([2 * (point.col + 0.5) / width - 1, 2 * (point.row + 0.5) / height - 1]).view(1, 1, 1, 2)
+    value = F.grid_sample(logits, place, mode="bilinear", padding_mode="border", align_corners=False)
+    return (value.item() > 0) == point.positive
+
+
+def _distance_px(logits: Float[Tensor, "1 1 h w"], point: PointPrompt, shape: tuple[int, int]) -> Float[Tensor, "h w"]:
+    """How far each pixel of the logits is from a click, in pixels of the slice."""
+    (height, width), (rows, cols) = shape, logits.shape[-2:]
+    row = (torch.arange(rows, device=logits.device) + 0.5) * (height / rows) - 0.5 - point.row
+    col = (torch.arange(cols, device=logits.device) + 0.5) * (width / cols) - 0.5 - point.col
+    return (row[:, None] ** 2 + col[None, :] ** 2).sqrt()
