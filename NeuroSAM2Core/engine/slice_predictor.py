@@ -69,11 +69,11 @@ class SlicePredictor:
             common = 0
         del replay.said[common:], replay.answers[common:]
         for count in range(common + 1, len(said) + 1):
-            replay.answers.append(self._decode(said[:count], features, replay))
+            replay.answers.append(self._heard(said[:count], self._decode(said[:count], features, replay)))
             replay.said.append(said[count - 1])
         answer = replay.answers[-1]
         assert answer is not None
-        return self._heard(answer, prompts) if self.options.hears_clicks else answer
+        return answer
 
     def adopt(self, mask: MaskPrompt, features: ImageFeatures) -> MaskPrediction:
         """A given mask as the answer."""
@@ -81,17 +81,6 @@ class SlicePredictor:
         seen = torch.from_numpy(self.stack.mask_to_stack(mask.mask).copy()).to(self.model.device)
         full = F.interpolate(seen[None, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
         return self.model.adopt_mask(features, full)
-
-    def _heard(self, answer: MaskPrediction, prompts: PromptSet) -> MaskPrediction:
-        """The answer with every click's pixel as it was said to be; an object that was clicked is there."""
-        points = [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in prompts.points]
-        logits = heard(answer.logits, points, self.stack.slice_shape)
-        if logits is answer.logits:
-            return answer
-        presence = answer.presence_logit
-        if any(point.positive for point in points):
-            presence = presence.clamp(min=PRESENT_LOGIT)
-        return replace(answer, logits=logits, presence_logit=presence)
 
     def _decode(self, said: list[Said], features: ImageFeatures, replay: Replay) -> MaskPrediction:
         last = replay.answers[-1] if replay.answers else None
@@ -105,6 +94,20 @@ class SlicePredictor:
             multimask=points.labels.shape[1] <= 1,
             stability_fallback=self.options.stability_fallback,
         )
+
+    def _heard(self, said: list[Said], answer: MaskPrediction) -> MaskPrediction:
+        """The answer with every click's pixel as it was said to be; an object that was clicked is there."""
+        clicks = [one for one in said if isinstance(one, PointPrompt)]
+        if not self.options.hears_clicks:
+            return answer
+        points = [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in clicks]
+        logits = heard(answer.logits, points, self.stack.slice_shape)
+        if logits is answer.logits:
+            return answer
+        presence = answer.presence_logit
+        if any(point.positive for point in points):
+            presence = presence.clamp(min=PRESENT_LOGIT)
+        return replace(answer, logits=logits, presence_logit=presence)
 
     def _points(self, said: list[Said]) -> Points:
         """Prompts of the stored plane as points in the model's pixels."""
