@@ -1,14 +1,34 @@
-"""Connected components on the CPU: holes, islands, the largest part; 2-D and 3-D.
+"""Holes, islands, the largest part of NumPy masks; 2-D and 3-D.
 
 Objects connect through corners (8 neighbours in 2-D, 26 in 3-D) and background through faces (4, 6), so that a hole and the object
 around it never both connect through the same corner. Only the bounding box of the mask is looked at.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-Mask = NDArray[np.bool_]
+from NeuroSAM2Core.ops.labelling import Connectivity, Labels, Mask, corners, faces, label_parts, part_sizes
+
+NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """Which parts are kept."""
+
+    min_size: int = 0
+    """Voxels."""
+    max_size: int = NO_LIMIT
+    """Voxels."""
+    is_enclosed: bool = False
+    """Only parts that do not touch the border of the image."""
+    keeps_largest: bool = False
+    """And the largest part whatever its size; of several, the one whose first voxel comes first."""
+
+
+ONLY_LARGEST = Rule(min_size=NO_LIMIT, keeps_largest=True)
 
 
 def fill_holes(mask: Mask, *, max_area: int | None = None) -> Mask:
@@ -21,38 +41,23 @@ def fill_holes(mask: Mask, *, max_area: int | None = None) -> Mask:
     box = bounding_box(mask)
     if box is None:
         return mask.copy()
-    crop = np.pad(mask[box], 1)
-    labels, count = ndimage.label(~crop)
-    if count <= 1:
-        return mask.copy()
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    is_hole = np.ones(count + 1, dtype=bool) if max_area is None else sizes <= max_area
-    is_hole[0] = False
-    is_hole[labels.flat[0]] = False  # the padding is outside
+    crop = np.pad(mask[box], 1)  # the padding joins all that is not enclosed
+    holes = keep_parts(
+        ~crop, faces(mask.ndim), Rule(max_size=NO_LIMIT if max_area is None else max_area, is_enclosed=True)
+    )
     filled = mask.copy()
-    filled[box] |= is_hole[labels][(slice(1, -1),) * mask.ndim]
+    filled[box] |= holes[(slice(1, -1),) * mask.ndim]
     return filled
 
 
 def remove_islands(mask: Mask, *, min_size: int) -> Mask:
     """The mask without parts of fewer pixels; its largest part always stays."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask.copy()
-    labels, sizes = _parts(mask[box])
-    keep = sizes >= min_size
-    keep[int(sizes.argmax())] = True
-    keep[0] = False
-    return _kept(mask, box, keep[labels])
+    return _within_box(mask, Rule(min_size=min_size, keeps_largest=True))
 
 
 def largest_component(mask: Mask) -> Mask:
     """The largest part of the mask; the first one found where several are equal."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask.copy()
-    labels, sizes = _parts(mask[box])
-    return _kept(mask, box, labels == int(sizes.argmax()))
+    return _within_box(mask, ONLY_LARGEST)
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
@@ -67,15 +72,41 @@ def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
     return tuple(box)
 
 
-def _parts(crop: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Labels of the parts and their sizes; the background counts as 0."""
-    labels, count = ndimage.label(crop, structure=np.ones((3,) * crop.ndim))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    return labels, sizes
+def keep_parts(mask: Mask, connectivity: Connectivity, rule: Rule) -> Mask:
+    """The parts of the mask that a rule keeps."""
+    labels, count = label_parts(mask, connectivity)
+    if not count:
+        return np.zeros_like(mask)
+    sizes = part_sizes(labels, count)
+    keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
+    if rule.is_enclosed:
+        keeps[_border_labels(labels)] = False
+    if rule.keeps_largest:
+        keeps[_first_largest(labels, sizes)] = True
+    keeps[0] = False
+    kept = np.flatnonzero(keeps)
+    if len(kept) == count:
+        return mask.copy()
+    return keeps[labels] if len(kept) > 1 else labels == kept[0] if len(kept) else np.zeros_like(mask)
 
 
-def _kept(mask: Mask, box: tuple[slice, ...], crop: Mask) -> Mask:
+def _within_box(mask: Mask, rule: Rule) -> Mask:
     kept = np.zeros_like(mask)
-    kept[box] = crop
+    box = bounding_box(mask)
+    if box is not None:
+        kept[box] = keep_parts(mask[box], corners(mask.ndim), rule)
     return kept
+
+
+def _first_largest(labels: Labels, sizes: NDArray[np.int64]) -> int:
+    sizes = sizes.copy()
+    sizes[0] = 0
+    is_largest = sizes == sizes.max()
+    if is_largest.sum() == 1:
+        return int(is_largest.argmax())
+    return int(labels.flat[int(is_largest[labels].argmax())])
+
+
+def _border_labels(labels: Labels) -> NDArray[np.integer]:
+    sides = [labels.take(end, axis=axis).ravel() for axis in range(labels.ndim) for end in (0, -1)]
+    return np.unique(np.concatenate(sides))

@@ -8,8 +8,10 @@
 
 #ifdef __CUDACC__
 #define CCL_BOTH __host__ __device__ __forceinline__
+#define CCL_UNROLL _Pragma("unroll")
 #else
 #define CCL_BOTH inline
+#define CCL_UNROLL
 #endif
 
 namespace ccl {
@@ -131,27 +133,29 @@ CCL_BOTH bool needs_union(const BitsAt& bits_at, Step at, Step d) {
          !(is_connected<S>(bits_at, at, straight) && is_connected<S>(bits_at, at + straight, side));
 }
 
-CCL_BOTH int lowest_bit(std::uint32_t word) {
-#ifdef __CUDA_ARCH__
-  return __ffs(int(word)) - 1;
+CCL_BOTH int count_bits(std::uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __popc(word);
+#elif defined(__GNUC__)
+  return __builtin_popcount(word);
 #else
-  return __builtin_ctz(word);
+  int count = 0;
+  for (; word; word &= word - 1) ++count;
+  return count;
 #endif
 }
+
+CCL_BOTH int lowest_bit(std::uint32_t word) { return count_bits((word & (~word + 1)) - 1); }
 
 CCL_BOTH int highest_bit(std::uint32_t word) {
-#ifdef __CUDA_ARCH__
+#if defined(__CUDA_ARCH__)
   return 31 - __clz(int(word));
-#else
+#elif defined(__GNUC__)
   return 31 - __builtin_clz(word);
-#endif
-}
-
-CCL_BOTH int count_bits(std::uint32_t word) {
-#ifdef __CUDA_ARCH__
-  return __popc(word);
 #else
-  return __builtin_popcount(word);
+  int bit = 31;
+  while (!(word >> bit & 1)) --bit;
+  return bit;
 #endif
 }
 

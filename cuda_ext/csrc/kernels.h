@@ -123,7 +123,7 @@ struct LabelTiles {
       shared.parents[t] = std::uint32_t(row * kRow + run_start(shared.links[row], here.x));
     } else if constexpr (Phase == 3) {
       if (!local.bits) return;
-#pragma unroll
+      CCL_UNROLL
       for (int k = S::kFirstStep; k < kSteps - 1; ++k) {
         const Step d = preceding(k);
         if (axes_of(d) <= work.max_axes && needs_union<S>(bits_at, here, d)) {
@@ -158,7 +158,7 @@ struct MergeTiles {
     const Place<Index> place = place_of<S, Index>(work.grid, thread.block(), thread.index());
     if (!place.is_inside || !work.bits[place.node]) return;
     const ImageBits bits_at{work.grid, work.bits + std::int64_t(place.n) * work.grid.nodes()};
-#pragma unroll
+    CCL_UNROLL
     for (int k = S::kFirstStep; k < kSteps; ++k) {
       const Step d = preceding(k);
       if (axes_of(d) > work.max_axes || is_in_tile<S>(place.in_tile + d) || !needs_union<S>(bits_at, place.at, d)) continue;
