@@ -135,13 +135,12 @@ def test_statistics_are_those_of_the_cpu(device, connectivity):
     np.testing.assert_array_equal(table[:, 8 - dims :], parts.boxes[:rows, :, 1])
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.sampled_from(CONNECTIVITIES), st.tuples(*[st.integers(1, 36)] * 3), st.floats(0, 1), st.integers(0, 2**32))
-def test_turning_a_mask_over_turns_its_parts_over(library, connectivity, shape, density, seed):
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from([6, 18, 26]), st.tuples(*[st.integers(1, 33)] * 3), st.floats(0, 1), st.integers(0, 2**32))
+def test_turning_a_volume_over_turns_its_parts_over(library, connectivity, shape, density, seed):
     device = EmulatedDevice(library=library, switch_probability=0.05)
     mask = random_mask((shape[0] // 4 + 1, *shape[1:]), density, seed)
-    labels, turned = device.label(mask, connectivity, seed=seed), device.label(mask[:, ::-1, ::-1], connectivity, seed=seed)
-    pairs = np.unique(np.stack([labels[mask], turned[:, ::-1, ::-1][mask]]), axis=1)
-    if connectivity in (4, 8):  # images of a batch have names of their own
-        return
-    assert pairs.shape[1] == len(np.unique(labels[mask])) == len(np.unique(turned[turned > 0]))
+    labels = device.label(mask, connectivity, seed=seed)
+    turned = device.label(mask[:, ::-1, ::-1], connectivity, seed=seed)[:, ::-1, ::-1]
+    pairs = np.unique(np.stack([labels[mask], turned[mask]]), axis=1)
+    assert pairs.shape[1] == len(np.unique(labels[mask])) == len(np.unique(turned[mask]))

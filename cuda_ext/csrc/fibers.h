@@ -107,37 +107,79 @@ class HostThread {
   std::uint64_t switch_below_;
 };
 
+/// A kernel whose type is forgotten, so that one scheduler serves all.
+struct AnyKernel {
+  const void* kernel;
+  int threads, phases;
+  std::size_t shared_bytes, local_bytes;
+  void (*run)(const void* kernel, int phase, HostThread& thread, void* shared, void* local);
+};
+
 template <int Phase = 0, class Kernel>
-void run_phase(int phase, const Kernel& kernel, HostThread& thread, typename Kernel::Shared& shared,
+void run_phase(const Kernel& kernel, int phase, HostThread& thread, typename Kernel::Shared& shared,
                typename Kernel::Local& local) {
   if (phase == Phase) return kernel.template run<Phase>(thread, shared, local);
-  if constexpr (Phase + 1 < Kernel::kPhases) run_phase<Phase + 1>(phase, kernel, thread, shared, local);
+  if constexpr (Phase + 1 < Kernel::kPhases) run_phase<Phase + 1>(kernel, phase, thread, shared, local);
+}
+
+template <class Kernel>
+AnyKernel forget_type(const Kernel& kernel) {
+  using Shared = typename Kernel::Shared;
+  using Local = typename Kernel::Local;
+  static_assert((Kernel::kThreads & (Kernel::kThreads - 1)) == 0);
+  return {&kernel, Kernel::kThreads, Kernel::kPhases, sizeof(Shared), sizeof(Local),
+          [](const void* self, int phase, HostThread& thread, void* shared, void* local) {
+            run_phase(*static_cast<const Kernel*>(self), phase, thread, *static_cast<Shared*>(shared),
+                      *static_cast<Local*>(local));
+          }};
 }
 
 /// A block under way: its shared memory, its threads' registers, and how far it is.
-template <class Kernel>
-struct Block {
-  std::uint32_t id = 0;
-  int phase = 0, started = 0, finished = 0;
-  std::vector<int> order;
-  typename Kernel::Shared shared;
-  std::vector<typename Kernel::Local> locals;
+class Block {
+ public:
+  Block(const AnyKernel& kernel, Random& random)
+      : kernel_(kernel), random_(random), shared_(kernel.shared_bytes), locals_(kernel.local_bytes * std::size_t(kernel.threads)) {}
 
-  void begin(std::uint32_t number, Random& random) {
-    id = number, phase = 0;
-    std::memset(static_cast<void*>(&shared), 0xcd, sizeof(shared));  // shared memory begins as anything
-    locals.assign(Kernel::kThreads, {});
-    order.resize(Kernel::kThreads);
-    std::iota(order.begin(), order.end(), 0);
-    begin_phase(random);
+  void begin(std::uint32_t id) {
+    id_ = id, phase_ = 0;
+    std::fill(shared_.begin(), shared_.end(), std::uint8_t(0xcd));  // shared memory begins as anything
+    std::fill(locals_.begin(), locals_.end(), std::uint8_t(0));
+    begin_phase();
   }
-  void begin_phase(Random& random) {
-    started = finished = 0;
-    // An odd factor modulo a power of two is a permutation: quicker than a shuffle, and other warps meet each time.
-    static_assert((Kernel::kThreads & (Kernel::kThreads - 1)) == 0);
-    const std::uint64_t factor = random() | 1, shift = random();
-    for (int t = 0; t < Kernel::kThreads; ++t) order[std::size_t(t)] = int((std::uint64_t(t) * factor + shift) % Kernel::kThreads);
+
+  /// The next thread of this phase to start, in random order; -1 when all are started.
+  int next_thread() {
+    if (started_ == kernel_.threads) return -1;
+    return int((std::uint64_t(started_++) * factor_ + shift_) % std::uint64_t(kernel_.threads));
   }
+
+  void run(int thread_index, Fiber* fiber, std::uint64_t switch_below) {
+    HostThread thread(id_, thread_index, fiber, &random_, switch_below);
+    kernel_.run(kernel_.kernel, phase_, thread, shared_.data(),
+                locals_.data() + kernel_.local_bytes * std::size_t(thread_index));
+  }
+
+  /// Counts a thread that is through with this phase; true when it was the block's last.
+  bool finish_thread() {
+    if (++finished_ < kernel_.threads) return false;
+    ++phase_;
+    begin_phase();
+    return phase_ == kernel_.phases;
+  }
+
+ private:
+  void begin_phase() {
+    started_ = finished_ = 0;
+    // An odd factor modulo a power of two is a permutation: quicker than a shuffle, and other threads meet each time.
+    factor_ = random_() | 1, shift_ = random_();
+  }
+
+  const AnyKernel& kernel_;
+  Random& random_;
+  std::uint32_t id_ = 0;
+  int phase_ = 0, started_ = 0, finished_ = 0;
+  std::uint64_t factor_ = 1, shift_ = 0;
+  std::vector<std::uint8_t> shared_, locals_;
 };
 
 /// Launches kernels on the emulated device.
@@ -151,79 +193,69 @@ struct Emulator {
     std::iota(ids.begin(), ids.end(), 0u);
     std::shuffle(ids.begin(), ids.end(), *random);
     if (switch_probability > 0) {
-      interleave(kernel, ids);
+      interleave(forget_type(kernel), ids);
     } else {
-      run_in_turn(kernel, ids);
+      run_in_turn(forget_type(kernel), ids);
     }
   }
 
  private:
-  static constexpr int kBlocks = 3, kFibers = 24;  // at once; fibers per block
+  static constexpr std::size_t kBlocks = 3, kFibers = 24;  // at once; fibers per block
 
-  template <class Kernel>
-  void run_in_turn(const Kernel& kernel, const std::vector<std::uint32_t>& ids) const {
-    auto block = std::make_unique<Block<Kernel>>();
+  void run_in_turn(const AnyKernel& kernel, const std::vector<std::uint32_t>& ids) const {
+    Block block(kernel, *random);
     for (const std::uint32_t id : ids) {
-      for (block->begin(id, *random); block->phase < Kernel::kPhases; ++block->phase, block->begin_phase(*random)) {
-        for (const int t : block->order) {
-          HostThread thread(id, t, nullptr, nullptr, 0);
-          run_phase(block->phase, kernel, thread, block->shared, block->locals[std::size_t(t)]);
-        }
-      }
+      block.begin(id);
+      do {
+        block.run(block.next_thread(), nullptr, 0);
+      } while (!block.finish_thread());
     }
   }
 
-  template <class Kernel>
+  /// One of the threads that are under way in a block.
   struct Lane {
-    const Kernel* kernel;
-    Block<Kernel>* block;
-    Random* random;
+    Block* block;
     std::uint64_t switch_below;
     int thread_index = 0;
-    Fiber fiber;
+    Fiber fiber{};
 
     static void body(void* self) {
       auto* lane = static_cast<Lane*>(self);
-      HostThread thread(lane->block->id, lane->thread_index, &lane->fiber, lane->random, lane->switch_below);
-      run_phase(lane->block->phase, *lane->kernel, thread, lane->block->shared,
-                lane->block->locals[std::size_t(lane->thread_index)]);
+      lane->block->run(lane->thread_index, &lane->fiber, lane->switch_below);
     }
   };
 
-  template <class Kernel>
-  void interleave(const Kernel& kernel, const std::vector<std::uint32_t>& ids) const {
+  struct Resident {
+    Block block;
+    std::vector<std::unique_ptr<Lane>> lanes;
+  };
+
+  void interleave(const AnyKernel& kernel, const std::vector<std::uint32_t>& ids) const {
     const auto below = std::uint64_t(switch_probability * double(~std::uint64_t(0)));
-    std::vector<std::unique_ptr<Block<Kernel>>> under_way;
-    std::vector<std::vector<std::unique_ptr<Lane<Kernel>>>> lanes;
+    std::vector<std::unique_ptr<Resident>> residents;
     std::size_t next = 0;
-    while (under_way.size() < kBlocks && next < ids.size()) {
-      under_way.push_back(std::make_unique<Block<Kernel>>());
-      under_way.back()->begin(ids[next++], *random);
-      lanes.emplace_back();
-      for (int f = 0; f < kFibers; ++f) {
-        auto lane = std::make_unique<Lane<Kernel>>();
-        lane->kernel = &kernel, lane->block = under_way.back().get(), lane->random = random, lane->switch_below = below;
-        lanes.back().push_back(std::move(lane));
-      }
+    for (; next < std::min(kBlocks, ids.size()); ++next) {
+      residents.push_back(std::make_unique<Resident>(Resident{Block(kernel, *random), {}}));
+      Block& block = residents.back()->block;
+      for (std::size_t f = 0; f < kFibers; ++f) residents.back()->lanes.push_back(std::unique_ptr<Lane>(new Lane{&block, below}));
+      block.begin(ids[next]);
     }
-    while (!under_way.empty()) {
-      const std::size_t b = (*random)() % under_way.size();
-      Block<Kernel>& block = *under_way[b];
-      Lane<Kernel>& lane = *lanes[b][(*random)() % kFibers];
+    while (!residents.empty()) {
+      const std::size_t r = (*random)() % residents.size();
+      Block& block = residents[r]->block;
+      Lane& lane = *residents[r]->lanes[(*random)() % kFibers];
       if (!lane.fiber.is_alive()) {
-        if (block.started == Kernel::kThreads) continue;
-        lane.thread_index = block.order[std::size_t(block.started++)];
-        lane.fiber.start(&Lane<Kernel>::body, &lane);
+        const int thread_index = block.next_thread();
+        if (thread_index < 0) continue;
+        lane.thread_index = thread_index;
+        lane.fiber.start(&Lane::body, &lane);
       }
       lane.fiber.resume();
-      if (lane.fiber.is_alive() || ++block.finished < Kernel::kThreads) continue;
-      if (++block.phase < Kernel::kPhases) {
-        block.begin_phase(*random);
-      } else if (next < ids.size()) {
-        block.begin(ids[next++], *random);
+      if (lane.fiber.is_alive() || !block.finish_thread()) continue;
+      if (next < ids.size()) {
+        block.begin(ids[next++]);
       } else {
-        under_way.erase(under_way.begin() + std::ptrdiff_t(b));
-        lanes.erase(lanes.begin() + std::ptrdiff_t(b));
+        residents.erase(residents.begin() + std::ptrdiff_t(r));
       }
     }
   }
