@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, neighbours, plan_passes, plan_sweeps
-from NeuroSAM2Core.engine.postprocess import at_slice, finish
+from NeuroSAM2Core.engine.postprocess import at_slice, finish, finish_volume
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import begin_memory, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
@@ -162,13 +162,13 @@ class Session:
         return self._as_mask(object_id, number, track.state(number))
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
-        """The object so far, (K, J, I)."""
+        """The object so far, (K, J, I), cleaned as a whole if the options say so."""
         _, track = self._object(object_id)
         voxels = np.zeros(self.volume.shape, dtype=bool)
         for number in {**track.tracked, **track.confirmed}:
             one = self._as_mask(object_id, number, track.state(number))
             one.plane.of(voxels)[...] = one.mask
-        return voxels
+        return finish_volume(voxels, self.options, self.model.device)
 
     def labels(self) -> Volume:
         """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
@@ -177,14 +177,15 @@ class Session:
         surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
             view, track = self._object(object_id)
+            whole = self.mask(object_id)
             for number in {**track.tracked, **track.confirmed}:
                 state = track.state(number)
                 assert state is not None
-                one = self._as_mask(object_id, number, state)
+                plane = view.stack.plane(number)
                 logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-                wins = one.mask & (logits > one.plane.of(surest))
-                one.plane.of(voxels)[wins] = object_id
-                one.plane.of(surest)[wins] = logits[wins]
+                wins = plane.of(whole) & (logits > plane.of(surest))
+                plane.of(voxels)[wins] = object_id
+                plane.of(surest)[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:

@@ -114,7 +114,7 @@ def tabulate_parts(mask: Mask, connectivity: Connectivity) -> tuple[Labels, Part
     order = np.argsort(first_voxels(labels, count)[1:])
     numbers = np.zeros(count + 1, dtype=np.int64)
     numbers[order + 1] = np.arange(1, count + 1)
-    numbered = numbers[labels].astype(_label_dtype(mask))
+    numbered = numbers[labels]
     sizes = part_sizes(numbered, count)[1:]
     boxes = np.array(
         [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(numbered, count)], dtype=np.int64

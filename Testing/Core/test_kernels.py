@@ -12,7 +12,9 @@ from NeuroSAM2Core.ops import ONLY_LARGEST, Rule, corners, faces, fill_holes, ke
 from Testing.Support.emulated import EmulatedDevice, build, compiler
 from Testing.Support.masks import CONNECTIVITIES, all_small_images, comb, first_voxel_labels, random_mask, spiral
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler with ucontext: the kernels cannot be emulated")
+pytestmark = pytest.mark.skipif(
+    compiler() is None, reason="no C++ compiler with ucontext: the kernels cannot be emulated"
+)
 
 PERCOLATION = {4: 0.593, 8: 0.407, 6: 0.312, 18: 0.137, 26: 0.097}
 """The density at which one part begins to span a random grid (site percolation): the most tangled of all."""
@@ -23,7 +25,9 @@ def library():
     return ctypes.CDLL(str(build()))
 
 
-@pytest.fixture(params=[(0.0, False), (0.2, False), (0.9, True)], ids=["in turn", "interleaved", "interleaved, 64 bits"])
+@pytest.fixture(
+    params=[(0.0, False), (0.2, False), (0.9, True)], ids=["in turn", "interleaved", "interleaved, 64 bits"]
+)
 def device(library, request):
     switch_probability, is_wide = request.param
     return EmulatedDevice(library=library, switch_probability=switch_probability, is_wide=is_wide)

@@ -39,7 +39,11 @@ class _Rule(ctypes.Structure):
 
 def compiler() -> str | None:
     """A C++ compiler that knows ucontext, if this machine has one."""
-    return next((found for name in ("g++", "clang++") if (found := shutil.which(name))), None) if os.name == "posix" else None
+    return (
+        next((found for name in ("g++", "clang++") if (found := shutil.which(name))), None)
+        if os.name == "posix"
+        else None
+    )
 
 
 def build() -> Path:

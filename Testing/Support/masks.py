@@ -52,7 +52,9 @@ def first_voxel_labels(mask, connectivity):
     """SciPy's parts, each named by one more than the raster index of its first voxel, image by image of a batch."""
     dims = dims_of(connectivity)
     images = mask.reshape(-1, *mask.shape[-dims:])
-    gap = np.pad(images, [(0, 0), (0, 1)] + [(0, 0)] * (dims - 1))  # one empty row or plane after each image of the stack
+    gap = np.pad(
+        images, [(0, 0), (0, 1)] + [(0, 0)] * (dims - 1)
+    )  # one empty row or plane after each image of the stack
     structure = ndimage.generate_binary_structure(dims, AXES[connectivity])
     labels, count = ndimage.label(gap.reshape(-1, *gap.shape[2:]), structure)
     firsts = np.zeros(count + 1, np.int64)
