@@ -1,14 +1,14 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality]
+Usage: python -m benchmarks.run [speed] [files] [quality] [components]
 """
 
 import sys
 
-from benchmarks import files, quality, speed
+from benchmarks import components, files, quality, speed
 from benchmarks.report import publish
 
-PARTS = {"speed": speed.measure, "files": files.measure, "quality": quality.measure}
+PARTS = {"speed": speed.measure, "files": files.measure, "quality": quality.measure, "components": components.measure}
 
 
 def main() -> None:

@@ -110,6 +110,14 @@ def test_a_module_that_fills_holes_can_be_exported():
     assert (exported.module()(logits) == Filling()(logits)).all()
 
 
+def test_a_compiled_function_has_no_break_at_an_operator():
+    def clean(logits):
+        return device_ops.largest_component(device_ops.fill_holes(logits > 0, dims=2), dims=2)
+
+    logits = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.compile(clean, backend="aot_eager", fullgraph=True)(logits), clean(logits))
+
+
 def test_a_fake_kernel_chooses_wide_labels_for_large_masks():
     mask = torch.empty(2, 1024, 1024, 1024, dtype=torch.bool, device="meta")
     assert torch.ops.neurosam2.label(mask, 26).dtype is torch.int64
