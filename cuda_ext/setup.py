@@ -47,7 +47,7 @@ if have.split(".")[0] != want.split(".")[0]:
 
 os.environ.setdefault("TORCH_CUDA_ARCH_LIST", arch_list(have))
 os.chdir(HERE)
-host = ["/std:c++20", "/O2"] if os.name == "nt" else ["-O3"]
+host = ["/O2"] if os.name == "nt" else ["-O3"]
 setup(
     ext_modules=[
         CUDAExtension(
@@ -56,5 +56,5 @@ setup(
             extra_compile_args={"cxx": host, "nvcc": ["-O3"]},
         )
     ],
-    cmdclass={"build_ext": BuildExtension.with_options(no_python_abi_suffix=True)},
+    cmdclass={"build_ext": BuildExtension},
 )

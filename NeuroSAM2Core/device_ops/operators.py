@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from NeuroSAM2Core.ops import Connectivity, Rule, dims_of, keep_parts, label_first_voxels, tabulate_parts
+from NeuroSAM2Core.ops import Connectivity, Rule, dims_of, fill_holes, keep_parts, label_first_voxels, tabulate_parts
 
 WIDE = 2**31 - 1
 """From this many voxels on labels are int64."""
@@ -40,8 +40,12 @@ def _keep_parts(
 
 
 def _fill(mask: Tensor, connectivity: Connectivity, max_size: int, is_enclosed: bool) -> Bool[Tensor, "..."]:
-    rule = Rule(max_size=max_size, is_enclosed=is_enclosed)
-    return _by_image(mask, connectivity, lambda one: one | keep_parts(~one, connectivity, rule), torch.bool)
+    def fill(one: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        if is_enclosed:
+            return fill_holes(one, max_area=max_size, connectivity=connectivity)
+        return one | keep_parts(~one, connectivity, Rule(max_size=max_size))
+
+    return _by_image(mask, connectivity, fill, torch.bool)
 
 
 def _tabulate(mask: Tensor, connectivity: Connectivity, rows: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,20 +31,20 @@ class Rule:
 ONLY_LARGEST = Rule(min_size=NO_LIMIT, keeps_largest=True)
 
 
-def fill_holes(mask: Mask, *, max_area: int | None = None) -> Mask:
+def fill_holes(mask: Mask, *, max_area: int | None = None, connectivity: Connectivity | None = None) -> Mask:
     """The mask with its enclosed background filled in.
 
     Args:
         mask: 2-D or 3-D.
         max_area: Fill only holes of up to this many pixels; None for all.
+        connectivity: Of the background; through faces if None.
     """
     box = bounding_box(mask)
     if box is None:
         return mask.copy()
     crop = np.pad(mask[box], 1)  # the padding joins all that is not enclosed
-    holes = keep_parts(
-        ~crop, faces(mask.ndim), Rule(max_size=NO_LIMIT if max_area is None else max_area, is_enclosed=True)
-    )
+    rule = Rule(max_size=NO_LIMIT if max_area is None else max_area, is_enclosed=True)
+    holes = keep_parts(~crop, connectivity or faces(mask.ndim), rule)
     filled = mask.copy()
     filled[box] |= holes[(slice(1, -1),) * mask.ndim]
     return filled
@@ -52,12 +52,12 @@ def fill_holes(mask: Mask, *, max_area: int | None = None) -> Mask:
 
 def remove_islands(mask: Mask, *, min_size: int) -> Mask:
     """The mask without parts of fewer pixels; its largest part always stays."""
-    return _within_box(mask, Rule(min_size=min_size, keeps_largest=True))
+    return keep_parts(mask, corners(mask.ndim), Rule(min_size=min_size, keeps_largest=True))
 
 
 def largest_component(mask: Mask) -> Mask:
     """The largest part of the mask; the first one found where several are equal."""
-    return _within_box(mask, ONLY_LARGEST)
+    return keep_parts(mask, corners(mask.ndim), ONLY_LARGEST)
 
 
 def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
@@ -74,28 +74,30 @@ def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
 
 def keep_parts(mask: Mask, connectivity: Connectivity, rule: Rule) -> Mask:
     """The parts of the mask that a rule keeps."""
-    labels, count = label_parts(mask, connectivity)
-    if not count:
-        return np.zeros_like(mask)
-    sizes = part_sizes(labels, count)
-    keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
-    if rule.is_enclosed:
-        keeps[_border_labels(labels)] = False
-    if rule.keeps_largest:
-        keeps[_first_largest(labels, sizes)] = True
-    keeps[0] = False
-    kept = np.flatnonzero(keeps)
-    if len(kept) == count:
-        return mask.copy()
-    return keeps[labels] if len(kept) > 1 else labels == kept[0] if len(kept) else np.zeros_like(mask)
-
-
-def _within_box(mask: Mask, rule: Rule) -> Mask:
     kept = np.zeros_like(mask)
     box = bounding_box(mask)
     if box is not None:
-        kept[box] = keep_parts(mask[box], corners(mask.ndim), rule)
+        crop = mask[box]
+        labels, count = label_parts(crop, connectivity)
+        sizes = part_sizes(labels, count)
+        keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
+        if rule.is_enclosed:
+            keeps[_border_labels(labels, box, mask.shape)] = False
+        if rule.keeps_largest:
+            keeps[_first_largest(labels, sizes)] = True
+        keeps[0] = False
+        kept[box] = _chosen(crop, labels, keeps)
     return kept
+
+
+def _chosen(mask: Mask, labels: Labels, keeps: NDArray[np.bool_]) -> Mask:
+    """The voxels whose label is kept; quickly where it is none, one or all."""
+    kept = np.flatnonzero(keeps)
+    if len(kept) == len(keeps) - 1:
+        return mask
+    if len(kept) > 1:
+        return keeps[labels]
+    return labels == kept[0] if len(kept) else np.zeros_like(mask)
 
 
 def _first_largest(labels: Labels, sizes: NDArray[np.int64]) -> int:
@@ -107,6 +109,10 @@ def _first_largest(labels: Labels, sizes: NDArray[np.int64]) -> int:
     return int(labels.flat[int(is_largest[labels].argmax())])
 
 
-def _border_labels(labels: Labels) -> NDArray[np.integer]:
-    sides = [labels.take(end, axis=axis).ravel() for axis in range(labels.ndim) for end in (0, -1)]
+def _border_labels(labels: Labels, box: tuple[slice, ...], shape: tuple[int, ...]) -> NDArray[np.integer]:
+    """The labels of a box that lie on the border of the image of that shape."""
+    sides = [np.zeros(0, labels.dtype)]
+    for axis, (place, size) in enumerate(zip(box, shape, strict=True)):
+        sides += [labels.take(0, axis=axis).ravel()] if place.start == 0 else []
+        sides += [labels.take(-1, axis=axis).ravel()] if place.stop == size else []
     return np.unique(np.concatenate(sides))

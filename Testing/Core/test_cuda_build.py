@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,14 @@ def test_the_newest_architecture_comes_as_ptx_for_those_to_come(compiled):
 
 
 @needs_nvcc
-def test_the_bindings_fit_the_headers_of_the_installed_pytorch(tmp_path):
+def test_the_bindings_fit_the_headers_of_the_installed_pytorch():
     from torch.utils.cpp_extension import include_paths
 
     compiler = shutil.which("g++")
     toolkit = Path(NVCC).resolve().parents[1] / "include"
     if not (toolkit / "cuda_runtime_api.h").exists():
         toolkit = Path("/usr/local/cuda/include")
-    includes = [f"-I{path}" for path in include_paths()] + ["-isystem", str(toolkit)]
+    includes = [f"-I{path}" for path in [*include_paths(), sysconfig.get_path("include")]] + ["-isystem", str(toolkit)]
     # This PyTorch may be without CUDA: then it has c10's CUDA headers, but not the one that CMake writes for them.
     command = [compiler, "-std=c++20", "-fsyntax-only", "-DC10_USING_CUSTOM_GENERATED_MACROS", *includes]
     subprocess.run([*command, str(SOURCES / "bindings.cpp")], check=True)

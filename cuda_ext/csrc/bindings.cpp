@@ -1,5 +1,7 @@
 // The CUDA kernels of the operators that NeuroSAM2Core/device_ops defines: checks, memory, streams. The operators' schemas, their
 // fake kernels and what runs without this library are over there.
+#include <Python.h>
+
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -116,4 +118,10 @@ TORCH_LIBRARY_IMPL(neurosam2, CUDA, m) {
   m.impl("keep_parts", &keep_parts);
   m.impl("fill", &fill);
   m.impl("tabulate", &tabulate);
+}
+
+/// Importing the library registers the kernels; the module itself is empty.
+PyMODINIT_FUNC PyInit__C() {
+  static PyModuleDef module{PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return PyModule_Create(&module);
 }
