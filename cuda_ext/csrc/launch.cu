@@ -1,47 +1,51 @@
 // Runs the kernels of `kernels.h` on a device. The only file that nvcc compiles; it knows no PyTorch.
 #include "launch.h"
 
-#include <cuda/atomic>
+#include <type_traits>
 
 namespace ccl {
 namespace {
 
-/// A thread of the device. Atomics are relaxed; `raise` and `lower` look first, as most of the time there is nothing to change.
+/// A thread of the device. All accesses are relaxed: volatile ones are so by PTX's memory model, and with them the compiler sees which
+/// memory is shared, which it does not through cuda::atomic_ref. `raise` and `lower` look first: mostly there is nothing to change.
 struct DeviceThread {
   __device__ std::uint32_t block() const { return blockIdx.x; }
   __device__ int index() const { return int(threadIdx.x); }
 
   template <class T>
-  using Ref = cuda::atomic_ref<T, cuda::thread_scope_device>;
+  using Word = std::conditional_t<sizeof(T) == 4, unsigned, unsigned long long>;
+  template <class T>
+  __device__ static Word<T>* word(T* at) {
+    return reinterpret_cast<Word<T>*>(at);
+  }
 
   template <class T>
   __device__ T load(const T* at) const {
-    return Ref<T>(*const_cast<T*>(at)).load(cuda::memory_order_relaxed);
+    return *static_cast<const volatile T*>(at);
   }
   template <class T>
   __device__ void store(T* at, T value) const {
-    Ref<T>(*at).store(value, cuda::memory_order_relaxed);
+    *static_cast<volatile T*>(at) = value;
   }
   template <class T>
   __device__ T compare_and_swap(T* at, T expected, T desired) const {
-    Ref<T>(*at).compare_exchange_strong(expected, desired, cuda::memory_order_relaxed);
-    return expected;  // what was there
+    return T(atomicCAS(word(at), Word<T>(expected), Word<T>(desired)));
   }
   template <class T>
   __device__ void add(T* at, T value) const {
-    Ref<T>(*at).fetch_add(value, cuda::memory_order_relaxed);
+    atomicAdd(word(at), Word<T>(value));
   }
   template <class T>
   __device__ void set_bits(T* at, T value) const {
-    Ref<T>(*at).fetch_or(value, cuda::memory_order_relaxed);
+    atomicOr(word(at), Word<T>(value));
   }
   template <class T>
   __device__ void raise(T* at, T value) const {
-    if (load(at) < value) Ref<T>(*at).fetch_max(value, cuda::memory_order_relaxed);
+    if (load(at) < value) atomicMax(word(at), Word<T>(value));
   }
   template <class T>
   __device__ void lower(T* at, T value) const {
-    if (load(at) > value) Ref<T>(*at).fetch_min(value, cuda::memory_order_relaxed);
+    if (load(at) > value) atomicMin(word(at), Word<T>(value));
   }
 };
 
