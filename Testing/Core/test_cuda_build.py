@@ -1,6 +1,7 @@
 """The kernels compile for the architectures asked for, on a machine without a GPU; and what the build says where something is missing."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from Testing.Support.emulated import ROOT, SOURCES
 from Testing.Support.files import load_by_path
 
 ARCHITECTURES = "7.5;9.0+PTX"
-NVCC = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+PLACES = ["/usr/local/cuda/bin", *map(str, Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin"))]
+NVCC = shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(PLACES))
 
 needs_nvcc = pytest.mark.skipif(NVCC is None, reason="no CUDA compiler (nvcc): the kernels cannot be compiled")
 
