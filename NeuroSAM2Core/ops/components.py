@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.ops.labelling import Connectivity, Labels, Mask, corners, faces, label_parts, part_sizes
+from NeuroSAM2Core.ops.labelling import Connectivity, Labels, Mask, corners, faces, label_parts
+from NeuroSAM2Core.ops.runs import Runs
 
 NO_LIMIT = 2**62
 
@@ -42,9 +43,9 @@ def fill_holes(mask: Mask, *, max_area: int | None = None, connectivity: Connect
     box = bounding_box(mask)
     if box is None:
         return mask.copy()
-    crop = np.pad(mask[box], 1)  # the padding joins all that is not enclosed
+    outside = np.pad(~mask[box], 1, constant_values=True)  # the padding joins all that is not enclosed
     rule = Rule(max_size=NO_LIMIT if max_area is None else max_area, is_enclosed=True)
-    holes = keep_parts(~crop, connectivity or faces(mask.ndim), rule)
+    holes = keep_parts(outside, connectivity or faces(mask.ndim), rule)
     filled = mask.copy()
     filled[box] |= holes[(slice(1, -1),) * mask.ndim]
     return filled
@@ -79,34 +80,23 @@ def keep_parts(mask: Mask, connectivity: Connectivity, rule: Rule) -> Mask:
     if box is not None:
         crop = mask[box]
         labels, count = label_parts(crop, connectivity)
-        sizes = part_sizes(labels, count)
+        runs = Runs.of(labels)
+        sizes = runs.sizes(count)
         keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
         if rule.is_enclosed:
             keeps[_border_labels(labels, box, mask.shape)] = False
         if rule.keeps_largest:
-            keeps[_first_largest(labels, sizes)] = True
+            keeps[_first_largest(runs, sizes)] = True
         keeps[0] = False
-        kept[box] = _chosen(crop, labels, keeps)
+        kept[box] = runs.chosen(crop, labels, keeps)
     return kept
 
 
-def _chosen(mask: Mask, labels: Labels, keeps: NDArray[np.bool_]) -> Mask:
-    """The voxels whose label is kept; quickly where it is none, one or all."""
-    kept = np.flatnonzero(keeps)
-    if len(kept) == len(keeps) - 1:
-        return mask
-    if len(kept) > 1:
-        return keeps[labels]
-    return labels == kept[0] if len(kept) else np.zeros_like(mask)
-
-
-def _first_largest(labels: Labels, sizes: NDArray[np.int64]) -> int:
-    sizes = sizes.copy()
-    sizes[0] = 0
-    is_largest = sizes == sizes.max()
-    if is_largest.sum() == 1:
-        return int(is_largest.argmax())
-    return int(labels.flat[int(is_largest[labels].argmax())])
+def _first_largest(runs: Runs, sizes: NDArray[np.int64]) -> int:
+    """The label of the largest part; of several, of the one whose first voxel comes first."""
+    is_largest = sizes == sizes[1:].max()
+    is_largest[0] = False
+    return int(runs.labels[int(is_largest[runs.labels].argmax())])
 
 
 def _border_labels(labels: Labels, box: tuple[slice, ...], shape: tuple[int, ...]) -> NDArray[np.integer]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.ops.runs import Runs
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.integer]
@@ -62,38 +63,13 @@ def label_parts(mask: Mask, connectivity: Connectivity) -> tuple[Labels, int]:
 def label_first_voxels(mask: Mask, connectivity: Connectivity) -> Int[np.ndarray, "..."]:
     """One more than the raster index of its part's first voxel, for every voxel; 0 for the background."""
     labels, count = label_parts(mask, connectivity)
-    firsts = first_voxels(labels, count) + 1
+    firsts = Runs.of(labels).firsts(count) + 1
     firsts[0] = 0
     return firsts[labels].astype(_label_dtype(mask))
 
 
-def first_voxels(labels: Labels, count: int) -> NDArray[np.int64]:
-    """The raster index of the first voxel of every label from 0 to `count`."""
-    starts = _run_starts(labels)[::-1]
-    firsts = np.zeros(count + 1, dtype=np.int64)
-    firsts[labels.ravel()[starts]] = starts  # of several, the last assignment stays
-    return firsts
-
-
-def part_sizes(labels: Labels, count: int) -> NDArray[np.int64]:
-    """The voxels of every label from 0 to `count`; counted by runs, as they are far fewer than voxels."""
-    if count <= 1:
-        inside = np.count_nonzero(labels)
-        return np.array([labels.size - inside, inside][: count + 1])
-    starts = _run_starts(labels)
-    lengths = np.diff(starts, append=labels.size)
-    return np.bincount(labels.ravel()[starts], weights=lengths, minlength=count + 1).astype(np.int64)
-
-
 def _label_dtype(mask: Mask) -> type[np.int32] | type[np.int64]:
     return np.int32 if mask.size < np.iinfo(np.int32).max else np.int64
-
-
-def _run_starts(labels: Labels) -> NDArray[np.int64]:
-    flat = labels.ravel()
-    is_start = np.ones(flat.size, dtype=bool)
-    np.not_equal(flat[1:], flat[:-1], out=is_start[1:])
-    return np.flatnonzero(is_start)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,11 +87,12 @@ class PartTable:
 def tabulate_parts(mask: Mask, connectivity: Connectivity) -> tuple[Labels, PartTable]:
     """Labels 1, 2, ... in the order of first voxels, and the parts' statistics."""
     labels, count = label_parts(mask, connectivity)
-    order = np.argsort(first_voxels(labels, count)[1:])
+    runs = Runs.of(labels)
+    order = np.argsort(runs.firsts(count)[1:])
     numbers = np.zeros(count + 1, dtype=np.int64)
     numbers[order + 1] = np.arange(1, count + 1)
     numbered = numbers[labels]
-    sizes = part_sizes(numbered, count)[1:]
+    sizes = runs.sizes(count)[1:][order]
     boxes = np.array(
         [[(s.start, s.stop) for s in box] for box in ndimage.find_objects(numbered, count)], dtype=np.int64
     )
