@@ -77,17 +77,21 @@ def keep_parts(mask: Mask, connectivity: Connectivity, rule: Rule) -> Mask:
     """The parts of the mask that a rule keeps."""
     kept = np.zeros_like(mask)
     box = bounding_box(mask)
-    if box is not None:
-        crop = mask[box]
-        labels, count = label_parts(crop, connectivity)
-        runs = Runs.of(labels)
-        sizes = runs.sizes(count)
-        keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
-        if rule.is_enclosed:
-            keeps[_border_labels(labels, box, mask.shape)] = False
-        if rule.keeps_largest:
-            keeps[_first_largest(runs, sizes)] = True
-        keeps[0] = False
+    if box is None:
+        return kept
+    crop = mask[box]
+    labels, count = label_parts(crop, connectivity)
+    runs = Runs.of(labels) if count > 1 else None
+    sizes = np.array([0, np.count_nonzero(crop)]) if runs is None else runs.sizes(count)
+    keeps = (sizes >= rule.min_size) & (sizes <= rule.max_size)
+    if rule.is_enclosed:
+        keeps[_border_labels(labels, box, mask.shape)] = False
+    if rule.keeps_largest:
+        keeps[1 if runs is None else _first_largest(runs, sizes)] = True
+    keeps[0] = False
+    if keeps[1:].all():
+        kept[box] = crop
+    elif runs is not None and keeps.any():
         kept[box] = runs.chosen(crop, labels, keeps)
     return kept
 
