@@ -35,7 +35,9 @@ def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def publish(part: str, command: str, text: str) -> None:
     """Puts a measurement in its place in the README, with the command and the device."""
-    device = torch.cuda.get_device_name() if part == "gpu" else f"{processor()}, {os.cpu_count()} virtual cores"
+    device = (
+        torch.cuda.get_device_name() if part.startswith("gpu") else f"{processor()}, {os.cpu_count()} virtual cores"
+    )
     said = f"`{command}` on {device}; {torch.get_num_threads()} threads, torch {torch.__version__}.\n\n{text}"
     begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
     page, count = re.subn(f"{begin}.*{end}", lambda _: f"{begin}\n{said}\n{end}", README.read_text(), flags=re.DOTALL)

@@ -1,11 +1,11 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker] [mrml]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker] [mrml] [components]
 """
 
 import sys
 
-from benchmarks import files, mrml, quality, speed, training, worker
+from benchmarks import components, files, mrml, quality, speed, training, worker
 from benchmarks.report import publish
 
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "training": training.measure,
     "worker": worker.measure,
     "mrml": mrml.measure,
+    "components": components.measure,
 }
 
 

@@ -34,8 +34,19 @@ class EngineOptions:
     """Fill holes of up to this many pixels of a slice; 0 none, None all. Reference: 8 pixels of the quarter-size mask, on CUDA only."""
     min_island_area: int = 16
     """Drop islands of fewer pixels unless nothing else is left. Reference: kept."""
+    max_hole_volume: int | None = 0
+    """Fill holes of up to this many voxels of the whole object, once its slices are put together; 0 none, None all. Reference: none."""
+    min_island_volume: int = 0
+    """Drop islands of fewer voxels from the whole object; its largest part stays. Reference: kept."""
+    only_largest_part: bool = False
+    """Keep nothing but the largest part of the whole object. Reference: all parts."""
     feature_cache_bytes: int = 2 << 30
     """Features of slices kept, bytes. Reference: one slice."""
+
+    @property
+    def cleans_volume(self) -> bool:
+        """The object is looked at as a whole once its slices are put together."""
+        return self.max_hole_volume != 0 or self.min_island_volume > 1 or self.only_largest_part
 
     @classmethod
     def as_reference(cls) -> "EngineOptions":
@@ -61,5 +72,11 @@ class EngineOptions:
             raise ConfigError(f"max_conditioning must be at least 2; got {self.max_conditioning}")
         if self.memory_stride < 1:
             raise ConfigError(f"memory_stride must be at least 1; got {self.memory_stride}")
+        if self.max_hole_volume is not None and self.max_hole_volume < 0:
+            raise ConfigError(
+                f"max_hole_volume must be at least 0; got {self.max_hole_volume}", hint="None fills all holes"
+            )
+        if self.min_island_volume < 0:
+            raise ConfigError(f"min_island_volume must be at least 0; got {self.min_island_volume}")
         if self.stop_after_absent is not None and self.stop_after_absent < 1:
             raise ConfigError(f"stop_after_absent must be at least 1; got {self.stop_after_absent}")

@@ -1,13 +1,17 @@
-"""From logits to the mask a person gets: the slice's own size, small holes filled, specks dropped."""
+"""From logits to the mask a person gets: the slice's own size, small holes filled, specks dropped; then the object as a whole.
+
+Where the logits are on a CUDA device and the compiled kernels are there, masks are cleaned on that device before they leave it.
+"""
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.device_ops import fill_holes, is_extension_active, largest_component, remove_islands
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.model import to_slice
-from NeuroSAM2Core.ops import fill_holes, remove_islands
 
 
 def at_slice(logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -18,9 +22,38 @@ def at_slice(logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int]) -> NDAr
 
 def finish(logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], options: EngineOptions) -> NDArray[np.bool_]:
     """The mask (H, W) of one slice of the stack."""
-    mask: NDArray[np.bool_] = at_slice(logits, shape) > 0
+    mask = _where_cleaned(to_slice(logits, *shape)[0] > 0)
     if options.max_hole_area != 0:
-        mask = fill_holes(mask, max_area=options.max_hole_area)
+        mask = fill_holes(mask, dims=2, max_area=options.max_hole_area)
     if options.min_island_area > 1:
-        mask = remove_islands(mask, min_size=options.min_island_area)
-    return mask
+        mask = remove_islands(mask, dims=2, min_size=options.min_island_area)
+    finished: NDArray[np.bool_] = mask.cpu().numpy()
+    return finished
+
+
+def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: torch.device) -> NDArray[np.bool_]:
+    """The mask (K, J, I) of one object, cleaned as a whole.
+
+    Args:
+        voxels: The object's slices, put together.
+        options: The engine's choices.
+        device: Where to do it if the compiled kernels are there.
+    """
+    if not options.cleans_volume:
+        return voxels
+    mask = torch.from_numpy(voxels)
+    if device.type == "cuda" and is_extension_active():
+        mask = mask.to(device)
+    if options.max_hole_volume != 0:
+        mask = fill_holes(mask, dims=3, max_area=options.max_hole_volume)
+    if options.only_largest_part:
+        mask = largest_component(mask, dims=3)
+    elif options.min_island_volume > 1:
+        mask = remove_islands(mask, dims=3, min_size=options.min_island_volume)
+    finished: NDArray[np.bool_] = mask.cpu().numpy()
+    return finished
+
+
+def _where_cleaned(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
+    """The mask where it is cleaned: on its device if the kernels are there, else on the CPU."""
+    return mask if mask.is_cuda and is_extension_active() else mask.cpu()

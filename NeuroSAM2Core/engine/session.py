@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.given import GivenMask, probability
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import neighbours
-from NeuroSAM2Core.engine.postprocess import at_slice
+from NeuroSAM2Core.engine.postprocess import at_slice, finish_volume
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import done_of
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
@@ -238,13 +238,13 @@ class Session:
         return self._as_mask(object_id, number, track.state(number))
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
-        """The object so far, (K, J, I)."""
+        """The object so far, (K, J, I), cleaned as a whole if the options say so."""
         _, track = self._object(object_id)
         voxels = np.zeros(self.volume.shape, dtype=bool)
         for number in track.known:
             one = self._as_mask(object_id, number, track.state(number))
             one.plane.of(voxels)[...] = one.mask
-        return voxels
+        return finish_volume(voxels, self.options, self.model.device)
 
     def logits(self, object_id: int) -> NDArray[np.float32]:
         """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""

@@ -212,6 +212,8 @@ class ModelLoaded:
     device: str
     image_size: int
     num_weights: int
+    has_kernels: bool
+    """Masks are cleaned on a GPU by the compiled kernels of `cuda_ext`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from NeuroSAM2Core.device_ops import is_extension_active
 from NeuroSAM2Core.engine import Session
 from NeuroSAM2Core.errors import Cancelled, WorkerError
 from NeuroSAM2Core.protocol.messages import (
@@ -128,6 +129,7 @@ class Steps:
             device=loaded.device,
             image_size=model.config.image_size,
             num_weights=sum(weight.numel() for weight in model.parameters()),
+            has_kernels=model.device.type == "cuda" and is_extension_active(),
         )
 
     def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:

@@ -1,26 +1,81 @@
-"""Holes, islands and largest parts against SciPy and scikit-image."""
+"""Parts, holes, islands and largest parts against SciPy and scikit-image."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
 
-from NeuroSAM2Core.ops import bounding_box, fill_holes, largest_component, remove_islands
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.ops import (
+    bounding_box,
+    dims_of,
+    fill_holes,
+    label_first_voxels,
+    label_parts,
+    labelling,
+    largest_component,
+    remove_islands,
+    tabulate_parts,
+)
+from Testing.Support.masks import CONNECTIVITIES, all_small_images, comb, first_voxel_labels, random_mask, spiral
 
 SHAPES = st.sampled_from([(17, 23), (9, 11, 13), (1, 1), (40, 3)])
 
 
-def random_mask(shape, density, seed):
-    return np.random.default_rng(seed).random(shape) < density
+@pytest.fixture(params=["cc3d", "SciPy"])
+def library(request, monkeypatch):
+    """What labels: cc3d where it is installed, SciPy where it is not."""
+    if request.param == "SciPy":
+        monkeypatch.setattr(labelling, "_cc3d", lambda: None)
+    else:
+        pytest.importorskip("cc3d")
 
 
+@pytest.mark.parametrize("connectivity", CONNECTIVITIES)
+def test_parts_are_those_of_scipy(library, connectivity):
+    shape = (61, 67) if dims_of(connectivity) == 2 else (13, 17, 19)
+    for seed in range(30):
+        mask = random_mask(shape, seed / 29, seed)
+        np.testing.assert_array_equal(label_first_voxels(mask, connectivity), first_voxel_labels(mask, connectivity))
+        assert label_parts(mask, connectivity)[1] == len(np.unique(first_voxel_labels(mask, connectivity)[mask]))
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_spirals_combs_and_all_small_images(library, connectivity):
+    small = np.pad(all_small_images(), [(0, 0), (0, 1), (0, 1)]).reshape(256, 256, 5, 5)
+    mosaic = np.ascontiguousarray(small.transpose(0, 2, 1, 3)).reshape(1280, 1280)
+    for mask in (mosaic, spiral(101), ~spiral(101), comb((50, 51)), np.ones((7, 9), bool), np.zeros((7, 9), bool)):
+        np.testing.assert_array_equal(label_first_voxels(mask, connectivity), first_voxel_labels(mask, connectivity))
+
+
+def test_a_volume_of_more_than_two_to_the_24_voxels(library):
+    mask = random_mask((257, 256, 259), 0.097, 0)
+    np.testing.assert_array_equal(label_first_voxels(mask, 26), first_voxel_labels(mask, 26))
+
+
+def test_parts_are_numbered_in_the_order_of_their_first_voxels(library):
+    mask = random_mask((20, 30), 0.3, 0)
+    labels, parts = tabulate_parts(mask, 8)
+    _, first = np.unique(labels[mask], return_index=True)
+    assert (np.diff(first) > 0).all()
+    assert parts.sizes.sum() == mask.sum()
+
+
+def test_an_unknown_connectivity_is_named():
+    with pytest.raises(ConfigError, match="got 7"):
+        dims_of(7)
+
+
+@settings(deadline=None)
 @given(SHAPES, st.floats(0, 1), st.integers(0, 10**6))
 def test_unbounded_hole_filling_equals_scipy(shape, density, seed):
     mask = random_mask(shape, density, seed)
     np.testing.assert_array_equal(fill_holes(mask), ndimage.binary_fill_holes(mask))
 
 
+@settings(deadline=None)
 @given(SHAPES, st.floats(0, 1), st.integers(0, 10**6), st.integers(1, 6))
 def test_only_small_holes_are_filled(shape, density, seed, area):
     mask = random_mask(shape, density, seed)
@@ -33,6 +88,7 @@ def test_only_small_holes_are_filled(shape, density, seed, area):
     np.testing.assert_array_equal(filled, expected)
 
 
+@settings(deadline=None)
 @given(SHAPES, st.floats(0, 0.6), st.integers(0, 10**6), st.integers(1, 9))
 def test_islands_below_the_limit_go_and_the_largest_part_stays(shape, density, seed, size):
     mask = random_mask(shape, density, seed)
@@ -48,6 +104,7 @@ def test_islands_below_the_limit_go_and_the_largest_part_stays(shape, density, s
         np.testing.assert_array_equal(kept, keep[labels])
 
 
+@settings(deadline=None)
 @given(SHAPES, st.floats(0.01, 0.9), st.integers(0, 10**6))
 def test_the_largest_component_is_one_part_of_the_largest_size(shape, density, seed):
     mask = random_mask(shape, density, seed)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session, Volume
-from NeuroSAM2Core.errors import Cancelled, GeometryError, PromptError
+from NeuroSAM2Core.errors import Cancelled, ConfigError, GeometryError, PromptError
+from NeuroSAM2Core.ops import fill_holes, largest_component, remove_islands
 from Testing.Core.test_volume import restored
 from Testing.Support.models import small_model
 from Testing.Support.volumes import UPRIGHT, noise_volume
@@ -248,3 +249,27 @@ def test_an_object_has_one_axis(volume):
     session.add_box(1, "axial", 5, BOX)
     with pytest.raises(PromptError, match="outlined along k"):
         session.add_point(1, "coronal", 5, (3, 3))
+
+
+def test_an_object_is_cleaned_as_a_whole_if_asked(model, volume):
+    plain = Session(model, volume, options=PLAIN)
+    whole = Session(model, volume, options=replace(PLAIN, only_largest_part=True))
+    filled = Session(model, volume, options=replace(PLAIN, max_hole_volume=None, min_island_volume=5))
+    for session in (plain, whole, filled):
+        session.add_box(1, "axial", 5, BOX)
+        run(session)
+    before = plain.mask(1)
+    largest = largest_component(before)
+    assert (largest != before).any()
+    np.testing.assert_array_equal(whole.mask(1), largest)
+    np.testing.assert_array_equal(whole.labels().voxels == 1, largest)
+    cleaned = remove_islands(fill_holes(before), min_size=5)
+    np.testing.assert_array_equal(filled.mask(1), cleaned)
+    np.testing.assert_array_equal(filled.labels().voxels == 1, cleaned)
+    np.testing.assert_array_equal(filled.slice_mask(1, "axial", 5).mask, plain.slice_mask(1, "axial", 5).mask)
+
+
+@pytest.mark.parametrize("bad", [{"max_hole_volume": -1}, {"min_island_volume": -2}])
+def test_impossible_volumes_are_refused(bad):
+    with pytest.raises(ConfigError, match="at least 0"):
+        EngineOptions(**bad)

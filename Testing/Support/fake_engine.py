@@ -130,7 +130,14 @@ class FakeEngine:
             return
         match request:
             case LoadModel():
-                event = ModelLoaded(request_id=number, model=request.model, device="cpu", image_size=64, num_weights=1)
+                event = ModelLoaded(
+                    request_id=number,
+                    model=request.model,
+                    device="cpu",
+                    image_size=64,
+                    num_weights=1,
+                    has_kernels=False,
+                )
             case OpenVolume():
                 is_new = request.volume_id not in self._shapes
                 self._shapes[request.volume_id] = request.shape

@@ -1,5 +1,6 @@
 """Model files of exactly the published containers, keys, shapes and types, from random weights."""
 
+import importlib.util
 from pathlib import Path
 
 import torch
@@ -28,3 +29,11 @@ def lora_adapters(state: dict[str, Tensor], *, rank: int = 32) -> dict[str, Tens
                 )
                 adapters[f"{base}lora_B_{what}"] = torch.randn(rank, out, generator=generator) * 0.02
     return adapters
+
+
+def load_by_path(path):
+    """A module that is not in a package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

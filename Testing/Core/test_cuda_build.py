@@ -1,0 +1,105 @@
+"""The kernels compile for the architectures asked for, on a machine without a GPU; and what the build says where something is missing."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+
+from Testing.Support.emulated import ROOT, SOURCES
+from Testing.Support.files import load_by_path
+
+ARCHITECTURES = "7.5;9.0+PTX"
+PLACES = ["/usr/local/cuda/bin", *map(str, Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin"))]
+NVCC = shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(PLACES))
+
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="no CUDA compiler (nvcc): the kernels cannot be compiled")
+
+
+@pytest.fixture(scope="module")
+def architectures():
+    return load_by_path(ROOT / "cuda_ext" / "architectures.py")
+
+
+@pytest.fixture(scope="module")
+def compiled(architectures):
+    """A folder with what nvcc makes of launch.cu; kept for as long as the sources stay as they are."""
+    sources = [path.read_bytes() for path in sorted(SOURCES.glob("*")) if path.suffix in (".h", ".cu")]
+    known = hashlib.sha256(b"".join([*sources, ARCHITECTURES.encode(), str(NVCC).encode()])).hexdigest()[:16]
+    folder = ROOT / "cuda_ext" / "build" / f"nvcc-{known}"
+    if not (folder / "launch.o").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ["-std=c++17", "-Werror=all-warnings", "--keep", f"--keep-dir={folder}"]
+        command = [NVCC, *options, *architectures.nvcc_flags(ARCHITECTURES), "-c", str(SOURCES / "launch.cu")]
+        subprocess.run([*command, "-o", str(folder / "launch.o.part")], check=True)
+        (folder / "launch.o.part").replace(folder / "launch.o")
+    return folder
+
+
+@needs_nvcc
+@pytest.mark.parametrize("number", ["75", "90"])
+def test_every_kernel_has_machine_code_for_the_architectures_asked_for(compiled, number):
+    (cubin,) = compiled.glob(f"*_{number}.cubin")
+    code = cubin.read_bytes()
+    assert code[:4] == b"\x7fELF"
+    for kernel in (b"LabelTiles", b"MergeTiles", b"Measure", b"FindLargest", b"WriteKept", b"WriteLabels", b"Tabulate"):
+        assert b".text._ZN3ccl" in code
+        assert kernel in code
+
+
+@needs_nvcc
+def test_the_newest_architecture_comes_as_ptx_for_those_to_come(compiled):
+    texts = [path.read_text() for path in compiled.glob("*.ptx")]
+    newest = [text for text in texts if ".target sm_90" in text]
+    assert newest
+    assert newest[0].count(".entry") == 2 * (4 * 7 + 2)  # index types x (shapes x kernels, and those without a shape)
+
+
+@needs_nvcc
+def test_the_bindings_fit_the_headers_of_the_installed_pytorch():
+    from torch.utils.cpp_extension import include_paths
+
+    compiler = shutil.which("g++")
+    toolkit = Path(NVCC).resolve().parents[1] / "include"
+    if not (toolkit / "cuda_runtime_api.h").exists():
+        toolkit = Path("/usr/local/cuda/include")
+    includes = [f"-I{path}" for path in [*include_paths(), sysconfig.get_path("include")]] + ["-isystem", str(toolkit)]
+    # This PyTorch may be without CUDA: then it has c10's CUDA headers, but not the one that CMake writes for them.
+    command = [compiler, "-std=c++20", "-fsyntax-only", "-DC10_USING_CUSTOM_GENERATED_MACROS", *includes]
+    subprocess.run([*command, str(SOURCES / "bindings.cpp")], check=True)
+
+
+def test_architectures_are_those_that_the_toolkit_knows(architectures):
+    assert architectures.arch_list("11.7") == "7.5;8.0;8.6+PTX"
+    assert architectures.arch_list("12.4") == "7.5;8.0;8.6;8.9;9.0+PTX"
+    assert architectures.arch_list("13.0") == "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
+    assert architectures.nvcc_flags("8.6;9.0+PTX") == [
+        "-gencode=arch=compute_86,code=sm_86",
+        "-gencode=arch=compute_90,code=sm_90",
+        "-gencode=arch=compute_90,code=compute_90",
+    ]
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch was built with CUDA")
+def test_a_pytorch_without_cuda_is_told_in_a_sentence():
+    command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+    done = subprocess.run(command, cwd=ROOT / "cuda_ext", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "was built without CUDA; install a CUDA build of it first" in done.stderr
+    assert "NeuroSAM2 works without it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
+def test_cmake_goes_on_without_slicer_and_without_a_pytorch_for_cuda(tmp_path):
+    command = ["cmake", "-S", str(ROOT), "-B", str(tmp_path), "-DNEUROSAM2_PYTHON=there-is-no-such-python"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pip install ." in done.stdout
+    if NVCC:
+        assert "the CUDA kernels are not built: there-is-no-such-python has no PyTorch with CUDA" in done.stdout

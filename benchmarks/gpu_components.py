@@ -1,0 +1,214 @@
+"""The CUDA kernels on a GPU: built in place, tested, sanitized, timed. Part of `make gpu`.
+
+Usage: python -m benchmarks.gpu_components
+
+Needs PyTorch with CUDA, nvcc, SciPy and pytest; CuPy, cc3d and compute-sanitizer are used where they are.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from benchmarks.report import as_table, publish
+from NeuroSAM2Core import device_ops
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPES = {"512 x 512": (512, 512), "256 of 512 x 512": (256, 512, 512), "256 x 512 x 512": (256, 512, 512)}
+WARM, REPEATS = 3, 10
+COPY_BYTES = 1 << 30
+SANITIZER_S = 120
+
+
+def main() -> int:
+    """Builds, tests, sanitizes and measures, or says why not."""
+    if not torch.cuda.is_available():
+        print("gpu_components: skipped, this machine has no CUDA device that PyTorch can use")
+        return 0
+    reason = build()
+    if reason:
+        print(f"gpu_components: skipped, {reason}")
+        return 1
+    failed = run_tests() or sanitize()
+    publish("gpu components", "python -m benchmarks.gpu_components", table())
+    return failed
+
+
+def build() -> str:
+    """Builds the kernels for this GPU unless they are there; why it failed, or nothing."""
+    if not device_ops.is_extension_active():
+        major, minor = torch.cuda.get_device_capability()
+        environment = {"TORCH_CUDA_ARCH_LIST": f"{major}.{minor}", "MAX_JOBS": "8", **os.environ}
+        command = [sys.executable, "setup.py", "build_ext", "--inplace"]
+        subprocess.run(command, cwd=ROOT / "cuda_ext", env=environment, check=False)
+        device_ops.why_inactive.cache_clear()
+    return device_ops.why_inactive()
+
+
+def run_tests() -> int:
+    """Testing/Gpu without the project's conftest, which asks for more packages."""
+    command = [sys.executable, "-m", "pytest", "--noconftest", "-q", "Testing/Gpu/test_device_components.py"]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def sanitize() -> int:
+    """memcheck and racecheck of every operator on small masks."""
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    if sanitizer is None:
+        print("gpu_components: compute-sanitizer is not installed; not run")
+        return 0
+    failed = 0
+    for tool in ("memcheck", "racecheck"):
+        command = [sanitizer, "--tool", tool, "--error-exitcode", "1", sys.executable, "-m", "benchmarks.sanitized"]
+        try:
+            code = subprocess.run(command, cwd=ROOT, check=False, timeout=SANITIZER_S).returncode
+            said = "found something" if code else "is clean"
+        except subprocess.TimeoutExpired:
+            code, said = 1, f"was not through after {SANITIZER_S} s"
+        failed |= code
+        print(f"gpu_components: {tool} {said}", flush=True)
+    return failed
+
+
+def table() -> str:
+    """Times of this device, the CPU's and CuPy's, and how far from what memory allows."""
+    bandwidth = copy_bandwidth()
+    rows = []
+    for name, shape in SHAPES.items():
+        dims = 3 if name == "256 x 512 x 512" else 2
+        for kind, mask in masks(shape).items():
+            tensor = torch.from_numpy(mask).cuda()
+            corners = 26 if dims == 3 else 8
+            rows.append(
+                row(
+                    f"{name}, {kind}: labels",
+                    device_ms(lambda t=tensor, c=corners: device_ops.label_components(t, c)),
+                    cpu_ms(lambda m=mask, d=dims: label_on_cpu(m, d)),
+                    cupy_ms(mask, dims),
+                    5 * mask.size / bandwidth,
+                )
+            )
+            for what, act in cleaning(dims).items():
+                here = device_ms(lambda t=tensor, a=act: a(t))
+                there = cpu_ms(lambda m=mask, a=act: a(torch.from_numpy(m)))
+                rows.append(row(f"{name}, {kind}: {what}", here, there, None, 2 * mask.size / bandwidth))
+    head = ("what", "here", "CPU", "CuPy", "CPU / here", "floor", "here / floor")
+    library = "cc3d" if find_spec("cc3d") else "SciPy"
+    said = (
+        f"A copy on the device moves {bandwidth / 1e9:.0f} GB/s. CPU is {library}, in `device_ops` for all but labels."
+    )
+    return f"{said}\n\n" + as_table(head, rows)
+
+
+def cleaning(dims: int) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """What the engine does to masks."""
+    return {
+        "holes up to 64": lambda t: device_ops.fill_holes(t, dims=dims, max_area=64),
+        "islands below 16": lambda t: device_ops.remove_islands(t, dims=dims, min_size=16),
+        "largest part": lambda t: device_ops.largest_component(t, dims=dims),
+    }
+
+
+def masks(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """A blob, the same with noise, and noise alone at a density where most parts are tangled."""
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    clean = sum(((g - n / 2) / (0.4 * n)) ** 2 for g, n in zip(grid, shape, strict=True)) < 1
+    random = np.random.default_rng(0)
+    return {"clean": clean, "noisy": clean ^ (random.random(shape) < 0.002), "noise": random.random(shape) < 0.3}
+
+
+def row(what: str, here: float, cpu: float, cupy: float | None, floor_s: float) -> tuple[str, ...]:
+    """One line of the table; milliseconds but for the floor."""
+    said = "" if cupy is None else f"{cupy:.2f} ms"
+    done = (
+        what,
+        f"{here:.3f} ms",
+        f"{cpu:.1f} ms",
+        said,
+        f"{cpu / here:.0f}x",
+        f"{1000 * floor_s:.3f} ms",
+        f"{here / 1000 / floor_s:.1f}",
+    )
+    print(*done, sep=" | ", flush=True)
+    return done
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a copy on the device."""
+    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * COPY_BYTES / (device_ms(lambda: target.copy_(source)) / 1000)
+
+
+def device_ms(act: Callable[[], object]) -> float:
+    """The median time of a call on the device, between two events."""
+    for _ in range(WARM):
+        act()
+    times = []
+    for _ in range(REPEATS):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        act()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return statistics.median(times)
+
+
+def cpu_ms(act: Callable[[], object]) -> float:
+    """Wall time of one call after a warm one; seconds-long calls are not repeated."""
+    times = []
+    for _ in range(2):
+        started = time.perf_counter()
+        act()
+        times.append(1000 * (time.perf_counter() - started))
+        if times[-1] > 1000:
+            break
+    return min(times)
+
+
+def label_on_cpu(mask: np.ndarray, dims: int) -> None:
+    """cc3d where it is installed, else SciPy; images of a batch one by one."""
+    images = mask if mask.ndim > dims else mask[None]
+    if find_spec("cc3d"):
+        from cc3d import connected_components
+
+        for image in images:
+            connected_components(image.view(np.uint8), connectivity=26 if dims == 3 else 8)
+    else:
+        for image in images:
+            ndimage.label(image, np.ones((3,) * dims))
+
+
+def cupy_ms(mask: np.ndarray, dims: int) -> float | None:
+    """CuPy's labels of the same mask; None without CuPy."""
+    if not find_spec("cupy"):
+        return None
+    import cupy
+    from cupyx.scipy.ndimage import label
+
+    images = cupy.asarray(mask if mask.ndim > dims else mask[None])
+    structure = cupy.ones((3,) * dims)
+
+    def act() -> None:
+        for image in images:
+            label(image, structure)
+        cupy.cuda.Device().synchronize()
+
+    act()
+    started = time.perf_counter()
+    act()
+    return 1000 * (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
