@@ -32,7 +32,7 @@ from Testing.Support.volumes import UPRIGHT
 from Testing.Support.weights import lively_state
 
 CPU = torch.device("cpu")
-SIZE, SLICES, OBJECTS, REPEATS = 512, 8, 2, 3
+SIZE, SLICES, OBJECTS, REPEATS = 512, 8, 2, 2
 CORRECTIONS = 7
 CLICK_FIRST = PromptConfig(box=0.0, click=1.0, max_prompted=1, max_corrected=1, num_corrections=CORRECTIONS)
 """A click on the first slice and seven corrections there; the other slices follow through memory."""
