@@ -1,8 +1,10 @@
 """What the worker adds to the engine: per click, per streamed slice, and from Cancel to stopped."""
 
+import gc
 import select
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -43,7 +45,7 @@ def measure() -> str:
         rows: list[Row] = list(worker.start(volume, began))
         session = Session(load_model("nano", device="cpu"), volume)
         rows += [clicking(session, worker, "15 ms"), streaming(session, worker, "10 ms")]
-        rows += [worker.longest_poll("clicking and streaming", "50 ms"), cancelling(session, worker)]
+        rows += [worker.longest_poll("clicking and streaming", "50 ms"), cancelling(session, worker), keeping(worker)]
     for row in rows:
         print(*row, sep=" | ", flush=True)
     return as_table(HEAD, rows)
@@ -162,6 +164,20 @@ def cancelling(session: Session, worker: Worker) -> Row:
         assert number not in worker.client.unanswered
     step, stop = 1000 * statistics.median(steps), 1000 * statistics.median(stops)
     return "Cancel until stopped, beside one slice", f"{step:.1f} ms", f"{stop:.1f} ms", "", "one slice"
+
+
+def keeping(worker: Worker) -> Row:
+    """What the client holds more after each further propagation of 90 slices."""
+    held = []
+    tracemalloc.start()
+    for run in range(RUNS):
+        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=said(run)))
+        worker.until_ended(worker.propagate())
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    growth_kb = (held[-1] - held[0]) / (RUNS - 1) / 1024
+    return "client's memory, per further propagation", "", f"{growth_kb:+.1f} kB", "", "constant"
 
 
 def added(what: str, bare: list[float], through: list[float], must: str) -> Row:
