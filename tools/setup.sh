@@ -16,6 +16,10 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
+# What the tests of the panels draw with. Without root they are skipped, and say what is missing.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! [ -e /usr/share/doc/libegl1 ]; then
+    apt-get update -q && apt-get install -y -q libegl1 libgl1-mesa-dri libgl1 libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1
+fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel
 "$VENV/bin/pip" install --quiet --constraint constraints.txt torch

@@ -1,0 +1,47 @@
+"""The module sources obey the rules of the dialect that Slicer speaks."""
+
+from pathlib import Path
+
+import pytest
+
+from Testing.Qt.host.rules import breaches
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("NeuroSAM2Slicer/NeuroSAM2Segment", "NeuroSAM2Slicer/NeuroSAM2Train", "NeuroSAM2Slicer/NeuroSAM2Qt")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_the_source_speaks_the_dialect(path):
+    assert [str(one) for one in breaches(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("label.text()", "is a property"),
+        ("dialog.exec()", "exec_()"),
+        ("qt.Qt.AlignmentFlag.AlignLeft", "not scoped"),
+        ("qt.Signal(int)", "crashes"),
+        ("qt.QRegExp('a')", "gone in Qt 6"),
+        ("box.connect('currentIndexChanged(QString)', f)", "gone in Qt 6"),
+        ("import threading", "starve"),
+        ("import torch", "may not be there"),
+        ("slicer.app.processEvents()", "no processEvents"),
+        ("print(1)", "no print"),
+    ],
+)
+def test_a_breach_is_found(line, rule, tmp_path):
+    source = tmp_path / "source.py"
+    source.write_text(f"import qt\n\n{line}\n")
+    found = breaches(source)
+    assert [one.line for one in found] == [3]
+    assert rule in found[0].rule
+
+
+def test_good_lines_are_no_breach(tmp_path):
+    source = tmp_path / "source.py"
+    source.write_text(
+        "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n"
+    )
+    assert breaches(source) == []
