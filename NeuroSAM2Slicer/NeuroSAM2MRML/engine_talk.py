@@ -58,7 +58,6 @@ class EngineTalk:
         self._volume_id = ""
         self._is_open = False
         self._generation = -1
-        self._told: set[int] = set()
         self._current: set[int] = set()
         self._expected: dict[Key, int] = {}
         self._predictions: dict[int, Key] = {}
@@ -174,7 +173,6 @@ class EngineTalk:
 
     def _forget_all(self) -> None:
         self._is_open = False
-        self._told.clear()
         self._current.clear()
         self._expected.clear()
         self._predictions.clear()
@@ -201,8 +199,7 @@ class EngineTalk:
 
     def _tell(self, object_id: int, record: ObjectRecord) -> None:
         """Everything about an object, as if nothing had been said before."""
-        if object_id in self._told:
-            self.link.submit(RemoveObject(volume_id=self._volume_id, object_id=object_id))
+        self.link.submit(RemoveObject(volume_id=self._volume_id, object_id=object_id))
         axis = record.prompts.axis
         planes = {plane for plane in record.quality if plane.axis == axis} | record.unanswered
         statements = [self._statement(object_id, record, plane) for plane in _in_order(planes)]
@@ -210,7 +207,6 @@ class EngineTalk:
             number = self.link.submit(request)
             if isinstance(request, PredictSlice):
                 self._predictions[number] = object_id, request.prompts.plane
-        self._told.add(object_id)
         self._current.add(object_id)
 
     def _statement(self, object_id: int, record: ObjectRecord, plane: SlicePlane) -> SliceStatement:

@@ -29,6 +29,9 @@ class HeadlessApplication:
         """The Segment Editor's settings, where a script has made some."""
         self._agrees = agrees
         self._histories: dict[str, SegmentationHistory] = {}
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        self.scene.AddNode(crosshair)
         self.logic = slicer.vtkSlicerApplicationLogic()
         self.logic.SetMRMLScene(self.scene)
         self.logic.GetColorLogic().SetMRMLScene(self.scene)

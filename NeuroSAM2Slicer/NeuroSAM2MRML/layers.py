@@ -107,6 +107,7 @@ class Layer:
         """Tells the scene that the labels changed."""
         self.image.GetPointData().GetScalars().Modified()
         self.image.Modified()
+        self.segmentation.InvokeEvent(self.segmentation.RepresentationModified, self.segment_id)  # what views go by
 
     def _take_reference_geometry(self) -> None:
         matrix = vtk.vtkMatrix4x4()

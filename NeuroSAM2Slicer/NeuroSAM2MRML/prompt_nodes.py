@@ -7,6 +7,7 @@ prompts move with the image.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import slicer
@@ -155,7 +156,8 @@ class PromptNodes:
         node.SetAttribute(ROLE, role)
         node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
         node.AddNodeReferenceID(SEGMENTATION, self.segmentation_node.GetID())
-        self.scene.AddNode(node)
+        with self._placing_where_it_was():
+            self.scene.AddNode(node)
         node.SetAndObserveTransformNodeID(self.volume_node.GetTransformNodeID())
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
@@ -164,7 +166,19 @@ class PromptNodes:
             display.SetColor(*COLOURS[role])
             display.SetPointLabelsVisibility(False)
             display.SetPropertiesLabelVisibility(False)
+            if role == BOX:  # an outline: a filled box would hide the mask
+                display.SetHandlesInteractive(False)
+                display.SetFillVisibility(False)
         return node
+
+    @contextmanager
+    def _placing_where_it_was(self) -> Iterator[None]:
+        """A list that is added becomes the one that clicks are placed in; the person did not ask for that."""
+        selection = self.scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+        before = None if selection is None else selection.GetActivePlaceNodeID()
+        yield
+        if before:
+            selection.SetActivePlaceNodeID(before)
 
     def _write_boxes(self, object_id: int, boxes: tuple[PlacedBox, ...], axis: Axis, volume: Volume) -> None:
         wanted = {one.index: one for one in boxes}

@@ -305,11 +305,11 @@ class SessionController:
         self.stopped = None
         with self.desk.writing():
             has_moved = go()
-        self._follow_history()
+        self._follow_history(has_moved=has_moved)
         return has_moved
 
-    def _follow_history(self) -> None:
-        changed = self.desk.follow_history()
+    def _follow_history(self, *, has_moved: bool = False) -> None:
+        changed = self.desk.follow_history(has_moved=has_moved)
         for number in changed:
             self.talk.forget(number)
         if changed:

@@ -182,6 +182,7 @@ class SessionDesk:
         """
         number, plane = mask.object_id, mask.plane
         was_as_brought_back = self.steps.is_as_brought_back
+        digest_before = self.keeper.digest(number, plane)
         with self.writing():
             quality = self.keeper.write(number, mask)
         record = self.objects.record(number)
@@ -190,7 +191,9 @@ class SessionDesk:
         if stale is not None:
             record = record.with_stale(plane.axis, *stale)
         self.objects.records[number] = record
-        self.steps.amend(self.records, was_as_brought_back=was_as_brought_back)
+        self.steps.amend(
+            self.records, (number, plane), digest_before=digest_before, was_as_brought_back=was_as_brought_back
+        )
         self._position = self.steps.position()
         self.journal.note_mask(number, plane)
 
@@ -200,26 +203,31 @@ class SessionDesk:
         for number, record in self.records.items():
             self.node.write_quality(number, record)
 
-    def follow_history(self) -> set[int]:
+    def follow_history(self, *, has_moved: bool = False) -> set[int]:
         """Brings prompts and records to where undo or redo, by whomever, has brought the segments.
+
+        Args:
+            has_moved: They were brought somewhere; if not said, it is found out.
 
         Returns:
             The objects concerned.
         """
         position = self.steps.position()
-        if position == self._position:
+        if position == self._position and not has_moved:
             return set()
-        known, there = self.steps.records(), position[1]
-        changed = set()
-        for number in set(self.objects.records) | there:
-            record = known.get(number, ObjectRecord()) if number in there else ObjectRecord()
-            if record != self.objects.record(number) or position[0] != self._position[0]:
-                changed.add(number)
-                self._record(number, record)
+        known = dict(self.steps.records())
+        for number, plane in self.steps.missing(self.keeper.digest):
+            record = known[number].with_quality(plane, None)
+            is_said = plane in record.prompts.planes
+            known[number] = record.with_unanswered(record.unanswered | {plane}) if is_said else record
+        there = position[1]
+        concerned = set(self.objects.records) | there
+        for number in concerned:
+            self._record(number, known.get(number, ObjectRecord()) if number in there else ObjectRecord())
         self._position = position
         self.steps.arrive()
         self.journal.note_all()
-        return changed
+        return concerned
 
     @contextmanager
     def writing(self) -> Iterator[None]:

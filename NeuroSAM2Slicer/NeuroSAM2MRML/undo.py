@@ -6,13 +6,14 @@ follow.
 """
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import slicer
 import vtk
 
+from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2MRML.layers import LABELMAP
 from NeuroSAM2MRML.object_record import ObjectRecord
 from NeuroSAM2MRML.scene_objects import SceneObjects
@@ -96,6 +97,8 @@ class Moment:
     """The history holds it as it is; otherwise it is what became of the last one since, and still changes."""
     over: int | None = None
     """The saved state that answers have come on top of, without a step."""
+    before: Mapping[tuple[int, SlicePlane], int] = field(default_factory=dict)
+    """For slices that were answered since the step began, the digest of what was there."""
 
 
 class UndoSteps:
@@ -133,13 +136,17 @@ class UndoSteps:
         """Nothing has changed since undo or redo."""
         return self._stamp_on_arrival == self._stamp()
 
-    def amend(self, records: Records, *, was_as_brought_back: bool) -> None:
+    def amend(
+        self, records: Records, answered: tuple[int, SlicePlane], *, digest_before: int, was_as_brought_back: bool
+    ) -> None:
         """The step goes on: what is known by now.
 
         What comes in at a state that undo brought back changes no step: it is a change on top, which `undo` goes back over.
 
         Args:
             records: What is known.
+            answered: The object and the slice that an answer has come for.
+            digest_before: Of what was there before.
             was_as_brought_back: `is_as_brought_back` before the change.
         """
         number = self.position()[0]
@@ -147,7 +154,8 @@ class UndoSteps:
         if here.is_saved:
             self._enter(Moment(here.name, dict(records), False, over=number if was_as_brought_back else None))
         else:
-            self._moments[number] = replace(here, records=dict(records))
+            before = {answered: digest_before, **here.before}
+            self._moments[number] = replace(here, records=dict(records), before=before)
 
     def undo(self) -> bool:
         """Takes the last step back; false if there is none."""
@@ -169,6 +177,21 @@ class UndoSteps:
     def records(self) -> Records:
         """What was known at the state that is there now."""
         return self._moments[self.position()[0]].records
+
+    def missing(self, digest: Callable[[int, SlicePlane], int]) -> set[tuple[int, SlicePlane]]:
+        """Answers that are known but came too late to be in the state that is there now: somebody else kept it before.
+
+        Args:
+            digest: Of an object on a slice as it is now.
+        """
+        here = self._moments[self.position()[0]]
+        return {
+            (number, plane)
+            for (number, plane), before in here.before.items()
+            if number in self.objects.segments
+            and plane in here.records[number].quality
+            and here.records[number].quality[plane].digest != before == digest(number, plane)
+        }
 
     def current_name(self) -> str:
         """The step that led to the state that is there now."""

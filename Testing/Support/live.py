@@ -1,0 +1,43 @@
+"""Sessions on real MRML with the real worker, and a way to wait for it without sleeping."""
+
+import select
+import time
+
+from NeuroSAM2MRML.engine_link import EngineLink
+
+from NeuroSAM2Core.client import EngineClient
+from NeuroSAM2Core.protocol import LoadModel
+
+LIMIT_S = 90.0
+
+
+def nano_link():
+    """A worker of its own with the bundled model."""
+    return EngineLink(EngineClient.launch, LoadModel(model="nano", device="cpu"))
+
+
+def wait_until(session, is_done, *, limit_s=LIMIT_S):
+    """Polls whenever the worker has something to say, until something holds."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        session.poll()
+        if is_done():
+            return
+        assert time.monotonic() < deadline, f"it took longer than {limit_s:.0f} s: {session.notice}"
+        engine = session.link.engine
+        if engine is None or engine.is_closed:
+            assert not session.link.is_given_up, session.notice
+            continue
+        writes = [engine] if engine.wants_write and engine.welcome is not None else []
+        select.select([engine], writes, [], 0.05)
+
+
+def is_quiet(session):
+    """Everything asked is answered."""
+    records = session.desk.records.values()
+    return not session.talk.is_waiting and session.talk.journey is None and not any(r.unanswered for r in records)
+
+
+def wait_quiet(session):
+    """Until everything asked is answered."""
+    wait_until(session, lambda: is_quiet(session))
