@@ -42,9 +42,7 @@ class Room:
         self.sitting.begin()
         self.volume = self.sitting.desk.volume
         self.middle = self.volume.to_ras(MIDDLE)
-        self.views = {
-            name: SliceView(app, name, name) for name in ("Axial", "Coronal", "Sagittal")
-        }
+        self.views = {name: SliceView(app, name, name) for name in ("Axial", "Coronal", "Sagittal")}
         for view in self.views.values():
             view.show(self.sitting.volume_node, self.middle)
 

@@ -82,7 +82,9 @@ def test_a_volume_of_one_slice_and_every_view(app, link, tmp_path, view):
     wait_quiet(session)
     box = session.desk.active_record.prompts.boxes[0].box
     said = f"{axis}:0:{box.row0},{box.col0},{box.row1},{box.col1}"
-    np.testing.assert_array_equal(command_line(session.desk.volume, tmp_path, "--box", said), plane_voxels(mask, plane, shape))
+    np.testing.assert_array_equal(
+        command_line(session.desk.volume, tmp_path, "--box", said), plane_voxels(mask, plane, shape)
+    )
 
 
 def plane_voxels(mask, plane, shape):

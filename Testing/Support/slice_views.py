@@ -18,7 +18,9 @@ MANAGERS = (
 class SliceView:
     """One view: the slice logic, the displayable managers and the interactor style that Slicer has too."""
 
-    def __init__(self, app: HeadlessApplication, name: str, orientation: str, size: tuple[int, int] = (320, 320)) -> None:
+    def __init__(
+        self, app: HeadlessApplication, name: str, orientation: str, size: tuple[int, int] = (320, 320)
+    ) -> None:
         self.size = size
         self.renderer = vtk.vtkRenderer()
         self.renderer.GetActiveCamera().ParallelProjectionOn()

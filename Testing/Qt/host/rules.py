@@ -8,21 +8,32 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PROPERTIES = frozenset(
-    ("text", "enabled", "checked", "checkable", "visible", "collapsed", "currentIndex", "currentText", "currentPath")
-    + (
-        "currentNodeID",
-        "toolTip",
-        "title",
-        "windowTitle",
-        "objectName",
-        "maximum",
-        "minimum",
-        "rowCount",
-        "columnCount",
-    )
-    + ("interval", "active", "iconSize", "styleSheet", "font", "plainText")
-)
+PROPERTIES = {
+    "text",
+    "enabled",
+    "checked",
+    "checkable",
+    "visible",
+    "collapsed",
+    "currentIndex",
+    "currentText",
+    "currentPath",
+    "currentNodeID",
+    "toolTip",
+    "title",
+    "windowTitle",
+    "objectName",
+    "maximum",
+    "minimum",
+    "rowCount",
+    "columnCount",
+    "interval",
+    "active",
+    "iconSize",
+    "styleSheet",
+    "font",
+    "plainText",
+}
 """Q_PROPERTYs whose getter bears the same name: calling them fails."""
 GONE = {"QRegExp", "QTextCodec", "QDesktopWidget", "QStringRef", "QMatrix"}
 GONE_SIGNALS = ("currentIndexChanged(QString)", "activated(QString)", "buttonClicked(int)", "valueChanged(QString)")

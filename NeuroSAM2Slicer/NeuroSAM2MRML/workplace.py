@@ -1,0 +1,222 @@
+"""A person's workplace: the volume and the segmentation that are chosen, the session on them, and the engine that is chosen for it.
+
+Panels of any toolkit call the actions and show `view`. What goes wrong in an action is a sentence in the view, never an error in the
+toolkit's event loop.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import slicer
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine_link import Engine, EngineLink
+from NeuroSAM2MRML.host import Host
+from NeuroSAM2MRML.installation import READY, InstallPlan
+from NeuroSAM2MRML.layers import Layer
+from NeuroSAM2MRML.pace import Pace
+from NeuroSAM2MRML.ribbon import RibbonCell, ribbon_cells
+from NeuroSAM2MRML.segment_volume import volume_ml
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_view import session_view
+from NeuroSAM2MRML.session_watch import SessionWatch
+from NeuroSAM2MRML.show_slice import go_to, looked_at
+from NeuroSAM2MRML.state_line import StateLine, state_line
+from NeuroSAM2MRML.view_state import SessionView
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkplaceView:
+    """What the segmentation panel shows."""
+
+    state: StateLine
+    session: SessionView
+    pace: str
+    """Of the propagation under way; empty without one."""
+    volume_ml: float | None
+    """Of the active object; None without one."""
+    cells: tuple[RibbonCell, ...]
+    """One for each slice along the active object's axis."""
+    shown: int
+    """The cell of the slice that is looked at; -1 without a session."""
+
+
+class Workplace:
+    """One at a time.
+
+    Args:
+        host: Runs it.
+        choice: The engine.
+        make_engine: Starts the engine of a choice.
+    """
+
+    def __init__(self, host: Host, choice: EngineChoice, make_engine: Callable[[EngineChoice], Engine]) -> None:
+        self.host, self.choice = host, choice
+        self.session: SessionController | None = None
+        self.watch: SessionWatch | None = None
+        self.plan: InstallPlan = READY
+        """What is to be installed, as whoever runs this has found."""
+        self._make_engine = make_engine
+        self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
+        self._problem = ""
+        self._pace: Pace | None = None
+        self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
+        self.link = self._new_link()
+
+    def select(
+        self,
+        volume_node: slicer.vtkMRMLScalarVolumeNode | None,
+        segmentation_node: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Another volume or segmentation is chosen; the session before it ends, and what the scene remembers of this one is taken up."""
+        if self._is_on(volume_node, segmentation_node):
+            return
+        self._leave("another volume or segmentation was chosen")
+        self._volume_node, self._segmentation_node = volume_node, segmentation_node
+        self._problem = ""
+        if volume_node is None or segmentation_node is None:
+            return
+        try:
+            self.session = SessionController(self.host, self.link, volume_node, segmentation_node)
+        except NeuroSAM2Error as error:
+            self._problem = str(error)
+            return
+        self.watch = SessionWatch(self.session)
+
+    def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
+        """An empty segmentation on the chosen volume's grid."""
+        scene = self.host.scene
+        name = "Segmentation" if self._volume_node is None else f"{self._volume_node.GetName()} segmentation"
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+        node.CreateDefaultDisplayNodes()
+        if self._volume_node is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self._volume_node)
+        return node
+
+    def use_engine(self, choice: EngineChoice) -> None:
+        """Another engine from now on. The scene stays as it is; the new engine is told all of it.
+
+        Raises:
+            ConfigError: The choice is not complete; the engine stays.
+        """
+        choice.check()
+        if choice == self.choice:
+            return
+        self.choice = choice
+        nodes = self._volume_node, self._segmentation_node
+        self._leave("another engine was chosen")
+        self.link.close()
+        self.link = self._new_link()
+        self._volume_node = self._segmentation_node = None
+        self.select(*nodes)
+
+    def act(self, action: Callable[[SessionController], object]) -> None:
+        """Does something in the session; a mistake becomes its notice."""
+        if self.session is None:
+            return
+        try:
+            action(self.session)
+        except NeuroSAM2Error as error:
+            self.session.notice = str(error)
+
+    def poll(self) -> None:
+        """Takes in what the engine has to say. Never waits."""
+        if self.session is not None:
+            self.session.poll()
+        else:
+            self.link.poll()
+
+    def go_to(self, plane: SlicePlane) -> None:
+        """Shows a slice."""
+        if self.session is not None:
+            go_to(self.host.scene, self.session.desk.volume, plane)
+
+    def go_to_cell(self, number: int) -> None:
+        """Shows the slice of a ribbon cell."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.go_to(SlicePlane(plane.axis, number))
+
+    def go_to_next_doubtful(self) -> None:
+        """Shows the next slice that a person should look at."""
+        plane = self.looked_at()
+        if self.session is None or plane is None:
+            return
+        doubtful = self.session.next_doubtful(plane)
+        if doubtful is None:
+            self.session.notice = "no slice is doubtful"
+        else:
+            self.go_to(doubtful)
+
+    def looked_at(self) -> SlicePlane | None:
+        """The slice along the active object's axis that is shown."""
+        if self.session is None or self.session.ended:
+            return None
+        desk = self.session.desk
+        return looked_at(self.host.scene, desk.volume, desk.axis_of(desk.active))
+
+    def view(self) -> WorkplaceView:
+        """All that is shown."""
+        session = session_view(self.session)
+        plane = self.looked_at()
+        cells: tuple[RibbonCell, ...] = ()
+        if self.session is not None and plane is not None:
+            cells = ribbon_cells(session.ribbon, self.session.desk.volume.shape[plane.axis.array_axis])
+        state = state_line(
+            plan=self.plan,
+            has_volume=self._volume_node is not None,
+            has_segmentation=self._segmentation_node is not None,
+            problem=self._problem,
+            session=session,
+        )
+        return WorkplaceView(
+            state=state,
+            session=session,
+            pace=self._sentence_on_pace(session),
+            volume_ml=self._active_volume(session),
+            cells=cells,
+            shown=-1 if plane is None else plane.index,
+        )
+
+    def close(self) -> None:
+        """Ends the session and the engine; the scene stays as it is."""
+        self._leave("the panel was closed")
+        self.link.close()
+
+    def _leave(self, reason: str) -> None:
+        if self.watch is not None:
+            self.watch.end(reason)
+        self.session = self.watch = self._pace = None
+
+    def _new_link(self) -> EngineLink:
+        choice = self.choice
+        return EngineLink(lambda: self._make_engine(choice), choice.load_model)
+
+    def _is_on(self, volume_node: object, segmentation_node: object) -> bool:
+        is_same = volume_node is self._volume_node and segmentation_node is self._segmentation_node
+        return is_same and (self.session is None or not self.session.ended)
+
+    def _sentence_on_pace(self, session: SessionView) -> str:
+        if session.progress is None:
+            self._pace = None
+            return ""
+        if self._pace is None:
+            self._pace = Pace(time.monotonic())
+        return self._pace.sentence(session.progress, time.monotonic())
+
+    def _active_volume(self, session: SessionView) -> float | None:
+        """Measured again only when the labelmap has changed, and not while it changes slice by slice."""
+        active = next((row for row in session.objects if row.is_active), None)
+        if active is None or self._segmentation_node is None:
+            return None
+        try:
+            key = active.segment_id, Layer(self._segmentation_node, active.segment_id).image.GetMTime()
+        except NeuroSAM2Error:
+            return None
+        if key != self._measured[0] and (session.progress is None or key[0] != self._measured[0][0]):
+            self._measured = key, volume_ml(self._segmentation_node, active.segment_id)
+        return self._measured[1]
