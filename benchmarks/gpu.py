@@ -2,8 +2,8 @@
 
 import statistics
 import sys
-import time
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -11,11 +11,13 @@ from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.train.config import PretrainConfig
-from NeuroSAM2Core.train.loop import pretrain
+from NeuroSAM2Core.train.loop import segmenter_for, start, train_step
+from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
 from Testing.Support.volumes import noise_volume
 
 SLICES = 64
 BOX = (60, 50, 190, 200)
+WARM_STEPS, STEPS = 3, 8
 
 
 def main() -> int:
@@ -36,13 +38,32 @@ def main() -> int:
             times.append((first, whole / (SLICES - 1)))
         first, per_slice = (statistics.median(t) for t in zip(*times, strict=True))
         rows.append((name, f"{1000 * first:.1f} ms", f"{1000 * per_slice:.1f} ms", f"{1 / per_slice:.0f}"))
-    started = time.perf_counter()
-    folder = Path("runs/gpu")
-    state = pretrain(PretrainConfig(), folder, device=torch.device("cuda"), max_seconds=120)
-    rate = state.step / (time.perf_counter() - started)
     head = ("model", "first mask", "per slice", "slices per second")
-    publish("gpu", "make gpu", as_table(head, rows) + f"\nPretraining: {rate:.1f} steps per second.\n")
+    training = as_table(("pretraining stage", "clips x objects x slices", "per step"), list(training_rows()))
+    publish("gpu", "make gpu", as_table(head, rows) + "\n" + training)
     return 0
+
+
+def training_rows() -> Iterator[tuple[str, ...]]:
+    """Each stage of the pretraining and its time per optimiser step."""
+    config = PretrainConfig()
+    for stage in config.stages:
+        per_step = seconds_per_step(replace(config, stages=(replace(stage, steps=WARM_STEPS + STEPS),)))
+        yield f"{stage.image_size} px", f"{stage.clips} x {stage.objects} x {stage.slices}", f"{1000 * per_step:.0f} ms"
+
+
+def seconds_per_step(config: PretrainConfig) -> float:
+    """The median time of a step of a run with one stage, on a batch that is ready."""
+    device = torch.device("cuda")
+    batch = SyntheticClips(config)[0].to(device)
+    state = start(config, device)
+    segmenter = segmenter_for(state.model, config, config.stages[0])
+
+    def step() -> None:
+        train_step(state, segmenter, batch, config)
+        torch.cuda.synchronize()
+
+    return statistics.median([seconds(step) for _ in range(config.total_steps)][WARM_STEPS:])
 
 
 if __name__ == "__main__":

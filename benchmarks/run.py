@@ -1,14 +1,20 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality]
+Usage: python -m benchmarks.run [speed] [files] [quality] [worker] [mrml]
 """
 
 import sys
 
-from benchmarks import files, quality, speed
+from benchmarks import files, mrml, quality, speed, worker
 from benchmarks.report import publish
 
-PARTS = {"speed": speed.measure, "files": files.measure, "quality": quality.measure}
+PARTS = {
+    "speed": speed.measure,
+    "files": files.measure,
+    "quality": quality.measure,
+    "worker": worker.measure,
+    "mrml": mrml.measure,
+}
 
 
 def main() -> None:

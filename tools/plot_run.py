@@ -1,6 +1,6 @@
-"""The curves of a run as a picture.
+"""The curves of one or more runs, one after the other, as a picture.
 
-Usage: python tools/plot_run.py RUN_FOLDER OUT.png
+Usage: python tools/plot_run.py METRICS.jsonl ... OUT.png
 """
 
 import json
@@ -14,9 +14,13 @@ from matplotlib.figure import Figure
 SMOOTHING = 5
 
 
-def plot(folder: Path, out: Path) -> None:
-    """Loss and the three overlaps by step."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def plot(logs: list[Path], out: Path) -> None:
+    """Loss and the three overlaps by step; each run's steps follow those of the run before."""
+    rows: list[dict[str, float]] = []
+    for log in logs:
+        done = rows[-1]["step"] if rows else 0
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        rows += [{**line, "step": line["step"] + done} for line in lines]
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     losses, overlaps = figure.subplots(1, 2)
@@ -34,4 +38,4 @@ def plot(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    plot(Path(sys.argv[1]), Path(sys.argv[2]))
+    plot([Path(name) for name in sys.argv[1:-1]], Path(sys.argv[-1]))

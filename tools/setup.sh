@@ -16,9 +16,15 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
-# What the tests of the panels draw with. Without root they are skipped, and say what is missing.
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! [ -e /usr/share/doc/libegl1 ]; then
-    apt-get update -q && apt-get install -y -q libegl1 libgl1-mesa-dri libgl1 libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1
+# What drawing slice views and panels without a display needs; without it those tests are skipped, and say so.
+DRAWING="libegl1 libgl1 libgl1-mesa-dri libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1"
+is_missing() { ! ldconfig -p 2>/dev/null | grep -q "$1"; }
+if [ "$(uname)" = Linux ] && { is_missing libEGL.so.1 || is_missing libxkbcommon.so.0 || is_missing libfontconfig.so.1; }; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -q && apt-get install -y -q $DRAWING
+    else
+        echo "setup: slice views and panels cannot be drawn here; on Debian: sudo apt-get install $DRAWING" >&2
+    fi
 fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel

@@ -5,11 +5,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, segment
+from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, segment, serve
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, evaluate, download, convert, pretrain)
+COMMANDS = (segment, serve, evaluate, download, convert, pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

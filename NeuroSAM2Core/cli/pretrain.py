@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from NeuroSAM2Core.errors import ConfigError
@@ -17,7 +18,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Trains the bundled model from scratch. Run it again to go on where it stopped; the result is the same.",
     )
     parser.add_argument("folder", type=Path, help="where the run lives")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recipe", default="scratch", help="scratch, or refine for a model that has been through it")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="MODEL.safetensors", help="weights that a new run starts with"
+    )
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long and go on next time")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, help="threads to compute with (default: all)")
@@ -34,7 +39,7 @@ def run(said: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.train.config import PretrainConfig
+    from NeuroSAM2Core.train.config import RECIPES
     from NeuroSAM2Core.train.export import export
     from NeuroSAM2Core.train.loop import Progress, pretrain
 
@@ -42,7 +47,11 @@ def run(said: argparse.Namespace) -> int:
         raise ConfigError(f"--minutes must be above 0; got {said.minutes:g}")
     if said.threads:
         torch.set_num_threads(said.threads)
-    config = PretrainConfig(seed=said.seed)
+    if said.recipe not in RECIPES:
+        raise ConfigError(f"there is no recipe {said.recipe!r}; recipes: {', '.join(RECIPES)}")
+    config = RECIPES[said.recipe]
+    if said.seed is not None:
+        config = replace(config, seed=said.seed)
     with tqdm(total=config.total_steps, unit="step", desc="pretraining") as bar:
 
         def show(progress: Progress) -> None:
@@ -55,6 +64,7 @@ def run(said: argparse.Namespace) -> int:
             device=resolve_device(said.device),
             max_seconds=60 * said.minutes,
             workers=said.workers,
+            start_from=said.start_from,
             on_progress=show,
         )
     print(f"{state.step} of {config.total_steps} steps done; the run is in {said.folder}")

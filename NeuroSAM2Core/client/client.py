@@ -8,11 +8,11 @@ import itertools
 import logging
 import socket
 import time
-from typing import assert_never
+from collections.abc import Sequence
 
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.client.launcher import LocalWorker
-from NeuroSAM2Core.client.upload import Upload
+from NeuroSAM2Core.client.upload import Uploads
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.protocol.codec import decode_event, encode_request
 from NeuroSAM2Core.protocol.framing import Frame
@@ -20,26 +20,14 @@ from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
     Disconnected,
     Event,
-    Failed,
-    Finished,
+    FinalEvent,
     FromClient,
-    FromWorker,
-    Heartbeat,
     Hello,
-    LogLine,
-    ModelLoaded,
     OpenVolume,
-    Progress,
     Refused,
     Request,
-    SliceAnswered,
-    SliceTracked,
-    Superseded,
-    VolumeClosed,
-    VolumeOpened,
     VoxelsWanted,
     Welcome,
-    WorkerStatus,
 )
 from NeuroSAM2Core.protocol.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.version import __version__
@@ -47,6 +35,7 @@ from NeuroSAM2Core.volume import IntensityWindow, Volume
 
 logger = logging.getLogger(__name__)
 
+START_TIMEOUT_S = 120.0
 CONNECT_TIMEOUT_S = 10.0
 MISSED_HEARTBEATS = 6
 """A worker that says nothing for as many times as long as it promised is taken for dead."""
@@ -71,7 +60,7 @@ class EngineClient:
         """Requests that have not ended, by number, in the order they were submitted."""
         self._numbers = itertools.count(1)
         self._waiting: list[bytes] = []
-        self._uploads: dict[str, Upload] = {}
+        self._uploads = Uploads()
         self._stream: FrameStream | None = None
         self._is_closed = False
         self._heard = time.monotonic()
@@ -93,16 +82,17 @@ class EngineClient:
         return cls(Endpoint(host, port, token))
 
     @classmethod
-    def launch(cls, interpreter: str | None = None) -> "EngineClient":
+    def launch(cls, interpreter: str | None = None, *, options: Sequence[str] = ()) -> "EngineClient":
         """A client with a worker of its own on this machine; the worker ends with it.
 
         Args:
             interpreter: The Python that runs the worker and has torch; this one if None.
+            options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
 
         Raises:
             WorkerError: It cannot be started. What goes wrong later comes as `Disconnected`.
         """
-        return cls(LocalWorker.start(interpreter))
+        return cls(LocalWorker.start(interpreter, options=options))
 
     @property
     def is_ready(self) -> bool:
@@ -121,7 +111,7 @@ class EngineClient:
             return False
         if self.welcome is None:
             return True  # the connection is being made: it counts as writable once it is
-        return self._stream.outgoing_bytes > 0 or any(upload.is_moving for upload in self._uploads.values())
+        return self._stream.outgoing_bytes > 0 or self._uploads.is_moving
 
     def fileno(self) -> int:
         """What to watch for reading. It changes once: from the worker's ready line to the connection; look again after every `poll`.
@@ -149,22 +139,23 @@ class EngineClient:
         self._send(number, request)
         return number
 
-    def open_volume(self, volume: Volume, *, window: IntensityWindow | None = None) -> int:
+    def open_volume(self, volume: Volume, *, window: IntensityWindow | None = None, key: str = "") -> int:
         """Opens a volume, and sends its voxels if the worker does not hold them. Returns the number of the request.
 
-        The voxels are kept until then, not longer; they must not change meanwhile. Takes the time to hash them, about a second per GB.
+        The voxels are kept until then, not longer; they must not change meanwhile.
 
         Args:
             volume: The image.
             window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+            key: The volume's id, where it is known already. Else the voxels are hashed now, which takes a second or two per GB; who
+                must not be held up so long does it beforehand with `protocol.VolumeHash`.
 
         Raises:
             WorkerError: The client is closed.
         """
         voxels, matrix = wire_voxels(volume), wire_matrix(volume)
-        key = volume_id(voxels, matrix)
-        if key not in self._uploads:
-            self._uploads[key] = Upload(key, voxels)
+        key = key or volume_id(voxels, matrix)
+        self._uploads.offer(key, voxels)
         return self.submit(
             OpenVolume(volume_id=key, shape=volume.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix, window=window)
         )
@@ -204,9 +195,7 @@ class EngineClient:
         self._is_closed = True
         if self._stream is not None:
             self._stream.close()
-        for upload in self._uploads.values():
-            upload.end()
-        self._uploads.clear()
+        self._uploads.end_all()
         if self.worker is not None:
             self.worker.stop()
 
@@ -215,6 +204,8 @@ class EngineClient:
         endpoint = self.worker.poll()
         if endpoint is not None:
             self._connect(endpoint)
+        elif time.monotonic() - self._heard > START_TIMEOUT_S:
+            raise WorkerError(f"the worker was not ready after {START_TIMEOUT_S:.0f} s", hint="try again")
 
     def _connect(self, endpoint: Endpoint) -> None:
         try:
@@ -260,50 +251,27 @@ class EngineClient:
             case Refused():
                 raise WorkerError(event.message, hint=event.hint)
             case VoxelsWanted():
-                self._begin_upload(event)
+                assert self.welcome is not None
+                self._uploads.begin(event.volume_id, self.welcome.voxel_folder)
                 return None
-            case _:
-                self._note_end(event)
+        if isinstance(event, FinalEvent):
+            self._note_end(event)
         return event
 
-    def _begin_upload(self, event: VoxelsWanted) -> None:
-        assert self.welcome is not None
-        if event.volume_id in self._uploads:
-            self._uploads[event.volume_id].begin(self.welcome.voxel_folder)
-
-    def _note_end(self, event: FromWorker) -> None:
+    def _note_end(self, event: FinalEvent) -> None:
         """Keeps count of what has ended."""
-        match event:
-            case (
-                ModelLoaded()
-                | VolumeOpened()
-                | VolumeClosed()
-                | SliceAnswered()
-                | Finished()
-                | Superseded()
-                | Failed()
-                | WorkerStatus()
-            ):
-                request = self.unanswered.pop(event.request_id, None)
-                if isinstance(request, OpenVolume):
-                    self._end_upload(request.volume_id)
-            case Heartbeat() | SliceTracked() | Progress() | LogLine() | Welcome() | Refused() | VoxelsWanted():
-                pass
-            case _:
-                assert_never(event)
-
-    def _end_upload(self, key: str) -> None:
-        still_opening = any(isinstance(r, OpenVolume) and r.volume_id == key for r in self.unanswered.values())
-        if not still_opening and key in self._uploads and self._uploads[key].end():
-            del self._uploads[key]
+        request = self.unanswered.pop(event.request_id, None)
+        if isinstance(request, OpenVolume):
+            key, others = request.volume_id, self.unanswered.values()
+            if not any(isinstance(other, OpenVolume) and other.volume_id == key for other in others):
+                self._uploads.end(key)
 
     def _move_uploads(self, stream: FrameStream) -> None:
-        for upload in self._uploads.values():
-            if upload.is_moving and stream.outgoing_bytes < UPLOAD_AHEAD_BYTES:
-                message = upload.step()
-                if message is not None:
-                    self._send(0, message)
-                return  # one step a call
+        """One step a call, so that nobody is held up."""
+        if stream.outgoing_bytes < UPLOAD_AHEAD_BYTES:
+            message = self._uploads.step()
+            if message is not None:
+                self._send(0, message)
 
     def _check_alive(self) -> None:
         silence = time.monotonic() - self._heard
@@ -315,7 +283,7 @@ class EngineClient:
             raise WorkerError(f"the worker has not been heard for {silence:.0f} s", hint="it is taken for dead")
 
     def _end(self, reason: str, hint: str = "") -> Disconnected:
-        last_words = "" if self.worker is None else self.worker.last_words()
         self.close()
+        last_words = "" if self.worker is None else self.worker.last_words
         logger.info("the connection to the worker has ended: %s", reason)
         return Disconnected(reason=f"{reason}; {last_words}" if last_words else reason, hint=hint)

@@ -33,6 +33,7 @@ class LocalWorker:
         """For the worker's log and voxels on their way; it goes with the worker."""
         self._token = token
         self._said = b""
+        self._last_words = ""
 
     @classmethod
     def start(cls, interpreter: str | None = None, *, options: Sequence[str] = ()) -> "LocalWorker":
@@ -40,7 +41,7 @@ class LocalWorker:
 
         Args:
             interpreter: The Python that has torch; this one if None.
-            options: Of `neurosam2 serve`, such as `--threads 2`.
+            options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
 
         Raises:
             WorkerError: There is no such program, or it may not be run.
@@ -93,17 +94,10 @@ class LocalWorker:
             raise WorkerError("the worker ended before it was ready", hint=f"interpreter: {self.process.args!r}")
         return None
 
+    @property
     def last_words(self) -> str:
-        """How the process ended and the last line of its log; empty while it runs."""
-        code = self.process.poll()
-        if code is None:
-            return ""
-        how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        with contextlib.suppress(OSError):
-            lines = (self.folder / LOG_NAME).read_text(errors="replace").strip().splitlines()
-            if lines:
-                return f"the worker {how}: {lines[-1][:300]}"
-        return f"the worker {how}"
+        """How the process ended, if not in order, and the last line of its log; empty before `stop`."""
+        return self._last_words
 
     def stop(self) -> None:
         """Ends the worker: asks it by closing its standard input, and makes sure. Safe to call again."""
@@ -112,11 +106,22 @@ class LocalWorker:
                 with contextlib.suppress(OSError):
                     pipe.close()
         try:
-            self.process.wait(STOP_TIMEOUT_S)
+            code = self.process.wait(STOP_TIMEOUT_S)
+            self._last_words = self._last_words or self._how_it_ended(code)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _how_it_ended(self, code: int) -> str:
+        if code == 0:
+            return ""
+        how = f"the worker ended by signal {-code}" if code < 0 else f"the worker ended with code {code}"
+        with contextlib.suppress(OSError):
+            lines = (self.folder / LOG_NAME).read_text(errors="replace").strip().splitlines()
+            if lines:
+                return f"{how}: {lines[-1][:300]}"
+        return how
 
     def _read_ready_line(self, line: bytes) -> Endpoint:
         try:

@@ -82,3 +82,41 @@ class Upload:
         for start in range(0, len(data), CHUNK_BYTES):
             packed = zlib.compress(data[start : start + CHUNK_BYTES], ZLIB_LEVEL)
             yield VoxelChunk(volume_id=self.volume_id, start=start, is_compressed=True, data=packed)
+
+
+class Uploads:
+    """All volumes that are being opened; one is sent at a time."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Upload] = {}
+
+    @property
+    def is_moving(self) -> bool:
+        """There is something to send."""
+        return any(upload.is_moving for upload in self._by_id.values())
+
+    def offer(self, volume_id: str, voxels: NDArray[Any]) -> None:
+        """A volume is about to be opened."""
+        self._by_id.setdefault(volume_id, Upload(volume_id, voxels))
+
+    def begin(self, volume_id: str, voxel_folder: str) -> None:
+        """The worker wants a volume's voxels."""
+        if volume_id in self._by_id:
+            self._by_id[volume_id].begin(voxel_folder)
+
+    def step(self) -> VoxelChunk | VoxelFile | None:
+        """Does a little for one of them and returns the message to send, if one is ready."""
+        for upload in self._by_id.values():
+            if upload.is_moving:
+                return upload.step()
+        return None
+
+    def end(self, volume_id: str) -> None:
+        """A volume is open, or will not be."""
+        if volume_id in self._by_id and self._by_id[volume_id].end():
+            del self._by_id[volume_id]
+
+    def end_all(self) -> None:
+        """The connection ends."""
+        for volume_id in list(self._by_id):
+            self.end(volume_id)

@@ -29,7 +29,8 @@ class Replay:
     conditioned: Float[Tensor, "1 c s s"]
     start: Float[Tensor, "1 1 s4 s4"] | None
     said: list[Said]
-    answers: list[MaskPrediction]
+    answers: list[MaskPrediction | None]
+    """To each of them with those before it; None where it is not known."""
 
 
 class SlicePredictor:
@@ -47,19 +48,29 @@ class SlicePredictor:
         """
         return Replay(conditioned, start, [], [])
 
+    def resume(self, conditioned: Float[Tensor, "1 c s s"], answer: MaskPrediction, prompts: PromptSet) -> Replay:
+        """A slice on which something was said before, of which only the last answer is known."""
+        said = _in_order(prompts)
+        unknown: list[MaskPrediction | None] = [None] * max(0, len(said) - 1)
+        return Replay(conditioned, answer.logits, said, [*unknown, answer] if said else [])
+
     def answer(self, prompts: PromptSet, features: ImageFeatures, replay: Replay) -> MaskPrediction:
         """The answer to all that was said; `replay` goes on from what it has in common with it."""
         if prompts.mask is not None:
             return self.adopt(prompts.mask, features)
-        said: list[Said] = [*([prompts.box] if prompts.box else []), *prompts.points]
+        said = _in_order(prompts)
         common = 0
         while common < min(len(said), len(replay.said)) and said[common] == replay.said[common]:
             common += 1
+        if common and replay.answers[common - 1] is None:
+            common = 0
         del replay.said[common:], replay.answers[common:]
         for count in range(common + 1, len(said) + 1):
             replay.answers.append(self._decode(said[:count], features, replay))
             replay.said.append(said[count - 1])
-        return replay.answers[-1]
+        answer = replay.answers[-1]
+        assert answer is not None
+        return answer
 
     def adopt(self, mask: MaskPrompt, features: ImageFeatures) -> MaskPrediction:
         """A given mask as the answer."""
@@ -69,7 +80,8 @@ class SlicePredictor:
         return self.model.adopt_mask(features, full)
 
     def _decode(self, said: list[Said], features: ImageFeatures, replay: Replay) -> MaskPrediction:
-        before = replay.answers[-1].logits if replay.answers else replay.start
+        last = replay.answers[-1] if replay.answers else None
+        before = replay.start if last is None else last.logits
         points = self._points(said)
         return self.model.decode(
             replay.conditioned,
@@ -98,3 +110,8 @@ class SlicePredictor:
         places = torch.tensor([coords], dtype=torch.float32, device=device)
         shift = 0.5 if self.options.aligns_pixel_centres else 0.0
         return Points((places + shift) * scale - shift, torch.tensor([labels], dtype=torch.float32, device=device))
+
+
+def _in_order(prompts: PromptSet) -> list[Said]:
+    """What was said, in the order in which it is answered."""
+    return [*([prompts.box] if prompts.box else []), *prompts.points]

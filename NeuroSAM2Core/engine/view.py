@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from torch import Tensor
+
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_selection import select_memory
@@ -103,10 +105,19 @@ class View:
         """A slice about to be prompted: blank, or with a mask that is there already and is to be corrected."""
         self.take_up(track, [number])
         there = track.state(number)
+        if there is None:
+            return self.predictor.begin(self.model.without_memory(features.coarse), None)
+        conditioned = self._condition(track, number, features)
+        if number in track.confirmed:  # from before this session, with what was said there
+            answer = self.predictor.adopt(MaskPrompt(track.given[number].mask), features)
+            return self.predictor.resume(conditioned, answer, track.prompts[number])
+        return self.predictor.begin(conditioned, there.logits)
+
+    def _condition(self, track: ObjectTrack, number: int, features: ImageFeatures) -> Tensor:
+        """The slice's coarse features after they have seen what is remembered of the others."""
         others = [n for n in track.confirmed if n != number]
-        if there is None or not others:
-            start = None if there is None else there.logits
-            return self.predictor.begin(self.model.without_memory(features.coarse), start)
+        if not others:
+            return self.model.without_memory(features.coarse)
         reverse = number < min(others, key=lambda n: abs(n - number))
         rules, recent = memory_rules(self.model, self.options), track.known - {number, *others}
         selection = select_memory(number, others, recent, rules, num_slices=len(self.stack), reverse=reverse)
@@ -114,7 +125,7 @@ class View:
         bank = begin_memory(self.model, track, self.options, num_slices=len(self.stack))
         bank.conditioning.pop(number, None)
         bank.recent = {n: state.memory for n, state in track.tracked.items() if n != number}
-        return self.predictor.begin(bank.condition(self.model, features, number, reverse=reverse), there.logits)
+        return bank.condition(self.model, features, number, reverse=reverse)
 
 
 def _check_cancelled(is_cancelled: Callable[[], bool]) -> None:

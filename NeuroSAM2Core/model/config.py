@@ -85,6 +85,9 @@ class SAM2Config:
     paints_prompts: bool = False
     """Points, boxes and the neighbouring slice's mask are also painted into the mask prompt. Of our own models only: a small
     model learns what it is shown in place far sooner than what it must look up."""
+    samples_prompts: bool = False
+    """Point tokens also carry the fine features under the point. Of our own models only: at 256 pixels a coarse feature covers a whole
+    gyrus, so that it cannot say what exactly was clicked."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size % 32:
@@ -184,6 +187,7 @@ def _presets() -> dict[str, SAM2Config]:
         num_mask_memories=3,
         max_object_pointers=4,
         paints_prompts=True,
+        samples_prompts=True,
     )
     return presets
 

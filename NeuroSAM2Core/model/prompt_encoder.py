@@ -26,7 +26,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         width, narrow = config.width, config.mask_prompt_width
         self.image_size, self.side = config.image_size, config.grid
-        self.paints_prompts = config.paints_prompts
+        self.paints_prompts, self.samples_prompts = config.paints_prompts, config.samples_prompts
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -40,15 +40,29 @@ class PromptEncoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(narrow, width, kernel_size=1),
         )
+        if config.samples_prompts:
+            self.sampled_embed = nn.Linear(width // 4 + width // 8, width, bias=False)
+            nn.init.zeros_(self.sampled_embed.weight)
 
-    def tokens(self, points: Points) -> Float[Tensor, "b n1 c"]:
-        """One token per point, and one that says that no more follow."""
+    def tokens(
+        self, points: Points, stride8: Float[Tensor, "b c4 s2 s2"], stride4: Float[Tensor, "b c8 s4 s4"]
+    ) -> Float[Tensor, "b n1 c"]:
+        """One token per point, and one that says that no more follow.
+
+        Args:
+            points: In model pixels.
+            stride8: The slice's own fine features, for models that sample them.
+            stride4: Likewise.
+        """
         places = (points.coords + 0.5) / self.image_size
         encoded = F.pad(self.pe_layer(places), (0, 0, 0, 1))
         labels = F.pad(points.labels, (0, 1), value=NOTHING)[..., None]
         tokens = torch.where(labels == NOTHING, self.not_a_point_embed.weight, encoded)
         for label, embedding in enumerate(self.point_embeddings.parameters()):
             tokens = tokens + (labels == label) * embedding
+        if self.samples_prompts:
+            seen = torch.cat([sampled(grid, places) for grid in (stride8, stride4)], dim=-1)
+            tokens = tokens + (labels != NOTHING) * F.pad(self.sampled_embed(seen), (0, 0, 0, 1))
         return tokens
 
     def grid(
@@ -70,6 +84,14 @@ class PromptEncoder(nn.Module):
     def grid_position(self) -> Float[Tensor, "1 c s s"]:
         """The position encoding of the feature grid, in the points' own dialect."""
         return self.pe_layer.grid(self.side)
+
+
+def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
+    """The features of a grid at some places, (x, y) from 0 to 1, interpolated."""
+    at = F.grid_sample(
+        grid.float(), 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return at[:, :, 0].mT
 
 
 def painted(

@@ -5,7 +5,7 @@ Shapes use B for the batch (images, or objects on one slice), C for `width`, Cm 
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -20,7 +20,7 @@ class ImageFeatures:
     stride4: Float[Tensor, "b c8 s4 s4"]
     """Stride 4, already projected to C / 8 channels for the mask decoder."""
 
-    def __getitem__(self, rows: slice | list[int]) -> "ImageFeatures":
+    def __getitem__(self, rows: slice | list[int] | Int[Tensor, " n"]) -> "ImageFeatures":
         """The features of some images of the batch."""
         return ImageFeatures(self.coarse[rows], self.stride8[rows], self.stride4[rows])
 

@@ -150,7 +150,7 @@ class SAM2(nn.Module):
             conditioned,
             features.stride8,
             features.stride4,
-            self.sam_prompt_encoder.tokens(points),
+            self.sam_prompt_encoder.tokens(points, features.stride8, features.stride4),
             prompt_grid,
             self.sam_prompt_encoder.grid_position(),
             multimask=multimask,

@@ -2,7 +2,7 @@
 
 from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import VERSION, FrameReader
-from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
+from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
     Cancel,
     CloseVolume,
@@ -58,6 +58,7 @@ __all__ = [
     "Status",
     "Superseded",
     "VolumeClosed",
+    "VolumeHash",
     "VolumeOpened",
     "Welcome",
     "WorkerStatus",

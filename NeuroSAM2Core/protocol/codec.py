@@ -167,9 +167,16 @@ def _plain_decoder(kind: type) -> Decoder:
             raise _wrong(place, "a finite number", value)
         if kind is int and abs(cast(int, value)) >= 1 << 63:
             raise _wrong(place, "a number of 64 bits", value)
+        if kind is str and not cast(str, value).isascii() and _has_surrogates(cast(str, value)):
+            raise _wrong(place, "text", ascii(value))
         return value
 
     return decode
+
+
+def _has_surrogates(text: str) -> bool:
+    """Half characters, which JSON can name and nothing can write."""
+    return any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def _enum_decoder(kind: type[StrEnum]) -> Decoder:

@@ -11,6 +11,8 @@ from NeuroSAM2Core.volume import Volume
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 CHUNK_BYTES = 1 << 20
+HASH_STEP_BYTES = 8 << 20
+"""A few milliseconds, or twenty on a slow machine."""
 
 
 def wire_voxels(volume: Volume) -> NDArray[Any]:
@@ -33,10 +35,36 @@ def volume_id(voxels: NDArray[Any], ijk_to_ras: tuple[float, ...]) -> str:
         voxels: From `wire_voxels`.
         ijk_to_ras: From `wire_matrix`.
     """
-    head = f"{voxels.dtype.name} {voxels.shape} ".encode() + np.asarray(ijk_to_ras, dtype="<f8").tobytes()
-    digest = hashlib.sha256(head)
-    digest.update(as_bytes(voxels))
-    return digest.hexdigest()
+    hashing = VolumeHash(voxels, ijk_to_ras)
+    while not hashing.step():
+        pass
+    return hashing.volume_id
+
+
+class VolumeHash:
+    """`volume_id` a little at a time, for those who must not be held up: call `step` until it says that it is done.
+
+    Args:
+        voxels: From `wire_voxels`.
+        ijk_to_ras: From `wire_matrix`.
+    """
+
+    def __init__(self, voxels: NDArray[Any], ijk_to_ras: tuple[float, ...]) -> None:
+        head = f"{voxels.dtype.name} {voxels.shape} ".encode() + np.asarray(ijk_to_ras, dtype="<f8").tobytes()
+        self._digest = hashlib.sha256(head)
+        self._left = as_bytes(voxels)
+
+    def step(self, num_bytes: int = HASH_STEP_BYTES) -> bool:
+        """Takes in some more; returns whether that was all."""
+        self._digest.update(self._left[:num_bytes])
+        self._left = self._left[num_bytes:]
+        return not self._left
+
+    @property
+    def volume_id(self) -> str:
+        """The id, once `step` has said that it is done."""
+        assert not self._left
+        return self._digest.hexdigest()
 
 
 def as_bytes(voxels: NDArray[Any]) -> memoryview:

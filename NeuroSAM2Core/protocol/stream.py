@@ -3,11 +3,14 @@
 import errno
 import os
 import socket
+import sys
 from collections import deque
 
 from NeuroSAM2Core.protocol.framing import OPEN, Frame, FrameLimits, FrameReader
 
 RECEIVE_BYTES = 1 << 18
+GONE_MS = 60_000
+"""A peer that takes nothing of what it is sent for so long is gone."""
 SEND_BYTES = 1 << 20
 """At most this much in one call of `flush`, so that nobody is held up."""
 
@@ -28,6 +31,8 @@ class FrameStream:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
         self.sock = sock
         self._reader = FrameReader(limits)
         self._outgoing: deque[memoryview] = deque()

@@ -36,9 +36,9 @@ OBJECTS = (
     SyntheticObject("right cerebrum", RIGHT, 2.0),
     SyntheticObject("left cerebrum", LEFT, 2.0),
     SyntheticObject("cerebrum", RIGHT | LEFT, 1.0),
-    SyntheticObject("white matter", WHITE_LIKE, 2.0),
-    SyntheticObject("right white matter", frozenset({WHITE_RIGHT}), 1.5),
-    SyntheticObject("left white matter", frozenset({WHITE_LEFT}), 1.5),
+    SyntheticObject("white matter", WHITE_LIKE, 3.0),
+    SyntheticObject("right white matter", frozenset({WHITE_RIGHT}), 2.0),
+    SyntheticObject("left white matter", frozenset({WHITE_LEFT}), 2.0),
     SyntheticObject("cortex", frozenset({CORTEX_RIGHT, CORTEX_LEFT}), 0.7),
     SyntheticObject("ventricles", frozenset({VENTRICLES}), 1.0),
     SyntheticObject("right thalamus", frozenset({THALAMUS_RIGHT}), 0.4),
@@ -123,7 +123,7 @@ def _add_cerebrum(labels: Tensor, frame: Frame, depth: Tensor, generator: torch.
         (insula > -0.12) & (frame.z + 0.12 + 0.03 * frame.noise(0.3, generator)).abs().lt(0.02) & (frame.x.abs() > 0.42)
     )
     open_space = ~solid | fissure | sulci | sylvian
-    thickness = max(1, round(uniform(generator, 0.035, 0.065) / frame.voxel))
+    thickness = max(1, round(uniform(generator, 0.022, 0.06) / frame.voxel))
     cortex = dilate(open_space, thickness) & ~open_space
     if chance(generator, 0.5):
         cortex &= ~core

@@ -23,4 +23,8 @@ class ClipBatch:
 
     def to(self, device: torch.device) -> "ClipBatch":
         """The same batch on another device."""
-        return ClipBatch(self.images.to(device), self.masks.to(device))
+        return ClipBatch(self.images.to(device, non_blocking=True), self.masks.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "ClipBatch":
+        """The same batch in memory that a GPU reads by itself; a data loader asks for it."""
+        return ClipBatch(self.images.pin_memory(), self.masks.pin_memory())

@@ -1,7 +1,7 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from NeuroSAM2Core.errors import ConfigError
@@ -38,13 +38,13 @@ class PretrainConfig:
     seed: int = 0
     """Everything random follows from this and the step number."""
     stages: tuple[Stage, ...] = (
-        Stage(image_size=128, steps=2000, clips=8, slices=1, objects=5),
-        Stage(image_size=128, steps=1000, clips=4, slices=4, objects=3, max_gap=3, rough_neighbours=0.4),
-        Stage(image_size=256, steps=500, clips=4, slices=1, objects=5),
-        Stage(image_size=256, steps=1300, clips=2, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
+        Stage(image_size=128, steps=420, clips=128, slices=1, objects=4),
+        Stage(image_size=128, steps=240, clips=64, slices=4, objects=3, max_gap=3, rough_neighbours=0.4),
+        Stage(image_size=256, steps=220, clips=48, slices=1, objects=4),
+        Stage(image_size=256, steps=580, clips=48, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
     )
     """Single slices first, then clips; coarse first, then fine: no weight depends on the size."""
-    learning_rate: float = 6e-4
+    learning_rate: float = 8e-4
     """Peak of AdamW's learning rate."""
     final_rate: float = 0.02
     """Share of the peak at the end of the cosine."""
@@ -57,7 +57,9 @@ class PretrainConfig:
     ema_decay: float = 0.998
     """Decay per step of the running mean of the weights, which is what is exported."""
     prompts: PromptConfig = field(
-        default_factory=lambda: PromptConfig(box=0.5, click=0.35, max_corrected=2, num_corrections=3)
+        default_factory=lambda: PromptConfig(
+            box=0.5, loose_box=0.5, click=0.35, max_corrected=2, num_corrections=4, random_corrections=True
+        )
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
     losses: LossWeights = field(default_factory=lambda: LossWeights(dice=10.0))
@@ -83,3 +85,19 @@ class PretrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values."""
         return dataclasses.asdict(self)
+
+
+SCRATCH = PretrainConfig()
+RECIPES = {
+    "scratch": SCRATCH,
+    "refine": PretrainConfig(
+        seed=1,
+        learning_rate=5e-4,
+        prompts=replace(SCRATCH.prompts, foreign_starts=0.3),
+        stages=(
+            Stage(image_size=256, steps=700, clips=48, slices=1, objects=4),
+            Stage(image_size=256, steps=400, clips=32, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
+        ),
+    ),
+}
+"""How `nano` was made: from scratch, then once more at full size with what it learned as the start."""

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.checkpoint import Checkpoint
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
@@ -51,6 +52,7 @@ def pretrain(
     device: torch.device,
     max_seconds: float = math.inf,
     workers: int = 1,
+    start_from: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainState:
     """Trains until the end of the run, the time limit or SIGTERM, whichever comes first; goes on where the folder left off.
@@ -61,6 +63,7 @@ def pretrain(
         device: Where to compute.
         max_seconds: Save and return after this long.
         workers: Processes that prepare batches.
+        start_from: A model file whose weights a new run starts with; weights that it lacks start as in a new model.
         on_progress: Called every few steps.
 
     Raises:
@@ -68,9 +71,11 @@ def pretrain(
         DataError: A loss that is not a number.
     """
     _claim(folder, config)
-    state = _start(config, device)
+    state = start(config, device)
     if (folder / STATE_FILE).exists():
         state.load(folder / STATE_FILE)
+    elif start_from is not None:
+        _adopt_weights(state, Checkpoint.load(start_from))
     recorder = Recorder(folder, from_step=state.step)
     started = saved = reported = time.monotonic()
     results: list[StepResult] = []
@@ -80,7 +85,7 @@ def pretrain(
         for batch in batches(config, start=state.step, device=device, workers=workers):
             if config.stage_at(state.step) != stage:
                 stage = config.stage_at(state.step)
-                segmenter = _segmenter(state.model, config, stage)
+                segmenter = segmenter_for(state.model, config, stage)
             assert segmenter is not None
             results.append(train_step(state, segmenter, batch.to(device), config))
             now = time.monotonic()
@@ -134,13 +139,34 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
     return warmed_up(value, progress, warmup=config.warmup)
 
 
-def _start(config: PretrainConfig, device: torch.device) -> TrainState:
+def start(config: PretrainConfig, device: torch.device) -> TrainState:
+    """A run at its first step."""
     torch.manual_seed(config.seed)
     model = SAM2(PRESETS[config.preset])
     balance_inputs(model)
     model.to(device)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     return TrainState(0, model, build_optimizer(model, weight_decay=config.weight_decay), average)
+
+
+def _adopt_weights(state: TrainState, start: Checkpoint) -> None:
+    """Puts another model's weights into a run that has not begun.
+
+    Raises:
+        CheckpointError: It has weights that the run's model does not have, or of another shape.
+    """
+    try:
+        missing, unknown = state.model.load_state_dict(start.state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{start.provenance.name} has another architecture: {error}") from None
+    if unknown:
+        raise CheckpointError(
+            f"{start.provenance.name} has weights that the run's model lacks: {', '.join(unknown[:3])}"
+        )
+    if missing:
+        logger.info("not in %s, so started anew: %s", start.provenance.name, ", ".join(missing))
+    for name, value in state.model.state_dict().items():
+        state.average[name].copy_(value)
 
 
 def balance_inputs(model: SAM2) -> None:
@@ -156,7 +182,7 @@ def balance_inputs(model: SAM2) -> None:
         cast(nn.Linear, model.sam_mask_decoder.pred_obj_score_head.layers[-1]).bias.fill_(3.0)
 
 
-def _segmenter(model: torch.nn.Module, config: PretrainConfig, stage: Stage) -> ClipSegmenter:
+def segmenter_for(model: torch.nn.Module, config: PretrainConfig, stage: Stage) -> ClipSegmenter:
     """The same weights seen as a model of the stage's input size."""
     assert isinstance(model, SAM2)
     model.set_image_size(stage.image_size)
@@ -192,9 +218,9 @@ def _summary(results: list[StepResult], config: PretrainConfig, step: int) -> di
         "dice": mean([r.losses.dice.item() for r in results]),
         "iou": mean([r.losses.iou.item() for r in results]),
         "presence": mean([r.losses.presence.item() for r in results]),
-        "prompted_iou": mean([r.prompted_iou for r in results]),
-        "tracked_iou": mean([r.tracked_iou for r in results]),
-        "corrected_iou": mean([r.corrected_iou for r in results]),
+        "prompted_iou": mean([r.prompted_iou.item() for r in results]),
+        "tracked_iou": mean([r.tracked_iou.item() for r in results]),
+        "corrected_iou": mean([r.corrected_iou.item() for r in results]),
         "learning_rate": learning_rate(config, step),
     }
 

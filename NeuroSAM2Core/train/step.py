@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
-from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, click_from_mask
+from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.losses import Losses, LossWeights, iou, prediction_losses
+from NeuroSAM2Core.train.simulate import first_points, with_clicks
 
 PromptKind = Literal["box", "click", "mask"]
 
@@ -34,17 +35,25 @@ class PromptConfig:
     """Probability that a clip starts from a box."""
     click: float = 0.25
     """Probability that it starts from one click; the rest start from the true mask."""
+    loose_box: float = 1.0
+    """Probability that the sides of a batch's boxes are off by up to a tenth; a tight box says more about what is meant."""
     max_prompted: int = 2
     """At most this many slices are prompted from the start."""
     max_corrected: int = 2
     """At most this many slices get correction clicks, the prompted ones included."""
     num_corrections: int = 7
     """Correction clicks on such a slice."""
+    random_corrections: bool = False
+    """Place from none to `num_corrections` clicks instead, one and the same number in the whole batch, so that the memory of a slice
+    with nothing but its first prompt is taught too."""
     click_from_truth: float = 0.1
     """Probability that a correction click ignores the error and falls anywhere in the object."""
     rough_neighbours: float = 0.0
     """Probability that the neighbouring slice's mask is left out, grown or shrunk before it is shown (only for models that are shown
     it): otherwise what was once wrong would be believed from slice to slice."""
+    foreign_starts: float = 0.0
+    """Probability that the answer to be corrected on a slice is replaced by the mask of another object of the clip: a person's click
+    may also mean that something else was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,12 @@ class PromptPlan:
     """What will be prompted and corrected in one batch."""
 
     kind: PromptKind
+    loose: bool
+    """Boxes are not tight."""
     prompted: tuple[int, ...]
     corrected: tuple[int, ...]
+    num_corrections: int
+    """Clicks on each corrected slice."""
 
     @classmethod
     def draw(cls, config: PromptConfig, num_slices: int, rng: np.random.Generator) -> "PromptPlan":
@@ -62,6 +75,7 @@ class PromptPlan:
         chance = rng.random()
         if chance < config.box + config.click or num_slices == 1:
             kind = "box" if chance < config.box else "click"
+        loose = rng.random() < config.loose_box
         num_prompted = int(rng.integers(1, min(config.max_prompted, num_slices) + 1))
         num_corrected = (
             0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
@@ -69,7 +83,11 @@ class PromptPlan:
         others = rng.permutation(np.arange(1, num_slices)).tolist()
         prompted = (0, *sorted(others[: num_prompted - 1]))
         extra = others[num_prompted - 1 : num_corrected - 1]
-        return cls(kind, prompted, () if kind == "mask" else (*prompted, *sorted(extra)))
+        corrected = () if kind == "mask" else (*prompted, *sorted(extra))
+        num_clicks = config.num_corrections
+        if config.random_corrections:
+            num_clicks = int(rng.integers(num_clicks + 1))
+        return cls(kind, loose, prompted, corrected, num_clicks)
 
     def order(self, num_slices: int) -> list[int]:
         """Prompted slices first, then the rest: later prompts are remembered by earlier slices."""
@@ -81,11 +99,11 @@ class StepResult:
     """What a step gives back."""
 
     losses: Losses
-    prompted_iou: float
+    prompted_iou: Float[Tensor, ""]
     """Mean true IoU of the first answer on prompted slices."""
-    tracked_iou: float
+    tracked_iou: Float[Tensor, ""]
     """Mean true IoU of the first answer on the others; NaN where there were none."""
-    corrected_iou: float
+    corrected_iou: Float[Tensor, ""]
     """Mean true IoU after the last correction; NaN where there were none."""
 
 
@@ -116,14 +134,15 @@ class ClipSegmenter(nn.Module):
         latest: dict[int, Tensor] = {}
         first: dict[bool, list[Tensor]] = {True: [], False: []}
         final: list[Tensor] = []
+        row_of_object = torch.arange(clips, device=truth.device).repeat_interleave(objects) * num_slices
         for t in plan.order(num_slices):
-            rows = [clip * num_slices + t for clip in range(clips) for _ in range(objects)]
-            seen = features[rows]
+            seen = features[row_of_object + t]
             nearest = min(latest, key=lambda i: abs(i - t), default=None)
             hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
             if hint is not None and self.prompts.rough_neighbours > 0:
                 hint = roughened(hint, self.prompts.rough_neighbours, rng)
-            answers = self._answers(seen, truth[:, t], plan, t, bank, hint, rng)
+            foreign = truth[:, t].unflatten(0, (clips, objects)).roll(1, dims=1).flatten(0, 1)
+            answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
             losses += [self._losses(answer, truth[:, t]) for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
@@ -139,6 +158,7 @@ class ClipSegmenter(nn.Module):
         self,
         features: ImageFeatures,
         truth: Bool[Tensor, "n h w"],
+        foreign: Bool[Tensor, "n h w"],
         plan: PromptPlan,
         t: int,
         bank: MemoryBank,
@@ -148,9 +168,11 @@ class ClipSegmenter(nn.Module):
         """The first answer on a slice and one more after each correction."""
         model = self.model
         is_prompted = t in plan.prompted
-        if is_prompted and plan.kind == "mask":
-            return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
-        points = first_points(plan.kind, truth, rng) if is_prompted else None
+        points = None
+        if is_prompted:
+            if plan.kind == "mask":
+                return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
+            points = first_points(plan.kind, truth, rng, loose=plan.loose)
         coarse = model.without_memory(features.coarse) if is_prompted else bank.condition(model, features, t)
         answers = [
             model.decode(
@@ -161,18 +183,23 @@ class ClipSegmenter(nn.Module):
                 multimask=_is_open(points),
             )
         ]
-        for _ in range(self.prompts.num_corrections if t in plan.corrected else 0):
+        shown = answers[-1].logits
+        num_corrections = plan.num_corrections if t in plan.corrected else 0
+        if num_corrections and rng.random() < self.prompts.foreign_starts:
+            shown = _as_logits(foreign, shown)
+        for _ in range(num_corrections):
             anywhere = rng.random() < self.prompts.click_from_truth
-            points = with_clicks(points, truth, _thresholded(answers[-1], truth), rng, anywhere=anywhere)
+            points = with_clicks(points, truth, _thresholded(shown, truth), rng, anywhere=anywhere)
             answers.append(
                 model.decode(
                     coarse,
                     features,
                     points=_scaled(points, truth, model),
-                    mask_logits=answers[-1].logits,
+                    mask_logits=shown,
                     multimask=_is_open(points),
                 )
             )
+            shown = answers[-1].logits
         return answers
 
     def _losses(self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Losses:
@@ -180,42 +207,6 @@ class ClipSegmenter(nn.Module):
         return prediction_losses(
             logits, answer.all_ious, answer.presence_logit, truth, self.weights, num_objects=max(1, len(truth))
         )
-
-
-def first_points(kind: PromptKind, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
-    """A box or a click for each object, in the pixels of `truth`; padding where the object is absent."""
-    coords, labels = [], []
-    for mask in truth.cpu().numpy():
-        if kind == "box":
-            box = box_from_mask(mask, rng)
-            coords.append([[0.0, 0.0]] * 2 if box is None else [[box.col0, box.row0], [box.col1, box.row1]])
-            labels.append([-1.0, -1.0] if box is None else [2.0, 3.0])
-        else:
-            click = click_from_mask(mask, rng)
-            coords.append([[0.0, 0.0]] if click is None else [[click.col, click.row]])
-            labels.append([-1.0] if click is None else [1.0])
-    return Points(torch.tensor(coords, device=truth.device), torch.tensor(labels, device=truth.device))
-
-
-def with_clicks(
-    points: Points | None,
-    truth: Bool[Tensor, "n h w"],
-    predicted: Bool[Tensor, "n h w"],
-    rng: np.random.Generator,
-    *,
-    anywhere: bool,
-) -> Points:
-    """The points so far and one more click for each object, where the answer is wrong or (`anywhere`) in the object."""
-    coords, labels = [], []
-    nothing = np.zeros(truth.shape[-2:], dtype=bool)
-    for mask, answer in zip(truth.cpu().numpy(), predicted.cpu().numpy(), strict=True):
-        click = click_from_error(mask, nothing if anywhere and mask.any() else answer, rng=rng, method="uniform")
-        coords.append([[0.0, 0.0]] if click is None else [[click.col, click.row]])
-        labels.append([-1.0] if click is None else [float(click.positive)])
-    new = Points(torch.tensor(coords, device=truth.device), torch.tensor(labels, device=truth.device))
-    if points is None:
-        return new
-    return Points(torch.cat((points.coords, new.coords), dim=1), torch.cat((points.labels, new.labels), dim=1))
 
 
 def roughened(
@@ -249,18 +240,25 @@ def _resized(mask: Bool[Tensor, "n h w"], size: int) -> Bool[Tensor, "n 1 S S"]:
     return F.interpolate(mask[:, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
 
 
-def _thresholded(answer: MaskPrediction, truth: Tensor) -> Bool[Tensor, "n h w"]:
+def _as_logits(mask: Bool[Tensor, "n h w"], like: Float[Tensor, "n 1 h2 w2"]) -> Float[Tensor, "n 1 h2 w2"]:
+    """A mask as an answer that is sure of it."""
+    share = F.interpolate(mask[:, None].float(), size=like.shape[-2:], mode="bilinear", antialias=True)
+    return 2 * MASK_PROMPT_LOGIT * share - MASK_PROMPT_LOGIT
+
+
+def _thresholded(logits: Float[Tensor, "n 1 h2 w2"], truth: Bool[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
     with torch.no_grad():
-        return F.interpolate(answer.logits, size=truth.shape[-2:], mode="bilinear")[:, 0] > 0
+        return F.interpolate(logits, size=truth.shape[-2:], mode="bilinear")[:, 0] > 0
 
 
-def _true_iou(answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Tensor:
-    """The true IoU of the chosen mask where the object is present."""
+def _true_iou(answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    """The true IoU of the chosen mask; NaN where the object is absent."""
     with torch.no_grad():
         logits = F.interpolate(answer.logits, size=truth.shape[-2:], mode="bilinear")
-        return iou(logits, truth[:, None].float())[truth.flatten(1).any(dim=1), 0]
+        is_present = truth.flatten(1).any(dim=1)
+        return torch.where(is_present, iou(logits, truth[:, None].float())[:, 0], torch.nan)
 
 
-def _mean(values: list[Tensor]) -> float:
-    joined = torch.cat(values) if values else torch.empty(0)
-    return float(joined.mean()) if joined.numel() else float("nan")
+def _mean(values: list[Tensor]) -> Float[Tensor, ""]:
+    """The mean of all numbers; NaN if there are none. Stays on the device, so that no step waits for it."""
+    return torch.cat(values).nanmean() if values else torch.tensor(torch.nan)

@@ -11,8 +11,8 @@ from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
 
-SLICES_PER_RENDER = 4
-RENDERS_PER_ANATOMY = 3
+SLICES_PER_RENDER = 8
+RENDERS_PER_ANATOMY = 4
 MIN_DEPTH = 16
 MIN_PIXELS = 12
 
@@ -20,8 +20,8 @@ MIN_PIXELS = 12
 class SyntheticClips(Dataset[ClipBatch]):
     """The batch of every step of a run."""
 
-    def __init__(self, config: PretrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
 
     def __len__(self) -> int:
         return self.config.total_steps
@@ -29,7 +29,7 @@ class SyntheticClips(Dataset[ClipBatch]):
     def __getitem__(self, step: int) -> ClipBatch:
         stage = self.config.stage_at(step)
         rng = np.random.default_rng((self.config.seed, step))
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         clips: list[ClipBatch] = []
         while len(clips) < stage.clips:
             depth = max(MIN_DEPTH, stage.max_gap * stage.slices)
@@ -38,7 +38,7 @@ class SyntheticClips(Dataset[ClipBatch]):
                 if len(clips) == stage.clips:
                     break
                 volume = render(anatomy, generator)
-                for _ in range(max(2, SLICES_PER_RENDER // stage.slices)):
+                for _ in range(max(4, SLICES_PER_RENDER // stage.slices)):
                     clip = draw_clip(volume, stage, rng)
                     if clip is not None and len(clips) < stage.clips:
                         clips.append(clip)
@@ -103,13 +103,13 @@ class _From(Sampler[int]):
 
 
 def batches(config: PretrainConfig, *, start: int, device: torch.device, workers: int) -> Iterator[ClipBatch]:
-    """The batches of the steps from `start` on, prepared ahead by worker processes where the device is the CPU."""
-    on_cpu = device.type == "cpu"
+    """The batches of the steps from `start` on, prepared ahead on the CPU by worker processes; without any, when they are asked for."""
     loader = DataLoader(
-        SyntheticClips(config, device),
+        SyntheticClips(config),
         batch_size=None,
         sampler=_From(start, config.total_steps),
-        num_workers=workers if on_cpu else 0,
-        prefetch_factor=4 if on_cpu and workers else None,
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=device.type == "cuda",
     )
     return iter(loader)

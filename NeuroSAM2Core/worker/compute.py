@@ -81,9 +81,9 @@ class Compute:
 
     def _end(self, job: Job, final: FromWorker) -> None:
         cancels = self._desk.end(job)
-        self._post(job.client, final)
-        for number in cancels:
-            self._post(job.client, Finished(request_id=number))
+        if cancels is not None:
+            for event in (final, *(Finished(request_id=number) for number in cancels)):
+                self._post(job.client, event)
 
 
 NO_ROOM_HINT = "choose a smaller model or image size, end other programs that use the device, or use device cpu"

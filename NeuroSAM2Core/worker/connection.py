@@ -36,6 +36,11 @@ class Connection:
     """When it came; once it leaves, when it began to leave."""
     last_request: float = field(default_factory=time.monotonic)
 
+    @property
+    def is_served(self) -> bool:
+        """It is a client, and stays one."""
+        return self.is_welcome and not self.is_leaving
+
     def send(self, event: FromWorker) -> None:
         """Puts an event in the queue."""
         self.stream.send(encode_event(event))

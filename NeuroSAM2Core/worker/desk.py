@@ -32,6 +32,8 @@ class Desk:
         """Adds a job and returns those that it makes pointless."""
         with self._changed:
             pointless = self._schedule.add(job)
+            for other in pointless:
+                other.has_ended = True
             self._changed.notify()
             return pointless
 
@@ -56,9 +58,11 @@ class Desk:
         with self._changed:
             self.current = None
 
-    def end(self, job: Job) -> list[int]:
-        """The job needs no more steps. Returns the requests that wanted it to end."""
+    def end(self, job: Job) -> list[int] | None:
+        """The job needs no more steps. Returns the requests that wanted it to end; None where it had ended, while it was done, already."""
         with self._changed:
+            if job.has_ended:
+                return None
             job.has_ended = True
             self._schedule.end(job)
             return job.cancelled_by

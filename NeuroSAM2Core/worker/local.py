@@ -1,6 +1,7 @@
 """The worker that a program starts for itself: it reads its token from standard input, says where it listens and ends with its parent."""
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -32,7 +33,8 @@ def run(token: str, folder: Path, limits: WorkerLimits) -> None:
     end_with_parent(worker.stop)
     end_on_signals(worker.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the parent
-    print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)  # noqa: T201
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone already, which `end_with_parent` sees too
+        print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)  # noqa: T201
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on
     worker.run()
     shutil.rmtree(folder, ignore_errors=True)

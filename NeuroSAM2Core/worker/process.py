@@ -16,7 +16,7 @@ from NeuroSAM2Core.worker.volume_store import VolumeStore
 
 logger = logging.getLogger(__name__)
 
-COMPUTE_END_S = 1.0
+COMPUTE_END_S = 0.2
 """How long the step that is being computed may take to end with the process."""
 
 
@@ -93,4 +93,4 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: The address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=32)
+    return socket.create_server((host, port), family=family, backlog=128)

@@ -87,7 +87,11 @@ class Reception:
         if upload is not None:
             upload.waiting.append(job)
             return []
-        return [Superseded(request_id=older.number, by=job.number) for older in self._desk.put(job)]
+        answers: list[FromWorker] = []
+        for older in self._desk.put(job):
+            answers.append(Superseded(request_id=older.number, by=job.number))
+            answers += [Finished(request_id=number) for number in older.cancelled_by]
+        return answers
 
     def _open(self, connection: Connection, number: int, request: OpenVolume) -> list[FromWorker]:
         job = Job(connection.number, number, request)

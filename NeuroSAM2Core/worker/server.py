@@ -122,8 +122,9 @@ class Server:
         connection = Connection(self._num_came, FrameStream(sock, STRANGER), str(address[0]))
         self._connections[connection.number] = connection
         self._selector.register(sock, selectors.EVENT_READ, connection)
-        if sum(not one.is_welcome for one in self._connections.values()) > MAX_STRANGERS:
-            self._refuse(connection, WorkerError("too many connections are waiting to be let in", hint="try again"))
+        strangers = [one for one in self._connections.values() if not one.is_welcome and not one.is_leaving]
+        if len(strangers) > MAX_STRANGERS:
+            self._refuse(strangers[0], WorkerError("too many others came and showed no token", hint="try again"))
 
     def _read(self, connection: Connection) -> None:
         if connection.is_leaving:
@@ -136,8 +137,11 @@ class Server:
                     return
         except StreamEndedError as ended:
             self._drop(connection, str(ended))
-        except ProtocolError as error:  # where the next frame begins is not known any more
+        except NeuroSAM2Error as error:  # where the next frame begins is not known any more
             self._refuse(connection, error)
+        except Exception as error:  # the edge: a defect of ours must not take the other clients down
+            logger.exception("a message could not be taken")
+            self._refuse(connection, WorkerError(f"the worker met a defect of its own: {type(error).__name__}"))
 
     def _read_nothing(self, connection: Connection) -> None:
         """What a leaving client still says is thrown away unread, so that it can read its last message."""
@@ -157,10 +161,11 @@ class Server:
         try:
             request = decode_request(frame)
             answers = self._reception.take(
-                connection, request, [one for one in self._connections.values() if one.is_welcome]
+                connection, request, [one for one in self._connections.values() if one.is_served]
             )
         except NeuroSAM2Error as error:
             answers = [_failed(request_number(frame), error)]
+        self._deliver()  # what ended before this was taken is said before it is answered
         for answer in answers:
             self._answer(connection, answer)
 
@@ -174,7 +179,7 @@ class Server:
             raise ProtocolError(
                 "the token is not the one of this worker", hint="a worker that starts anew has a new token"
             )
-        if sum(one.is_welcome for one in self._connections.values()) >= self._limits.max_clients:
+        if sum(one.is_served for one in self._connections.values()) >= self._limits.max_clients:
             self._refuse(connection, WorkerError(f"the worker serves {self._limits.max_clients} clients already"))
             return
         connection.is_welcome = True

@@ -202,7 +202,7 @@ class Steps:
         """Ends what was asked for a volume before the job that changes everything for it."""
         for job in self._desk.long_jobs(cause.client, key):
             if job.place < cause.place:
-                cancels = self._desk.end(job)
+                cancels = self._desk.end(job) or []
                 self._post(job.client, Finished(request_id=job.number, was_cancelled=True))
                 for number in cancels:
                     self._post(job.client, Finished(request_id=number))

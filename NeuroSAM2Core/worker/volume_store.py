@@ -144,7 +144,7 @@ class IncomingVolume:
         """
         if folder is None:
             raise ProtocolError("this worker takes no files", hint="send the voxels in chunks")
-        path = folder / file.name
+        path = folder / file.name.replace("\0", "/")
         if Path(file.name).name != file.name or path.is_symlink() or not path.is_file():
             raise ProtocolError("there is no such file in the folder for voxels")
         if path.stat().st_size != self.nbytes:

@@ -71,13 +71,11 @@ class HeadlessApplication:
         Raises:
             DataError: It could not be written.
         """
-        if path.suffix == ".mrb":
-            is_written = self.scene.WriteToMRB(str(path), None, None)
-        else:
-            self.scene.SetRootDirectory(str(path.parent))
-            for node in self._stored():
-                self._save_node(node, path.parent)
-            is_written = bool(self.scene.Commit(str(path)))
+        self.scene.StartState(self.scene.SaveState)  # as Slicer's own save dialog does
+        try:
+            is_written = self._write(path)
+        finally:
+            self.scene.EndState(self.scene.SaveState)
         if not is_written:
             raise DataError(f"the scene could not be written to {path.name}", hint="is there space left on the disk?")
 
@@ -94,6 +92,14 @@ class HeadlessApplication:
             is_read = bool(self.scene.Import())
         if not is_read:
             raise DataError(f"the scene {path.name} could not be read")
+
+    def _write(self, path: Path) -> bool:
+        if path.suffix == ".mrb":
+            return bool(self.scene.WriteToMRB(str(path), None, None))
+        self.scene.SetRootDirectory(str(path.parent))
+        for node in self._stored():
+            self._save_node(node, path.parent)
+        return bool(self.scene.Commit(str(path)))
 
     def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str | None) -> slicer.vtkMRMLAbstractLogic:
         logic.SetMRMLApplicationLogic(self.logic)

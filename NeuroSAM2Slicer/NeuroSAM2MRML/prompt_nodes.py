@@ -9,16 +9,14 @@ prompts move with the image.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import slicer
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
-from NeuroSAM2MRML.arrays import Matrix
+from NeuroSAM2Core.volume import Axis, Volume
 from NeuroSAM2MRML.box_nodes import place_box, read_box
-from NeuroSAM2MRML.object_prompts import ObjectPrompts, PlacedBox, PlacedPoint, rounded_point
+from NeuroSAM2MRML.object_prompts import ObjectPrompts, PlacedBox
+from NeuroSAM2MRML.point_nodes import read_points, write_points
 from NeuroSAM2MRML.remembered_slices import RememberedSlices
-from NeuroSAM2MRML.slice_views import nearest_index
 from NeuroSAM2MRML.volume_nodes import local_matrix
 
 OBJECT, ROLE, SLICES = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices"
@@ -75,9 +73,9 @@ class PromptNodes:
             return ObjectPrompts()
         axis = remembered.axis
         placed = [
-            (number, point)
+            (listed.order, listed.placed)
             for node in self._nodes(object_id, POSITIVE, NEGATIVE)
-            for _, number, point in _points(node, axis, volume)
+            for listed in read_points(node, axis, volume, positive=node.GetAttribute(ROLE) == POSITIVE)
         ]
         placed.sort(key=lambda one: one[0])
         boxes = {}
@@ -100,7 +98,7 @@ class PromptNodes:
         if axis is not None:
             for node, sign in ((positive, True), (negative, False)):
                 wanted = [(n, p) for n, p in enumerate(prompts.points) if p.point.positive == sign]
-                _write_points(node, wanted, axis, volume)
+                write_points(node, wanted, axis, volume, positive=sign)
             self._write_boxes(object_id, prompts.boxes, axis, volume)
         self._remember(positive, prompts)
 
@@ -194,14 +192,6 @@ class PromptNodes:
             place_box(self._add(object_id, BOX), one, axis, volume)
 
 
-def slice_of_point(node: slicer.vtkMRMLMarkupsNode, number: int, axis: Axis, volume: Volume) -> PlacedPoint:
-    """A control point as a click on the slice of an axis that is nearest to it."""
-    ijk = volume.to_ijk(_world(node, number))
-    index = nearest_index(float(ijk["ijk".index(axis)]))
-    row, col = SlicePlane(axis, index).to_pixel(*map(float, ijk))
-    return PlacedPoint(index, rounded_point(row, col, positive=node.GetAttribute(ROLE) != NEGATIVE))
-
-
 def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
     """Checks that everything said lies in the volume.
 
@@ -210,47 +200,3 @@ def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
     """
     if prompts.inside(volume) != prompts:
         raise PromptError("the place is outside the volume", hint="click inside the image")
-
-
-def _world(node: slicer.vtkMRMLMarkupsNode, number: int) -> Matrix:
-    place = [0.0, 0.0, 0.0]
-    node.GetNthControlPointPositionWorld(number, place)
-    return np.array(place)
-
-
-def _points(
-    node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume
-) -> Iterator[tuple[int, tuple[int, int], PlacedPoint]]:
-    """Defined control points inside the volume: number in the list, place in the order of clicks, click."""
-    for number in range(node.GetNumberOfControlPoints()):
-        if node.GetNthControlPointPositionStatus(number) != node.PositionDefined:
-            continue
-        point = slice_of_point(node, number, axis, volume)
-        if ObjectPrompts(axis=axis, points=(point,)).inside(volume).points:
-            said = node.GetNthControlPointDescription(number)
-            order = (0, int(said)) if said.isdigit() else (1, number)
-            yield number, order, point
-
-
-def _write_points(
-    node: slicer.vtkMRMLMarkupsNode, wanted: list[tuple[int, PlacedPoint]], axis: Axis, volume: Volume
-) -> None:
-    """Makes a list hold these clicks and their numbers, touching as little as possible."""
-    there = list(_points(node, axis, volume))
-    same = 0
-    while same < min(len(there), len(wanted)) and there[same][2] == wanted[same][1]:
-        same += 1
-    for number, _, _ in reversed(there[same:]):
-        node.RemoveNthControlPoint(number)
-    for (number, order, placed), (wanted_order, _) in zip(there[:same], wanted[:same], strict=True):
-        if order != (0, wanted_order):
-            node.SetNthControlPointDescription(number, str(wanted_order))
-            node.SetNthControlPointPositionWorld(number, *_place(placed, axis, volume))
-    for wanted_order, placed in wanted[same:]:
-        number = node.AddControlPointWorld(*_place(placed, axis, volume))
-        node.SetNthControlPointDescription(number, str(wanted_order))
-
-
-def _place(placed: PlacedPoint, axis: Axis, volume: Volume) -> tuple[float, float, float]:
-    x, y, z = volume.to_ras(np.array(SlicePlane(axis, placed.index).to_ijk(placed.point.row, placed.point.col)))
-    return float(x), float(y), float(z)

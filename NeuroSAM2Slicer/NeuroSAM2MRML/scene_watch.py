@@ -46,6 +46,9 @@ class SceneWatch:
             call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
         self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call)
 
+    def __del__(self) -> None:
+        self.off()
+
     def off(self) -> None:
         """Takes all observers off."""
         for subject, tag in self._watched.values():

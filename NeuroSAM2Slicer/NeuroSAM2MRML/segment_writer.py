@@ -14,7 +14,7 @@ from NeuroSAM2Core.errors import GeometryError
 from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2MRML.edit_policy import EditPolicy, Overwrite
 from NeuroSAM2MRML.layers import Layer, layers_of, reference_grid
-from NeuroSAM2MRML.slice_grid import Grid, GridSlice, grid_slice, sample
+from NeuroSAM2MRML.slice_grid import Grid, GridSlice, grid_slice, is_same_grid, sample, slab
 
 Mask = NDArray[np.bool_]
 
@@ -43,13 +43,14 @@ class SegmentWriter:
     def read(self, segment_id: str, plane: SlicePlane) -> Mask:
         """The segment on a slice of the image, (H, W)."""
         layer = Layer(self.node, segment_id)
+        shape = plane.of(self.volume.voxels).shape
         if layer.is_empty:
-            return np.zeros(plane.of(self.volume.voxels).shape, bool)
-        part = grid_slice(layer.grid, self._image_grid, plane)
-        if part is not None and part.rows is None:
-            picture = layer.block(part.extent).reshape(plane.of(self.volume.voxels).shape)
+            return np.zeros(shape, bool)
+        grid = layer.grid
+        if is_same_grid(grid, self._image_grid):
+            picture = layer.copy_of_block(slab(self._image_grid, plane)).reshape(shape)
         else:
-            picture = sample(layer.voxels, layer.grid, self._image_grid, plane)
+            picture = sample(layer.voxels, grid, self._image_grid, plane)
         return np.asarray(picture == layer.label)
 
     def write(

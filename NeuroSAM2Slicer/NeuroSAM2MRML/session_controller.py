@@ -246,6 +246,7 @@ class SessionController:
         self._follow_history()
         self.sync_prompts()
         yield
+        self.notice = self.desk.journal.problem or self.notice
 
     def _plane_at(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> SlicePlane:
         """The slice that a prompt at a world position is for, along the object's axis or else the view's."""

@@ -197,6 +197,29 @@ class SessionDesk:
         self._position = self.steps.position()
         self.journal.note_mask(number, plane)
 
+    def bring_back_object(self, number: int, name: str) -> int:
+        """The object of that number and name, where the scene still has it; else a new one. Part of a step that is begun."""
+        if number in self.objects.segments and self.objects.name(number) == name:
+            return number
+        return self._add_object(name)
+
+    def bring_back_prompts(self, number: int, prompts: ObjectPrompts) -> None:
+        """What was said about an object, without asking for an answer; part of a step that is begun."""
+        record = replace(self.objects.record(number), prompts=prompts)
+        self._record(number, record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality))))
+
+    def bring_back_mask(self, mask: SliceMask) -> None:
+        """What an object was like on a slice; part of a step that is begun."""
+        with self.writing():
+            quality = self.keeper.write(mask.object_id, mask)
+        self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
+
+    def count_voxels(self, number: int) -> int:
+        """Voxels of an object on the image's grid."""
+        axis = self.axis_of(number) or Axis.K
+        planes = (SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis]))
+        return sum(int(self.keeper.read(number, plane).sum()) for plane in planes)
+
     def remember(self, revision: int) -> None:
         """Writes into the scene what it is to remember of the session."""
         self.node.revision = revision

@@ -3,8 +3,10 @@
 import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.protocol import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2MRML.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine
@@ -26,6 +28,8 @@ class SessionJournal:
         self._folder, self._objects = folder, objects
         self._volume, self._keeper = volume, keeper
         self._journal: Journal | None = None
+        self.problem = ""
+        """Why the work is not written down; empty while it is."""
 
     def use(self, volume: Volume, keeper: SliceKeeper) -> None:
         """The image is another now."""
@@ -33,27 +37,17 @@ class SessionJournal:
         self.discard()
 
     def note_prompts(self, object_id: int) -> None:
-        """An object's prompts have changed.
-
-        Raises:
-            DataError: There is no room to write it down.
-        """
-        if self._journal is None:
-            self._begin()
-        else:
-            self._journal.note(self._prompts_line(object_id))
+        """An object's prompts have changed."""
+        self._note(lambda journal: journal.note(self._prompts_line(object_id)))
 
     def note_mask(self, object_id: int, plane: SlicePlane) -> None:
-        """A slice has changed; see `note_prompts`."""
-        if self._journal is None:
-            self._begin()
-        else:
-            self._journal.note(self._mask_line(object_id, plane))
+        """A slice has changed."""
+        self._note(lambda journal: journal.note(self._mask_line(object_id, plane)))
 
     def note_all(self) -> None:
-        """Anything may have changed: what was written so far is replaced; see `note_prompts`."""
+        """Anything may have changed: what was written so far is replaced."""
         self.discard()
-        self._begin()
+        self._note(lambda journal: None)
 
     def discard(self) -> None:
         """The work is safe elsewhere."""
@@ -66,6 +60,17 @@ class SessionJournal:
         """The file; None while there is none."""
         return None if self._journal is None else self._journal.path
 
+    def _note(self, write: Callable[[Journal], None]) -> None:
+        """Writes; where that fails the work goes on, and the problem is there to be said."""
+        try:
+            if self._journal is None:
+                self._begin()
+            else:
+                write(self._journal)
+            self.problem = ""
+        except DataError as error:
+            self.problem = str(error)
+
     def _begin(self) -> None:
         voxels, matrix = wire_voxels(self._volume), wire_matrix(self._volume)
         head = JournalHead(
@@ -75,11 +80,12 @@ class SessionJournal:
             pid=os.getpid(),
         )
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        self._journal = Journal(self._folder / name, head)
+        journal = Journal(self._folder / name, head)
         for object_id in self._objects.segments:
-            self._journal.note(self._prompts_line(object_id))
+            journal.note(self._prompts_line(object_id))
             for plane in self._objects.record(object_id).quality:
-                self._journal.note(self._mask_line(object_id, plane))
+                journal.note(self._mask_line(object_id, plane))
+        self._journal = journal
 
     def _prompts_line(self, object_id: int) -> PromptsLine:
         return PromptsLine(

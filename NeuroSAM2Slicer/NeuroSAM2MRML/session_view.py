@@ -1,101 +1,89 @@
-"""A session as a panel shows it: what is going on, what can be done now, and how sure the model is of each slice."""
+"""A session as its panel shows it. A pure reading: nothing is changed."""
 
 from NeuroSAM2MRML.object_record import ObjectRecord
 from NeuroSAM2MRML.session_controller import SessionController
 from NeuroSAM2MRML.view_state import Activity, ObjectView, RibbonSlice, SessionView
 
-NOTHING = SessionView(
-    activity=Activity.ENDED,
-    notice="",
-    progress=None,
-    objects=(),
-    ribbon=(),
-    can_prompt=False,
-    can_propagate=False,
-    can_stop=False,
-    can_continue=False,
-    can_clear=False,
-    can_undo=False,
-    undo_name="",
-    can_redo=False,
-    can_retry=False,
-)
-"""Without a session."""
 
-
-def session_view(session: SessionController | None) -> SessionView:
-    """What is shown of a session; nothing can be done without one."""
-    if session is None:
-        return NOTHING
+def session_view(session: SessionController) -> SessionView:
+    """What the segmentation panel shows now."""
     desk, talk = session.desk, session.talk
-    lives = not session.ended
-    is_under_way = talk.journey is not None
-    can_undo = lives and desk.steps.history.can_undo()
+    is_over = bool(session.ended)
+    if is_over:
+        return SessionView(
+            activity=Activity.ENDED,
+            notice=session.notice,
+            progress=None,
+            objects=(),
+            ribbon=(),
+            can_prompt=False,
+            can_propagate=False,
+            can_stop=False,
+            can_continue=False,
+            can_clear=False,
+            can_undo=False,
+            undo_name="",
+            can_redo=False,
+            can_retry=False,
+        )
+    record, history = desk.active_record, desk.steps.history
+    is_running = talk.journey is not None
     return SessionView(
         activity=_activity(session),
         notice=session.notice,
-        progress=talk.progress if is_under_way else None,
-        objects=_objects(session) if lives else (),
-        ribbon=_ribbon(desk.active_record) if lives else (),
-        can_prompt=lives and not session.link.is_given_up,
-        can_propagate=lives and not is_under_way and bool(desk.active_record.prompts.indices),
-        can_stop=lives and is_under_way and not talk.is_stopping,
-        can_continue=lives and session.can_continue,
-        can_clear=lives and not is_under_way and desk.active is not None,
-        can_undo=can_undo,
-        undo_name=desk.steps.current_name() if can_undo else "",
-        can_redo=lives and desk.steps.history.can_redo(),
-        can_retry=lives and session.link.is_given_up,
+        progress=talk.progress if is_running else None,
+        objects=tuple(_object_view(session, number) for number in sorted(desk.objects.segments)),
+        ribbon=_ribbon(record),
+        can_prompt=True,
+        can_propagate=bool(record.prompts.indices) and not is_running,
+        can_stop=is_running and not talk.is_stopping,
+        can_continue=session.can_continue,
+        can_clear=desk.active is not None,
+        can_undo=history.can_undo(),
+        undo_name=desk.steps.current_name() if history.can_undo() else "",
+        can_redo=history.can_redo(),
+        can_retry=session.link.is_given_up,
     )
 
 
 def _activity(session: SessionController) -> Activity:
     talk = session.talk
-    if session.ended:
-        return Activity.ENDED
+    if talk.is_starting and (talk.is_waiting or talk.journey is not None):
+        return Activity.STARTING
     if talk.journey is not None:
         return Activity.STOPPING if talk.is_stopping else Activity.PROPAGATING
-    if talk.is_starting:
-        return Activity.STARTING
     return Activity.ANSWERING if talk.is_waiting else Activity.READY
 
 
-def _objects(session: SessionController) -> tuple[ObjectView, ...]:
+def _object_view(session: SessionController, number: int) -> ObjectView:
     desk = session.desk
-    segmentation = desk.segmentation_node.GetSegmentation()
-    rows = []
-    for number, segment_id in sorted(desk.objects.segments.items()):
-        record, segment = desk.objects.record(number), segmentation.GetSegment(segment_id)
-        red, green, blue = segment.GetColor()
-        rows.append(
-            ObjectView(
-                object_id=number,
-                segment_id=segment_id,
-                name=segment.GetName(),
-                colour=(red, green, blue),
-                num_prompts=len(record.prompts.points) + len(record.prompts.boxes),
-                num_confirmed=len(record.prompts.indices),
-                num_done=sum(not quality.is_stale for quality in record.quality.values()),
-                is_active=number == desk.active,
-            )
-        )
-    return tuple(rows)
+    segment_id = desk.objects.segment_id(number)
+    prompts = desk.objects.record(number).prompts
+    quality = desk.objects.record(number).quality
+    red, green, blue = desk.segmentation_node.GetSegmentation().GetSegment(segment_id).GetColor()
+    return ObjectView(
+        object_id=number,
+        segment_id=segment_id,
+        name=desk.objects.name(number),
+        colour=(red, green, blue),
+        num_prompts=len(prompts.points) + len(prompts.boxes),
+        num_confirmed=len(prompts.planes),
+        num_done=sum(not one.is_stale for one in quality.values()),
+        is_active=number == desk.active,
+    )
 
 
 def _ribbon(record: ObjectRecord) -> tuple[RibbonSlice, ...]:
-    confirmed = set(record.prompts.planes)
-    marks = []
-    for plane in sorted(record.quality, key=lambda one: one.index):
-        quality = record.quality[plane]
-        if plane.axis == record.prompts.axis:
-            marks.append(
-                RibbonSlice(
-                    plane=plane,
-                    predicted_iou=quality.predicted_iou,
-                    presence=quality.presence,
-                    is_confirmed=plane in confirmed,
-                    is_doubtful=quality.is_doubtful and plane not in confirmed,
-                    is_stale=quality.is_stale,
-                )
-            )
-    return tuple(marks)
+    axis, confirmed = record.prompts.axis, set(record.prompts.planes)
+    planes = sorted((plane for plane in record.quality if plane.axis == axis), key=lambda plane: plane.index)
+    return tuple(
+        RibbonSlice(
+            plane=plane,
+            predicted_iou=record.quality[plane].predicted_iou,
+            presence=record.quality[plane].presence,
+            is_confirmed=plane in confirmed,
+            is_doubtful=record.quality[plane].is_doubtful and plane not in confirmed,
+            is_stale=record.quality[plane].is_stale,
+        )
+        for plane in planes
+    )

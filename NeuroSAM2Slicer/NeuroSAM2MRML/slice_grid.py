@@ -56,10 +56,24 @@ class GridSlice:
 
 def grid_slice(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
     """The voxels of `grid` that stand for a slice of `volume`; None if there are none."""
-    to_volume = np.linalg.inv(volume.ijk_to_ras) @ grid.ijk_to_ras
-    if np.allclose(to_volume, np.eye(4), atol=SNAP / max(1, max(map(abs, grid.extent)))):
+    if is_same_grid(grid, volume):
         return _same_grid(grid, volume, plane)
-    return _other_grid(grid, volume, plane, to_volume)
+    return _other_grid(grid, volume, plane, np.linalg.inv(volume.ijk_to_ras) @ grid.ijk_to_ras)
+
+
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """The same indices mean the same places, whatever part of the grid is in use."""
+    change = np.linalg.solve(other.ijk_to_ras, one.ijk_to_ras) - np.eye(4)
+    reach = max(1, *map(abs, one.extent), *map(abs, other.extent))
+    return bool(np.abs(change).max() * reach < SNAP)
+
+
+def slab(volume: Grid, plane: SlicePlane) -> Extent:
+    """A slice of a volume as a part of its grid."""
+    number = "ijk".index(plane.axis)
+    extent = list(volume.extent)
+    extent[2 * number] = extent[2 * number + 1] = plane.index + volume.extent[2 * number]
+    return _as_extent(extent)
 
 
 def sample(values: NDArray[np.generic], grid: Grid, volume: Grid, plane: SlicePlane) -> NDArray[np.generic]:
@@ -84,10 +98,7 @@ def sample(values: NDArray[np.generic], grid: Grid, volume: Grid, plane: SlicePl
 
 def _same_grid(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
     """A slab of the volume's own extent, as far as the grid reaches."""
-    number = "ijk".index(plane.axis)
-    extent = list(volume.extent)
-    extent[2 * number] = extent[2 * number + 1] = plane.index + volume.extent[2 * number]
-    whole = _as_extent(extent)
+    whole = slab(volume, plane)
     cut = _common(whole, grid.extent)
     if cut is None:
         return None

@@ -99,7 +99,8 @@ class CaseRow:
     """A row of the training panel's case list."""
 
     name: str
-    num_labels: int
+    role: str
+    """training, validation or test."""
     is_there: bool
     """Its files are where they were exported to."""
 
@@ -127,6 +128,7 @@ class TrainView:
     can_start: bool
     can_stop: bool
     can_continue: bool
+    can_prove: bool
     can_promote: bool
     can_roll_back: bool
     notice: str

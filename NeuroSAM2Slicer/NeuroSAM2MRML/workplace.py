@@ -25,7 +25,25 @@ from NeuroSAM2MRML.session_view import session_view
 from NeuroSAM2MRML.session_watch import SessionWatch
 from NeuroSAM2MRML.show_slice import go_to, looked_at
 from NeuroSAM2MRML.state_line import StateLine, state_line
-from NeuroSAM2MRML.view_state import SessionView
+from NeuroSAM2MRML.view_state import Activity, SessionView
+
+NOTHING = SessionView(
+    activity=Activity.ENDED,
+    notice="",
+    progress=None,
+    objects=(),
+    ribbon=(),
+    can_prompt=False,
+    can_propagate=False,
+    can_stop=False,
+    can_continue=False,
+    can_clear=False,
+    can_undo=False,
+    undo_name="",
+    can_redo=False,
+    can_retry=False,
+)
+"""Without a session nothing can be done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +141,22 @@ class Workplace:
         except NeuroSAM2Error as error:
             self.session.notice = str(error)
 
+    def confirm_shown(self) -> None:
+        """Accepts the active object on the slice that is looked at."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.act(lambda session: session.confirm(plane))
+
+    def use_mask(self, segment_id: str) -> None:
+        """What a segment shows on the slice that is looked at becomes the prompt there, and the segment the active object."""
+        self.act(lambda session: session.choose(segment_id))
+        self.confirm_shown()
+
+    def follow_segment(self, segment_id: str) -> None:
+        """A segment was selected elsewhere: if it is an object, it is the active one now."""
+        if self.session is not None and segment_id in self.session.desk.objects.segments.values():
+            self.act(lambda session: session.choose(segment_id))
+
     def poll(self) -> None:
         """Takes in what the engine has to say. Never waits."""
         if self.session is not None:
@@ -161,7 +195,7 @@ class Workplace:
 
     def view(self) -> WorkplaceView:
         """All that is shown."""
-        session = session_view(self.session)
+        session = NOTHING if self.session is None else session_view(self.session)
         plane = self.looked_at()
         cells: tuple[RibbonCell, ...] = ()
         if self.session is not None and plane is not None:

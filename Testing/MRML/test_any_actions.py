@@ -1,5 +1,7 @@
-"""Whatever a person does in whatever order, with an engine that dies now and then: no prompt is lost, no foreign voxel changes, statements are
-numbered upwards, and undo returns the exact bytes."""
+"""Whatever a person does in whatever order, with an engine that dies now and then.
+
+No prompt is lost, no foreign voxel changes, statements are numbered upwards, and undo returns the exact bytes.
+"""
 
 import os
 

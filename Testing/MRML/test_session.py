@@ -321,7 +321,7 @@ def test_what_is_deleted_in_mid_propagation_ends_the_session_with_a_sentence(pat
     patient.engines.last.work(2)
     session.poll()
     assert ("closed" if gone == "scene" else "deleted") in session.notice
-    with pytest.raises(DataError, match="closed|deleted"):
+    with pytest.raises(DataError, match=r"closed|deleted"):
         session.add_point(PLANE, 1, 1)
     if gone != "scene":
         assert scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode").GetNumberOfControlPoints() == 1

@@ -12,18 +12,18 @@ from Testing.Support.offscreen import missing_libraries
 if missing_libraries():
     pytest.skip(missing_libraries(), allow_module_level=True)
 
-from NeuroSAM2MRML.arrays import to_matrix  # noqa: E402  (VTK only where it can draw)
-from NeuroSAM2MRML.box_drag import BoxDrag  # noqa: E402
-from NeuroSAM2MRML.session_controller import SessionController  # noqa: E402
-from NeuroSAM2MRML.session_watch import SessionWatch  # noqa: E402
+from NeuroSAM2MRML.arrays import to_matrix
+from NeuroSAM2MRML.box_drag import BoxDrag
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_watch import SessionWatch
 
-from NeuroSAM2Core.synth import render, sample_anatomy  # noqa: E402
-from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis  # noqa: E402
-from Testing.Support.live import nano_link, wait_quiet  # noqa: E402
-from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume  # noqa: E402
-from Testing.Support.sessions import Sitting  # noqa: E402
-from Testing.Support.slice_views import SliceView, start_placing, stop_placing  # noqa: E402
-from Testing.Support.volumes import ball_volume  # noqa: E402
+from NeuroSAM2Core.synth import render, sample_anatomy
+from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis
+from Testing.Support.live import nano_link, wait_quiet
+from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+from Testing.Support.sessions import Sitting
+from Testing.Support.slice_views import SliceView, start_placing, stop_placing
+from Testing.Support.volumes import ball_volume
 
 SHAPE = (40, 56, 60)
 MIDDLE = np.array([29.0, 27.0, 19.0])
@@ -88,7 +88,7 @@ def test_points_of_both_signs_are_placed_one_after_the_other(app):
     stop_placing(app)
     room.sitting.settle()
     assert [p.point.positive for p in room.sitting.desk.active_record.prompts.points] == [True, True, False]
-    assert [step for step in iter(room.sitting.session.undo, False)] == [True] * 4
+    assert list(iter(room.sitting.session.undo, False)) == [True] * 4
 
 
 def test_a_dragged_box_becomes_a_prompt_with_its_corners_where_the_mouse_was(app):
@@ -184,11 +184,11 @@ def test_pictures_of_a_session(app, tmp_path):
 
 
 def synthetic_head():
-    """A head of this project's own making, and the largest object in it."""
+    """A head of this project's own making, and the brain in it."""
     generator = torch.Generator().manual_seed(7)
     while not (anatomy := sample_anatomy((72, 96, 96), generator)).is_head:
         pass
     picture = render(anatomy, generator)
-    sizes = {o.name: np.isin(picture.labels.numpy(), list(o.labels)) for o in picture.objects}
-    name = max(sizes, key=lambda one: sizes[one].sum())
-    return (1000 * picture.image.numpy()).astype(np.int16), sizes[name]
+    (brain,) = (one for one in picture.objects if one.name == "whole brain")
+    truth = np.isin(picture.labels.numpy(), list(brain.labels))
+    return (1000 * picture.image.numpy()).astype(np.int16), truth

@@ -1,4 +1,4 @@
-"""Run in a process of its own: opens a saved scene, goes on with its session, and says what it found. `python -m Testing.Support.reopen`."""
+"""Run in a process of its own: opens a saved scene, goes on with its session, and says what it found."""
 
 import json
 import sys

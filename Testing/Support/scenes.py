@@ -83,6 +83,6 @@ def world(volume: Volume, i: float, j: float, k: float) -> np.ndarray:
     return volume.to_ras(np.array([i, j, k], float))
 
 
-def make_app(folder: Path) -> HeadlessApplication:
+def make_app(folder: Path, *, agrees: bool = False) -> HeadlessApplication:
     """A scene of its own."""
-    return HeadlessApplication(folder)
+    return HeadlessApplication(folder, agrees=agrees)

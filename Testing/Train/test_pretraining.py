@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -50,6 +51,26 @@ def test_a_folder_with_another_run_is_refused(tmp_path):
         pretrain(replace(SMALL, seed=1), tmp_path, device=CPU, workers=0)
 
 
+def test_a_run_starts_from_the_weights_of_another_model(tmp_path):
+    plain = SAM2(replace(PRESETS["nano"], samples_prompts=False))
+    Checkpoint(plain.config, plain.state_dict(), Provenance(name="plain")).save(tmp_path / "plain.safetensors")
+    still = replace(SMALL, learning_rate=0.0, stages=SMALL.stages[:1])
+    state = pretrain(still, tmp_path / "run", device=CPU, workers=0, start_from=tmp_path / "plain.safetensors")
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, state.model.state_dict()[name]), name
+        assert torch.equal(value, state.average[name]), name
+    assert not state.model.sam_prompt_encoder.sampled_embed.weight.any(), (
+        "what the model lacks changes nothing at first"
+    )
+
+
+def test_a_run_does_not_start_from_another_architecture(tmp_path):
+    other = SAM2(replace(PRESETS["nano"], memory_layers=3))
+    Checkpoint(other.config, other.state_dict(), Provenance(name="other")).save(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="weights that the run's model lacks"):
+        pretrain(SMALL, tmp_path / "run", device=CPU, workers=0, start_from=tmp_path / "other.safetensors")
+
+
 def test_a_damaged_state_is_refused(tmp_path):
     pretrain(SMALL, tmp_path, device=CPU, max_seconds=0, workers=0)
     path = tmp_path / "state.safetensors"
@@ -66,7 +87,7 @@ def test_metrics_are_one_json_line_per_report(tmp_path):
 
 
 def test_the_batch_of_a_step_follows_from_the_seed_and_the_step():
-    data = SyntheticClips(SMALL, CPU)
+    data = SyntheticClips(SMALL)
     assert torch.equal(data[1].images, data[1].images)
     assert not torch.equal(data[1].images, data[2].images)
     assert data[0].masks.shape == (2, 3, 1, 64, 64)
@@ -85,7 +106,7 @@ def segmenter(**prompts):
 
 def test_two_clips_in_a_batch_lose_as_much_as_each_alone():
     step = segmenter(box=0.0, click=0.0)  # mask prompts: nothing is drawn per clip
-    batch = SyntheticClips(replace(SMALL, stages=(Stage(image_size=64, steps=1, clips=2, slices=4),)), CPU)[0]
+    batch = SyntheticClips(replace(SMALL, stages=(Stage(image_size=64, steps=1, clips=2, slices=4),)))[0]
 
     def loss(clips):
         with torch.no_grad():
@@ -163,3 +184,23 @@ def test_one_clip_can_be_learned_by_heart():
         if best > 0.905:  # Dice above 0.95
             break
     assert best > 0.905
+
+
+def test_a_foreign_start_shows_the_model_another_object_of_the_clip():
+    step = segmenter(box=1.0, click=0.0, foreign_starts=1.0)
+    step.prompts = replace(step.prompts, num_corrections=1)
+    masks = torch.zeros(1, 2, 1, 64, 64, dtype=torch.bool)
+    masks[0, 0, 0, 8:24, 8:24] = True
+    masks[0, 1, 0, 40:56, 40:56] = True
+    shown = []
+    decode = step.model.decode
+
+    def listening(*seen, mask_logits, **said):
+        shown.append(mask_logits)
+        return decode(*seen, mask_logits=mask_logits, **said)
+
+    step.model.decode = listening
+    step(ClipBatch(torch.zeros(1, 1, 64, 64), masks), np.random.default_rng(0))
+    assert shown[0] is None, "the first answer stands on the box alone"
+    assert torch.equal(shown[1][0, 0] > 0, masks[0, 1, 0, ::4, ::4])
+    assert torch.equal(shown[1][1, 0] > 0, masks[0, 0, 0, ::4, ::4])

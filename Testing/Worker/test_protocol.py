@@ -16,7 +16,7 @@ from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.protocol import messages
 from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import MAGIC, OPEN, PRELUDE, STRANGER, VERSION, FrameReader, pack_frame
-from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
+from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import FromClient, FromWorker
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceMask, SlicePlane, Volume
 
@@ -186,6 +186,7 @@ def changed(value, *path):
         (b'{"type": "Cancel", "id": 1}', (), ProtocolError, "did not come: 'target'"),
         (b'{"type": "Cancel", "id": 1, "target": true}', (), ProtocolError, "Cancel.target is 'True'; expected int"),
         (b'{"type": "Cancel", "id": 1, "target": 99999999999999999999}', (), ProtocolError, "64 bits"),
+        (b'{"type": "CloseVolume", "id": 1, "volume_id": "\\ud800"}', (), ProtocolError, "expected text"),
         (b'{"type": "Status", "id": 1}', (b"x",), ProtocolError, "1 buffers that it does not speak of"),
         (changed("up", "prompts", "plane", "axis"), (), ProtocolError, "one of i, j, k"),
         (changed(None, "prompts", "plane"), (), ProtocolError, "expected an object"),
@@ -225,4 +226,8 @@ def test_the_same_content_has_the_same_name_and_other_content_another():
     other = voxels.copy()
     other[3, 4, 5] += 1
     assert len({first, name_of(other), name_of(voxels.astype(np.int32)), name_of(voxels, np.diag([2.0, 1, 1, 1]))}) == 4
+    hashing = VolumeHash(wire_voxels(Volume(voxels, np.eye(4))), wire_matrix(Volume(voxels, np.eye(4))))
+    assert not hashing.step(100)
+    assert hashing.step(1000)
+    assert hashing.volume_id == first
     assert name_of(voxels.transpose(0, 2, 1).reshape(4, 5, 6)) != first

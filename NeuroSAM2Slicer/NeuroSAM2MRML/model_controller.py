@@ -1,0 +1,147 @@
+"""Which model answers: one of the catalog, downloaded with the person's consent, or a file of one's own."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from NeuroSAM2Core.catalog import CatalogEntry, catalog, find, models_folder
+from NeuroSAM2Core.errors import CheckpointError, DownloadError
+from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.host import Host
+from NeuroSAM2MRML.local_process import Process, StartProcess
+from NeuroSAM2MRML.session_node import ModelIdentity
+from NeuroSAM2MRML.view_state import ModelRow, ModelView
+
+OnChange = Callable[[ModelIdentity], None]
+
+
+class ModelController:
+    """The model chooser.
+
+    Args:
+        host: Asks for consent.
+        link: Its engine loads the model.
+        start: Starts the download.
+        python: The interpreter that has torch, as the start of a command.
+        on_change: Told of every new model.
+        folder: Where downloaded models are kept; the user's own if None.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        link: EngineLink,
+        start: StartProcess,
+        python: Sequence[str],
+        *,
+        on_change: OnChange = lambda identity: None,
+        folder: Path | None = None,
+    ) -> None:
+        self._host, self._link, self._start, self._python = host, link, start, tuple(python)
+        self._on_change = on_change
+        self._folder = folder or models_folder()
+        self._download: tuple[CatalogEntry, Process] | None = None
+        self.notice = ""
+
+    @property
+    def view(self) -> ModelView:
+        """What the chooser shows."""
+        used = self._link.model.model
+        rows = tuple(
+            ModelRow(
+                name=entry.name,
+                description=entry.description,
+                licence=entry.licence,
+                is_installed=entry.installed(self._folder).exists(),
+                is_in_use=used in (entry.name, str(entry.installed(self._folder))),
+            )
+            for entry in catalog().values()
+        )
+        progress = None
+        if self._download is not None:
+            part = self._folder / f"{self._download[0].file_name}.part"
+            progress = (part.stat().st_size if part.exists() else 0, None)
+        path = "" if any(row.is_in_use for row in rows) else used
+        return ModelView(rows=rows, path=path, download=progress, notice=self.notice)
+
+    def use(self, name: str) -> bool:
+        """A model of the catalog from now on; one that is not here is downloaded if the person agrees, and used then.
+
+        Returns:
+            Whether it is in use already.
+
+        Raises:
+            CheckpointError: There is no such model.
+        """
+        entry = find(name)
+        installed = entry.installed(self._folder)
+        if installed.exists():
+            self._use(entry.name, installed)
+            return True
+        if self._download is not None:
+            self.notice = f"{self._download[0].name} is being downloaded; one at a time"
+            return False
+        question = f"Download {entry.description} ({entry.licence}) from {entry.url}?"
+        if not self._host.is_agreed(question):
+            self.notice = f"{entry.name} was not downloaded"
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command = [*self._python, "-m", "NeuroSAM2Core", "download", entry.name, "--folder", str(self._folder)]
+        self._download = entry, self._start(command, self._folder / f"{entry.name}.log")
+        self.notice = f"downloading {entry.name}"
+        return False
+
+    def use_file(self, path: Path) -> None:
+        """A model file of one's own from now on.
+
+        Raises:
+            CheckpointError: It is not there, or not a file of ours.
+        """
+        if path.suffix != ".safetensors" or not path.is_file():
+            raise CheckpointError(
+                f"{path.name} is not a model file that can be used",
+                hint="choose a .safetensors file; convert others first",
+            )
+        self._use(str(path), path)
+
+    def cancel_download(self) -> None:
+        """Stops the download; what has come is kept for the next time."""
+        if self._download is not None:
+            self._download[1].stop()
+            self.notice = "the download was stopped; it goes on from there next time"
+            self._download = None
+
+    def poll(self) -> None:
+        """Sees whether a download has ended; its model is used then.
+
+        Raises:
+            DownloadError: It failed, with what it said last.
+        """
+        if self._download is None:
+            return
+        entry, process = self._download
+        code = process.poll()
+        if code is None:
+            return
+        self._download = None
+        installed = entry.installed(self._folder)
+        if code != 0 or not installed.exists():
+            said = (self._folder / f"{entry.name}.log").read_text(errors="replace").strip().splitlines()
+            self.notice = said[-1] if said else f"the download of {entry.name} failed"
+            raise DownloadError(self.notice, hint="try again; it goes on from there")
+        self._use(entry.name, installed)
+
+    def _use(self, name: str, path: Path) -> None:
+        is_known = name in catalog() and path == find(name).installed()
+        self._link.use(replace(self._link.model, model=name if is_known else str(path)))
+        self.notice = f"{Path(name).stem} is used from now on"
+        self._on_change(ModelIdentity(name=Path(name).stem, sha256=_sha256(path)))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

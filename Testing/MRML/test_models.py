@@ -1,0 +1,101 @@
+"""Choosing the model that answers."""
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.local_process import LocalProcess
+from NeuroSAM2MRML.model_controller import ModelController
+
+from NeuroSAM2Core.errors import CheckpointError, DownloadError
+from NeuroSAM2Core.protocol import LoadModel
+from Testing.Support.scenes import make_app
+from Testing.Support.sessions import Engines
+
+PYTHON = [sys.executable, str(Path(__file__).parents[1] / "Support" / "fake_trainer.py")]
+LIMIT_S = 60
+
+
+class Shelf:
+    def __init__(self, folder, *, agrees):
+        self.link = EngineLink(Engines(), LoadModel(model="nano"))
+        self.seen = []
+        self.models = ModelController(
+            make_app(folder, agrees=agrees),
+            self.link,
+            LocalProcess.start,
+            PYTHON,
+            on_change=self.seen.append,
+            folder=folder / "models",
+        )
+
+    def row(self, name):
+        return next(row for row in self.models.view.rows if row.name == name)
+
+    def wait(self):
+        deadline = time.monotonic() + LIMIT_S
+        while self.models.view.download is not None:
+            self.models.poll()
+            assert time.monotonic() < deadline
+            os.sched_yield()
+
+
+def test_the_bundled_model_is_in_use_at_first(tmp_path):
+    shelf = Shelf(tmp_path, agrees=False)
+    assert shelf.row("nano").is_in_use
+    assert shelf.row("nano").is_installed
+    assert not shelf.row("sam2_hiera_tiny").is_installed
+    assert shelf.models.view.path == ""
+
+
+def test_nothing_is_downloaded_without_consent(tmp_path):
+    shelf = Shelf(tmp_path, agrees=False)
+    assert not shelf.models.use("sam2_hiera_tiny")
+    assert shelf.models.view.download is None
+    assert "not downloaded" in shelf.models.notice
+    assert shelf.link.model.model == "nano"
+
+
+def test_a_model_that_was_downloaded_is_used(tmp_path):
+    shelf = Shelf(tmp_path, agrees=True)
+    assert not shelf.models.use("sam2_hiera_tiny")
+    assert shelf.models.view.download == (0, None)
+    shelf.wait()
+    assert shelf.row("sam2_hiera_tiny").is_in_use
+    assert shelf.link.model.model == str(tmp_path / "models" / "sam2_hiera_tiny.safetensors")
+    assert shelf.seen[0].sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert shelf.models.use("nano")
+    assert shelf.row("nano").is_in_use
+
+
+def test_a_failed_download_is_said_and_changes_nothing(tmp_path):
+    shelf = Shelf(tmp_path, agrees=True)
+    shelf.models.use("sam2_hiera_small")
+    with pytest.raises(DownloadError, match="could not reach the server"):
+        shelf.wait()
+    assert shelf.link.model.model == "nano"
+
+
+def test_a_file_of_ones_own_is_used_by_its_path(tmp_path):
+    shelf = Shelf(tmp_path, agrees=False)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    shelf.models.use_file(path)
+    assert shelf.models.view.path == str(path)
+    with pytest.raises(CheckpointError, match=r"other\.pt is not a model file"):
+        shelf.models.use_file(tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match="no model 'nanno'"):
+        shelf.models.use("nanno")
+
+
+def test_another_model_makes_the_engine_be_told_everything_anew(tmp_path):
+    shelf = Shelf(tmp_path, agrees=False)
+    before = shelf.link.generation
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    shelf.models.use_file(path)
+    assert shelf.link.generation == before + 1

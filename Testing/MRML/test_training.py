@@ -1,0 +1,256 @@
+"""Fine-tuning beside the work: the case list, a run as a process, proof, and back."""
+
+import json
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from NeuroSAM2MRML.local_process import LocalProcess
+from NeuroSAM2MRML.train_controller import TrainController
+from NeuroSAM2MRML.training_cases import labels_of
+from NeuroSAM2MRML.training_run import RunReader, TrainChoice
+
+from NeuroSAM2Core import Volume
+from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.sessions import Sitting
+
+TRAINER = [sys.executable, str(Path(__file__).parents[1] / "Support" / "fake_trainer.py")]
+LIMIT_S = 60
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Bench:
+    """A training panel with a project."""
+
+    def __init__(self, folder):
+        self.folder, self.clock, self.used = folder, Clock(), []
+        self.open()
+
+    def open(self):
+        self.training = TrainController(
+            self.folder, LocalProcess.start, TRAINER, use_model=self.used.append, clock=self.clock
+        )
+
+    def add_case(self, name, role="training"):
+        voxels = np.zeros((4, 5, 6), np.int16)
+        labels = voxels.astype(np.uint8)
+        labels[1, 2, 3] = 1
+        image = Volume(voxels, np.eye(4))
+        self.training.cases.add(name, image, image.with_voxels(labels), role)
+
+    def allow(self, steps):
+        path = self.training.run.folder.with_suffix(".go")
+        path.write_bytes(b"x" * steps)
+
+    def wait(self, is_done):
+        deadline = time.monotonic() + LIMIT_S
+        while not is_done():
+            self.training.poll()
+            assert time.monotonic() < deadline, self.training.notice
+            os.sched_yield()
+
+    def run_to_the_end(self, choice=None):
+        self.training.begin(choice or TrainChoice())
+        self.allow(9)
+        self.wait(lambda: not self.training.is_running)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path / "project")
+    yield bench
+    if bench.training.is_running:
+        bench.training.stop()
+        bench.wait(lambda: not bench.training.is_running)
+
+
+def test_a_case_is_exported_as_it_is_in_the_world_and_listed(app, tmp_path):
+    sitting = Sitting(app, geometry="under a shear")
+    sitting.session.add_point(SlicePlane(Axis.K, 4), 7, 10)
+    sitting.session.next_object()
+    sitting.session.add_point(SlicePlane(Axis.J, 3), 2, 5)
+    sitting.settle()
+    bench = Bench(tmp_path / "project")
+    bench.training.add_session(sitting.desk, "case01", "training")
+    said = json.loads(bench.training.cases.path.read_text())
+    assert said["training"] == [{"image": "images/case01.nii.gz", "seg": "labels/case01.nii.gz"}]
+    assert said["validation"] == []
+    image, label = (Volume.read(bench.folder / said["training"][0][key]) for key in ("image", "seg"))
+    np.testing.assert_array_equal(image.voxels, sitting.voxels)
+    np.testing.assert_allclose(image.ijk_to_ras, sitting.desk.volume.ijk_to_ras, atol=1e-4)
+    np.testing.assert_array_equal(label.voxels, labels_of(sitting.desk).voxels)
+    assert set(np.unique(label.voxels)) == {0, 1, 2}
+
+
+def test_cases_are_replaced_moved_and_removed(bench):
+    bench.add_case("a")
+    bench.add_case("b", "validation")
+    bench.add_case("a", "test")
+    assert [(c.name, c.role) for c in bench.training.view.cases] == [("b", "validation"), ("a", "test")]
+    bench.training.cases.remove("b")
+    assert [c.name for c in bench.training.view.cases] == ["a"]
+    (bench.folder / "images" / "a.nii.gz").unlink()
+    assert not bench.training.view.cases[0].is_there
+
+
+def test_a_case_without_an_outline_is_refused(bench):
+    image = Volume(np.zeros((2, 2, 2), np.int16), np.eye(4))
+    with pytest.raises(DataError, match="nothing is outlined"):
+        bench.training.cases.add("empty", image, image, "training")
+
+
+def test_a_damaged_list_is_said(bench):
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    bench.training.cases.path.write_text('{"training": [{]}')
+    with pytest.raises(DataError, match="cannot be read"):
+        bench.training.cases.read()
+
+
+def test_the_configuration_says_what_was_chosen(tmp_path):
+    choice = TrainChoice(
+        model="tiny", parts=("decoder",), adapter_rank=8, steps=7, settings={"optim.accumulation": "2"}
+    )
+    said = tomllib.loads(choice.to_toml(tmp_path / "dataset.json", tmp_path / "run"))
+    assert said["start"] == {"model": "tiny"}
+    assert said["optim"] == {"steps": 7, "accumulation": 2}
+    assert said["lora"] == {"rank": 8}
+    frozen = {part: group["frozen"] for part, group in said["groups"].items()}
+    assert frozen == {"trunk": False, "neck": True, "decoder": False, "memory": True}
+    assert said["run"]["folder"] == str(tmp_path / "run")
+
+
+def test_a_run_is_followed_stopped_and_continued_where_it_was(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice(steps=5))
+    bench.allow(2)
+    bench.wait(lambda: bench.training.view.step == 2)
+    assert bench.training.view.losses == ((1, 1.0), (2, 0.5))
+    assert bench.training.view.can_stop
+    bench.training.stop()
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.notice == "the run was stopped"
+    assert bench.training.view.can_continue
+    bench.training.go_on()
+    bench.allow(5)
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.notice == "the run is over"
+    assert [step for step, _ in bench.training.view.losses] == [1, 2, 3, 4, 5]
+    assert not bench.training.view.can_continue
+
+
+def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice(steps=5))
+    bench.allow(2)
+    bench.wait(lambda: bench.training.view.step == 2)
+    before = bench.training
+    bench.open()
+    assert bench.training.is_running
+    bench.allow(5)
+    bench.wait(lambda: bench.training.run.is_over)
+    before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.view.step == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be made to wait there")
+def test_a_run_waits_while_the_person_clicks(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice())
+    bench.allow(1)
+    bench.wait(lambda: bench.training.view.step == 1)
+    bench.training.give_way()
+    state = Path(f"/proc/{bench.training._training.pid}/status")
+    if not state.exists():
+        pytest.skip("this system does not say how a process is")
+    bench.wait(lambda: "\nState:\tT" in state.read_text())
+    bench.clock.now += 1.5
+    bench.training.give_way()
+    bench.clock.now += 1.5
+    bench.training.poll()
+    assert "\nState:\tT" in state.read_text()
+    bench.clock.now += 1.0
+    bench.training.poll()
+    bench.allow(2)
+    bench.wait(lambda: bench.training.view.step == 2)
+
+
+def test_a_failed_run_says_its_last_words(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice())
+    bench.training.run.folder.with_suffix(".go").write_bytes(b"x!")
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.notice == "the run failed: loss is not a number"
+    assert bench.training.view.can_continue
+
+
+def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
+    bench.add_case("a")
+    bench.run_to_the_end()
+    with pytest.raises(DataError, match="no case is held out"):
+        bench.training.prove()
+    with pytest.raises(DataError, match="no proof"):
+        bench.training.promote()
+    bench.add_case("b", "validation")
+    bench.training.prove()
+    bench.wait(lambda: not bench.training.is_proving)
+    (row,) = bench.training.view.proof
+    assert (row.what, row.before, row.after) == ("Dice after the first prompt (box)", 0.5, 0.75)
+    first = str(bench.training.run.model)
+    bench.training.promote()
+    assert bench.used == [first]
+    bench.run_to_the_end(TrainChoice(model=first))
+    bench.wait(lambda: not bench.training.is_running)
+    bench.training.prove()
+    bench.wait(lambda: not bench.training.is_proving)
+    asked = json.loads((bench.folder / "proofs" / "002" / "asked.json").read_text())
+    assert asked[0] == first
+    bench.training.promote()
+    bench.training.roll_back()
+    bench.training.roll_back()
+    assert bench.used[-2:] == [first, "nano"] or bench.used[-1] == first
+    with pytest.raises(DataError, match="no model was promoted"):
+        bench.training.roll_back()
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda b: b.training.begin(TrainChoice()), DataError, "no cases"),
+        (lambda b: b.training.go_on(), ConfigError, "no stopped run"),
+        (lambda b: b.training.prove(), DataError, "not over yet"),
+        (lambda b: b.training.roll_back(), DataError, "no model was promoted"),
+    ],
+)
+def test_mistakes_are_one_sentence(bench, act, error, words):
+    with pytest.raises(error, match=words):
+        act(bench)
+
+
+def test_an_interpreter_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(WorkerError, match="cannot start"):
+        LocalProcess.start([str(tmp_path / "nowhere")], tmp_path / "log.txt")
+
+
+def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):
+    reader = RunReader(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "lo')
+    reader.read_news()
+    assert reader.losses == [(1, 3.0), (2, 2.0)]
+    path.write_text('{"step": 1, "loss": 3}\n')
+    reader.read_news()
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 9}\n{"step": 3}\n')
+    reader.read_news()
+    assert reader.losses == [(1, 3.0), (2, 9.0)]

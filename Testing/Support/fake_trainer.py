@@ -1,0 +1,56 @@
+"""Stands for `python -m NeuroSAM2Core`: `train` writes what a run writes, a step whenever `go` grows; `report` writes a table."""
+
+import json
+import signal
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+STEPS = 5
+
+
+def train(config: Path) -> int:
+    said = tomllib.loads(config.read_text())
+    folder = Path(said["run"]["folder"])
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    metrics, go = folder / "metrics.jsonl", config.with_suffix(".go")
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    while done < STEPS:
+        if stopped:
+            return 0
+        if not go.exists() or go.stat().st_size <= done:
+            time.sleep(0.005)  # a child process of its own: nobody waits for it by the clock
+            continue
+        if go.read_bytes()[done : done + 1] == b"!":
+            sys.stdout.write("loss is not a number\n")
+            return 2
+        done += 1
+        with metrics.open("a") as file:
+            file.write(json.dumps({"step": done, "loss": 1 / done}) + "\n")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return 0
+
+
+def report(words: list[str]) -> int:
+    folder = Path(words[words.index("--out") + 1])
+    (folder / "report.csv").write_text(
+        "kind,what,before,after,difference,low,high,pairs\nbox,Dice after the first prompt,0.5,0.75,0.25,0.1,0.4,3\n"
+    )
+    (folder / "asked.json").write_text(json.dumps(words))
+    return 0
+
+
+def download(words: list[str]) -> int:
+    folder = Path(words[words.index("--folder") + 1])
+    if words[0] == "sam2_hiera_small":
+        sys.stdout.write("could not reach the server\n")
+        return 2
+    (folder / f"{words[0]}.safetensors").write_bytes(b"weights")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit({"train": lambda w: train(Path(w[0])), "report": report, "download": download}[sys.argv[3]](sys.argv[4:]))

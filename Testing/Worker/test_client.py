@@ -1,0 +1,213 @@
+"""The client's own side: how voxels leave it, what it keeps, and what it would say again."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from NeuroSAM2Core import Volume
+from NeuroSAM2Core.client import Ledger, RemoteSession, SliceStatement, upload
+from NeuroSAM2Core.client.replay import restoring
+from NeuroSAM2Core.errors import CheckpointError, PromptError, WorkerError
+from NeuroSAM2Core.prompts import PointPrompt, PromptSet
+from NeuroSAM2Core.protocol.messages import (
+    Failed,
+    LoadModel,
+    PredictSlice,
+    RemoveObject,
+    RestoreSlice,
+    SliceAnswered,
+    SliceTracked,
+    Superseded,
+    VolumeOpened,
+)
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from Testing.Support.worker import LOOK_S, TOKEN, ThreadedWorker, box_on, events_of, opened, wait
+
+LARGE = Volume(np.random.default_rng(0).integers(0, 999, (40, 260, 300), dtype=np.int16), np.eye(4))
+
+
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("how", ["file", "chunks", "no such folder", "disk full"])
+def test_voxels_arrive_whatever_way_they_take_and_leave_nothing_behind(how, tmp_path, small_model_file, monkeypatch):
+    folder = {"chunks": None, "no such folder": tmp_path / "none"}.get(how, tmp_path)
+    monkeypatch.setattr(upload, "FILE_STEP_BYTES", 1 << 20)
+    if how == "disk full":
+        fdopen = os.fdopen
+        monkeypatch.setattr(upload.os, "fdopen", lambda *words: FullDisk(fdopen(*words)))
+    with ThreadedWorker(folder) as worker:
+        client = worker.client()
+        client.submit(LoadModel(model=small_model_file, device="cpu"))
+        number = client.open_volume(LARGE)
+        assert client.wants_write
+        assert any(isinstance(e, VolumeOpened) for e in events_of(client, number))
+        assert client._uploads._by_id == {}  # the voxels are let go of
+        assert not client.wants_write
+        assert names_in(tmp_path) == []
+
+
+class FullDisk:
+    """A file with room for no more than three megabytes."""
+
+    def __init__(self, file):
+        self.file, self.size = file, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, data):
+        self.size += len(data)
+        if self.size > 3 << 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(data)
+
+
+def test_a_client_that_closes_in_the_middle_of_an_upload_leaves_no_file(tmp_path, small_model_file, monkeypatch):
+    monkeypatch.setattr(upload, "FILE_STEP_BYTES", 1000)
+    with ThreadedWorker(tmp_path) as worker:
+        client = worker.client()
+        client.open_volume(LARGE)
+        while not names_in(tmp_path):
+            wait(client, LOOK_S)
+        client.close()
+        assert names_in(tmp_path) == []
+
+
+def test_a_volume_whose_id_is_known_is_not_hashed_again(worker, ball, small_model_file, monkeypatch):
+    key = opened(worker.client(), ball, small_model_file)
+    monkeypatch.setattr("NeuroSAM2Core.client.client.volume_id", lambda *_: pytest.fail("hashed"))
+    client = worker.client()
+    client.submit(LoadModel(model=small_model_file, device="cpu"))
+    assert any(isinstance(e, VolumeOpened) for e in events_of(client, client.open_volume(ball, key=key)))
+    with pytest.raises(KeyError):
+        client.volume_id(client.submit(box_on(key, 7)))
+
+
+def said(index, revision, *, clicks=1):
+    points = tuple(PointPrompt(n, n) for n in range(clicks))
+    return PromptSet(object_id=1, plane=SlicePlane(Axis.K, index), points=points, revision=revision)
+
+
+def mask(index, revision=0):
+    return SliceMask(
+        object_id=1,
+        plane=SlicePlane(Axis.K, index),
+        mask=np.zeros((2, 2), bool),
+        predicted_iou=0.5,
+        presence=0.5,
+        revision=revision,
+    )
+
+
+def answered(number, index, revision, *, stale=(0, 9)):
+    return SliceAnswered(
+        request_id=number, volume_id="v", mask=mask(index, revision), stale_first=stale[0], stale_last=stale[1]
+    )
+
+
+@pytest.fixture
+def ledger(ball):
+    return Ledger(LoadModel(model="nano"), ball)
+
+
+def predict(ledger, number, prompts):
+    ledger.note_request(number, PredictSlice(volume_id="v", prompts=prompts))
+
+
+def slices(ledger):
+    return {(one.mask or one.unanswered).plane.index: one for one in ledger.statement.slices}
+
+
+def test_what_is_said_and_answered_is_kept(ledger):
+    predict(ledger, 1, said(3, 1))
+    assert slices(ledger)[3].unanswered.revision == 1
+    ledger.note_event(answered(1, 3, 1))
+    for index in (2, 4):
+        ledger.note_event(SliceTracked(request_id=2, volume_id="v", mask=mask(index)))
+    assert set(slices(ledger)) == {2, 3, 4}
+    assert slices(ledger)[3].prompts.revision == 1
+    assert slices(ledger)[4].prompts is None
+    predict(ledger, 3, said(4, 1))  # a correction, not answered yet
+    kept = slices(ledger)[4]
+    assert (kept.mask.revision, kept.prompts, kept.unanswered.revision) == (0, None, 1)
+    ledger.note_event(answered(3, 4, 1, stale=(4, 9)))
+    assert set(slices(ledger)) == {2, 3, 4}
+    ledger.note_event(answered(9, 4, 0))  # late: an answer to nothing that was said
+    assert slices(ledger)[4].mask.revision == 1
+
+
+def test_what_an_answer_makes_stale_is_let_go_of(ledger):
+    predict(ledger, 1, said(3, 1))
+    ledger.note_event(answered(1, 3, 1))
+    for index in (4, 5, 6, 7):
+        ledger.note_event(SliceTracked(request_id=2, volume_id="v", mask=mask(index)))
+    predict(ledger, 3, said(7, 1))  # not answered when 5 is
+    predict(ledger, 4, said(5, 1))
+    ledger.note_event(answered(4, 5, 1, stale=(4, 9)))
+    assert set(slices(ledger)) == {3, 5, 7}
+    assert slices(ledger)[7] == SliceStatement(unanswered=slices(ledger)[7].unanswered)
+
+
+def test_what_failed_or_was_taken_back_is_not_said_again(ledger):
+    predict(ledger, 1, said(3, 1))
+    ledger.note_event(Failed(request_id=1, kind="PromptError", message="no"))
+    assert ledger.statement.slices == ()
+    predict(ledger, 2, said(3, 1))
+    predict(ledger, 3, said(3, 2, clicks=2))
+    ledger.note_event(Superseded(request_id=2, by=3))
+    ledger.note_event(answered(3, 3, 2))
+    assert ledger.prompts(1, SlicePlane(Axis.K, 3)).revision == 2
+    predict(ledger, 4, said(3, 3, clicks=0))
+    ledger.note_event(answered(4, 3, 3))
+    assert ledger.statement.slices == ()
+    predict(ledger, 5, said(3, 4))
+    ledger.note_request(6, RemoveObject(volume_id="v", object_id=1))
+    assert ledger.object_ids == []
+
+
+def test_things_are_said_again_in_the_order_that_means_the_same():
+    known = (
+        SliceStatement(mask=mask(4)),
+        SliceStatement(mask=mask(3, 1), prompts=said(3, 1), unanswered=said(3, 2)),
+        SliceStatement(unanswered=said(7, 1)),
+        SliceStatement(mask=mask(5, 1), prompts=said(5, 1)),
+    )
+    requests = restoring("v", known)
+    assert [
+        (type(one), one.mask.plane.index if isinstance(one, RestoreSlice) else one.prompts.plane.index)
+        for one in requests
+    ] == [(RestoreSlice, 3), (RestoreSlice, 5), (RestoreSlice, 4), (PredictSlice, 3), (PredictSlice, 7)]
+
+
+def test_a_script_asks_as_it_would_ask_the_engine(worker, ball, small_model_file):
+    with RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu") as session:
+        session.add_box(1, "axial", 7, (12, 14, 35, 41))
+        session.add_point(1, "axial", 7, (20, 20))
+        given = np.zeros((48, 56), bool)
+        given[10:30, 10:30] = True
+        assert session.add_mask(2, "axial", 9, given).revision == 1
+        assert session.object_ids == [1, 2]
+        up = [one.plane.index for one in session.propagate(1, first=7, last=9)]
+        assert up == [8, 9]
+        for _ in session.propagate():
+            break  # whoever loses interest ends it
+        assert session.add_point(1, "axial", 7, (30, 30), positive=False).revision == 3
+        with pytest.raises(PromptError, match="outside the slice"):
+            session.add_point(1, "axial", 7, (99, 0))
+        assert session.add_point(1, "axial", 7, (21, 21)).revision == 4
+    with pytest.raises(WorkerError, match="has ended"):
+        session.remove(1)
+
+
+def test_a_script_that_asks_for_what_is_not_there_is_told_so(worker, ball):
+    with pytest.raises(CheckpointError, match="did you mean 'nano'"):
+        RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model="nanoo")
+    with pytest.raises(WorkerError, match="token"):
+        RemoteSession.connect("127.0.0.1", worker.port, "wrong", ball)

@@ -1,0 +1,196 @@
+"""Workers as processes of their own: they start where torch is, say why not elsewhere, and never outlive who started them."""
+
+import json
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from NeuroSAM2Core.cli.main import main
+from NeuroSAM2Core.client import EngineClient, LocalWorker
+from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
+from NeuroSAM2Core.protocol.messages import Disconnected, SliceAnswered, Status, WorkerStatus
+from NeuroSAM2Core.worker.token_file import token_in
+from Testing.Support.worker import LIMIT_S, answer, box_on, events_until, opened
+
+ROOT = Path(__file__).parents[2]
+
+
+def wait_until_gone(pid):
+    """Waits for a process that is not our child."""
+    try:
+        psutil.Process(pid).wait(LIMIT_S)
+    except psutil.NoSuchProcess:
+        return
+
+
+@pytest.fixture
+def launched():
+    client = EngineClient.launch()
+    yield client
+    client.close()
+
+
+def test_a_worker_of_ones_own_computes_and_ends_with_its_client(launched, ball, small_model_file):
+    key = opened(launched, ball, small_model_file)
+    assert isinstance(answer(launched, box_on(key, 7)), SliceAnswered)
+    process, folder = launched.worker.process, launched.worker.folder
+    assert [path.name for path in folder.iterdir()] == ["worker.log"]  # the voxels went through a file that is gone
+    assert launched.welcome.pid == process.pid
+    assert answer(launched, Status()).model == small_model_file
+    launched.close()
+    assert process.returncode == 0  # it ended of itself
+    assert not folder.exists()
+    launched.close()
+
+
+def test_a_worker_that_is_killed_is_one_sentence_with_how_it_ended(launched):
+    assert isinstance(answer(launched, Status()), WorkerStatus)
+    launched.worker.process.kill()
+    last = events_until(launched, lambda e: isinstance(e, Disconnected))[-1]
+    assert "ended by signal 9" in last.reason
+    assert not launched.worker.folder.exists()
+
+
+def test_a_token_is_in_no_command_line_and_no_environment(launched):
+    assert isinstance(answer(launched, Status()), WorkerStatus)
+    process, token = psutil.Process(launched.worker.process.pid), launched.worker._token
+    assert len(token) == 64
+    assert token not in " ".join(process.cmdline())
+    assert token not in str(process.environ())
+    (connection,) = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    assert connection.laddr.ip == "127.0.0.1"
+
+
+PARENT = """
+import os, sys
+from NeuroSAM2Core.client import EngineClient
+client = EngineClient.launch()
+print(client.worker.process.pid, client.worker.folder, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_a_worker_whose_parent_is_killed_is_no_orphan(is_ready):
+    code = PARENT.replace(
+        "print(",
+        "import select\nwhile not client.is_ready: select.select([client], [], [], 1), client.poll()\nprint(",
+        is_ready,
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    pid, folder = parent.stdout.readline().split()
+    parent.kill()
+    wait_until_gone(int(pid))
+    for pipe in (parent.stdin, parent.stdout):
+        pipe.close()
+    parent.wait()
+    assert not Path(folder).exists()
+
+
+def test_there_is_no_such_interpreter(tmp_path):
+    with pytest.raises(WorkerError, match=r"cannot start .*No such file"):
+        EngineClient.launch(str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    with pytest.raises(WorkerError, match="Permission denied"):
+        EngineClient.launch(str(tmp_path / "python"))
+
+
+def script(folder, text):
+    path = folder / "python"
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_without_torch_is_told_with_what_to_do(tmp_path):
+    bare = script(tmp_path, f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')  # -S: no installed packages
+    client = EngineClient.launch(bare)
+    last = events_until(client, lambda e: isinstance(e, Disconnected))[-1]
+    assert "lacks torch, numpy" in last.reason
+    assert "-m pip install torch" in last.hint
+    assert client.is_closed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("#!/bin/sh\necho 'hello'\nexec sleep 60\n", "first line is not what was expected"),
+        ("#!/bin/sh\necho 'Segmentation fault' >&2\nexit 3\n", "the worker ended with code 3: Segmentation fault"),
+        ("#!/bin/sh\nhead -c 9000 /dev/zero\nexec sleep 60\n", "ended before it was ready"),
+        ("#!/bin/sh\necho '{\"port\": 1}'\nexec sleep 60\n", "nobody listens"),
+    ],
+)  # fmt: skip
+def test_a_program_that_is_no_worker_is_one_sentence_and_does_not_stay(tmp_path, text, words):
+    client = EngineClient.launch(script(tmp_path, text))
+    process = client.worker.process
+    assert words in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
+    assert process.returncode is not None
+
+
+def test_an_old_interpreter_is_told_so(tmp_path):
+    fake = f"import sys; sys.version_info = (3, 9, 1); sys.argv[0] = '{LocalWorker.__module__}'"
+    code = f"{fake}; import runpy, pathlib; runpy.run_path(sys.argv[1], run_name='__main__')"
+    bootstrap = ROOT / "NeuroSAM2Core" / "worker" / "bootstrap.py"
+    said = subprocess.run([sys.executable, "-c", code, str(bootstrap)], capture_output=True, text=True, check=False)
+    assert "is Python 3.9; a worker needs 3.11 or later" in json.loads(said.stdout)["error"]
+    assert said.returncode == 2
+
+
+def serve(*words):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "NeuroSAM2Core", "serve", "--port", "0", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process, int(process.stdout.readline().split("port ")[1].split(";")[0])
+
+
+def test_a_served_worker_is_reached_with_the_token_of_its_file(tmp_path, ball, small_model_file):
+    process, port = serve("--token-file", str(tmp_path / "token"), "--threads", "1")
+    token = (tmp_path / "token").read_text().strip()
+    assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
+    client = EngineClient.connect("127.0.0.1", port, token)
+    key = opened(client, ball, small_model_file)  # in compressed chunks: a served worker takes no files
+    assert client.welcome.voxel_folder == ""
+    assert isinstance(answer(client, box_on(key, 7)), SliceAnswered)
+    process.send_signal(signal.SIGTERM)
+    assert "ended the connection" in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
+    assert process.wait(LIMIT_S) == 0
+    process.stdout.close()
+
+
+def test_a_port_that_is_taken_and_a_bad_token_file_are_one_sentence(tmp_path, capsys):
+    process, port = serve("--token-file", str(tmp_path / "token"))
+    assert main(["serve", "--port", str(port), "--token-file", str(tmp_path / "token")]) == 2
+    assert "cannot listen on 127.0.0.1" in capsys.readouterr().err
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    (tmp_path / "open").write_text("x" * 64)
+    (tmp_path / "open").chmod(0o644)
+    assert main(["serve", "--token-file", str(tmp_path / "open")]) == 2
+    assert "open to other users" in capsys.readouterr().err
+    assert main(["serve", "--token-file", str(tmp_path / "token"), "--max-memory", "0"]) == 2
+    assert "must be above 0" in capsys.readouterr().err
+
+
+def test_a_token_file_holds_one_long_word(tmp_path):
+    token = token_in(tmp_path / "token")
+    assert token_in(tmp_path / "token") == token
+    for content in ("short", "", "two words " * 9):
+        (tmp_path / "token").write_text(content)
+        with pytest.raises(ConfigError, match="one word of at least 32"):
+            token_in(tmp_path / "token")
+    with pytest.raises(DataError, match="cannot read or make"):
+        token_in(tmp_path / "none" / "token")
+    (tmp_path / "token").write_bytes(b"\xff" * 64)
+    with pytest.raises(DataError, match="no text"):
+        token_in(tmp_path / "token")

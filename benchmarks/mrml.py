@@ -1,0 +1,112 @@
+"""What the scene adds: to a click, to a streamed slice, and how long the main thread is ever held while slices stream.
+
+An engine that answers at once stands in for the real one, so that everything measured is the scene's and this project's own: prompts as
+Markups, the undo state, statements, and masks written into a segment of a 256 x 256 x 180 volume, with a visible display node.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
+
+from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_watch import SessionWatch
+
+from benchmarks.report import as_table
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.protocol import LoadModel, PredictSlice, Propagate
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+
+SHAPE = (180, 256, 256)
+HEAD = ("what", "median", "longest", "must")
+MIDDLE = SHAPE[0] // 2
+BOX = BoxPrompt(60, 60, 190, 190)
+
+
+class TimedEngine(FakeEngine):
+    """Counts its own time, which is none of the scene's."""
+
+    def __init__(self) -> None:
+        super().__init__(is_patient=True)
+        self.own_s = 0.0
+
+    def work(self, steps: int | None = None) -> None:
+        """As the fake engine, on the clock."""
+        started = time.perf_counter()
+        super().work(steps)
+        self.own_s += time.perf_counter() - started
+
+
+def measure() -> str:
+    """The table of this file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return as_table(HEAD, rows(Path(folder)))
+
+
+def rows(folder: Path) -> list[tuple[str, ...]]:
+    """A click, and a propagation through all slices."""
+    app = HeadlessApplication(folder)
+    voxels = np.random.default_rng(0).integers(0, 1000, SHAPE).astype(np.int16)
+    volume_node = add_volume(app, voxels, GEOMETRIES["oblique"])
+    node, _ = add_segmentation(app)
+    engine = TimedEngine()
+    link = EngineLink(lambda: engine, LoadModel(model="nano"))
+    session = SessionController(app, link, volume_node, node)
+    watch = SessionWatch(session)
+    session.warm_up()
+    session.add_box(SlicePlane(Axis.K, MIDDLE), BOX)
+    answer(session, engine)
+    clicks = [timed(lambda n=n: click(session, engine, n), engine) for n in range(30)]
+    asked = timed(session.propagate, engine)
+    streamed = []
+    while session.talk.journey is not None:
+        engine.work(1)
+        streamed.append(timed(session.poll, engine))
+    kinds = [type(one) for one in engine.requests]
+    assert kinds.count(Propagate) == 1
+    assert kinds.count(PredictSlice) == 31
+    assert len(session.desk.active_record.quality) == SHAPE[0]
+    undo = timed(session.undo, engine)
+    watch.end("measured")
+    where = "256 x 256 x 180"
+    return [
+        ("added to a click, " + where, ms(statistics.median(clicks)), ms(max(clicks)), "15 ms"),
+        ("added to a streamed slice, " + where, ms(statistics.median(streamed)), ms(max(streamed)), "10 ms"),
+        ("main thread held while streaming, " + where, "", ms(max([asked, *streamed])), "50 ms"),
+        ("undo of a whole propagation, " + where, ms(undo), "", "100 ms"),
+    ]
+
+
+def click(session: SessionController, engine: TimedEngine, number: int) -> None:
+    """One more point on the middle slice, answered and written."""
+    session.add_point(SlicePlane(Axis.K, MIDDLE), 70 + 3 * number, 120, positive=number % 2 == 0)
+    answer(session, engine)
+
+
+def answer(session: SessionController, engine: TimedEngine) -> None:
+    """Until every prompt is answered."""
+    while session.talk.is_waiting:
+        engine.work()
+        session.poll()
+
+
+def timed(act: Callable[[], object], engine: TimedEngine) -> float:
+    """Seconds of one call without the engine's own."""
+    before, started = engine.own_s, time.perf_counter()
+    act()
+    return time.perf_counter() - started - (engine.own_s - before)
+
+
+def ms(seconds: float) -> str:
+    """Milliseconds for people."""
+    return f"{1000 * seconds:.1f} ms"
