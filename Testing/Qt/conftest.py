@@ -40,3 +40,10 @@ def qt(application):
     from Testing.Qt.host import dialect
 
     return dialect.install()
+
+
+@pytest.fixture
+def loop(application):
+    from Testing.Qt.host.spin import Loop
+
+    return Loop(application)

@@ -1,5 +1,8 @@
 """The module sources obey the rules of the dialect that Slicer speaks."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,20 @@ def test_good_lines_are_no_breach(tmp_path):
         "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n"
     )
     assert breaches(source) == []
+
+
+def test_slicers_process_never_imports_torch():
+    code = (
+        "import sys, slicer\n"
+        "sys.modules['torch'] = None\n"
+        "from Testing.Qt.host import dialect\n"
+        "dialect.install()\n"
+        "import NeuroSAM2Qt.segment_panel\n"
+        "third = {'nibabel', 'scipy', 'safetensors', 'jaxtyping', 'monai', 'isal', 'tqdm'} & sys.modules.keys()\n"
+        "assert not third, third\n"
+    )
+    places = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "NeuroSAM2Slicer")))}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=places, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr

@@ -13,7 +13,7 @@ def declared(kind):
     return {name for one in own for name in vars(one) if not name.startswith("_")}
 
 
-QT_OVERRIDES = {"event", "paintEvent", "hitButton", "sizeHint", "minimumSizeHint", "staticMetaObject", "SIGNATURES"}
+QT_OVERRIDES = {"showEvent", "paintEvent", "hitButton", "sizeHint", "minimumSizeHint", "staticMetaObject", "SIGNATURES"}
 ENUMS = {"Dirs", "Files"}
 
 
@@ -112,9 +112,9 @@ def test_a_click_in_a_view_lands_where_the_view_says(slicer_app):
     points = slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "P")
     points.CreateDefaultDisplayNodes()
     for name in slicer_app.layoutManager().sliceViewNames():
-        view = slicer_app.layoutManager().sliceWidget(name).sliceView()
+        view = slicer_app.layoutManager().sliceWidget(name).view
         slicer.modules.markups.logic().SetActiveList(points)
         logic.GetInteractionNode().SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
         view.click(120, 170)
         place = points.GetNthControlPointPositionWorld(points.GetNumberOfControlPoints() - 1)
-        assert view.place_of(place) == (120, 170)
+        assert view.to_xy(place) == (120, 170)

@@ -67,7 +67,7 @@ class Application(qt.QApplication):
 
     def layoutManager(self):
         if self._layout_manager is None:
-            self._layout_manager = LayoutManager(self.mrml.logic, self.mrml.scene)
+            self._layout_manager = LayoutManager(self.mrml)
         return self._layout_manager
 
     def userSettings(self):

@@ -264,10 +264,9 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         self.setChecked(True)
         self.connect("toggled(bool)", lambda is_open: _fold(self, is_open))
 
-    def event(self, event):
-        if event.type() in (qt.QEvent.Polish, qt.QEvent.ChildPolished, qt.QEvent.Show, qt.QEvent.LayoutRequest):
-            _make_room(self)
-        return super().event(event)
+    def showEvent(self, event):
+        super().showEvent(event)
+        _make_room(self)
 
     def paintEvent(self, _event):
         painter = qt.QPainter(self)
@@ -300,19 +299,32 @@ HEAD_PX = 26
 
 
 def _make_room(widget):
+    """Below the head; children that came while it was closed are hidden, too."""
     inner = widget.layout()
-    if inner is not None:
-        margins = inner.contentsMargins()
-        if margins.top() < HEAD_PX:
-            inner.setContentsMargins(margins.left(), HEAD_PX + 6, margins.right(), margins.bottom())
+    if inner is not None and inner.contentsMargins.top() < HEAD_PX:
+        margins = inner.contentsMargins
+        inner.setContentsMargins(margins.left(), HEAD_PX + 6, margins.right(), margins.bottom())
+    if not widget.isChecked():
+        _hide_children(widget)
 
 
 def _fold(widget, is_open):
-    for child in widget.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly):
-        child.setVisible(is_open)
+    if is_open:
+        for child in widget.__dict__.pop("_hidden", ()):
+            child.setVisible(True)
+    else:
+        _hide_children(widget)
     widget.setMaximumHeight(16777215 if is_open else HEAD_PX)
     widget.updateGeometry()
     widget.contentsCollapsed.emit(not is_open)
+
+
+def _hide_children(widget):
+    """Remembers which were not hidden by someone else."""
+    for child in widget.findChildren(qt.QWidget, options=qt.Qt.FindDirectChildrenOnly):
+        if not child.isHidden():
+            widget.__dict__.setdefault("_hidden", []).append(child)
+            child.setVisible(False)
 
 
 class ctkPathLineEdit(qt.QWidget):
