@@ -100,10 +100,11 @@ class SegmentPanel:
     def restore(self) -> None:
         """Shows what the scene remembers."""
         memory = PanelMemory(slicer.mrmlScene)
-        if memory.volume_node is not None:
-            self.ui.volumeSelector.setCurrentNode(memory.volume_node)
-        if memory.segmentation_node is not None:
-            self.ui.segmentationSelector.setCurrentNode(memory.segmentation_node)
+        volume, segmentation = memory.volume_node, memory.segmentation_node  # choosing one of them overwrites the other
+        if volume is not None:
+            self.ui.volumeSelector.setCurrentNode(volume)
+        if segmentation is not None:
+            self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.ui.directionSelector.setCurrentIndex(DIRECTIONS.index(memory.direction))
         said = memory.slice_range
         self.ui.wholeCheckBox.setChecked(said is None)
@@ -177,7 +178,7 @@ class SegmentPanel:
         self.placing.follow()
         view = self.workplace.view()
         self.show(view)
-        return is_testing or view.session.activity not in QUIET
+        return is_testing or view.session.activity not in QUIET or self.placing.tool is not Tool.LOOK
 
     def show(self, view: WorkplaceView) -> None:
         """Copies the view into the widgets."""
