@@ -1,5 +1,7 @@
 """The host is as strict as PythonQt and Slicer: what they refuse is refused here."""
 
+import time
+
 import pytest
 import slicer
 
@@ -118,3 +120,11 @@ def test_a_click_in_a_view_lands_where_the_view_says(slicer_app):
         view.click(120, 170)
         place = points.GetNthControlPointPositionWorld(points.GetNumberOfControlPoints() - 1)
         assert view.to_xy(place) == (120, 170)
+
+
+def test_the_loop_measures_what_blocks_the_window(qt, loop):
+    for block in (lambda: time.sleep(0.15), lambda: sum(range(30_000_000))):
+        loop.longest_s = 0.0
+        qt.QTimer.singleShot(0, block)
+        loop.turn()
+        assert loop.longest_s > 0.1
