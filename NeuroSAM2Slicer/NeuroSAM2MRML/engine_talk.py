@@ -30,7 +30,7 @@ from NeuroSAM2Core.protocol import (
 from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume
 from NeuroSAM2MRML.engine_link import EngineLink
 from NeuroSAM2MRML.object_record import ObjectRecord
-from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Outcome, Problem, Tracked
+from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Outcome, Problem, Tracked, VolumeGone
 
 Key = tuple[int, SlicePlane]
 ReadMask = Callable[[int, SlicePlane], NDArray[np.bool_]]
@@ -74,6 +74,12 @@ class EngineTalk:
         """Some click has no answer yet."""
         return bool(self._expected)
 
+    @property
+    def _is_current(self) -> bool:
+        """The engine that runs was told of the volume, under the model that it has."""
+        is_told = bool(self._volume_id) and self._generation == self.link.generation
+        return is_told and self.link.engine is not None
+
     def forget_volume(self) -> None:
         """The engine must be told everything anew, the volume included."""
         self._volume_id = ""
@@ -91,7 +97,7 @@ class EngineTalk:
         Raises:
             WorkerError: None can be had.
         """
-        if self._volume_id and self._generation == self.link.generation and self.link.engine is not None:
+        if self._is_current:
             return
         self._volume_id = self.link.open(volume)
         self._generation = self.link.generation
@@ -137,8 +143,7 @@ class EngineTalk:
 
     def look_at(self, plane: SlicePlane) -> None:
         """The person looks at this slice: its features may be prepared."""
-        is_open = self._volume_id and self._generation == self.link.generation and self.link.engine is not None
-        if is_open and plane != self._looked_at:
+        if self._is_current and plane != self._looked_at:
             self._looked_at = plane
             self.link.submit(Precompute(volume_id=self._volume_id, axis=plane.axis, index=plane.index))
 
@@ -164,9 +169,9 @@ class EngineTalk:
                 self._predictions.pop(event.request_id, None)
             case Failed():
                 return self._read_failure(event)
-            case VolumeClosed() if event.volume_id == self._volume_id:
+            case VolumeClosed() if event.volume_id == self._volume_id and self._is_open and self._is_current:
                 self.forget_volume()
-                return Problem(event.reason)
+                return VolumeGone(event.reason)
             case _:
                 pass
         return None

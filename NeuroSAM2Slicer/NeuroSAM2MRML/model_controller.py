@@ -1,7 +1,7 @@
 """Which model answers: one of the catalog, downloaded with the person's consent, or a file of one's own."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from NeuroSAM2MRML.local_process import Process, StartProcess
 from NeuroSAM2MRML.session_node import ModelIdentity
 from NeuroSAM2MRML.view_state import ModelRow, ModelView
 
+HASH_BYTES = 8 << 20
+"""Of a model file, hashed at a time: some ten milliseconds."""
 OnChange = Callable[[ModelIdentity], None]
 
 
@@ -24,7 +26,7 @@ class ModelController:
         link: Its engine loads the model.
         start: Starts the download.
         python: The interpreter that has torch, as the start of a command.
-        on_change: Told of every new model.
+        on_change: Told of every new model, and again when its hash is known.
         folder: Where downloaded models are kept; the user's own if None.
     """
 
@@ -42,6 +44,8 @@ class ModelController:
         self._on_change = on_change
         self._folder = folder or models_folder()
         self._download: tuple[CatalogEntry, Process] | None = None
+        self._identity = ModelIdentity()
+        self._hashing: Iterator[str] | None = None
         self.notice = ""
 
     @property
@@ -113,11 +117,12 @@ class ModelController:
             self._download = None
 
     def poll(self) -> None:
-        """Sees whether a download has ended; its model is used then.
+        """Sees whether a download has ended; its model is used then. Goes on with the hash of the model in use.
 
         Raises:
             DownloadError: It failed, with what it said last.
         """
+        self._hash_on()
         if self._download is None:
             return
         entry, process = self._download
@@ -135,13 +140,24 @@ class ModelController:
     def _use(self, name: str, path: Path) -> None:
         is_known = name in catalog() and path == find(name).installed()
         self._link.use(replace(self._link.model, model=name if is_known else str(path)))
-        self.notice = f"{Path(name).stem} is used from now on"
-        self._on_change(ModelIdentity(name=Path(name).stem, sha256=_sha256(path)))
+        self._identity = ModelIdentity(name=name if name in catalog() else path.stem)
+        self._hashing = _hash_bit_by_bit(path)
+        self.notice = f"{self._identity.name} is used from now on"
+        self._on_change(self._identity)
+
+    def _hash_on(self) -> None:
+        """One bit of the hash; large files take many, and nobody waits for them."""
+        if self._hashing is not None and (sha256 := next(self._hashing)):
+            self._hashing = None
+            self._identity = replace(self._identity, sha256=sha256)
+            self._on_change(self._identity)
 
 
-def _sha256(path: Path) -> str:
+def _hash_bit_by_bit(path: Path) -> Iterator[str]:
+    """Empty strings, and at last the SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
+        while chunk := file.read(HASH_BYTES):
             digest.update(chunk)
-    return digest.hexdigest()
+            yield ""
+    yield digest.hexdigest()

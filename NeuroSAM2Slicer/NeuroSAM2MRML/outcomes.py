@@ -45,4 +45,11 @@ class Problem:
     sentence: str
 
 
-Outcome = Answered | Tracked | JourneyEnded | Problem
+@dataclass(frozen=True, slots=True)
+class VolumeGone:
+    """The engine has let go of the volume and must be told of it anew."""
+
+    reason: str
+
+
+Outcome = Answered | Tracked | JourneyEnded | VolumeGone | Problem

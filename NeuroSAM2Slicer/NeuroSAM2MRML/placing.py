@@ -1,102 +1,60 @@
-"""What the mouse does in the slice views: place points of one sign, or drag a box. One at a time, as Slicer's own place mode has it.
+"""From a place in a view to a pixel of a stored slice: along the object's axis, else the view's, else the scan's own."""
 
-Points are placed by Slicer's place mode, so that its cursor, its Escape key and its other tools know of it.
-"""
+from dataclasses import dataclass
 
-from collections.abc import Iterable
-from enum import Enum
-
+import numpy as np
 import slicer
-import vtk
 
-from NeuroSAM2MRML.box_drag import BoxDrag
-from NeuroSAM2MRML.workplace import Workplace
-
-SELECTION, INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
-View = tuple[slicer.vtkMRMLSliceNode, vtk.vtkRenderWindowInteractor]
-"""A slice view and its interactor."""
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.arrays import Matrix
+from NeuroSAM2MRML.slice_views import best_axis, plane_through, shown_slice
 
 
-class Tool(Enum):
-    """What a click means."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A pixel of a slice."""
 
-    LOOK = "look"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-    BOX = "box"
+    plane: SlicePlane
+    row: float
+    col: float
+    is_across: bool = False
+    """The view shows slices along another axis."""
+    notice: str = ""
+    """What the person should know; empty where there is nothing."""
 
 
-class Placing:
-    """The tool in hand.
+def place(volume: Volume, ras: Matrix, *, axis: Axis | None, view: slicer.vtkMRMLSliceNode | None) -> Placed:
+    """The pixel that a world position means.
 
     Args:
-        workplace: Gets what is placed.
+        volume: In the world.
+        ras: (3,) in mm.
+        axis: That the object is outlined along; None if nothing was said about it.
+        view: Where the person points; None if nowhere.
+
+    Raises:
+        PromptError: The position is outside the volume.
     """
+    notice, is_across = "", False
+    if view is not None:
+        shown = shown_slice(volume, view)
+        notice, is_across = shown.notice, axis is not None and axis != shown.plane.axis
+        axis = axis or shown.plane.axis
+        if is_across:
+            notice = f"this object is outlined along {axis}: the prompt is on its slice there"
+    plane = plane_through(volume, axis or best_axis(volume), ras)
+    row, col = plane.to_pixel(*_ijk(volume, ras))
+    return Placed(plane=plane, row=row, col=col, is_across=is_across, notice=notice)
 
-    def __init__(self, workplace: Workplace) -> None:
-        self.workplace = workplace
-        self._tool = Tool.LOOK
-        self._object: int | None = None
-        self._drags: list[BoxDrag] = []
 
-    @property
-    def tool(self) -> Tool:
-        """The tool in hand, also where something else has put it down: a key, another module, a box that is drawn."""
-        if self._tool is Tool.BOX and any(drag.is_done for drag in self._drags):
-            self.put_down()
-        if self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and not self._is_in_place_mode():
-            self._tool = Tool.LOOK
-        return self._tool
+def box_between(volume: Volume, plane: SlicePlane, start: Matrix, end: Matrix) -> BoxPrompt:
+    """The box with these world positions, (3,) in mm, as opposite corners."""
+    corners = [plane.to_pixel(*_ijk(volume, ras)) for ras in (start, end)]
+    (row0, col0), (row1, col1) = np.min(corners, axis=0), np.max(corners, axis=0)
+    return BoxPrompt(float(row0), float(col0), float(row1), float(col1))
 
-    def take(self, tool: Tool, views: Iterable[View]) -> None:
-        """Takes a tool, in place of the one before.
 
-        Args:
-            tool: The tool.
-            views: Where boxes may be drawn.
-        """
-        self.put_down()
-        session = self.workplace.session
-        if session is None or session.ended or tool is Tool.LOOK:
-            return
-        self._tool = tool
-        if tool is Tool.BOX:
-            self._drags = [BoxDrag(session, node, interactor) for node, interactor in views]
-        else:
-            self._place_points()
-
-    def put_down(self) -> None:
-        """The mouse looks around again."""
-        was_placing = self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and self._is_in_place_mode()
-        self._tool, self._object = Tool.LOOK, None
-        for drag in self._drags:
-            drag.cancel()
-        self._drags = []
-        if was_placing:
-            interaction = self._node(INTERACTION)
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-
-    def follow(self) -> None:
-        """Points go to the object that is active now."""
-        session = self.workplace.session
-        if self.tool in (Tool.POSITIVE, Tool.NEGATIVE) and session is not None and session.desk.active != self._object:
-            self._place_points()
-
-    def _place_points(self) -> None:
-        session, watch = self.workplace.session, self.workplace.watch
-        assert session is not None
-        assert watch is not None
-        self._object = session.desk.active or session.next_object()
-        node = watch.expect_point(self._object, positive=self._tool is Tool.POSITIVE)
-        selection, interaction = self._node(SELECTION), self._node(INTERACTION)
-        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-        selection.SetActivePlaceNodeID(node.GetID())
-        interaction.SetPlaceModePersistence(1)
-        interaction.SetCurrentInteractionMode(interaction.Place)
-
-    def _is_in_place_mode(self) -> bool:
-        interaction = self._node(INTERACTION)
-        return bool(interaction.GetCurrentInteractionMode() == interaction.Place)
-
-    def _node(self, name: str) -> slicer.vtkMRMLNode:
-        return self.workplace.host.scene.GetNodeByID(name)
+def _ijk(volume: Volume, ras: Matrix) -> tuple[float, float, float]:
+    i, j, k = volume.to_ijk(np.asarray(ras, dtype=float))
+    return float(i), float(j), float(k)

@@ -8,7 +8,6 @@ engine has something to say.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
@@ -21,9 +20,10 @@ from NeuroSAM2MRML.engine_talk import EngineTalk
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.object_prompts import ObjectPrompts
 from NeuroSAM2MRML.object_record import next_doubtful
-from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Problem, Tracked
+from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.placing import Placed, box_between, place
 from NeuroSAM2MRML.session_desk import SessionDesk
-from NeuroSAM2MRML.slice_views import best_axis, plane_through, shown_slice
+from NeuroSAM2MRML.slice_views import shown_slice
 
 NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
@@ -80,9 +80,8 @@ class SessionController:
             PromptError: The place is outside the volume.
         """
         with self._acting():
-            plane = self._plane_at(ras, view)
-            row, col = plane.to_pixel(*self._ijk(ras))
-            self._point(plane, PointPrompt(row, col, positive))
+            placed = self._place(ras, view)
+            self._point(placed.plane, PointPrompt(placed.row, placed.col, positive))
 
     def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
         """A point of the active object at a pixel of a stored slice; see `click`."""
@@ -92,12 +91,13 @@ class SessionController:
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box between two world positions of a slice view; see `click`."""
         with self._acting():
-            plane = self._plane_at(start, view)
-            if self.desk.axis_of(self.desk.active) is not None and view is not None:
-                self._check_box_view(plane, view)
-            corners = [plane.to_pixel(*self._ijk(ras)) for ras in (start, end)]
-            (row0, col0), (row1, col1) = np.min(corners, axis=0), np.max(corners, axis=0)
-            self._box(plane, BoxPrompt(float(row0), float(col0), float(row1), float(col1)))
+            placed = self._place(start, view)
+            if view is not None and placed.is_across:
+                raise PromptError(
+                    f"this object is outlined along {placed.plane.axis}; a box in another view was drawn",
+                    hint="draw the box in that view, or start another object",
+                )
+            self._box(placed.plane, box_between(self.desk.volume, placed.plane, start, end))
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `click`."""
@@ -248,29 +248,10 @@ class SessionController:
         yield
         self.notice = self.desk.journal.problem or self.notice
 
-    def _plane_at(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> SlicePlane:
-        """The slice that a prompt at a world position is for, along the object's axis or else the view's."""
-        axis = self.desk.axis_of(self.desk.active)
-        if view is not None:
-            shown = shown_slice(self.desk.volume, view)
-            self.notice = shown.notice or self.notice
-            if axis is None:
-                axis = shown.plane.axis
-            elif axis != shown.plane.axis:
-                self.notice = f"this object is outlined along {axis}: the prompt is on its slice there"
-        return plane_through(self.desk.volume, axis or best_axis(self.desk.volume), ras)
-
-    def _check_box_view(self, plane: SlicePlane, view: slicer.vtkMRMLSliceNode) -> None:
-        shown = shown_slice(self.desk.volume, view).plane.axis
-        if shown != plane.axis:
-            raise PromptError(
-                f"this object is outlined along {plane.axis}; a box in a view along {shown} was drawn",
-                hint="draw the box in the other view, or start another object",
-            )
-
-    def _ijk(self, ras: Matrix) -> tuple[float, float, float]:
-        i, j, k = self.desk.volume.to_ijk(np.asarray(ras, dtype=float))
-        return float(i), float(j), float(k)
+    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> Placed:
+        placed = place(self.desk.volume, ras, axis=self.desk.axis_of(self.desk.active), view=view)
+        self.notice = placed.notice or self.notice
+        return placed
 
     def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
         said = self.desk.active_record.prompts.with_point(plane, point)
@@ -325,13 +306,18 @@ class SessionController:
             match self.talk.read(event):
                 case Answered(mask, first, last):
                     self.desk.put(mask, (first, last))
+                    self.desk.note_model(self.link.model.model)
                     self.desk.remember(self.talk.revision)
                 case Tracked(mask):
+                    self.desk.note_model(self.link.model.model)
                     if mask.plane not in self.desk.objects.record(mask.object_id).prompts.planes:
                         self.desk.put(mask)
                 case JourneyEnded(was_stopped):
                     self.notice = "stopped; what is done stays" if was_stopped else self.notice
                     self.desk.remember(self.talk.revision)
+                case VolumeGone(reason):
+                    self.notice = reason
+                    self._resume()
                 case Problem(sentence):
                     self.notice = sentence
                 case None:
@@ -342,10 +328,18 @@ class SessionController:
     def _revive(self, event: Disconnected) -> None:
         """The engine has died: another one is told everything, if there is anything to do."""
         self.talk.lost()
+        has_work = self._resume()
+        if not has_work:
+            self.notice = f"the engine ended: {event.reason}; the next prompt starts it again"
+        elif not self.link.is_given_up:
+            self.notice = RESTARTED
+
+    def _resume(self) -> bool:
+        """Tells the engine everything again, if there is anything to do; says whether there is."""
         has_work = self.talk.journey is not None or any(record.unanswered for record in self.desk.records.values())
-        self.notice = RESTARTED if has_work else f"the engine ended: {event.reason}; the next prompt starts it again"
         if has_work:
             self.warm_up()
+        return has_work
 
     def _try(self, act: Callable[[], None]) -> None:
         """Does something with the engine; what goes wrong is said, and what was said to it stays to be said again."""

@@ -6,6 +6,7 @@ Methods return what the engine must hear of; `SessionController` tells it.
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import slicer
 
@@ -16,7 +17,7 @@ from NeuroSAM2MRML.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.scene_objects import SceneObjects
 from NeuroSAM2MRML.session_journal import SessionJournal
-from NeuroSAM2MRML.session_node import SessionNode
+from NeuroSAM2MRML.session_node import ModelIdentity, SessionNode
 from NeuroSAM2MRML.slice_keeper import SliceKeeper
 from NeuroSAM2MRML.undo import UndoSteps
 from NeuroSAM2MRML.volume_nodes import read_volume, stamp_of
@@ -219,6 +220,12 @@ class SessionDesk:
         axis = self.axis_of(number) or Axis.K
         planes = (SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis]))
         return sum(int(self.keeper.read(number, plane).sum()) for plane in planes)
+
+    def note_model(self, name: str) -> None:
+        """The model that answers from now on: a catalog name or the path of a file."""
+        name = Path(name).stem if name.endswith(".safetensors") else name
+        if self.node.model.name != name:
+            self.node.model = ModelIdentity(name=name)
 
     def remember(self, revision: int) -> None:
         """Writes into the scene what it is to remember of the session."""

@@ -7,8 +7,8 @@ import slicer
 from NeuroSAM2MRML.engine_choice import EngineChoice, python_beside
 from NeuroSAM2MRML.engine_link import Engine
 from NeuroSAM2MRML.installation import install_plan
+from NeuroSAM2MRML.mouse_tools import MouseTools, Tool
 from NeuroSAM2MRML.panel_memory import PanelMemory
-from NeuroSAM2MRML.placing import Placing, Tool
 from NeuroSAM2MRML.session_controller import SessionController
 from NeuroSAM2MRML.state_line import Fix
 from NeuroSAM2MRML.view_state import Activity, ObjectView
@@ -49,7 +49,7 @@ class SegmentPanel:
         self.installer = Installer()
         choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
         self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start)
-        self.placing = Placing(self.workplace)
+        self.tools = MouseTools(self.workplace)
         self.engine = EnginePanel(ui, choice, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
@@ -85,7 +85,7 @@ class SegmentPanel:
     def exit(self) -> None:
         """Another module is shown; the engine goes on with what it was asked."""
         self.shortcuts.uninstall()
-        self.placing.put_down()
+        self.tools.put_down()
         self.ui.editorWidget.setActiveEffectByName("")
         self.ui.editorWidget.removeViewObservations()
 
@@ -93,7 +93,7 @@ class SegmentPanel:
         """Slicer is about to unload the module."""
         self.bridge.stop()
         self.shortcuts.uninstall()
-        self.placing.put_down()
+        self.tools.put_down()
         self.engine.close()
         self.workplace.close()
 
@@ -175,15 +175,15 @@ class SegmentPanel:
         """Takes in and shows what there is; true while more is expected."""
         self.workplace.poll()
         is_testing = self.engine.poll()
-        self.placing.follow()
+        self.tools.follow()
         view = self.workplace.view()
         self.show(view)
-        return is_testing or view.session.activity not in QUIET or self.placing.tool is not Tool.LOOK
+        return is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
 
     def show(self, view: WorkplaceView) -> None:
         """Copies the view into the widgets."""
         for tool, button in self._tools.items():
-            button.setChecked(self.placing.tool is tool)
+            button.setChecked(self.tools.tool is tool)
         if view == self._shown:
             return
         self._shown, self._is_showing = view, True
@@ -242,13 +242,13 @@ class SegmentPanel:
     def _on_selected(self) -> None:
         volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
         PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
-        self.placing.put_down()
+        self.tools.put_down()
         self.ui.editorWidget.setSourceVolumeNode(volume)
         self.workplace.select(volume, segmentation)
         self.bridge.wake()
 
     def _on_tool(self, tool: Tool) -> None:
-        self.placing.take(tool, slice_views())
+        self.tools.take(tool, slice_views())
         self.bridge.wake()
 
     def _on_object(self, number: int) -> None:
@@ -294,7 +294,7 @@ class SegmentPanel:
         self.workplace.plan = install_plan(self.installer.found(self.workplace.choice.place))
 
     def _use_engine(self, choice: EngineChoice) -> None:
-        self.placing.put_down()
+        self.tools.put_down()
         self.workplace.use_engine(choice)
         slicer.app.userSettings().setValue(CHOICE_KEY, choice.to_text())
         self._find_missing()

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from NeuroSAM2MRML.session_controller import SessionController
 
 from NeuroSAM2Core import Volume
+from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.protocol import LoadModel
 from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis
 from Testing.Support.live import nano_link, wait_quiet, wait_until
 from Testing.Support.reopen import masks
@@ -120,6 +123,26 @@ def test_undo_after_a_propagation_and_another_one_give_the_same(app, link):
     session.propagate(first=8, last=16)
     wait_quiet(session)
     assert masks(session, SHAPE[0]) == twice
+
+
+def test_another_model_in_mid_session_is_told_everything(app, link, tmp_path):
+    session = sit(app, link)
+    plane = SlicePlane(Axis.K, 12)
+    session.add_box(plane, BoxPrompt(12, 14, 35, 41))
+    wait_quiet(session)
+    assert session.desk.node.model.name == "nano"
+    before = masks(session, SHAPE[0])
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(find("nano").installed(), path)
+    model = link.model
+    link.use(LoadModel(model=str(path), device="cpu"))
+    session.propagate(first=10, last=14)
+    wait_quiet(session)
+    assert session.desk.node.model.name == "mine"
+    after = masks(session, SHAPE[0])
+    assert after[12] == before[12]
+    assert sum(a != b for a, b in zip(after, before, strict=True)) == 4
+    link.use(model)
 
 
 def test_random_kills_lose_nothing(app):

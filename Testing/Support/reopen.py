@@ -29,8 +29,7 @@ def main(scene: Path, folder: Path) -> None:
     }
     plane = SlicePlane(Axis.K, record.prompts.indices[0] + 2)
     before = session.desk.keeper.read(1, plane)
-    row, col = (int(n[len(n) // 2]) for n in before.nonzero())
-    session.add_point(plane, row, col, positive=False)
+    session.add_point(plane, 24, 50)
     wait_quiet(session)
     found["correction_changes"] = int((session.desk.keeper.read(1, plane) != before).sum())
     found["others_stay"] = masks(session, count)[: plane.index] == found["masks"][: plane.index]
