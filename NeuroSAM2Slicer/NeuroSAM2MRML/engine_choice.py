@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
+import NeuroSAM2Core
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.protocol import LoadModel
@@ -79,6 +80,15 @@ class EngineChoice:
         if self.place is Place.REMOTE:
             return EngineClient.connect(self.host, self.port, self.token)
         return EngineClient.launch(self.interpreter if self.place is Place.INTERPRETER else own_python)
+
+    def command(self, own_python: str) -> tuple[str, ...]:
+        """The start of a command that runs this copy of NeuroSAM2 where PyTorch is, on this machine: downloads, training.
+
+        Args:
+            own_python: The interpreter of Slicer's own Python; also where the engine runs on a server.
+        """
+        python = self.interpreter if self.place is Place.INTERPRETER else own_python
+        return python, str(Path(NeuroSAM2Core.__file__).parent / "launch.py")
 
     def to_text(self) -> str:
         """For settings; without the token."""

@@ -84,7 +84,7 @@ def install_plan(found: Found) -> InstallPlan:
             step=Step.RESTART,
             sentence="The PyTorch extension is installed. Restart Slicer to go on.",
             button="Restart Slicer",
-            question="Slicer will restart. Save your work first. The installation goes on afterwards. Restart now?",
+            question="Slicer will restart. Save your work first. Afterwards this panel shows the next step. Restart now?",
         )
     if not found.has_extension:
         return InstallPlan(

@@ -4,23 +4,29 @@ Panels of any toolkit call the actions and show `view`. What goes wrong in an ac
 toolkit's event loop.
 """
 
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import slicer
 
+from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import SlicePlane
-from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine_choice import EngineChoice, Place
 from NeuroSAM2MRML.engine_link import Engine, EngineLink
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.installation import READY, InstallPlan
 from NeuroSAM2MRML.layers import Layer
+from NeuroSAM2MRML.local_process import LocalProcess
+from NeuroSAM2MRML.model_controller import ModelController
 from NeuroSAM2MRML.pace import Pace
 from NeuroSAM2MRML.ribbon import RibbonCell, ribbon_cells
 from NeuroSAM2MRML.segment_volume import volume_ml
 from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session_node import ModelIdentity
 from NeuroSAM2MRML.session_view import session_view
 from NeuroSAM2MRML.session_watch import SessionWatch
 from NeuroSAM2MRML.show_slice import go_to, looked_at
@@ -69,21 +75,29 @@ class Workplace:
         host: Runs it.
         choice: The engine.
         make_engine: Starts the engine of a choice.
+        own_python: The interpreter of Slicer's own Python, for downloads.
     """
 
-    def __init__(self, host: Host, choice: EngineChoice, make_engine: Callable[[EngineChoice], Engine]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        choice: EngineChoice,
+        make_engine: Callable[[EngineChoice], Engine],
+        own_python: str = sys.executable,
+    ) -> None:
         self.host, self.choice = host, choice
         self.session: SessionController | None = None
         self.watch: SessionWatch | None = None
         self.plan: InstallPlan = READY
         """What is to be installed, as whoever runs this has found."""
-        self._make_engine = make_engine
+        self._make_engine, self._own_python = make_engine, own_python
         self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
         self._segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
         self._problem = ""
         self._pace: Pace | None = None
         self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
         self.link = self._new_link()
+        self.models = self._new_models()
 
     def select(
         self,
@@ -122,15 +136,36 @@ class Workplace:
             ConfigError: The choice is not complete; the engine stays.
         """
         choice.check()
-        if choice == self.choice:
+        if replace(choice, model=self.choice.model) == self.choice:
+            self.use_model(choice.model)
             return
         self.choice = choice
         nodes = self._volume_node, self._segmentation_node
         self._leave("another engine was chosen")
         self.link.close()
         self.link = self._new_link()
+        self.models = self._new_models()
         self._volume_node = self._segmentation_node = None
         self.select(*nodes)
+
+    def use_model(self, model: str) -> None:
+        """Another model from now on, on the engine that runs; one that is not here is downloaded if the person agrees.
+
+        Args:
+            model: A name of the catalog, or the path of a file.
+
+        Raises:
+            CheckpointError: There is no such model.
+        """
+        if model == self.choice.model:
+            return
+        if self.choice.place is Place.REMOTE:
+            self.choice = replace(self.choice, model=model)
+            self.link.use(self.choice.load_model)
+        elif model in catalog():
+            self.models.use(model)
+        else:
+            self.models.use_file(Path(model))
 
     def act(self, action: Callable[[SessionController], object]) -> None:
         """Does something in the session; a mistake becomes its notice."""
@@ -163,6 +198,10 @@ class Workplace:
             self.session.poll()
         else:
             self.link.poll()
+        try:
+            self.models.poll()
+        except NeuroSAM2Error as error:
+            self.models.notice = str(error)
 
     def go_to(self, plane: SlicePlane) -> None:
         """Shows a slice."""
@@ -229,6 +268,16 @@ class Workplace:
     def _new_link(self) -> EngineLink:
         choice = self.choice
         return EngineLink(lambda: self._make_engine(choice), choice.load_model)
+
+    def _new_models(self) -> ModelController:
+        command = self.choice.command(self._own_python)
+        return ModelController(self.host, self.link, LocalProcess.start, command, on_change=self._note_model)
+
+    def _note_model(self, identity: ModelIdentity) -> None:
+        """The choice follows, and the scene remembers which model answers."""
+        self.choice = replace(self.choice, model=self.link.model.model)
+        if self.session is not None:
+            self.session.desk.node.model = identity
 
     def _is_on(self, volume_node: object, segmentation_node: object) -> bool:
         is_same = volume_node is self._volume_node and segmentation_node is self._segmentation_node

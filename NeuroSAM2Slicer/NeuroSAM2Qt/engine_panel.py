@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from NeuroSAM2MRML.engine_check import EngineCheck
 from NeuroSAM2MRML.engine_choice import DEVICES, EngineChoice, Place
 from NeuroSAM2MRML.engine_link import Engine
+from NeuroSAM2MRML.view_state import ModelRow
+from NeuroSAM2MRML.workplace import Workplace
 
-from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
 
 PLACES = tuple(Place)
@@ -20,7 +21,7 @@ class EnginePanel:
 
     Args:
         ui: The panel's widgets.
-        choice: The engine in force.
+        workplace: Has the engine in force.
         use: Puts another one to work.
         start: Starts an engine, for the test.
     """
@@ -28,19 +29,21 @@ class EnginePanel:
     def __init__(
         self,
         ui: SimpleNamespace,
-        choice: EngineChoice,
+        workplace: Workplace,
         use: Callable[[EngineChoice], None],
         start: Callable[[EngineChoice], Engine],
     ) -> None:
-        self.ui, self._use, self._start = ui, use, start
+        self.ui, self.workplace, self._use, self._start = ui, workplace, use, start
         self.check: EngineCheck | None = None
-        self._models = [entry.name for entry in catalog().values() if entry.installed().exists()]
-        ui.modelSelector.addItems([*(_title(name) for name in self._models), OWN_FILE])
-        self.show(choice)
+        self._models = [row.name for row in workplace.models.view.rows]
+        self._said = ""
+        ui.modelSelector.addItems([*(_title(row) for row in workplace.models.view.rows), OWN_FILE])
+        self.show(workplace.choice)
         ui.placeSelector.connect("currentIndexChanged(int)", self._on_changed)
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_changed)
         ui.useEngineButton.connect("clicked()", self._on_use)
         ui.testButton.connect("clicked()", self._on_test)
+        ui.cancelDownloadButton.connect("clicked()", lambda: self.workplace.models.cancel_download())
         self._on_changed()
 
     def show(self, choice: EngineChoice) -> None:
@@ -71,9 +74,18 @@ class EnginePanel:
         )
 
     def poll(self) -> bool:
-        """Goes on with a test; true while one runs."""
+        """Goes on with a test and a download; true while one runs."""
+        models = self.workplace.models.view
+        if models.download is not None:
+            self._show_result(f"{models.notice}: {models.download[0] / 1e6:.0f} MB so far")
+        elif models.notice != self._said:
+            self._said = models.notice
+            self._show_result(models.notice)
+            for number, row in enumerate(models.rows):
+                self.ui.modelSelector.setItemText(number, _title(row))
+        self.ui.cancelDownloadButton.setVisible(models.download is not None)
         if self.check is None:
-            return False
+            return models.download is not None
         verdict = self.check.poll()
         if verdict is not None:
             self.check = None
@@ -87,7 +99,7 @@ class EnginePanel:
             self.check = None
 
     def _show_result(self, sentence: str) -> None:
-        self.ui.testLabel.text = sentence
+        self.ui.testLabel.text = sentence[:1].upper() + sentence[1:]
         self.ui.testButton.text = "Test"
 
     def _on_changed(self) -> None:
@@ -108,7 +120,7 @@ class EnginePanel:
         except NeuroSAM2Error as error:
             self._show_result(str(error))
             return
-        self._show_result("In use from now on.")
+        self._show_result(self.workplace.models.notice or "in use from now on")
 
     def _on_test(self) -> None:
         if self.check is not None:
@@ -125,6 +137,5 @@ class EnginePanel:
         self.ui.testLabel.text, self.ui.testButton.text = TESTING, "Cancel test"
 
 
-def _title(name: str) -> str:
-    entry = catalog()[name]
-    return f"{name}: {entry.description}"
+def _title(row: ModelRow) -> str:
+    return f"{row.name}: {row.description}" + ("" if row.is_installed else " (to be downloaded)")

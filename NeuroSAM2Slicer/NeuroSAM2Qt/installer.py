@@ -71,9 +71,9 @@ def _install_torch() -> str:
 def _install_packages(requirements: tuple[str, ...]) -> str:
     try:
         try:
-            import slicer.packaging
+            from slicer.packaging import pip_install
 
-            slicer.packaging.pip_install(list(requirements))
+            pip_install(list(requirements))
         except ImportError:
             slicer.util.pip_install(" ".join(f'"{one}"' for one in requirements))
     except Exception as error:  # what pip says

@@ -31,9 +31,14 @@ EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 QUIET = (Activity.READY, Activity.ENDED)
 
 
+def own_python() -> str:
+    """The interpreter of Slicer's own Python: PythonSlicer."""
+    return python_beside(slicer.app.applicationFilePath())
+
+
 def start_engine(choice: EngineChoice) -> Engine:
-    """The engine of a choice; in Slicer's own Python it is PythonSlicer that runs it."""
-    return choice.connect(python_beside(slicer.app.applicationFilePath()))
+    """The engine of a choice."""
+    return choice.connect(own_python())
 
 
 class SegmentPanel:
@@ -48,14 +53,15 @@ class SegmentPanel:
         self.ui = ui
         self.installer = Installer()
         choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
-        self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start)
+        self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start, own_python())
         self.tools = MouseTools(self.workplace)
-        self.engine = EnginePanel(ui, choice, self._use_engine, start)
+        self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
         self._is_showing = False
+        self._saved = choice.to_text()
         ui.helpLabel.text = SEGMENT_HELP
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
         self.prepare_editor()
@@ -176,6 +182,7 @@ class SegmentPanel:
         self.workplace.poll()
         is_testing = self.engine.poll()
         self.tools.follow()
+        self._save_choice()
         view = self.workplace.view()
         self.show(view)
         return is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
@@ -293,10 +300,17 @@ class SegmentPanel:
     def _find_missing(self) -> None:
         self.workplace.plan = install_plan(self.installer.found(self.workplace.choice.place))
 
+    def _save_choice(self) -> None:
+        """Also one that came from elsewhere: a download that has ended, a model that was trained."""
+        text = self.workplace.choice.to_text()
+        if text != self._saved:
+            self._saved = text
+            slicer.app.userSettings().setValue(CHOICE_KEY, text)
+            self.engine.show(self.workplace.choice)
+
     def _use_engine(self, choice: EngineChoice) -> None:
         self.tools.put_down()
         self.workplace.use_engine(choice)
-        slicer.app.userSettings().setValue(CHOICE_KEY, choice.to_text())
         self._find_missing()
         self.bridge.wake()
 

@@ -1,7 +1,12 @@
 """The segmentation panel, driven through its widgets, with an engine that answers at once."""
 
+import sys
+from pathlib import Path
+
 import pytest
+import slicer
 from NeuroSAM2MRML.engine_choice import EngineChoice, Place
+from NeuroSAM2MRML.installation import Found
 
 from Testing.Qt.desk import Desk
 from Testing.Support.fake_engine import FakeEngine
@@ -277,3 +282,86 @@ def test_every_widget_that_can_be_reached_says_what_it_does(desk, qt):
         if takes_input and widget.objectName in vars(desk.ui) and not widget.toolTip:
             silent.append(widget.objectName)
     assert [name for name in silent if name not in ("helpLabel", "ComboBox", "qt_spinbox_lineedit")] == []
+
+
+@pytest.fixture
+def questions(monkeypatch, tmp_path):
+    """What the person is asked; the answer is `questions.answer`. Downloads go into a folder of their own, from a pretended server."""
+    asked = Questions()
+    trainer = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", asked)
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(trainer)))
+    monkeypatch.setenv("NEUROSAM2_HOME", str(tmp_path))
+    return asked
+
+
+class Questions:
+    def __init__(self):
+        self.texts, self.answer = [], True
+
+    def __call__(self, text, windowTitle=""):  # noqa: N803  (Slicer's name)
+        self.texts.append(text)
+        return self.answer
+
+
+def test_a_model_is_downloaded_only_after_consent_and_then_used(questions, desk, loop, engines, qt):
+    desk.load()
+    desk.key("P")
+    desk.click(28, 24, 6)
+    loop.until(desk.settled)
+    number = desk.ui.modelSelector.findText("sam2.1_hiera_tiny", qt.Qt.MatchStartsWith)
+    assert "to be downloaded" in desk.ui.modelSelector.itemText(number)
+    desk.ui.modelSelector.setCurrentIndex(number)
+    questions.answer = False
+    desk.ui.useEngineButton.click()
+    assert "Apache-2.0" in questions.texts[0]
+    assert desk.ui.testLabel.text == "Sam2.1_hiera_tiny was not downloaded"
+    assert desk.workplace.choice.model == "nano"
+    questions.answer = True
+    desk.ui.useEngineButton.click()
+    assert desk.ui.cancelDownloadButton.isVisibleTo(desk.ui.engineSection)
+    loop.until(lambda: "used from now on" in desk.ui.testLabel.text)
+    assert "sam2.1_hiera_tiny" in desk.workplace.choice.model
+    assert any(getattr(one, "model", "").find("sam2.1_hiera_tiny") >= 0 for one in engines.made[-1].requests)
+    assert not desk.ui.cancelDownloadButton.isVisibleTo(desk.ui.engineSection)
+
+
+def test_a_missing_package_is_installed_only_after_consent(questions, desk, loop, monkeypatch):
+    monkeypatch.setattr(desk.panel.installer, "found", lambda place: Found(modules=frozenset({"torch", "numpy"})))
+    installed = []
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append, raising=False)
+    desk.panel.enter()
+    loop.turn()
+    assert "needs scipy, safetensors, jaxtyping" in desk.ui.stateLabel.text
+    questions.answer = False
+    desk.ui.stateButton.click()
+    assert installed == []
+    questions.answer = True
+    desk.ui.stateButton.click()
+    assert len(installed) == 1
+    assert "safetensors" in installed[0]
+
+
+def test_torch_comes_by_the_pytorch_extension_and_a_restart(questions, desk, loop, monkeypatch, slicer_app):
+    installer = desk.panel.installer
+    monkeypatch.setattr(installer, "found", lambda place: Found(is_restart_due=installer.is_restart_due))
+    desk.panel.enter()
+    loop.turn()
+    assert desk.ui.stateButton.text == "Install PyTorch extension"
+    desk.ui.stateButton.click()
+    assert slicer_app.extensions.installed == {"PyTorch"}
+    assert desk.ui.stateButton.text == "Restart Slicer"
+    desk.ui.stateButton.click()
+    assert slicer_app.num_restarts == 1
+
+
+def test_without_a_network_it_is_said_what_to_do(questions, desk, loop, monkeypatch, slicer_app):
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
+    monkeypatch.setattr(desk.panel.installer, "found", lambda place: Found())
+    monkeypatch.setattr(slicer_app.extensions, "can_install", False)
+    desk.panel.enter()
+    loop.turn()
+    desk.ui.stateButton.click()
+    assert "choose another Python" in shown[0]
+    assert desk.ui.stateButton.text == "Install PyTorch extension"
