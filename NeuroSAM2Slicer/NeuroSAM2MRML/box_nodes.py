@@ -27,6 +27,8 @@ def place_box(node: slicer.vtkMRMLMarkupsROINode, placed: PlacedBox, axis: Axis,
     matrix[:3, 3] = to_local[:3, :3] @ ((low + high) / 2) + to_local[:3, 3]
     node.SetAndObserveObjectToNodeMatrix(to_vtk(matrix))
     node.SetSize(*((high - low) * lengths).tolist())
+    for number in range(node.GetNumberOfControlPoints()):  # its middle, which would look like a click
+        node.SetNthControlPointVisibility(number, False)
 
 
 def read_box(node: slicer.vtkMRMLMarkupsROINode, axis: Axis, volume: Volume) -> PlacedBox:

@@ -25,6 +25,9 @@ class Process(Protocol):
     def stop(self) -> None:
         """Asks it to save and end."""
 
+    def kill(self) -> None:
+        """Ends it and all it has started, at once."""
+
     def pause(self) -> None:
         """Makes it wait, so that the machine is free; nothing where the system cannot."""
 
@@ -81,6 +84,13 @@ class LocalProcess:
         self.go_on()
         self._process.terminate()
 
+    def kill(self) -> None:
+        """See `Process`."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            self._signal(signal.SIGKILL)
+
     def pause(self) -> None:
         """See `Process`."""
         if sys.platform != "win32":
@@ -121,6 +131,10 @@ class FoundProcess:
         """See `Process`."""
         self.go_on()
         self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See `Process`; of a found one, what it has started ends by itself."""
+        self._signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
     def pause(self) -> None:
         """See `Process`."""

@@ -5,6 +5,7 @@ clicks, the run waits, so that the machine is the click's.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
 
 GIVE_WAY_S = 2.0
 """After the last click the run waits this long."""
+STOP_GRACE_S = 60.0
+"""A run that was asked to stop and has not ended after this long is ended; it goes on from its last checkpoint."""
 
 
 class TrainController:
@@ -48,6 +51,8 @@ class TrainController:
         self._training: Process | None = None
         self._proving: Process | None = None
         self._waits_until = 0.0
+        self._ends_by = math.inf
+        self._was_asked_to_stop = False
         runs = sorted((folder / "runs").glob("*.toml"))
         if runs:
             self.run = RunReader(runs[-1].with_suffix(""))
@@ -94,6 +99,8 @@ class TrainController:
         """Asks the run to save and end; `go_on` continues exactly there."""
         if self._training is not None:
             self._training.stop()
+            self._ends_by = self._clock() + STOP_GRACE_S
+            self._was_asked_to_stop = True
             self.notice = "stopping after this step"
 
     def go_on(self) -> None:
@@ -166,12 +173,23 @@ class TrainController:
                 self._training.go_on()
         if self.run is not None:
             self.run.read_news()
+        if self._training is not None and self._clock() >= self._ends_by:
+            self._training.kill()
+            self._ends_by = math.inf
         if self._training is not None and (code := self._training.poll()) is not None:
             self._training, self._waits_until = None, 0.0
             if self.run is not None:
                 self.run.folder.with_suffix(".pid").unlink(missing_ok=True)
+            was_asked, self._ends_by = self._was_asked_to_stop, math.inf
+            self._was_asked_to_stop = False
             is_over = self.run is not None and self.run.is_over
-            self.notice = "the run is over" if is_over else "the run was stopped" if code == 0 else self._last_words()
+            self.notice = (
+                "the run is over"
+                if is_over
+                else "the run was stopped"
+                if code == 0 or was_asked
+                else self._last_words()
+            )
         if self._proving is not None and (code := self._proving.poll()) is not None:
             self._proving = None
             self.notice = "the comparison is ready" if code == 0 else "the comparison failed; see its log"

@@ -186,6 +186,21 @@ def test_a_run_waits_while_the_person_clicks(bench):
     bench.wait(lambda: bench.training.view.step == 2)
 
 
+def test_a_run_that_does_not_stop_is_ended_and_goes_on_from_what_it_saved(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice())
+    bench.allow(2)
+    bench.wait(lambda: bench.training.view.step == 2)
+    bench.training.run.folder.with_suffix(".deaf").touch()
+    bench.training.stop()
+    bench.training.poll()
+    assert bench.training.is_running
+    bench.clock.now += 61
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.notice == "the run was stopped"
+    assert bench.training.view.can_continue
+
+
 def test_a_failed_run_says_its_last_words(bench):
     bench.add_case("a")
     bench.training.begin(TrainChoice())
