@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
-import NeuroSAM2Core
+from NeuroSAM2Core import errors
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.protocol import LoadModel
@@ -88,7 +88,7 @@ class EngineChoice:
             own_python: The interpreter of Slicer's own Python; also where the engine runs on a server.
         """
         python = self.interpreter if self.place is Place.INTERPRETER else own_python
-        return python, str(Path(NeuroSAM2Core.__file__).parent / "launch.py")
+        return python, str(Path(errors.__file__).parent / "launch.py")
 
     def to_text(self) -> str:
         """For settings; without the token."""

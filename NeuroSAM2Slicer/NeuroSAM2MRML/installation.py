@@ -3,7 +3,7 @@
 The engine runs in a process of its own; nothing that is installed here is ever imported into Slicer.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +17,15 @@ PACKAGES = {
     "jaxtyping": "jaxtyping>=0.2.34",
 }
 """Modules that the engine imports besides torch, and how they are asked for."""
+TRAINING_PACKAGES = PACKAGES | {
+    "nibabel": "nibabel>=5.2",
+    "isal": "isal>=1.6",
+    "tqdm": "tqdm>=4.66",
+    "monai": "monai>=1.4",
+}
+"""The same for training, which reads and writes files besides."""
+WRITER = "nibabel"
+"""Writes cases into files."""
 OLDEST = (3, 11)
 
 
@@ -55,18 +64,20 @@ class InstallPlan:
     button: str = ""
     question: str = ""
     """What the person must agree to before it; with its size."""
-
-    @property
-    def requirements(self) -> tuple[str, ...]:
-        """What pip is asked for, where the step is to install packages."""
-        return tuple(PACKAGES.values()) if self.step is Step.PACKAGES else ()
+    requirements: tuple[str, ...] = ()
+    """What pip is asked for, where the step is to install packages."""
 
 
 READY = InstallPlan(step=Step.NOTHING, sentence="")
 
 
-def install_plan(found: Found) -> InstallPlan:
-    """The one next step towards an engine that runs."""
+def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> InstallPlan:
+    """The one next step towards an engine that runs.
+
+    Args:
+        found: What there is.
+        packages: What is needed besides torch.
+    """
     if found.place is not Place.SLICER:
         return READY
     if found.python < OLDEST:
@@ -77,7 +88,7 @@ def install_plan(found: Found) -> InstallPlan:
             "interpreter under Engine.",
         )
     if TORCH in found.modules:
-        missing = [name for name in PACKAGES if name not in found.modules]
+        missing = {name: packages[name] for name in packages if name not in found.modules}
         return _packages(missing) if missing else READY
     if found.is_restart_due:
         return InstallPlan(
@@ -102,10 +113,18 @@ def install_plan(found: Found) -> InstallPlan:
     )
 
 
-def _packages(missing: Collection[str]) -> InstallPlan:
+def training_plan(found: Found) -> InstallPlan:
+    """The one next step towards training; wherever it runs, cases are written by Slicer's own Python."""
+    if found.place is Place.SLICER:
+        return install_plan(found, TRAINING_PACKAGES)
+    return READY if WRITER in found.modules else _packages({WRITER: TRAINING_PACKAGES[WRITER]})
+
+
+def _packages(missing: Mapping[str, str]) -> InstallPlan:
     return InstallPlan(
         step=Step.PACKAGES,
-        sentence=f"The engine needs {', '.join(missing)}.",
+        sentence=f"Still needed: {', '.join(missing)}.",
         button="Install packages",
         question=f"Download and install {', '.join(missing)} into Slicer's Python? They take below 100 MB.",
+        requirements=tuple(missing.values()),
     )

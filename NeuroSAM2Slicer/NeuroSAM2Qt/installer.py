@@ -5,7 +5,7 @@ import sys
 
 import slicer
 from NeuroSAM2MRML.engine_choice import Place
-from NeuroSAM2MRML.installation import PACKAGES, TORCH, Found, InstallPlan, Step
+from NeuroSAM2MRML.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step
 
 EXTENSION = "PyTorch"
 
@@ -18,7 +18,7 @@ class Installer:
 
     def found(self, place: Place) -> Found:
         """What there is now."""
-        names = (TORCH, *PACKAGES)
+        names = (TORCH, *TRAINING_PACKAGES)
         return Found(
             place=place,
             modules=frozenset(name for name in names if importlib.util.find_spec(name) is not None),

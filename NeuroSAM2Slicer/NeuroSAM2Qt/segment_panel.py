@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.engine_choice import EngineChoice, python_beside
+from NeuroSAM2MRML.engine_choice import EngineChoice
 from NeuroSAM2MRML.engine_link import Engine
 from NeuroSAM2MRML.installation import install_plan
 from NeuroSAM2MRML.mouse_tools import MouseTools, Tool
@@ -19,6 +19,7 @@ from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import SEGMENT_HELP
 from NeuroSAM2Qt.installer import Installer
+from NeuroSAM2Qt.own_python import own_python
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
@@ -29,11 +30,6 @@ CHOICE_KEY = "NeuroSAM2/Engine"
 DIRECTIONS = tuple(Direction)
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 QUIET = (Activity.READY, Activity.ENDED)
-
-
-def own_python() -> str:
-    """The interpreter of Slicer's own Python: PythonSlicer."""
-    return python_beside(slicer.app.applicationFilePath())
 
 
 def start_engine(choice: EngineChoice) -> Engine:

@@ -56,7 +56,8 @@ def test_slicers_process_never_imports_torch():
         "sys.modules['torch'] = None\n"
         "from Testing.Qt.host import dialect\n"
         "dialect.install()\n"
-        "import NeuroSAM2Qt.segment_panel\n"
+        "sys.modules['ctk'] = sys.modules['qt']\n"
+        "import NeuroSAM2Qt.segment_panel, NeuroSAM2Qt.train_panel\n"
         "third = {'nibabel', 'scipy', 'safetensors', 'jaxtyping', 'monai', 'isal', 'tqdm'} & sys.modules.keys()\n"
         "assert not third, third\n"
     )

@@ -332,7 +332,7 @@ def test_a_missing_package_is_installed_only_after_consent(questions, desk, loop
     monkeypatch.setattr(slicer.util, "pip_install", installed.append, raising=False)
     desk.panel.enter()
     loop.turn()
-    assert "needs scipy, safetensors, jaxtyping" in desk.ui.stateLabel.text
+    assert "needed: scipy, safetensors, jaxtyping" in desk.ui.stateLabel.text
     questions.answer = False
     desk.ui.stateButton.click()
     assert installed == []

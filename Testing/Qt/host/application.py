@@ -25,9 +25,17 @@ class Module:
     name: str
     path: str = ""
     module_logic: object = None
+    panel: object = None
+    """The module's ...Widget object, once it is set up."""
 
     def logic(self):
         return self.module_logic
+
+    def widgetRepresentation(self):
+        return self if self.panel is not None else None
+
+    def self(self):
+        return self.panel
 
 
 @dataclass(slots=True)
@@ -70,6 +78,12 @@ class Application(qt.QApplication):
             self._layout_manager = LayoutManager(self.mrml)
         return self._layout_manager
 
+    def moduleManager(self):
+        return self
+
+    def module(self, name):
+        return getattr(slicer.modules, name.lower(), None)
+
     def userSettings(self):
         return self._settings
 
@@ -99,6 +113,7 @@ def start(folder):
         markups=Module("Markups", module_logic=mrml.markups),
         plots=Module("Plots", module_logic=_plots_logic(mrml)),
     )
+    slicer.qSlicerScriptedLoadableModuleWidget = Module
     ctk = types.ModuleType("ctk")
     for name, kind in STAND_INS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, kind)
@@ -107,6 +122,9 @@ def start(folder):
         slicer.__path__.append(str(BASE_CLASSES))
     window = qt.QMainWindow()
     window.setObjectName("qSlicerMainWindow")
+    application.panels = qt.QStackedWidget()
+    window.setCentralWidget(application.panels)
+    window.resize(460, 900)
     application.window = window
     return application
 

@@ -29,7 +29,7 @@ class LoadedModule:
         """As when Slicer unloads the module."""
         self.widget.exit()
         self.widget.cleanup()
-        self.parent.setParent(None)
+        slicer.app.panels.removeWidget(self.parent)
         self.parent.deleteLater()
 
 
@@ -49,8 +49,9 @@ def load_module(path: Path) -> LoadedModule:
     parent.setMRMLScene(slicer.mrmlScene)
     widget = getattr(file, f"{name}Widget")(parent)
     widget.setup()
-    slicer.app.window.setCentralWidget(parent)
-    slicer.app.window.resize(460, 900)
+    getattr(slicer.modules, name.lower()).panel = widget
+    slicer.app.panels.addWidget(parent)
+    slicer.app.panels.setCurrentWidget(parent)
     slicer.app.window.show()
     widget.enter()
     return LoadedModule(file, module, widget, parent)
