@@ -1,12 +1,32 @@
-"""Sample data to try the panels on, through Slicer's own Sample Data module."""
+"""Something to try the panels on, at once and without a network; registered with Slicer's Sample Data module, too."""
 
 import slicer
+from NeuroSAM2MRML.practice_volume import NAME, add_practice_volume
 
-BRAIN = "MRHead"
+CATEGORY = "NeuroSAM2"
 
 
 def load_sample() -> slicer.vtkMRMLScalarVolumeNode:
-    """Downloads a head in MR, once, and loads it; the person has pressed a button that says so."""
+    """A head made on the spot, shown in the slice views."""
+    node = add_practice_volume(slicer.mrmlScene)
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
+
+
+def register_sample(thumbnail: str) -> None:
+    """Lists it among Slicer's sample data.
+
+    Args:
+        thumbnail: Path of a picture.
+    """
     import SampleData
 
-    return SampleData.SampleDataLogic().downloadSample(BRAIN)
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=NAME,
+        thumbnailFileName=thumbnail,
+        uris="",
+        fileNames="",
+        nodeNames=NAME,
+        customDownloader=lambda source: load_sample(),
+    )

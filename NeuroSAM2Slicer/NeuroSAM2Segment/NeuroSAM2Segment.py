@@ -33,6 +33,13 @@ class NeuroSAM2Segment(ScriptedLoadableModule):
             '<a href="https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs/tutorial.md">tutorial</a>.'
         )
         self.parent.acknowledgementText = _("Built on SAM 2 by Meta AI (Apache-2.0).")
+        slicer.app.connect("startupCompleted()", self.register_sample)
+
+    def register_sample(self) -> None:
+        """Slicer is up: the practice volume is listed among its sample data."""
+        from NeuroSAM2Qt.samples import register_sample
+
+        register_sample(self.resourcePath("Icons/NeuroSAM2Segment.png"))
 
 
 class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -8,6 +8,7 @@ from pathlib import Path
 import slicer
 import slicer.util
 from NeuroSAM2MRML.headless import HeadlessApplication
+from PySide6.QtCore import Signal
 
 from Testing.Qt.host import dialect
 from Testing.Qt.host.forms import UiLoader
@@ -57,6 +58,8 @@ class Extensions:
 class Application(qt.QApplication):
     """qSlicerApplication."""
 
+    startupCompleted = Signal()
+
     def __init__(self, folder):
         super().__init__(["Slicer"])
         self.mrml = HeadlessApplication(folder)
@@ -65,7 +68,7 @@ class Application(qt.QApplication):
         self.extensions = Extensions()
         self.num_restarts = 0
         self._settings = qt.QSettings(self.slicerUserSettingsFilePath, qt.QSettings.IniFormat)
-        self._layout_manager = None
+        self._layout_manager = LayoutManager(self.mrml)
 
     def applicationLogic(self):
         return self.mrml.logic
@@ -74,8 +77,6 @@ class Application(qt.QApplication):
         return self.mrml.scene
 
     def layoutManager(self):
-        if self._layout_manager is None:
-            self._layout_manager = LayoutManager(self.mrml)
         return self._layout_manager
 
     def moduleManager(self):

@@ -31,7 +31,15 @@ class LayoutManager:
     """The layout."""
 
     def __init__(self, mrml):
+        self.mrml = mrml
         self.widgets = {name: SliceWidget(SliceView(mrml, name, way)) for name, way in ORIENTATIONS.items()}
+
+    def mrmlSliceLogics(self):
+        return self.mrml.logic.GetSliceLogics()
+
+    def resetSliceViews(self):
+        for widget in self.widgets.values():
+            widget.view.logic.FitSliceToAll()
 
     def sliceViewNames(self):
         return tuple(self.widgets)
