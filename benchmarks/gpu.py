@@ -11,8 +11,11 @@ from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.train.config import PretrainConfig
-from NeuroSAM2Core.train.loop import segmenter_for, start, train_step
+from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.pretrain import SyntheticCourse, start, update_rules
+from NeuroSAM2Core.train.step import ClipSegmenter
 from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
+from NeuroSAM2Core.train.update import update
 from Testing.Support.volumes import noise_volume
 
 SLICES = 64
@@ -56,11 +59,13 @@ def seconds_per_step(config: PretrainConfig) -> float:
     """The median time of a step of a run with one stage, on a batch that is ready."""
     device = torch.device("cuda")
     batch = SyntheticClips(config)[0].to(device)
-    state = start(config, device)
-    segmenter = segmenter_for(state.model, config, config.stages[0])
+    state, rules, team = start(config, device), update_rules(config, device), Team(device)
+    segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
+    segmenter.train()
+    SyntheticCourse(config, device, workers=0).prepare(state, segmenter)
 
     def step() -> None:
-        train_step(state, segmenter, batch, config)
+        update(state, segmenter, [batch], segmenter.prompts, rules, team)
         torch.cuda.synchronize()
 
     return statistics.median([seconds(step) for _ in range(config.total_steps)][WARM_STEPS:])

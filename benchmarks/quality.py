@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks.report import as_table
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.train.evaluate import Round, clicks_to, evaluate
+from NeuroSAM2Core.train.evaluation import Round, clicks_to, evaluate
+from NeuroSAM2Core.train.evaluation.rounds import Segmenter
 from NeuroSAM2Core.volume import Axis
 
 CLICKS = 5
@@ -25,7 +26,7 @@ Mask = NDArray[np.bool_]
 def measure() -> str:
     """The table of this file."""
     image, objects = mni152()
-    methods: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], Segmenter]] = {
         "nano": lambda: Session(load_model("nano"), image),
         "random walker, 2 mm": lambda: Seeds(image, random_walker),
     }
@@ -37,7 +38,7 @@ def measure() -> str:
     for name, truth in objects.items():
         for method, make in methods.items():
             started = time.perf_counter()
-            rounds = list(evaluate(make(), truth, Axis.K, num_clicks=CLICKS))  # type: ignore[arg-type]
+            rounds = list(evaluate(make(), truth, Axis.K, num_clicks=CLICKS))
             rows.append(row(name, method, rounds, time.perf_counter() - started))
             print(rows[-1], flush=True)
     head = (

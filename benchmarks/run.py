@@ -1,11 +1,11 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [worker] [mrml]
+Usage: python -m benchmarks.run [speed] [files] [quality] [worker] [mrml] [training]
 """
 
 import sys
 
-from benchmarks import files, mrml, quality, speed, worker
+from benchmarks import files, mrml, quality, speed, training, worker
 from benchmarks.report import publish
 
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "quality": quality.measure,
     "worker": worker.measure,
     "mrml": mrml.measure,
+    "training": training.measure,
 }
 
 

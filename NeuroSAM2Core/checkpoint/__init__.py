@@ -1,7 +1,7 @@
 """Model files: ours, those of others, the catalog of known ones, and how they get here."""
 
 from NeuroSAM2Core.catalog import CatalogEntry, catalog, find
-from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance, TrainingRecord
 from NeuroSAM2Core.checkpoint.download import download
 from NeuroSAM2Core.checkpoint.load import load_checkpoint, load_model, resolve_device
 from NeuroSAM2Core.checkpoint.official import read_official
@@ -10,6 +10,7 @@ __all__ = [
     "CatalogEntry",
     "Checkpoint",
     "Provenance",
+    "TrainingRecord",
     "catalog",
     "download",
     "find",

@@ -4,12 +4,13 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
@@ -17,6 +18,8 @@ from NeuroSAM2Core.model import SAM2, SAM2Config
 
 FORMAT_VERSION = 1
 KEY = "neurosam2"
+TRAINING_PREFIX = "training."
+PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +38,22 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainingRecord:
+    """What a run needs to go on, beside the model: tensors by name, and numbers by name."""
+
+    tensors: Mapping[str, Tensor]
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """A model at rest."""
 
     config: SAM2Config
     state: dict[str, Tensor]
     provenance: Provenance
+    training: TrainingRecord | None = None
+    """Only in the files that a run goes on from, and only read when asked for."""
 
     def save(self, path: Path) -> None:
         """Writes the file atomically: it is whole, or what was there before still is.
@@ -53,12 +66,21 @@ class Checkpoint:
             "config": self.config.to_dict(),
             "provenance": dataclasses.asdict(self.provenance),
         }
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state.items()}
-        write_atomically(path, save(state, metadata={KEY: json.dumps(about)}))
+        state = dict(self.state)
+        if self.training is not None:
+            about["training"] = dict(self.training.numbers)
+            state |= {TRAINING_PREFIX + name: value for name, value in self.training.tensors.items()}
+        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        with replaced_atomically(path) as partial:
+            save_file(state, partial, metadata={KEY: json.dumps(about)})
 
     @classmethod
-    def load(cls, path: Path) -> "Checkpoint":
+    def load(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
         """Reads what `save` wrote; the tensors stay in the file until they are used.
+
+        Args:
+            path: The file.
+            with_training: Also read what a run goes on from, where it is there.
 
         Raises:
             CheckpointError: The file is missing, damaged, not ours or from a newer version.
@@ -79,11 +101,17 @@ class Checkpoint:
                         f"{path.name} has format {about['format_version']}; this version reads up to {FORMAT_VERSION}",
                         hint="install a newer NeuroSAM2",
                     )
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+                names = list(file.keys())
+                extra = [name for name in names if name.startswith(TRAINING_PREFIX)]
+                state = {name: file.get_tensor(name) for name in names if not name.startswith(TRAINING_PREFIX)}
+                training = None
+                if with_training and "training" in about:
+                    tensors = {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in extra}
+                    training = TrainingRecord(tensors, about["training"])
             config, provenance = SAM2Config.from_dict(about["config"]), Provenance(**about["provenance"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path.name} is damaged: {error}", hint="copy or download it again") from error
-        return cls(config, state, provenance)
+        return cls(config, state, provenance, training)
 
     def build_model(self) -> SAM2:
         """The model with these weights, as float32, in eval mode.
@@ -104,23 +132,34 @@ class Checkpoint:
         return model.eval()
 
 
+@contextlib.contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written there takes the place of `path` when the body ends well.
+
+    Raises:
+        CheckpointError: It cannot be written; what was there before still is.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise CheckpointError(
+            f"cannot write {path}: {reason}", hint="choose a folder that exists, is writable and has room"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file beside its place, then moves it there.
 
     Raises:
         CheckpointError: It cannot be written; what was there before still is.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="choose a folder that exists, is writable and has room",
-        ) from error
+    with replaced_atomically(path) as partial:
+        partial.write_bytes(content)

@@ -1,10 +1,13 @@
-"""Low-rank adapters of NeuroSAM2D files, merged into the weights that they adapt.
+"""Low-rank adapters under NeuroSAM2D's names, folded into the weights that they adapt and taken out of them again.
+
+The modules that train them are in `model.lora`.
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2022.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -29,20 +32,54 @@ def merge_lora(state: Mapping[str, Tensor], *, alpha: float | None = None) -> di
         CheckpointError: An adapter lacks its other half or does not fit.
     """
     merged = {key: value for key, value in state.items() if not ADAPTER.match(key)}
+    for (attention, what), update in _updates(state, alpha).items():
+        with _fitting(attention, what):
+            _fold(merged, attention, what, update)
+    return merged
+
+
+def unmerge_lora(
+    merged: Mapping[str, Tensor], adapters: Mapping[str, Tensor], *, alpha: float | None = None
+) -> dict[str, Tensor]:
+    """The state that `merge_lora` was given: the weights without the adapters, and the adapters beside them.
+
+    Args:
+        merged: Weights with the adapters folded in.
+        adapters: The adapters; other keys are ignored.
+        alpha: The scale they were folded in with.
+
+    Raises:
+        CheckpointError: An adapter lacks its other half or does not fit.
+    """
+    state = dict(merged)
+    for (attention, what), update in _updates(adapters, alpha).items():
+        with _fitting(attention, what):
+            _unfold(state, attention, what, update)
+    return state | {key: value for key, value in adapters.items() if ADAPTER.match(key)}
+
+
+def _updates(state: Mapping[str, Tensor], alpha: float | None) -> dict[tuple[str, str], Tensor]:
+    """What each adapter does, as one matrix (in, out), by attention and projection."""
     pairs: dict[tuple[str, str], dict[str, Tensor]] = {}
     for key, value in state.items():
         if found := ADAPTER.match(key):
             pairs.setdefault((found["attention"], found["what"]), {})[found["side"]] = value
+    updates = {}
     for (attention, what), pair in pairs.items():
         if pair.keys() != {"A", "B"}:
             raise CheckpointError(f"the adapter {attention}.lora_{what} has only one of its two halves")
-        down, up = pair["A"], pair["B"]
-        update = (down @ up) * ((DEFAULT_ALPHA if alpha is None else alpha) / down.shape[1])
-        try:
-            _fold(merged, attention, what, update)
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"the adapter {attention}.lora_{what} does not fit the model") from error
-    return merged
+        with _fitting(attention, what):
+            scale = (DEFAULT_ALPHA if alpha is None else alpha) / pair["A"].shape[1]
+            updates[attention, what] = (pair["A"] @ pair["B"]) * scale
+    return updates
+
+
+@contextmanager
+def _fitting(attention: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"the adapter {attention}.lora_{what} does not fit the model") from error
 
 
 def _fold(state: dict[str, Tensor], attention: str, what: str, update: Tensor) -> None:
@@ -55,3 +92,13 @@ def _fold(state: dict[str, Tensor], attention: str, what: str, update: Tensor) -
     parts = list(state[key].chunk(3))
     parts[PLACE[what]] = parts[PLACE[what]] + update.T
     state[key] = torch.cat(parts)
+
+
+def _unfold(state: dict[str, Tensor], attention: str, what: str, update: Tensor) -> None:
+    if what != "proj":
+        _fold(state, attention, what, -update)
+        return
+    weight, bias = f"{attention}.proj.weight", f"{attention}.proj.bias"
+    factor = torch.eye(len(update), dtype=update.dtype, device=update.device) + update.T
+    state[weight] = torch.linalg.solve(factor, state[weight])
+    state[bias] = torch.linalg.solve(factor, state[bias])

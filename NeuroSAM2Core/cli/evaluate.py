@@ -1,12 +1,24 @@
-"""`neurosam2 evaluate`: simulated prompts on a labelled volume."""
+"""`neurosam2 evaluate`: simulated prompts on a labelled volume, or on all cases of a dataset."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.volume import Volume, resolve_axis
+from NeuroSAM2Core.cli.evaluation_options import (
+    add_dataset_options,
+    add_options,
+    cases_of,
+    data_config,
+    evaluation_config,
+    measured,
+)
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.volume import Volume
+
+if TYPE_CHECKING:
+    from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult
 
 TARGETS = (0.80, 0.90)
 
@@ -15,51 +27,98 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Declares the command."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="measure a model on a labelled volume",
-        description="Prompts a labelled volume as a person would and prints Dice after the first prompt and after every correction.",
+        help="measure a model on labelled volumes",
+        description="Prompts labelled volumes as a person would and says how good the masks are after the first prompt and after every "
+        "correction. IMAGE LABEL measures one volume; DATASET.json all cases of one of its lists.",
     )
-    parser.add_argument("image", type=Path, help="NIfTI file")
-    parser.add_argument("label", type=Path, help="NIfTI file on the same grid")
+    parser.add_argument("image", type=Path, metavar="IMAGE|DATASET.json")
+    parser.add_argument("label", type=Path, nargs="?", metavar="LABEL", help="NIfTI file on the same grid as the image")
     parser.add_argument(
-        "--value", type=float, help="the object is where the label equals this (default: where it is above 0)"
+        "--value", type=float, help="the object is where LABEL equals this (default: where it is above 0)"
     )
-    parser.add_argument(
-        "--threshold", type=float, help="the object is where the label is above this, for probability maps"
-    )
-    parser.add_argument("--model", default="nano", help="catalog name or model file (default: nano)")
-    parser.add_argument("--axis", default="axial", help="axial, coronal, sagittal, i, j or k")
-    parser.add_argument("--start", choices=("box", "click"), default="box", help="the first prompt")
-    parser.add_argument("--clicks", type=int, default=5, help="correction clicks (default: 5)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--threshold", type=float, help="the object is where LABEL is above this: for probability maps")
+    parser.add_argument("--model", default="nano", help="catalog name or model file (nano)")
+    add_options(parser, kind="box")
+    add_dataset_options(parser.add_argument_group("with DATASET.json"))
     parser.set_defaults(run=run)
 
 
 def run(said: argparse.Namespace) -> int:
     """Evaluates; see `add_parser`."""
-    if said.clicks < 0:
-        raise ConfigError(f"--clicks must not be negative; got {said.clicks}")
+    is_dataset = said.image.suffix == ".json"
+    if is_dataset and said.label:
+        raise ConfigError("a dataset names its labels itself", hint=f"leave {said.label} out")
+    if not is_dataset and not said.label:
+        raise ConfigError(f"{said.image.name} needs its label", hint="give IMAGE LABEL, or a DATASET.json")
+    return run_dataset(said) if is_dataset else run_volume(said)
+
+
+def run_volume(said: argparse.Namespace) -> int:
+    """One volume, one object."""
+    config = evaluation_config(said)
+    from NeuroSAM2Core.train.data.labelled import LabelledVolume, check_same_grid
+    from NeuroSAM2Core.train.data.objects import ObjectMap
+
     volume, label = Volume.read(said.image), Volume.read(said.label)
-    if label.shape != volume.shape or not np.allclose(label.ijk_to_ras, volume.ijk_to_ras, atol=1e-3):
-        raise DataError(
-            f"{said.label.name} is not on the grid of {said.image.name}", hint="resample the label to the image first"
-        )
+    check_same_grid(volume, label)
     is_object = label.voxels == said.value if said.value is not None else label.voxels > (said.threshold or 0.0)
-    truth = np.asarray(is_object)
+    truth = np.asarray(is_object, dtype=np.int32)
 
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.engine import Session
-    from NeuroSAM2Core.train.evaluate import clicks_to, evaluate
+    from NeuroSAM2Core.train.evaluation import EvaluationResult
+    from NeuroSAM2Core.train.evaluation.cases import measure
+    from NeuroSAM2Core.train.evaluation.tables import number
 
-    session = Session(load_model(said.model, device=said.device), volume)
-    rounds = []
+    model = load_model(said.model, device=said.device)
+    found = []
     with tqdm(unit="slice", desc="evaluating", leave=False, disable=None) as bar:
-        axis = resolve_axis(volume, said.axis)
-        for one in evaluate(session, truth, axis, start=said.start, num_clicks=said.clicks, on_slice=bar.update):
-            rounds.append(one)
-            print(f"{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f})")
-    for target in TARGETS:
-        count = clicks_to(rounds, target)
-        print(f"Dice {target:.2f}: " + (f"reached after {count} corrections" if count is not None else "not reached"))
+        pair, objects = LabelledVolume(volume, truth), ObjectMap(truth, (label.name,))
+        for one in measure(model, volume.name, pair, objects, config, on_slice=bar.update):
+            found.append(one)
+            first = f"{one.kind}, " if len(config.kinds) > 1 else ""
+            surfaces = "" if said.no_surfaces else f", HD95 {number(one.hd95_mm, 1)} mm"
+            print(
+                f"{first}{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f}){surfaces}"
+            )
+    result = EvaluationResult(tuple(found))
+    for kind in config.kinds:
+        for target in TARGETS:
+            (count,) = result.clicks_to(kind, target).values()
+            reached = f"reached after {count} corrections" if count is not None else "not reached"
+            print(f"{kind}, Dice {target:.2f}: {reached}" if len(config.kinds) > 1 else f"Dice {target:.2f}: {reached}")
+    if said.out:
+        write(result, config, said)
     return 0
+
+
+def run_dataset(said: argparse.Namespace) -> int:
+    """All cases of a list."""
+    config = evaluation_config(said, max_objects=said.max_objects)
+    data = data_config(said, [said.image])
+    cases = cases_of(said, data)
+
+    from NeuroSAM2Core.checkpoint import load_model
+    from NeuroSAM2Core.train.evaluation.tables import as_markdown
+
+    result = measured(load_model(said.model, device=said.device), cases, data, config, "evaluating")
+    print(as_markdown(result, config, Path(said.model).stem))
+    if said.out:
+        write(result, config, said)
+    return 0
+
+
+def write(result: "EvaluationResult", config: "EvaluationConfig", said: argparse.Namespace) -> None:
+    """Puts the tables where they were asked for."""
+    from NeuroSAM2Core.train.evaluation.tables import as_csv, as_json, as_markdown, write_tables
+
+    name = Path(said.model).stem
+    paths = write_tables(
+        said.out,
+        "evaluation",
+        csv_=as_csv(result),
+        json_=as_json(result, config, name),
+        markdown=as_markdown(result, config, name),
+    )
+    print(f"written: {', '.join(map(str, paths))}")

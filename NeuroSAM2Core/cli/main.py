@@ -5,11 +5,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, segment, serve
+from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, serve, evaluate, download, convert, pretrain)
+COMMANDS = (segment, serve, train, evaluate, report, download, convert, pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_parser(subparsers)
     said = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.INFO if said.verbose else logging.WARNING)
     try:
         code: int = said.run(said)
     except NeuroSAM2Error as error:

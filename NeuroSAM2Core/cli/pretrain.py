@@ -40,8 +40,8 @@ def run(said: argparse.Namespace) -> int:
 
     from NeuroSAM2Core.checkpoint import resolve_device
     from NeuroSAM2Core.train.config import RECIPES
-    from NeuroSAM2Core.train.export import export
-    from NeuroSAM2Core.train.loop import Progress, pretrain
+    from NeuroSAM2Core.train.loop import Progress
+    from NeuroSAM2Core.train.pretrain import pretrain, provenance_of
 
     if said.minutes <= 0:
         raise ConfigError(f"--minutes must be above 0; got {said.minutes:g}")
@@ -69,6 +69,6 @@ def run(said: argparse.Namespace) -> int:
         )
     print(f"{state.step} of {config.total_steps} steps done; the run is in {said.folder}")
     if said.export:
-        export(config, state, said.export)
+        state.checkpoint(provenance_of(config, state), with_training=False).save(said.export)
         print(f"model written to {said.export} ({json.dumps({'step': state.step, 'version': __version__})})")
     return 0

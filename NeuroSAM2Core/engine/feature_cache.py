@@ -79,7 +79,8 @@ class FeatureCache:
     def model_input(self, numbers: Sequence[int]) -> Tensor:
         """Slices as the model sees them, (B, 3, S, S)."""
         grey = np.stack([self.window.normalise(self.stack.voxels[n]) for n in numbers])
-        return to_model_input(torch.from_numpy(grey).to(self.model.device), self.model.config.image_size)
+        config = self.model.config
+        return to_model_input(torch.from_numpy(grey).to(self.model.device), config.image_size, config.intensity_range)
 
     def _encode(self, batch: Sequence[int]) -> ImageFeatures:
         """The features of the first slice, and of as many of the others as the device has room for."""

@@ -16,7 +16,7 @@ from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.engine.view import View
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import (
     Axis,
@@ -238,6 +238,17 @@ class Session:
         for number in track.known:
             one = self._as_mask(object_id, number, track.state(number))
             one.plane.of(voxels)[...] = one.mask
+        return voxels
+
+    def logits(self, object_id: int) -> NDArray[np.float32]:
+        """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
+        view, track = self._object(object_id)
+        voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
+        for number in {**track.tracked, **track.confirmed}:
+            state = track.state(number)
+            assert state is not None
+            seen = at_slice(state.logits, view.stack.slice_shape)
+            view.stack.plane(number).of(voxels)[...] = view.stack.mask_from_stack(seen)
         return voxels
 
     def labels(self) -> Volume:

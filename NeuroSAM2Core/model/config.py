@@ -82,6 +82,9 @@ class SAM2Config:
     has_absence_embedding: bool = True
     """2.1: the memory of a slice without the object gets a learned embedding. 2.0: False."""
 
+    intensity_range: tuple[float, float] = (0.0, 1.0)
+    """What the black and white of a slice become before they are normalised: (0, 1) in all published models, (-1, 1) in ones
+    fine-tuned that way."""
     paints_prompts: bool = False
     """Points, boxes and the neighbouring slice's mask are also painted into the mask prompt. Of our own models only: a small
     model learns what it is shown in place far sooner than what it must look up."""

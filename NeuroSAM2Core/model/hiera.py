@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import HieraConfig
+from NeuroSAM2Core.model.interpolation import stretched
 from NeuroSAM2Core.model.layers import MLP, merge_heads
 
 LAYER_NORM_EPS = 1e-6
@@ -46,7 +47,7 @@ class Hiera(nn.Module):
 
     def _position(self, height: int, width: int) -> Float[Tensor, "1 h w c"]:
         window = self.pos_embed_window
-        background = F.interpolate(self.pos_embed, size=(height, width), mode="bicubic")
+        background = stretched(self.pos_embed, height, width)
         tiles = window.tile(1, 1, height // window.shape[2], width // window.shape[3])
         return (background + tiles).permute(0, 2, 3, 1)
 
@@ -126,7 +127,7 @@ class WindowAttention(nn.Module):
         """The grid after every token has looked at its window."""
         height, width = x.shape[1:3]
         side = self.window or max(height, width)
-        qkv = self.qkv(x)
+        qkv = self.project_in(x)
         if self.window == 0 or (height % side == 0 and width % side == 0):
             attended = self._attend(qkv, min(side, height), min(side, width), padding=0)
         else:
@@ -143,6 +144,15 @@ class WindowAttention(nn.Module):
                 ],
                 dim=1,
             )
+        return self.project_out(attended)
+
+    def project_in(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c3"]:
+        """Queries, keys and values side by side."""
+        qkv: Tensor = self.qkv(x)
+        return qkv
+
+    def project_out(self, attended: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """What the mixed values say."""
         out: Tensor = self.proj(attended)
         return out
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
+from NeuroSAM2Core.model.interpolation import sampled
 from NeuroSAM2Core.model.layers import LayerNorm2d
 from NeuroSAM2Core.model.position import RandomFourier
 from NeuroSAM2Core.model.results import Points
@@ -86,18 +87,10 @@ class PromptEncoder(nn.Module):
         return self.pe_layer.grid(self.side)
 
 
-def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
-    """The features of a grid at some places, (x, y) from 0 to 1, interpolated."""
-    at = F.grid_sample(
-        grid.float(), 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return at[:, :, 0].mT
-
-
 def painted(
     points: Points, mask_logits: Float[Tensor, "b 1 h h"] | None, side: int, image_size: int
 ) -> Float[Tensor, "b 1 h h"]:
-    """Points and box painted over the mask prompt: surely not outside the box, surely so or not around each click.
+    """Points and boxes painted over the mask prompt: surely not outside all boxes, surely so or not around each click.
 
     Args:
         points: In model pixels.
@@ -108,11 +101,14 @@ def painted(
     pixel = image_size / side
     centre = (torch.arange(side, device=points.coords.device) + 0.5) * pixel - 0.5
     x, y = centre[None, None, :], centre[None, :, None]
-    corners = [(points.coords * (points.labels == label)[..., None]).sum(dim=1) for label in (TOP_LEFT, BOTTOM_RIGHT)]
-    (left, top), (right, bottom) = (corner[..., None, None].unbind(dim=1) for corner in corners)
+    is_box = (points.labels[:, :-1] == TOP_LEFT) & (points.labels[:, 1:] == BOTTOM_RIGHT)
+    (left, top), (right, bottom) = (
+        corner[..., None, None].unbind(dim=2) for corner in (points.coords[:, :-1], points.coords[:, 1:])
+    )
     reach = pixel / 2
-    is_inside = (x >= left - reach) & (x <= right + reach) & (y >= top - reach) & (y <= bottom + reach)
-    has_box = (points.labels == TOP_LEFT).any(dim=1)[:, None, None]
+    is_in_box = (x >= left - reach) & (x <= right + reach) & (y >= top - reach) & (y <= bottom + reach)
+    is_inside = (is_in_box & is_box[..., None, None]).any(dim=1)
+    has_box = is_box.any(dim=1)[:, None, None]
     if mask_logits is None:
         canvas = torch.where(has_box, BOX_PAINT, 0.0).expand(-1, side, side)
     else:

@@ -1,12 +1,10 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
-import dataclasses
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.train.losses import LossWeights
-from NeuroSAM2Core.train.step import PromptConfig
+from NeuroSAM2Core.train.losses import LossConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +60,7 @@ class PretrainConfig:
         )
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
-    losses: LossWeights = field(default_factory=lambda: LossWeights(dice=10.0))
+    losses: LossConfig = field(default_factory=lambda: LossConfig(dice=10.0))
     """How much each loss counts; from scratch, SAM 2's single share of Dice leaves small objects at an empty mask for long."""
 
     def __post_init__(self) -> None:
@@ -81,10 +79,6 @@ class PretrainConfig:
                 return stage
             step -= stage.steps
         return self.stages[-1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain nested values."""
-        return dataclasses.asdict(self)
 
 
 SCRATCH = PretrainConfig()

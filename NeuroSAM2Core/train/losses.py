@@ -1,30 +1,60 @@
-"""SAM 2's losses: focal and Dice on the mask, the error of the expected IoU, and presence.
+"""What an answer costs: focal and Dice on the mask, the error of the expected IoU, and presence.
 
-Of several candidate masks only the one with the least mask loss is taught, but every expected IoU is. Nothing but presence is taught
-where the object is not. Sums over objects are divided by their number; steps and slices add up.
+SAM 2's recipe teaches, of several candidate masks, only the one with the least mask loss, but every expected IoU; and nothing but
+presence where the object is not. Sums over objects are divided by their number; steps and slices add up. Earlier recipes for medical
+volumes (plain cross-entropy on the chosen mask) are settings of the same losses, for comparison.
 
-Source: Ravi et al. 2024, appendix D.2; Lin et al., "Focal Loss for Dense Object Detection", 2017; Milletari et al., "V-Net", 2016.
+Source: Ravi et al. 2024, appendix D.2; Lin et al., "Focal Loss for Dense Object Detection", 2017; Milletari et al., "V-Net", 2016;
+Zhu et al., "Medical SAM 2", 2024 (cross-entropy).
 """
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from NeuroSAM2Core.errors import ConfigError
+
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
+ENTROPY_POSITIVE_WEIGHT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LossWeights:
-    """How much each part counts."""
+class LossConfig:
+    """How much each part counts, and what it is taken of."""
 
     focal: float = 20.0
+    """Weight of the focal loss of the mask."""
     dice: float = 1.0
+    """Weight of the Dice loss of the mask."""
     iou: float = 1.0
+    """Weight of the error of the expected IoU."""
     presence: float = 1.0
+    """Weight of the cross-entropy of presence."""
+    entropy: float = 0.0
+    """Weight of the mask's plain cross-entropy with object pixels counted twice, on every slice whether the object is there or not:
+    the whole of Medical-SAM2's loss."""
+    taught: Literal["least_loss", "chosen"] = "least_loss"
+    """Which of several candidate masks the mask losses are of: the one with the least, or the one that the model would give out."""
+    iou_error: Literal["l1", "mse"] = "l1"
+    """Absolute or squared error of the expected IoU."""
+    supervises_all_ious: bool = True
+    """Teach the expected IoU of every candidate; False: only of the taught one."""
+    slices: Literal["sum", "mean"] = "sum"
+    """Slices add up, or: the mean over prompted slices plus the mean over the others (Medical-SAM2)."""
+
+    def __post_init__(self) -> None:
+        parts = {name: getattr(self, name) for name in ("focal", "dice", "iou", "presence", "entropy")}
+        for name, weight in parts.items():
+            if not weight >= 0:
+                raise ConfigError(f"the weight of a loss must not be negative; got {name} = {weight:g}")
+        if not any(parts.values()):
+            raise ConfigError("every loss has weight 0: there is nothing to learn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +65,27 @@ class Losses:
     dice: Float[Tensor, ""]
     iou: Float[Tensor, ""]
     presence: Float[Tensor, ""]
+    entropy: Float[Tensor, ""]
 
     def __add__(self, other: "Losses") -> "Losses":
-        return Losses(
-            self.focal + other.focal, self.dice + other.dice, self.iou + other.iou, self.presence + other.presence
-        )
+        return Losses(*(a + b for a, b in zip(_parts(self), _parts(other), strict=True)))
 
-    def total(self, weights: LossWeights) -> Float[Tensor, ""]:
+    def __mul__(self, factor: float) -> "Losses":
+        return Losses(*(factor * part for part in _parts(self)))
+
+    def total(self, config: LossConfig) -> Float[Tensor, ""]:
         """The number that is minimised."""
         return (
-            weights.focal * self.focal
-            + weights.dice * self.dice
-            + weights.iou * self.iou
-            + weights.presence * self.presence
+            config.focal * self.focal
+            + config.dice * self.dice
+            + config.iou * self.iou
+            + config.presence * self.presence
+            + config.entropy * self.entropy
         )
+
+
+def _parts(losses: Losses) -> list[Tensor]:
+    return [getattr(losses, field.name) for field in dataclasses.fields(losses)]
 
 
 def focal_loss(logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n m"]:
@@ -75,14 +112,22 @@ def iou(logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n 1 h w"]) -> F
     return overlap / (mask | truth).sum(dim=(-2, -1)).clamp(min=1)
 
 
+def entropy_loss(logits: Float[Tensor, "n m h w"], target: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n m"]:
+    """Mean over pixels of the binary cross-entropy, object pixels weighing `ENTROPY_POSITIVE_WEIGHT`."""
+    weight = logits.new_tensor(ENTROPY_POSITIVE_WEIGHT)
+    losses = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none", pos_weight=weight)
+    return losses.mean(dim=(-2, -1))
+
+
 def prediction_losses(
     logits: Float[Tensor, "n m h w"],
     expected_iou: Float[Tensor, "n m"],
     presence_logit: Float[Tensor, "n 1"],
     target: Bool[Tensor, "n h w"],
-    weights: LossWeights,
+    config: LossConfig,
     *,
     num_objects: float,
+    is_real: Bool[Tensor, " n"] | None = None,
 ) -> Losses:
     """The losses of one answer of the mask decoder.
 
@@ -91,25 +136,34 @@ def prediction_losses(
         expected_iou: What the model expects of each.
         presence_logit: Above 0 the object is there.
         target: The truth.
-        weights: Choose the best candidate.
+        config: Weights, and which candidate is taught.
         num_objects: What sums over objects are divided by: their number, averaged over processes, at least 1.
+        is_real: False for objects that only fill the batch and count nowhere; None if there are none.
     """
     truth = target[:, None].float()
+    counts = torch.ones_like(truth[:, 0, 0, 0]) if is_real is None else is_real.float()
     is_present = truth.flatten(1).any(dim=1)
-    logits = logits.float()
+    logits, expected_iou = logits.float(), expected_iou.float()
     focal, dice = focal_loss(logits, truth), dice_loss(logits, truth)
-    best = (weights.focal * focal + weights.dice * dice).argmin(dim=1, keepdim=True)
+    entropy = entropy_loss(logits, truth) if config.entropy else torch.zeros_like(dice)
+    if config.taught == "least_loss":
+        best = (config.focal * focal + config.dice * dice + config.entropy * entropy).argmin(dim=1, keepdim=True)
+    else:
+        best = expected_iou.argmax(dim=1, keepdim=True)
     with torch.no_grad():
         true_iou = iou(logits, truth)
-    iou_error = (expected_iou.float() - true_iou).abs().mean(dim=1)
+    error = expected_iou - true_iou
+    error = error.abs() if config.iou_error == "l1" else error.square()
+    error = error.mean(dim=1) if config.supervises_all_ious else error.gather(1, best)[:, 0]
 
-    def over_present(values: Float[Tensor, " n"]) -> Float[Tensor, ""]:
-        return (values * is_present).sum() / num_objects
+    def over(objects: Float[Tensor, " n"], values: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+        return (values * objects).sum() / num_objects
 
-    presence = F.binary_cross_entropy_with_logits(presence_logit[:, 0].float(), is_present.float(), reduction="sum")
+    presence = F.binary_cross_entropy_with_logits(presence_logit[:, 0].float(), is_present.float(), reduction="none")
     return Losses(
-        focal=over_present(focal.gather(1, best)[:, 0]),
-        dice=over_present(dice.gather(1, best)[:, 0]),
-        iou=over_present(iou_error),
-        presence=presence / num_objects,
+        focal=over(counts * is_present, focal.gather(1, best)[:, 0]),
+        dice=over(counts * is_present, dice.gather(1, best)[:, 0]),
+        iou=over(counts * is_present, error),
+        presence=over(counts, presence),
+        entropy=over(counts, entropy.gather(1, best)[:, 0]),
     )

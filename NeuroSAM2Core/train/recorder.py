@@ -1,21 +1,141 @@
-"""What a run leaves behind for people and panels: one JSON line per report."""
+"""What a run leaves behind for people and panels: numbers by step, in as many forms as are asked for.
+
+`metrics.jsonl` is always written: one JSON object per report. TensorBoard's events are written where TensorBoard is installed; Weights &
+Biases is spoken to only when a project is named, and not even imported otherwise.
+"""
 
 import json
+import logging
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
+
+from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
+from NeuroSAM2Core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class Sink(Protocol):
+    """A place that numbers go to."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """The numbers of one step, all finite."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
 
 
 class Recorder:
-    """Appends to `metrics.jsonl`; lines from steps that a restart will repeat are dropped."""
+    """Gives every report to every place; what is not a number is left out."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = sinks
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One report."""
+        finite = {key: value for key, value in values.items() if math.isfinite(value)}
+        for sink in self.sinks:
+            sink.write(step, finite)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        for sink in self.sinks:
+            sink.close()
+
+
+class JsonLines:
+    """`metrics.jsonl`; lines of steps that a restart will repeat, or that were cut off, are dropped."""
 
     def __init__(self, folder: Path, *, from_step: int) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS_FILE
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= from_step]
-            self.path.write_text("".join(line + "\n" for line in kept))
+            kept = [row for row in read_metrics(self.path) if row["step"] <= from_step]
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
-    def write(self, values: dict[str, float]) -> None:
-        """One line; not-a-number is left out."""
-        finite = {key: round(value, 6) for key, value in values.items() if math.isfinite(value)}
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line."""
+        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
         with self.path.open("a") as file:
-            file.write(json.dumps(finite) + "\n")
+            file.write(json.dumps({"step": step, **rounded}) + "\n")
+
+    def close(self) -> None:
+        """Every line is on the disk already."""
+
+
+class TensorBoard:
+    """TensorBoard's event files; those of steps that a restart will repeat are marked as void."""
+
+    def __init__(self, folder: Path, *, from_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=from_step + 1 if from_step else None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One point per curve."""
+        for key, value in values.items():
+            self.writer.add_scalar(key, value, step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.writer.close()
+
+
+class WeightsAndBiases:
+    """A run of a Weights & Biases project; a restart goes on in the same one."""
+
+    def __init__(self, folder: Path, project: str) -> None:
+        try:
+            import wandb
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "run.wandb_project is set, but Weights & Biases is not installed", hint="pip install wandb"
+            ) from None
+        self.run = wandb.init(project=project, name=folder.name, id=folder.name, dir=str(folder), resume="allow")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One point per curve."""
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Ends the run."""
+        self.run.finish()
+
+
+def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "") -> Recorder:
+    """Every place that this machine and the configuration offer.
+
+    Args:
+        folder: The run's; None for a process that reports nothing.
+        from_step: Steps that are done; later numbers of an earlier sitting are void.
+        wandb_project: Of Weights & Biases; empty for none.
+
+    Raises:
+        ConfigError: Weights & Biases is asked for and not installed.
+    """
+    if folder is None:
+        return Recorder([])
+    sinks: list[Sink] = [JsonLines(folder, from_step=from_step)]
+    try:
+        sinks.append(TensorBoard(folder, from_step=from_step))
+    except ModuleNotFoundError:
+        logger.warning('no TensorBoard events: it is not installed; `pip install "neurosam2[tensorboard]"` adds it')
+    if wandb_project:
+        sinks.append(WeightsAndBiases(folder, wandb_project))
+    return Recorder(sinks)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The reports in a `metrics.jsonl`, oldest first; a line that was cut off is left out."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            logger.warning("left out a line of %s that was cut off", path.name)
+    return rows

@@ -7,91 +7,30 @@ the whole batch, so that the clips stay one batch.
 Source: Ravi et al. 2024, appendix D.2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
 from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.losses import Losses, LossWeights, iou, prediction_losses
+from NeuroSAM2Core.train.losses import LossConfig, Losses, iou, prediction_losses
+from NeuroSAM2Core.train.part_prompts import joined, parts_by_object
+from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan
 from NeuroSAM2Core.train.simulate import first_points, with_clicks
 
-PromptKind = Literal["box", "click", "mask"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptConfig:
-    """How training prompts are drawn."""
-
-    box: float = 0.25
-    """Probability that a clip starts from a box."""
-    click: float = 0.25
-    """Probability that it starts from one click; the rest start from the true mask."""
-    loose_box: float = 1.0
-    """Probability that the sides of a batch's boxes are off by up to a tenth; a tight box says more about what is meant."""
-    max_prompted: int = 2
-    """At most this many slices are prompted from the start."""
-    max_corrected: int = 2
-    """At most this many slices get correction clicks, the prompted ones included."""
-    num_corrections: int = 7
-    """Correction clicks on such a slice."""
-    random_corrections: bool = False
-    """Place from none to `num_corrections` clicks instead, one and the same number in the whole batch, so that the memory of a slice
-    with nothing but its first prompt is taught too."""
-    click_from_truth: float = 0.1
-    """Probability that a correction click ignores the error and falls anywhere in the object."""
-    rough_neighbours: float = 0.0
-    """Probability that the neighbouring slice's mask is left out, grown or shrunk before it is shown (only for models that are shown
-    it): otherwise what was once wrong would be believed from slice to slice."""
-    foreign_starts: float = 0.0
-    """Probability that the answer to be corrected on a slice is replaced by the mask of another object of the clip: a person's click
-    may also mean that something else was meant."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptPlan:
-    """What will be prompted and corrected in one batch."""
-
-    kind: PromptKind
-    loose: bool
-    """Boxes are not tight."""
-    prompted: tuple[int, ...]
-    corrected: tuple[int, ...]
-    num_corrections: int
-    """Clicks on each corrected slice."""
-
-    @classmethod
-    def draw(cls, config: PromptConfig, num_slices: int, rng: np.random.Generator) -> "PromptPlan":
-        """One plan; the first slice is always prompted."""
-        kind: PromptKind = "mask"
-        chance = rng.random()
-        if chance < config.box + config.click or num_slices == 1:
-            kind = "box" if chance < config.box else "click"
-        loose = rng.random() < config.loose_box
-        num_prompted = int(rng.integers(1, min(config.max_prompted, num_slices) + 1))
-        num_corrected = (
-            0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
-        )
-        others = rng.permutation(np.arange(1, num_slices)).tolist()
-        prompted = (0, *sorted(others[: num_prompted - 1]))
-        extra = others[num_prompted - 1 : num_corrected - 1]
-        corrected = () if kind == "mask" else (*prompted, *sorted(extra))
-        num_clicks = config.num_corrections
-        if config.random_corrections:
-            num_clicks = int(rng.integers(num_clicks + 1))
-        return cls(kind, loose, prompted, corrected, num_clicks)
-
-    def order(self, num_slices: int) -> list[int]:
-        """Prompted slices first, then the rest: later prompts are remembered by earlier slices."""
-        return [*self.prompted, *(t for t in range(num_slices) if t not in self.prompted)]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +47,18 @@ class StepResult:
 
 
 class ClipSegmenter(nn.Module):
-    """A model and the way it is taught: one `forward` holds the whole clip, as gradient synchronisation needs."""
+    """A model and the way it is taught: one `forward` holds the whole clip, as gradient synchronisation needs.
 
-    def __init__(self, model: SAM2, prompts: PromptConfig, weights: LossWeights) -> None:
+    Args:
+        model: What is taught.
+        prompts: How prompts are drawn.
+        losses: What an answer costs.
+        saves_memory: Keep no activations inside the model's stages and compute them again for the gradients.
+    """
+
+    def __init__(self, model: SAM2, prompts: PromptConfig, losses: LossConfig, *, saves_memory: bool = False) -> None:
         super().__init__()
-        self.model, self.prompts, self.weights = model, prompts, weights
+        self.model, self.prompts, self.losses, self.saves_memory = model, prompts, losses, saves_memory
         self.rules = MemoryRules(
             num_slots=model.config.num_mask_memories,
             max_pointers=model.config.max_object_pointers,
@@ -120,14 +66,32 @@ class ClipSegmenter(nn.Module):
             signed_offsets=model.config.has_pointer_time,
         )
 
-    def forward(self, batch: ClipBatch, rng: np.random.Generator) -> StepResult:
-        """Segments every object of every clip and adds up the losses."""
+    def forward(
+        self,
+        batch: ClipBatch,
+        rng: np.random.Generator,
+        *,
+        plan: PromptPlan | None = None,
+        num_objects: float | None = None,
+    ) -> StepResult:
+        """Segments every object of every clip and adds up the losses.
+
+        Args:
+            batch: The clips.
+            rng: Draws the prompts.
+            plan: What is prompted and corrected; drawn from `rng` if None.
+            num_objects: What losses are divided by; the batch's own number of objects if None.
+        """
         model = self.model
         clips, num_slices = batch.images.shape[:2]
         objects = batch.masks.shape[1]
         truth = batch.masks.flatten(0, 1)
-        features = model.encode_image(to_model_input(batch.images.flatten(0, 1), model.config.image_size))
-        plan = PromptPlan.draw(self.prompts, num_slices, rng)
+        is_real = batch.is_real.flatten()
+        if num_objects is None:
+            num_objects = max(1.0, float(is_real.sum()))
+        features = self._encode(batch)
+        if plan is None:
+            plan = PromptPlan.draw(self.prompts, num_slices, rng)
         # Pointers are dated as in a long volume, however short the clip.
         bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers))
         losses: list[Losses] = []
@@ -144,15 +108,43 @@ class ClipSegmenter(nn.Module):
             foreign = truth[:, t].unflatten(0, (clips, objects)).roll(1, dims=1).flatten(0, 1)
             answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, rng)
             latest[t] = answers[-1].logits.detach()
-            losses += [self._losses(answer, truth[:, t]) for answer in answers]
+            share = self._share(plan, t, num_slices)
+            losses += [self._losses(answer, truth[:, t], is_real, num_objects) * share for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
             if t in plan.corrected:
                 final.append(_true_iou(answers[-1], truth[:, t]))
             memory = SliceMemory(
-                model.write_memory(seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
+                self._run(model.write_memory, seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
             )
             (bank.conditioning if t in plan.prompted or t in plan.corrected else bank.recent)[t] = memory
         return StepResult(sum(losses[1:], losses[0]), _mean(first[True]), _mean(first[False]), _mean(final))
+
+    def _encode(self, batch: ClipBatch) -> ImageFeatures:
+        """The features of every slice, (clip, slice) row by row."""
+        config = self.model.config
+        images = to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
+        if not self.saves_memory:
+            return self.model.encode_image(images)
+        parts = [self._run(self.model.encode_image, some) for some in images.split(len(batch.images))]
+        return ImageFeatures(
+            torch.cat([part.coarse for part in parts]),
+            torch.cat([part.stride8 for part in parts]),
+            torch.cat([part.stride4 for part in parts]),
+        )
+
+    def _run(self, stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The stage's result; its inner activations are kept for the gradients or, to save memory, are not."""
+        if not (self.saves_memory and torch.is_grad_enabled()):
+            return stage(*args, **kwargs)
+        result: R = checkpoint(partial(stage, *args, **kwargs), use_reentrant=False)
+        return result
+
+    def _share(self, plan: PromptPlan, t: int, num_slices: int) -> float:
+        """How much a slice's losses count."""
+        if self.losses.slices == "sum":
+            return 1.0
+        num_prompted = len(plan.prompted)
+        return 1.0 / (num_prompted if t in plan.prompted else num_slices - num_prompted)
 
     def _answers(
         self,
@@ -168,14 +160,18 @@ class ClipSegmenter(nn.Module):
         """The first answer on a slice and one more after each correction."""
         model = self.model
         is_prompted = t in plan.prompted
+        if is_prompted and plan.kind == "mask":
+            return [self._run(model.adopt_mask, features, _resized(truth, model.config.image_size))]
         points = None
         if is_prompted:
-            if plan.kind == "mask":
-                return [model.adopt_mask(features, _resized(truth, model.config.image_size))]
-            points = first_points(plan.kind, truth, rng, loose=plan.loose)
-        coarse = model.without_memory(features.coarse) if is_prompted else bank.condition(model, features, t)
+            points = self._first_points(plan, truth, rng)
+            coarse = model.without_memory(features.coarse)
+        else:
+            now = replace(bank, conditioning=dict(bank.conditioning), recent=dict(bank.recent))
+            coarse = self._run(now.condition, model, features, t)
         answers = [
-            model.decode(
+            self._run(
+                model.decode,
                 coarse,
                 features,
                 points=_scaled(points, truth, model),
@@ -191,7 +187,8 @@ class ClipSegmenter(nn.Module):
             anywhere = rng.random() < self.prompts.click_from_truth
             points = with_clicks(points, truth, _thresholded(shown, truth), rng, anywhere=anywhere)
             answers.append(
-                model.decode(
+                self._run(
+                    model.decode,
                     coarse,
                     features,
                     points=_scaled(points, truth, model),
@@ -202,10 +199,26 @@ class ClipSegmenter(nn.Module):
             shown = answers[-1].logits
         return answers
 
-    def _losses(self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"]) -> Losses:
+    def _first_points(self, plan: PromptPlan, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
+        """The prompt of every object, or one for each of its parts."""
+        assert plan.kind != "mask"
+        if self.prompts.max_parts == 1:
+            return first_points(plan.kind, truth, rng, loose=plan.loose)
+        parts = parts_by_object(truth, max_parts=self.prompts.max_parts)
+        return joined(first_points(plan.kind, parts.flatten(0, 1), rng, loose=plan.loose), len(truth))
+
+    def _losses(
+        self, answer: MaskPrediction, truth: Bool[Tensor, "n h w"], is_real: Bool[Tensor, " n"], num_objects: float
+    ) -> Losses:
         logits = F.interpolate(answer.all_logits.float(), size=truth.shape[-2:], mode="bilinear")
         return prediction_losses(
-            logits, answer.all_ious, answer.presence_logit, truth, self.weights, num_objects=max(1, len(truth))
+            logits,
+            answer.all_ious,
+            answer.presence_logit,
+            truth,
+            self.losses,
+            num_objects=num_objects,
+            is_real=is_real,
         )
 
 

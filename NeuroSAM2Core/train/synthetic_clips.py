@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
+from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
 
 SLICES_PER_RENDER = 8
 RENDERS_PER_ANATOMY = 4
@@ -111,5 +112,6 @@ def batches(config: PretrainConfig, *, start: int, device: torch.device, workers
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",
+        worker_init_fn=leave_stopping_to_the_trainer,
     )
     return iter(loader)

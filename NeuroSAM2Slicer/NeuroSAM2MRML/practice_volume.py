@@ -58,7 +58,7 @@ def add_practice_volume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolum
 
 def _along(axis: int) -> NDArray[np.float64]:
     count = SHAPE[2 - axis]
-    return (np.arange(count) - (count - 1) / 2) * SPACING_MM[axis]
+    return np.asarray((np.arange(count) - (count - 1) / 2) * SPACING_MM[axis], np.float64)
 
 
 def _matrix() -> Matrix:

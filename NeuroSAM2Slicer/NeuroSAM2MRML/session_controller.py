@@ -1,7 +1,7 @@
-"""A person outlines objects in a volume: what every action means, and what every answer means.
+"""A person outlines objects in a volume: what every action means.
 
-MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; the answer, if it is still
-wanted when it comes, goes into one slice of one segment. Nothing here waits: whoever runs the session calls `poll` when the
+MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `SessionEvents` puts the
+answers where they belong. Nothing here waits: whoever runs the session calls `poll` when the
 engine has something to say.
 """
 
@@ -12,7 +12,6 @@ import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
-from NeuroSAM2Core.protocol import Disconnected, Event
 from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2MRML.arrays import Matrix
 from NeuroSAM2MRML.engine_link import EngineLink
@@ -20,13 +19,13 @@ from NeuroSAM2MRML.engine_talk import EngineTalk
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.object_prompts import ObjectPrompts
 from NeuroSAM2MRML.object_record import next_doubtful
-from NeuroSAM2MRML.outcomes import Answered, Journey, JourneyEnded, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.outcomes import Journey
 from NeuroSAM2MRML.placing import Placed, box_between, place
 from NeuroSAM2MRML.session_desk import SessionDesk
+from NeuroSAM2MRML.session_events import SessionEvents
 from NeuroSAM2MRML.slice_views import shown_slice
 
 NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
-RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 
 
 class SessionController:
@@ -54,6 +53,7 @@ class SessionController:
         self.link = link
         self.talk = EngineTalk(link, lambda object_id, plane: self.desk.keeper.read(object_id, plane))
         self.talk.revision = self.desk.node.revision
+        self._events = SessionEvents(self.desk, self.talk)
         self.notice = ""
         """The last sentence for the person."""
         self.ended = ""
@@ -226,7 +226,7 @@ class SessionController:
             self._follow_history()
         for event in self.link.poll():
             if not self.ended:
-                self._take(event)
+                self.notice = self._events.take(event) or self.notice
 
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""
@@ -297,49 +297,6 @@ class SessionController:
         if changed:
             self.talk.abandon()
             self.warm_up()
-
-    def _take(self, event: Event) -> None:
-        if isinstance(event, Disconnected):
-            self._revive(event)
-            return
-        try:
-            match self.talk.read(event):
-                case Answered(mask, first, last):
-                    self.desk.put(mask, (first, last))
-                    self.desk.note_model(self.link.model.model)
-                    self.desk.remember(self.talk.revision)
-                case Tracked(mask):
-                    self.desk.note_model(self.link.model.model)
-                    if mask.plane not in self.desk.objects.record(mask.object_id).prompts.planes:
-                        self.desk.put(mask)
-                case JourneyEnded(was_stopped):
-                    self.notice = "stopped; what is done stays" if was_stopped else self.notice
-                    self.desk.remember(self.talk.revision)
-                case VolumeGone(reason):
-                    self.notice = reason
-                    self._resume()
-                case Problem(sentence):
-                    self.notice = sentence
-                case None:
-                    pass
-        except NeuroSAM2Error as error:
-            self.notice = str(error)
-
-    def _revive(self, event: Disconnected) -> None:
-        """The engine has died: another one is told everything, if there is anything to do."""
-        self.talk.lost()
-        has_work = self._resume()
-        if not has_work:
-            self.notice = f"the engine ended: {event.reason}; the next prompt starts it again"
-        elif not self.link.is_given_up:
-            self.notice = RESTARTED
-
-    def _resume(self) -> bool:
-        """Tells the engine everything again, if there is anything to do; says whether there is."""
-        has_work = self.talk.journey is not None or any(record.unanswered for record in self.desk.records.values())
-        if has_work:
-            self.warm_up()
-        return has_work
 
     def _try(self, act: Callable[[], None]) -> None:
         """Does something with the engine; what goes wrong is said, and what was said to it stays to be said again."""

@@ -19,6 +19,8 @@ from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
 
 GIVE_WAY_S = 2.0
 """After the last click the run waits this long."""
+BUNDLED = "nano"
+"""In use before anything was promoted, where no run says otherwise."""
 STOP_GRACE_S = 60.0
 """A run that was asked to stop and has not ended after this long is ended; it goes on from its last checkpoint."""
 
@@ -47,7 +49,6 @@ class TrainController:
         self.folder, self.notice = folder, ""
         self.run: RunReader | None = None
         self._start, self._python, self._use_model, self._clock = start, tuple(python), use_model, clock
-        self._choice = TrainChoice()
         self._training: Process | None = None
         self._proving: Process | None = None
         self._waits_until = 0.0
@@ -92,7 +93,7 @@ class TrainController:
             folder.with_suffix(".toml").write_text(choice.to_toml(self.cases.path.resolve(), folder.resolve()))
         except OSError as error:
             raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
-        self.run, self._choice = RunReader(folder), choice
+        self.run = RunReader(folder)
         self._launch()
 
     def stop(self) -> None:
@@ -171,8 +172,6 @@ class TrainController:
             self._waits_until = 0.0
             if self._training is not None:
                 self._training.go_on()
-        if self.run is not None:
-            self.run.read_news()
         if self._training is not None and self._clock() >= self._ends_by:
             self._training.kill()
             self._ends_by = math.inf
@@ -190,6 +189,8 @@ class TrainController:
                 if code == 0 or was_asked
                 else self._last_words()
             )
+        if self.run is not None:  # after the look at the process, so that nothing it wrote last is missed
+            self.run.read_news()
         if self._proving is not None and (code := self._proving.poll()) is not None:
             self._proving = None
             self.notice = "the comparison is ready" if code == 0 else "the comparison failed; see its log"
@@ -204,8 +205,9 @@ class TrainController:
             cases=tuple(CaseRow(name=c.name, role=c.role, is_there=c.is_there) for c in cases),
             is_running=self.is_running,
             step=0 if run is None else run.step,
-            num_steps=self._choice.steps,
+            num_steps=0 if run is None else run.num_steps,
             losses=() if run is None else tuple(run.losses),
+            dices=() if run is None else tuple(run.dices),
             proof=proof,
             can_start=is_idle and any(c.role == "training" for c in cases),
             can_stop=self.is_running,
@@ -261,7 +263,7 @@ class TrainController:
 
     def _model_in_use(self) -> str:
         history = self._history()
-        return history[-1] if history else self._choice.model
+        return history[-1] if history else BUNDLED if self.run is None else self.run.start_model
 
     def _history(self) -> list[str]:
         path = self.folder / "promoted.json"

@@ -5,14 +5,16 @@
 
 import csv
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from NeuroSAM2MRML.view_state import ProofRow
 
 Part = Literal["trunk", "neck", "decoder", "memory"]
+DICES = ("validation.box_dice", "validation.click_dice")
 PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
 
 
@@ -55,13 +57,26 @@ class RunReader:
     """Follows a run.
 
     Args:
-        folder: Of the run.
+        folder: Of the run; what was asked of it is in the `.toml` file of the same name beside it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.losses: list[tuple[int, float]] = []
+        """Step and loss."""
+        self.dices: list[tuple[int, float]] = []
+        """Step and mean Dice on the validation cases, after a box and after a click."""
         self._offset = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run; 0 where its file cannot be read."""
+        return int(self._asked().get("optim", {}).get("steps", 0))
+
+    @property
+    def start_model(self) -> str:
+        """What it started from."""
+        return str(self._asked().get("start", {}).get("model", "nano"))
 
     @property
     def model(self) -> Path | None:
@@ -86,11 +101,17 @@ class RunReader:
             return
         data = path.read_bytes()
         if len(data) < self._offset:
-            self.losses, self._offset = [], 0
+            self.losses, self.dices, self._offset = [], [], 0
         whole = data.rfind(b"\n") + 1
         for line in data[self._offset : whole].splitlines():
             self._take(line)
         self._offset = whole
+
+    def _asked(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.folder.with_suffix(".toml").read_text())
+        except (OSError, ValueError):
+            return {}
 
     def _take(self, line: bytes) -> None:
         try:
@@ -98,10 +119,12 @@ class RunReader:
             step = int(row["step"])
         except (ValueError, KeyError, TypeError):
             return
-        while self.losses and self.losses[-1][0] >= step:
-            self.losses.pop()
-        if "loss" in row:
-            self.losses.append((step, float(row["loss"])))
+        dices = [float(row[key]) for key in DICES if key in row]
+        for curve, values in ((self.losses, [float(row["loss"])] if "loss" in row else []), (self.dices, dices)):
+            while curve and (curve[-1][0] > step or (values and curve[-1][0] == step)):
+                curve.pop()
+            if values:
+                curve.append((step, sum(values) / len(values)))
 
 
 def read_proof(path: Path) -> tuple[ProofRow, ...]:
@@ -116,4 +139,4 @@ def read_proof(path: Path) -> tuple[ProofRow, ...]:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value)  # a JSON string is a TOML string
+    return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string

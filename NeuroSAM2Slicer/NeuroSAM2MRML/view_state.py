@@ -124,6 +124,8 @@ class TrainView:
     num_steps: int
     losses: tuple[tuple[int, float], ...]
     """Step and loss, for the plot."""
+    dices: tuple[tuple[int, float], ...]
+    """Step and mean Dice on the validation cases."""
     proof: tuple[ProofRow, ...]
     can_start: bool
     can_stop: bool

@@ -10,6 +10,7 @@ import pytest
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.cli.main import main
+from Testing.Support.cases import write_dataset
 from Testing.Support.models import small_model
 from Testing.Support.volumes import ball_volume
 
@@ -68,6 +69,40 @@ def test_a_model_is_measured_on_a_label(folder, capsys):
     assert "Dice 0.90: " in said
 
 
+@pytest.fixture(scope="module")
+def dataset(folder):
+    (folder / "cases").mkdir()
+    path = write_dataset(folder / "cases", training=0, validation=2, shape=(6, 24, 24))
+    return path.relative_to(folder)
+
+
+def test_a_model_is_measured_on_a_dataset_and_leaves_tables(folder, dataset, capsys):
+    code = run(
+        folder, "evaluate", f"{{f}}/{dataset}", "--model", "{f}/small.safetensors", "--clicks", "1", "--start", "both",
+        "--device", "cpu", "--out", "{f}/tables",
+    )  # fmt: skip
+    assert code == 0
+    assert "# small on 2 cases" in capsys.readouterr().out
+    assert {path.name for path in (folder / "tables").iterdir()} == {
+        "evaluation.csv",
+        "evaluation.json",
+        "evaluation.md",
+    }
+
+
+def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
+    model = "{f}/small.safetensors"
+    code = run(
+        folder, "report", model, model, f"{{f}}/{dataset}", "--clicks", "0", "--no-surfaces", "--device", "cpu", "--out",
+        "{f}/report",
+    )  # fmt: skip
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "# small against small on 2 cases" in said
+    assert "+0.000 to +0.000" in said
+    assert (folder / "report" / "report.md").read_text() in said
+
+
 MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")
 OUT = ("--out", "{f}/never.nii.gz")
 
@@ -98,12 +133,18 @@ OUT = ("--out", "{f}/never.nii.gz")
             "expected a name",
         ),
         (("evaluate", "{f}/image.nii.gz", "{f}/image.nii.gz", "--value", "-999", *MODEL), "label is empty"),
+        (("evaluate", "{f}/image.nii.gz", *MODEL), "image.nii.gz needs its label"),
+        (("evaluate", "{f}/d.json", "{f}/label.nii.gz", *MODEL), "names its labels itself"),
+        (("evaluate", "{f}/d.json", *MODEL), "there is no dataset file"),
+        (("evaluate", "{f}/image.nii.gz", "{f}/label.nii.gz", "--clicks", "-1", *MODEL), "must not be negative"),
+        (("report", "nano", "nanoo", "{f}/cases/dataset.json", "--split", "training"), "there is no training case"),
+        (("report", "nano", "nanoo", "{f}/cases/dataset.json"), "did you mean 'nano'"),
         (("convert", "{f}/foreign.pt", "{f}/x.safetensors"), "is damaged"),
         (("convert", "{f}/foreign.pt", "{f}/x.pt"), "ends in .safetensors"),
         (("download", "sam3"), "there is no model 'sam3'"),
     ],
 )
-def test_every_mistake_is_one_sentence_and_exit_code_2(folder, capsys, words, sentence):
+def test_every_mistake_is_one_sentence_and_exit_code_2(folder, dataset, capsys, words, sentence):
     assert run(folder, *words) == 2
     said = capsys.readouterr().err
     assert sentence in said
@@ -140,6 +181,8 @@ def test_an_official_file_is_converted(folder, tmp_path, capsys):
         ("NeuroSAM2Core.client", "scipy"),
         ("NeuroSAM2Core.cli.main", "torch"),
         ("NeuroSAM2Core.engine", "monai"),
+        ("NeuroSAM2Core.train.data", "monai"),
+        ("NeuroSAM2Core.train.evaluation", "monai"),
     ],
 )
 def test_light_rooms_import_nothing_heavy(module, absent):

@@ -8,7 +8,7 @@ import torch
 
 from NeuroSAM2Core.engine.memory_selection import closest
 from NeuroSAM2Core.model.position import RandomFourier, axial_rotations, sine_grid, sine_time
-from NeuroSAM2Core.train.losses import LossWeights, dice_loss, focal_loss, prediction_losses
+from NeuroSAM2Core.train.losses import LossConfig, dice_loss, focal_loss, prediction_losses
 from NeuroSAM2Core.train.schedule import cosine
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text())
@@ -69,7 +69,7 @@ def test_mask_losses_of_every_candidate():
 
 def test_losses_of_two_steps_add_up():
     logits, target, ious, presence = golden_inputs()
-    weights = LossWeights()
+    weights = LossConfig()
     both = prediction_losses(logits, ious, presence, target, weights, num_objects=2) + prediction_losses(
         logits[:, :1], ious[:, :1], presence, target, weights, num_objects=2
     )

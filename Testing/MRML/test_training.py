@@ -1,7 +1,6 @@
 """Fine-tuning beside the work: the case list, a run as a process, proof, and back."""
 
 import json
-import os
 import sys
 import time
 import tomllib
@@ -17,6 +16,7 @@ from NeuroSAM2MRML.training_run import RunReader, TrainChoice
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.processes import wait_a_little
 from Testing.Support.sessions import Sitting
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "Support" / "fake_trainer.py")]
@@ -58,7 +58,7 @@ class Bench:
         while not is_done():
             self.training.poll()
             assert time.monotonic() < deadline, self.training.notice
-            os.sched_yield()
+            wait_a_little(self.training)
 
     def run_to_the_end(self, choice=None):
         self.training.begin(choice or TrainChoice())
@@ -157,6 +157,7 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     before = bench.training
     bench.open()
     assert bench.training.is_running
+    assert bench.training.view.num_steps == 5
     bench.allow(5)
     bench.wait(lambda: bench.training.run.is_over)
     before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code

@@ -1,0 +1,58 @@
+"""`neurosam2 report`: two models on the same held-out cases, with the difference and how sure it is."""
+
+import argparse
+from pathlib import Path
+
+from NeuroSAM2Core.cli.evaluation_options import (
+    add_dataset_options,
+    add_options,
+    cases_of,
+    data_config,
+    evaluation_config,
+    measured,
+)
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "report",
+        help="compare a model with the one before it on held-out cases",
+        description="Measures both models on the same cases, box and click apart, and prints the differences with 95 % intervals.",
+    )
+    parser.add_argument("before", metavar="BEFORE", help="catalog name or model file")
+    parser.add_argument("after", metavar="AFTER", help="catalog name or model file")
+    parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET.json")
+    add_options(parser, kind="both")
+    add_dataset_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(said: argparse.Namespace) -> int:
+    """Compares; see `add_parser`."""
+    config = evaluation_config(said, max_objects=said.max_objects)
+    data = data_config(said, said.dataset)
+    cases = cases_of(said, data)
+
+    from NeuroSAM2Core.checkpoint import load_model
+    from NeuroSAM2Core.train.evaluation.comparison import (
+        compare,
+        comparison_csv,
+        comparison_json,
+        comparison_markdown,
+    )
+    from NeuroSAM2Core.train.evaluation.tables import write_tables
+
+    models = [load_model(name, device=said.device) for name in (said.before, said.after)]
+    before, after = (
+        measured(model, cases, data, config, when) for model, when in zip(models, ("before", "after"), strict=True)
+    )
+    comparison = compare(before, after, config, before_name=Path(said.before).stem, after_name=Path(said.after).stem)
+    text = comparison_markdown(comparison)
+    print(text)
+    if said.out:
+        paths = write_tables(
+            said.out, "report", csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
+        )
+        print(f"written: {', '.join(map(str, paths))}")
+    return 0

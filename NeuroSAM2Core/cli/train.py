@@ -1,0 +1,156 @@
+"""`neurosam2 train`: fine-tunes a model on annotated volumes, in as many sittings as it takes."""
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from NeuroSAM2Core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from NeuroSAM2Core.train.fine_tune import Beginning
+    from NeuroSAM2Core.train.loop import Progress
+    from NeuroSAM2Core.train.run_config import TrainConfig
+
+SHOWN = ("loss", "focal", "dice", "iou", "presence", "prompted_iou", "tracked_iou")
+CLIPS_TO_DRAW = 4
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="fine-tune a model on annotated volumes",
+        description=(
+            "Fine-tunes a model. The run lives in run.folder: stop it (Ctrl-C, SIGTERM) and go on with --resume; the result is the "
+            "same as if it had never been stopped."
+        ),
+    )
+    parser.add_argument("config", help="a TOML file, or a preset: quick, meta, neurosam2d")
+    parser.add_argument(
+        "settings", nargs="*", metavar="key=value", help="settings that win over the file, as in optim.steps=500"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in run.folder; begin it if there is none"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="look at every case and say what is wrong, draw some clips, train nothing"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long and go on next time")
+    parser.add_argument("--threads", type=int, help="threads to compute with (default: all)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that prepare batches (default: 1)")
+    parser.set_defaults(run=run)
+
+
+def run(said: argparse.Namespace) -> int:
+    """Trains or checks; see `add_parser`."""
+    if said.minutes <= 0 or said.workers < 0:
+        raise ConfigError(f"--minutes must be above 0 and --workers not below; got {said.minutes:g} and {said.workers}")
+    from NeuroSAM2Core.train.run_config import load_config
+
+    config = load_config(said.config, said.settings)
+    return check(config) if said.check else fit(config, said)
+
+
+def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
+    """Trains with a progress bar."""
+    import torch
+
+    from NeuroSAM2Core.checkpoint import resolve_device
+    from NeuroSAM2Core.train.fine_tune import case_batches, fine_tune
+    from NeuroSAM2Core.train.validation import case_validator
+
+    if said.threads:
+        torch.set_num_threads(said.threads)
+    screen = Screen()
+    outcome = fine_tune(
+        config,
+        resolve_device(said.device),
+        batches=case_batches(config, workers=said.workers),
+        validator=lambda team: case_validator(config, team),
+        resume=said.resume,
+        max_seconds=60 * said.minutes,
+        on_start=screen.begin,
+        on_progress=screen.show,
+    )
+    screen.end()
+    if screen.is_used:
+        if outcome.is_over:
+            best = outcome.folder.best
+            print(f"the model is in {outcome.folder.model}" + (f", the best one in {best}" if best.exists() else ""))
+        else:
+            print(f"stopped at step {outcome.step} of {config.optim.steps}; the same command with --resume goes on")
+    return 0
+
+
+def check(config: "TrainConfig") -> int:
+    """Looks at every case, says what is wrong and draws some clips."""
+    from tqdm import tqdm
+
+    from NeuroSAM2Core.checkpoint import load_checkpoint
+    from NeuroSAM2Core.train.data import fine_tuning_batches
+    from NeuroSAM2Core.train.data.check import check_datasets, num_cases
+    from NeuroSAM2Core.train.data.overlay import draw_clips
+
+    with tqdm(total=num_cases(config.data), unit="case", desc="checking", leave=False, disable=None) as bar:
+        report = check_datasets(config.data, config.sampling, on_case=lambda: bar.update())
+    print(report.as_text(), end="")
+    if not report.is_usable:
+        return 1
+    image_size = config.start.image_size or load_checkpoint(config.start.model).config.image_size
+    batches = fine_tuning_batches(
+        replace(config.data, on_bad_case="skip"),
+        config.sampling,
+        image_size=image_size,
+        seed=config.run.seed,
+        start=0,
+        stop=CLIPS_TO_DRAW,
+    )
+    picture = Path(config.run.folder) / "clips.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    draw_clips(picture, batches, seed=config.run.seed)
+    print(f"some clips with their prompts are drawn in {picture}")
+    return 1 if report.num_bad and config.data.on_bad_case == "stop" else 0
+
+
+class Screen:
+    """What a person sees while a run goes on; in a team, only the first process uses it."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[None] | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether this process speaks."""
+        return self.bar is not None
+
+    def begin(self, beginning: "Beginning") -> None:
+        """Says what is trained."""
+        from tqdm import tqdm
+
+        for part in beginning.parts:
+            share = f"{part.trained:,} of {part.total:,}" if part.trained else "frozen"
+            print(f"{part.part:8} {share}")
+        self.bar = tqdm(total=beginning.total_steps, initial=beginning.step, unit="step", desc="training", disable=None)
+
+    def show(self, progress: "Progress") -> None:
+        """Moves the bar."""
+        assert self.bar is not None
+        shown = {key: f"{progress.metrics[key]:.3f}" for key in SHOWN}
+        rates = {
+            key.replace("learning_rate.", "lr."): f"{value:.1e}"
+            for key, value in progress.metrics.items()
+            if key.startswith("learning_rate.")
+        }
+        numbers = {"s/step": f"{progress.seconds_per_step:.2f}", "GB": f"{progress.metrics['memory_gb']:.1f}"}
+        self.bar.set_postfix(shown | rates | numbers, refresh=False)
+        self.bar.update(progress.step - self.bar.n)
+
+    def end(self) -> None:
+        """Leaves the bar where it is."""
+        if self.bar is not None:
+            self.bar.close()

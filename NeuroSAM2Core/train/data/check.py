@@ -1,0 +1,179 @@
+"""A look at every case before a long run starts: all that is wrong is said at once, each case with its reason.
+
+Errors make a case useless; warnings are what a person may want to know. One volume is in memory at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.train.data.config import DataConfig, SamplingConfig
+from NeuroSAM2Core.train.data.dataset_file import SPLITS, Case, Split, read_dataset
+from NeuroSAM2Core.train.data.labelled import LabelledVolume, read_labelled
+from NeuroSAM2Core.train.data.objects import ObjectMap, areas_by_slice, find_objects
+from NeuroSAM2Core.volume import Axis, Volume, percentile_window, resolve_axis
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something about a case that a person should know."""
+
+    severity: Severity
+    dataset: str
+    split: Split
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckReport:
+    """What a look at all cases brought."""
+
+    findings: tuple[Finding, ...]
+    cases: dict[Split, int]
+    """How many each list has, useless ones included."""
+    objects: dict[Split, int]
+    """How many objects were found in them."""
+
+    @property
+    def is_usable(self) -> bool:
+        """There is at least one training case without an error."""
+        bad = {(f.dataset, f.case) for f in self.findings if f.severity == "error" and f.split == "training"}
+        return len(bad) < self.cases["training"]
+
+    @property
+    def num_bad(self) -> int:
+        """Cases that cannot be used."""
+        return len({(f.dataset, f.split, f.case) for f in self.findings if f.severity == "error"})
+
+    def as_text(self) -> str:
+        """A table for people, the errors first."""
+        counts = "; ".join(f"{split}: {self.cases[split]} cases, {self.objects[split]} objects" for split in SPLITS)
+        if not self.findings:
+            return f"{counts}\nnothing is wrong\n"
+        rows = [("", "list", "case", "reason")]
+        rows += [
+            (f.severity, f.split, f.case, f.reason)
+            for f in sorted(self.findings, key=lambda f: (f.severity, SPLITS.index(f.split)))
+        ]
+        widths = [max(len(row[n]) for row in rows) for n in range(3)]
+        lines = ["  ".join((*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3])) for row in rows]
+        return f"{counts}\n{self.num_bad} cannot be used\n\n" + "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def check_datasets(
+    data: DataConfig,
+    sampling: SamplingConfig,
+    *,
+    on_case: Callable[[], object] = lambda: None,
+) -> CheckReport:
+    """Reads every case of every list.
+
+    Args:
+        data: Which cases, and what counts as an object in them.
+        sampling: What a clip needs.
+        on_case: Called after every case.
+
+    Raises:
+        DataError: A dataset file cannot be read at all.
+    """
+    findings: list[Finding] = []
+    cases: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    objects: dict[Split, int] = dict.fromkeys(SPLITS, 0)
+    files = [read_dataset(Path(path)) for path in data.datasets]
+    first_use: dict[Path, Split] = {}
+    for file in files:
+        for split in SPLITS:
+            for case in file.of(split):
+                cases[split] += 1
+                found = check_case(case, data, sampling)
+                objects[split] += found.objects
+                notes = [*found.notes, *_used_before(case, split, first_use)]
+                findings += [
+                    Finding(severity=severity, dataset=file.path.name, split=split, case=case.name, reason=reason)
+                    for severity, reason in notes
+                ]
+                on_case()
+    return CheckReport(findings=tuple(findings), cases=cases, objects=objects)
+
+
+def num_cases(data: DataConfig) -> int:
+    """How many cases a check will look at."""
+    return sum(len(read_dataset(Path(path)).of(split)) for path in data.datasets for split in SPLITS)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseCheck:
+    """What a look at one case brought."""
+
+    notes: tuple[tuple[Severity, str], ...]
+    objects: int
+
+
+def check_case(case: Case, data: DataConfig, sampling: SamplingConfig) -> CaseCheck:
+    """Looks at one case; what is wrong is in the result, not raised."""
+    try:
+        pair = read_labelled(case)
+        objects = find_objects(pair.labels, data)
+    except NeuroSAM2Error as error:
+        return CaseCheck((("error", str(error)),), 0)
+    notes = [*_about_image(pair.image), *_about_objects(pair, objects, data, sampling)]
+    return CaseCheck(tuple(("warning", note) for note in notes), len(objects))
+
+
+def _about_image(image: Volume) -> list[str]:
+    notes = []
+    voxels = image.voxels
+    if voxels.dtype.kind == "f" and not (is_number := np.isfinite(voxels)).all():
+        share = 1 - float(is_number.mean())
+        notes.append(f"{100 * share:.2g} % of the image is not a number and becomes its minimum")
+    window = percentile_window(voxels)
+    finite = voxels[np.isfinite(voxels)] if voxels.dtype.kind == "f" else voxels
+    if not finite.size or finite.min() == finite.max():
+        notes.append("the image is the same everywhere")
+    elif float((window.normalise(voxels) == 1.0).mean()) > 0.2:
+        notes.append("more than a fifth of the image is at its largest value")
+    return notes
+
+
+def _about_objects(pair: LabelledVolume, objects: ObjectMap, data: DataConfig, sampling: SamplingConfig) -> list[str]:
+    notes = []
+    missing = sorted(set(data.classes) - set(np.unique(pair.labels).tolist()))
+    if missing:
+        notes.append(f"the label has none of the values {', '.join(map(str, missing))}")
+    areas = areas_by_slice(objects)
+    for axis in _axes(pair.image, data):
+        along = areas[axis.array_axis]
+        small = [name for name, row in zip(objects.names, along, strict=True) if row.max() < sampling.min_pixels]
+        if small:
+            notes.append(
+                f"{_listed(small)} never has {sampling.min_pixels} pixels on a slice along {axis}; clips start where it is largest"
+            )
+        if along.shape[1] < sampling.slices:
+            notes.append(
+                f"{along.shape[1]} slices along {axis}; clips of {sampling.slices} are filled up by repeating the last one"
+            )
+    return notes
+
+
+def _axes(image: Volume, data: DataConfig) -> Sequence[Axis]:
+    return list(Axis) if data.axis == "random" else [resolve_axis(image, data.axis)]
+
+
+def _used_before(case: Case, split: Split, first_use: dict[Path, Split]) -> list[tuple[Severity, str]]:
+    path = case.image.resolve()
+    before = first_use.setdefault(path, split)
+    if before != split:
+        return [("warning", f"the same image is in the list {before!r}: what is measured on it proves nothing")]
+    return []
+
+
+def _listed(names: Sequence[str]) -> str:
+    said = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return f"object{'s' if len(names) > 1 else ''} {said}"

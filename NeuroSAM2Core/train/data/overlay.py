@@ -1,0 +1,79 @@
+"""Pictures of clips as training sees them, with the objects outlined and a first prompt on each: to look at before a long run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.prompts import box_from_mask, click_from_mask
+from NeuroSAM2Core.train.clip import ClipBatch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#ff9d2e", "#4cc3ff", "#56e36b", "#ff6ad5", "#f5e663")
+MOST_SLICES = 8
+INCH = 2.2
+
+
+def draw_clips(path: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> None:
+    """One row for every clip: its slices in order, the objects outlined, on the first slice the box and the click that may start it.
+
+    Args:
+        path: The PNG to write.
+        batches: Whose clips are drawn.
+        seed: Decides the prompts.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        DataError: The picture cannot be written, or there is no clip.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("pictures need matplotlib", hint='install it with `pip install "neurosam2[png]"`') from error
+
+    rng = np.random.default_rng(seed)
+    clips = [(batch, row) for batch in batches for row in range(len(batch.images))]
+    if not clips:
+        raise DataError("there is no clip to draw")
+    columns = min(MOST_SLICES, max(batch.images.shape[1] for batch, _ in clips))
+    figure = Figure(figsize=(INCH * columns, INCH * len(clips)), facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(clips), columns, squeeze=False)
+    for (batch, row), line in zip(clips, grid, strict=True):
+        count = batch.images.shape[1]
+        shown = sorted({round(n) for n in np.linspace(0, count - 1, columns).tolist()})
+        for axes, t in zip(line, shown, strict=False):
+            _draw_slice(axes, batch, row, t, rng)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    try:
+        figure.savefig(path, dpi=80, facecolor="black")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot write {path}: {error}", hint="expected a name that ends in .png") from error
+
+
+def _draw_slice(axes: "Axes", batch: ClipBatch, row: int, t: int, rng: np.random.Generator) -> None:
+    axes.imshow(batch.images[row, t].numpy(), cmap="gray", vmin=0, vmax=1)
+    for n in np.flatnonzero(batch.is_real[row].numpy()):
+        mask, colour = batch.masks[row, n, t].numpy(), COLOURS[n % len(COLOURS)]
+        if not mask.any():
+            continue
+        axes.contour(mask, levels=[0.5], colors=colour, linewidths=1.2)
+        if t == 0:
+            box, click = box_from_mask(mask, rng), click_from_mask(mask, rng)
+            assert box is not None
+            assert click is not None
+            axes.plot(
+                np.array([box.col0, box.col1, box.col1, box.col0, box.col0]) + np.array([-1, 1, 1, -1, -1]) * 0.5,
+                np.array([box.row0, box.row0, box.row1, box.row1, box.row0]) + np.array([-1, -1, 1, 1, -1]) * 0.5,
+                color=colour,
+                linewidth=1,
+                linestyle="--",
+            )
+            axes.plot(click.col, click.row, "+", color=colour, ms=9, mew=2)
+    axes.set_title(f"slice {t + 1} of {batch.images.shape[1]}", color="white", fontsize=7)

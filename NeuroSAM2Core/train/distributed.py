@@ -1,0 +1,139 @@
+"""Several processes that train one model: who they are, what they agree on, and how one's failure ends them all.
+
+Processes are started by `torchrun` or by a cluster's own launcher; they find each other through the usual environment variables (`RANK`,
+`WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT`). Without them, a team of one does everything without a message.
+"""
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed import PrefixStore, TCPStore
+from torch.nn.parallel import DistributedDataParallel
+
+from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
+from NeuroSAM2Core.train.alarm import Alarm
+
+logger = logging.getLogger(__name__)
+
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """This process among those that train together."""
+
+    device: torch.device
+    """Where this process computes."""
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """The one that writes and speaks."""
+        return self.rank == 0
+
+    def any(self, said: bool) -> bool:
+        """Whether any process says so; all must ask."""
+        return self.sum([float(said)])[0] > 0
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Each value averaged over processes; those that have none say NaN. All must ask, with as many values."""
+        there = [0.0 if math.isnan(v) else 1.0 for v in values]
+        sums = self.sum([*(0.0 if math.isnan(v) else v for v in values), *there])
+        return [s / n if n else math.nan for s, n in zip(sums[: len(values)], sums[len(values) :], strict=True)]
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.sum([0.0])
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients that are averaged over processes whenever it is called.
+
+        Parameters that a step does not reach are looked for: which ones they are depends on the prompts of the step.
+        """
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(module, find_unused_parameters=True)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over processes. All must ask, with as many values."""
+        if self.size == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sums)
+        total: list[float] = sums.tolist()
+        return total
+
+
+@contextmanager
+def joined_team(device: torch.device, *, timeout_minutes: float = 60.0) -> Iterator[Team]:
+    """The team that the environment describes; an error inside ends all its processes, each with the reason.
+
+    Args:
+        device: The kind of device; of several GPUs each process takes its own.
+        timeout_minutes: How long a process waits for the others, validation included.
+
+    Raises:
+        ConfigError: The environment names only some of what is needed, or there are more processes than GPUs.
+    """
+    there = [name for name in VARIABLES if name in os.environ]
+    if not there or os.environ.get("WORLD_SIZE") == "1":
+        yield Team(device)
+        return
+    if len(there) < len(VARIABLES):
+        missing = ", ".join(sorted(set(VARIABLES) - set(there)))
+        raise ConfigError(
+            f"{', '.join(there)} are set, but not {missing}", hint="start with torchrun; see docs/clusters.md"
+        )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    device = _own_device(device)
+    store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    attempt = f"neurosam2/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(attempt, store),
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(minutes=timeout_minutes),
+    )
+    alarm = Alarm(PrefixStore(f"{attempt}/alarm", _store(is_host=False)), rank=rank, size=size)
+    try:
+        with alarm.heard(), warnings.catch_warnings():
+            # Of convolutions with one channel per group; it costs nothing there.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield Team(device, rank, size)
+            dist.barrier()
+    except BaseException as error:
+        said = error.message if isinstance(error, NeuroSAM2Error) else f"{type(error).__name__}: {error}"
+        alarm.raise_it(f"rank {rank}: {said}")
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _own_device(device: torch.device) -> torch.device:
+    if device.type != "cuda":
+        return device
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if local >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {local} of this machine has no GPU of its own; there are {torch.cuda.device_count()}",
+            hint="start as many processes per machine as it has GPUs",
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def _store(*, is_host: bool) -> TCPStore:
+    return TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=is_host, wait_for_workers=False
+    )

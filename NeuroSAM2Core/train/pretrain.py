@@ -1,0 +1,192 @@
+"""Pretraining from scratch on synthetic volumes: the course that the bundled model took."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.errors import CheckpointError
+from NeuroSAM2Core.model import PRESETS, SAM2
+from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.config import PretrainConfig
+from NeuroSAM2Core.train.config_io import to_toml
+from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig, TrunkConfig, parameter_groups
+from NeuroSAM2Core.train.loop import LoopRules, Progress, train
+from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.recorder import open_recorder
+from NeuroSAM2Core.train.run_folder import RunFolder
+from NeuroSAM2Core.train.schedule import ScheduleConfig, rate_share
+from NeuroSAM2Core.train.state import TrainState
+from NeuroSAM2Core.train.step import ClipSegmenter
+from NeuroSAM2Core.train.synthetic_clips import batches
+from NeuroSAM2Core.train.update import UpdateRules
+from NeuroSAM2Core.version import __version__
+
+logger = logging.getLogger(__name__)
+
+
+def pretrain(
+    config: PretrainConfig,
+    folder: Path,
+    *,
+    device: torch.device,
+    max_seconds: float = math.inf,
+    workers: int = 1,
+    start_from: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> TrainState:
+    """Trains until the end of the run, the time limit or SIGTERM, whichever comes first; goes on where the folder left off.
+
+    Args:
+        config: The run. A folder that already holds a run must hold the same one.
+        folder: Where the run lives; see `RunFolder`.
+        device: Where to compute.
+        max_seconds: Save and return after this long.
+        workers: Processes that prepare batches.
+        start_from: A model file whose weights a new run starts with; weights that it lacks start as in a new model.
+        on_progress: Called every few steps.
+
+    Raises:
+        ConfigError: The folder holds a run with other settings.
+        DataError: A loss that is not a number.
+    """
+    run = RunFolder(folder)
+    run.claim(to_toml(config), may_go_on=True)
+    state = start(config, device)
+    newest = run.newest()
+    if newest is not None:
+        state.restore(newest)
+    elif start_from is not None:
+        adopt_weights(state, Checkpoint.load(start_from))
+    segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
+    with run.logged(), closing(open_recorder(folder, from_step=state.step)) as recorder:
+        train(
+            SyntheticCourse(config, device, workers),
+            state,
+            segmenter,
+            update_rules(config, device),
+            LoopRules(),
+            run,
+            recorder,
+            Team(device),
+            max_seconds=max_seconds,
+            on_progress=on_progress,
+        )
+    return state
+
+
+def start(config: PretrainConfig, device: torch.device) -> TrainState:
+    """The run before its first step."""
+    torch.manual_seed(config.seed)
+    model = SAM2(PRESETS[config.preset])
+    balance_inputs(model)
+    model.to(device)
+    group = GroupConfig(
+        learning_rate=config.learning_rate, weight_decay=config.weight_decay, schedule=schedule_of(config)
+    )
+    trunk = TrunkConfig(
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        schedule=schedule_of(config),
+        layer_decay=1.0,
+    )
+    groups = GroupsConfig(trunk=trunk, neck=group, decoder=group, memory=group)
+    return TrainState.begin(model, parameter_groups(model, groups), keeps_average=True)
+
+
+def adopt_weights(state: TrainState, start: Checkpoint) -> None:
+    """Puts another model's weights into a run that has not begun.
+
+    Raises:
+        CheckpointError: It has weights that the run's model does not have, or of another shape.
+    """
+    try:
+        missing, unknown = state.model.load_state_dict(start.state, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{start.provenance.name} has another architecture: {error}") from None
+    if unknown:
+        raise CheckpointError(
+            f"{start.provenance.name} has weights that the run's model lacks: {', '.join(unknown[:3])}"
+        )
+    if missing:
+        logger.info("not in %s, so started anew: %s", start.provenance.name, ", ".join(missing))
+    weights = state.model.state_dict()
+    for name, value in state.average.items():
+        value.copy_(weights[name])
+
+
+def update_rules(config: PretrainConfig, device: torch.device) -> UpdateRules:
+    """What every step has in common."""
+    return UpdateRules(
+        seed=config.seed,
+        total_steps=config.total_steps,
+        losses=config.losses,
+        max_gradient_norm=config.max_gradient_norm,
+        ema_decay=config.ema_decay,
+        precision=Precision.chosen("auto", device),
+    )
+
+
+def schedule_of(config: PretrainConfig) -> ScheduleConfig:
+    """The one curve of all learning rates."""
+    return ScheduleConfig(kind="cosine", final=config.final_rate, warmup=config.warmup)
+
+
+def balance_inputs(model: SAM2) -> None:
+    """Starts a new model where prompts are as loud as the image and objects are thought present.
+
+    With plain initial weights the prompt is a tenth of the image features that it is added to, and every mask is hidden until
+    presence is learned.
+    """
+    with torch.no_grad():
+        for lateral in model.image_encoder.neck.laterals():
+            lateral.weight.mul_(0.3)
+        cast(nn.Conv2d, model.sam_prompt_encoder.mask_downscaling[-1]).weight.mul_(4.0)
+        cast(nn.Linear, model.sam_mask_decoder.pred_obj_score_head.layers[-1]).bias.fill_(3.0)
+
+
+def provenance_of(config: PretrainConfig, state: TrainState) -> Provenance:
+    """Where the model of a run comes from."""
+    return Provenance(
+        name=config.preset,
+        source=f"pretraining, seed {config.seed}, step {state.step} of {config.total_steps}",
+        licence="Apache-2.0",
+        trained_on="synthetic volumes only, made by NeuroSAM2Core.synth; no real image",
+        code_version=__version__,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticCourse:
+    """Synthetic clips at the resolution of each stage; nothing to validate on."""
+
+    config: PretrainConfig
+    device: torch.device
+    workers: int
+
+    def batches(self, start: int) -> Iterator[ClipBatch]:
+        """From step `start` to the end."""
+        return batches(self.config, start=start, device=self.device, workers=self.workers)
+
+    def prepare(self, state: TrainState, segmenter: ClipSegmenter) -> None:
+        """Sees slices at the size of the stage that the coming step belongs to."""
+        stage = self.config.stage_at(state.step)
+        state.model.set_image_size(stage.image_size)
+        segmenter.prompts = replace(self.config.prompts, rough_neighbours=stage.rough_neighbours)
+
+    def rates(self, step: int) -> dict[str, float]:
+        """All parts learn at one rate."""
+        share = rate_share(schedule_of(self.config), step, self.config.total_steps)
+        return {"all": self.config.learning_rate * share}
+
+    def provenance(self, state: TrainState) -> Provenance:
+        """Where the model comes from."""
+        return provenance_of(self.config, state)

@@ -1,0 +1,55 @@
+"""Validation inside a run: what would be given out now, measured on whole cases through the real engine, shared among processes."""
+
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from NeuroSAM2Core.checkpoint import Provenance
+from NeuroSAM2Core.train.data import Case, read_dataset
+from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.evaluation import evaluate_cases
+from NeuroSAM2Core.train.loop import Validation, Validator
+from NeuroSAM2Core.train.run_config import TrainConfig
+from NeuroSAM2Core.train.state import TrainState
+
+logger = logging.getLogger(__name__)
+
+
+def validation_cases(config: TrainConfig) -> list[Case]:
+    """The cases that the datasets name for validation, as many as are wanted.
+
+    Raises:
+        DataError: A dataset file cannot be read.
+    """
+    cases = [case for path in config.data.datasets for case in read_dataset(Path(path)).validation]
+    return cases[: config.run.max_validation_cases or None]
+
+
+def case_validator(config: TrainConfig, team: Team) -> Validator | None:
+    """Measures Dice after every kind of first prompt on the validation cases; None where there are none.
+
+    Raises:
+        DataError: A dataset file cannot be read.
+    """
+    cases = validation_cases(config)
+    if not cases:
+        logger.warning("the datasets name no validation cases: no checkpoint will be called the best")
+        return None
+
+    def validate(state: TrainState) -> Validation:
+        model = state.checkpoint(Provenance(name="candidate"), with_training=False).build_model().to(team.device)
+        result = evaluate_cases(
+            model, cases[team.rank :: team.size], replace(config.data, on_bad_case="skip"), config.evaluation
+        )
+        numbers: dict[str, float] = {}
+        for kind in config.evaluation.kinds:
+            for clicks in range(config.evaluation.num_clicks + 1):
+                dices = [m.dice for m in result.after(kind, clicks).values()]
+                total, count = team.sum([sum(dices), len(dices)])
+                suffix = f"_after_{clicks}" if clicks else ""
+                numbers[f"{kind}_dice{suffix}"] = total / count if count else math.nan
+        measured = [value for value in numbers.values() if not math.isnan(value)]
+        return Validation(score=sum(measured) / len(measured) if measured else -math.inf, numbers=numbers)
+
+    return validate

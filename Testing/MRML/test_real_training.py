@@ -1,0 +1,48 @@
+"""The panel's controller with the real command: trains a few steps, measures before and after, puts the model to use."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from NeuroSAM2MRML.local_process import LocalProcess
+from NeuroSAM2MRML.train_controller import TrainController
+from NeuroSAM2MRML.training_run import TrainChoice
+
+from Testing.Support.processes import wait_a_little
+from Testing.Support.volumes import ball_volume
+
+LIMIT_S = 300
+SMALL = {"start.image_size": "64", "sampling.clips": "1", "sampling.slices": "2", "run.report_every": "1"}
+
+
+def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
+    root = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    used = []
+    training = TrainController(tmp_path / "project", LocalProcess.start, [sys.executable], use_model=used.append)
+    for number, role in enumerate(("training", "validation")):
+        volume, truth = ball_volume((12 + number, 32, 32))
+        training.cases.add(f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)
+    training.begin(TrainChoice(steps=2, settings=SMALL))
+    wait(training, lambda: not training.is_running)
+    assert training.run.is_over, training.notice
+    assert [step for step, _ in training.view.losses] == [1, 2]
+    assert [step for step, _ in training.view.dices] == [2]
+    training.prove()
+    wait(training, lambda: not training.is_proving)
+    assert {"Dice after the first prompt (box)", "Dice after the first prompt (click)"} <= {
+        row.what for row in training.view.proof
+    }, training.notice
+    training.promote()
+    assert used == [str(training.run.model)]
+
+
+def wait(training, is_done):
+    deadline = time.monotonic() + LIMIT_S
+    while not is_done():
+        training.poll()
+        assert time.monotonic() < deadline, training.notice
+        wait_a_little(training)

@@ -1,0 +1,118 @@
+"""Several processes train one model: their gradients are those of one process, and one's failure ends them all."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.distributed import Team, joined_team
+from NeuroSAM2Core.train.fine_tune import fine_tune
+from NeuroSAM2Core.train.groups import GroupsConfig, parameter_groups
+from NeuroSAM2Core.train.losses import LossConfig
+from NeuroSAM2Core.train.precision import Precision
+from NeuroSAM2Core.train.prompt_plan import PromptConfig
+from NeuroSAM2Core.train.state import TrainState
+from NeuroSAM2Core.train.step import ClipSegmenter
+from NeuroSAM2Core.train.update import UpdateRules, update
+from Testing.Support.run_process import start_ranks
+from Testing.Support.training import disc_clip, mini_config, mini_model
+
+CPU = torch.device("cpu")
+LIMIT_S = 120
+MASKS = PromptConfig(box=0.0, click=0.0)  # nothing is drawn apart
+CLIPS = [disc_clip(0, objects=1, room_for=3), disc_clip(1, objects=3)]
+
+
+def step_gradients(team: Team, batches: list[ClipBatch]) -> dict[str, torch.Tensor]:
+    model = mini_model(memory_dropout=0.0)
+    segmenter = ClipSegmenter(model, MASKS, LossConfig())
+    state = TrainState.begin(model, parameter_groups(model, GroupsConfig()))
+    rules = UpdateRules(
+        seed=0,
+        total_steps=1,
+        losses=LossConfig(),
+        max_gradient_norm=0.0,
+        ema_decay=0.0,
+        precision=Precision.chosen("fp32", CPU),
+    )
+    update(state, team.wrap(segmenter), batches, MASKS, rules, team)
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def write_gradients(folder: Path, num_batches: int) -> None:
+    with joined_team(CPU, timeout_minutes=2) as team:
+        save_file(step_gradients(team, [CLIPS[team.rank]] * num_batches), folder / f"{team.rank}.safetensors")
+
+
+@pytest.mark.parametrize("num_batches", [1, 2])
+def test_two_processes_have_the_gradients_of_one_with_both_their_clips(tmp_path, num_batches):
+    team = start_ranks(2, tmp_path, partial(write_gradients, tmp_path, num_batches))
+    for one in team:
+        one.join(LIMIT_S)
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    alone = step_gradients(Team(CPU), [ClipBatch.stack(CLIPS)] * num_batches)
+    assert alone.keys() <= first.keys(), "what no process reached is zero there"
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        torch.testing.assert_close(value, alone.get(name, torch.zeros_like(value)), atol=1e-6, rtol=1e-4)
+
+
+def fail_on_one(folder: Path) -> None:
+    def batches(start, stop, *, image_size, team):
+        for n in range(start, stop):
+            clip = disc_clip(n)
+            is_bad = team.rank == 1 and n == 1
+            yield ClipBatch(clip.images * (np.nan if is_bad else 1.0), clip.masks)
+
+    fine_tune(mini_config(folder / "run", steps=4), CPU, batches=batches)
+
+
+def test_an_error_of_one_process_ends_all_with_its_reason(tmp_path):
+    mini_config(tmp_path / "run")  # writes the model before several would
+    team = start_ranks(2, tmp_path, partial(fail_on_one, tmp_path))
+    for one in team:
+        one.join(LIMIT_S)
+    assert all(one.exitcode not in (0, None) for one in team), [one.exitcode for one in team]
+    told = (tmp_path / "rank0.txt").read_text()
+    assert "rank 1: the loss of step 1 is nan" in told
+    assert (tmp_path / "run" / "bad_batch_step1_rank1.safetensors").exists()
+    assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text()
+
+
+def train_together(folder: Path) -> None:
+    def batches(start, stop, *, image_size, team):
+        return (disc_clip(n * team.size + team.rank) for n in range(start, stop))
+
+    fine_tune(mini_config(folder / "run", steps=3), CPU, batches=batches)
+
+
+def test_a_run_of_two_processes_leaves_one_model_and_one_line_per_report(tmp_path):
+    mini_config(tmp_path / "run")
+    team = start_ranks(2, tmp_path, partial(train_together, tmp_path))
+    for one in team:
+        one.join(LIMIT_S)
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_values_are_averaged_over_those_that_have_them():
+    team = Team(CPU)
+    mean = team.mean([1.0, float("nan")])
+    assert mean[0] == 1.0
+    assert np.isnan(mean[1])
+    assert team.any(True)
+    assert not team.any(False)
+
+
+def test_half_an_environment_is_refused(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(ConfigError, match="WORLD_SIZE"), joined_team(CPU):
+        pass

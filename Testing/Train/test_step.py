@@ -1,0 +1,99 @@
+"""What a training step asks the model, slice by slice, and which weights that reaches: the tables of the published recipe."""
+
+import numpy as np
+import pytest
+import torch
+
+from NeuroSAM2Core.train.losses import LossConfig
+from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan
+from NeuroSAM2Core.train.step import ClipSegmenter
+from Testing.Support.training import disc_clip, mini_model
+
+SEVEN = 7
+
+
+def plan(kind, *, corrected=(), num_corrections=SEVEN):
+    return PromptPlan(kind=kind, loose=True, prompted=(0,), corrected=corrected, num_corrections=num_corrections)
+
+
+def asked(chosen, *, slices=3):
+    """(points, candidate masks, whether an earlier answer was shown) of every question to the mask decoder, in order."""
+    model = mini_model()
+    questions = []
+    decode = model.decode
+
+    def listening(*seen, points=None, mask_logits=None, multimask):
+        answer = decode(*seen, points=points, mask_logits=mask_logits, multimask=multimask)
+        count = 0 if points is None else points.labels.shape[1]
+        questions.append((count, answer.all_ious.shape[1], mask_logits is not None))
+        return answer
+
+    model.decode = listening
+    step = ClipSegmenter(model, PromptConfig(click_from_truth=0.0), LossConfig())
+    step(disc_clip(0, slices=slices), np.random.default_rng(0), plan=chosen)
+    return questions
+
+
+def test_a_clip_that_starts_from_a_click_is_asked_as_published():
+    on_first = asked(plan("click", corrected=(0,)))[: SEVEN + 1]
+    assert [points for points, _, _ in on_first] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [masks for _, masks, _ in on_first] == [3, 1, 1, 1, 1, 1, 1, 1]
+    assert [shown for _, _, shown in on_first] == [False] + [True] * SEVEN
+
+
+def test_a_clip_that_starts_from_a_box_is_asked_as_published():
+    on_first = asked(plan("box", corrected=(0,)))[: SEVEN + 1]
+    assert [points for points, _, _ in on_first] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert {masks for _, masks, _ in on_first} == {1}
+
+
+def test_a_slice_that_is_corrected_later_is_asked_as_published():
+    on_second = asked(plan("mask", corrected=(1,)))[1 : SEVEN + 2]  # the first question is about the given mask
+    assert [points for points, _, _ in on_second] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert [masks for _, masks, _ in on_second] == [3, 3, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_tracked_slice_is_asked_once_with_three_readings():
+    assert asked(plan("click"))[1:] == [(0, 3, False)] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "unreached"),
+    [("mask", {"no_mem_pos_enc", "no_mem_embed"}), ("click", {"no_mem_pos_enc", "mask_downsample.weight"})],
+)
+def test_some_weights_are_reached_only_by_some_prompts(kind, unreached):
+    model = mini_model()
+    step = ClipSegmenter(model, PromptConfig(), LossConfig())
+    chosen = plan(kind, corrected=() if kind == "mask" else (0,), num_corrections=1)
+    step(disc_clip(0), np.random.default_rng(0), plan=chosen).losses.total(LossConfig()).backward()
+    without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert unreached <= without
+    assert ("mask_downsample.weight" in without) == (kind != "mask")
+    assert ("no_mem_embed" in without) == (kind == "mask")
+
+
+def test_corrected_slices_are_conditioning_slices_and_prompted_ones_come_first():
+    order = PromptPlan(kind="click", loose=True, prompted=(0, 2), corrected=(0, 2), num_corrections=1).order(4)
+    assert order == [0, 2, 1, 3]
+
+
+def test_half_of_all_clips_start_from_masks_and_a_quarter_each_from_boxes_and_clicks():
+    rng = np.random.default_rng(0)
+    kinds = [PromptPlan.draw(PromptConfig(), 8, rng).kind for _ in range(4000)]
+    shares = {kind: kinds.count(kind) / len(kinds) for kind in ("mask", "box", "click")}
+    assert shares == pytest.approx({"mask": 0.5, "box": 0.25, "click": 0.25}, abs=0.03)
+
+
+def test_single_slices_always_get_points():
+    rng = np.random.default_rng(0)
+    assert {PromptPlan.draw(PromptConfig(), 1, rng).kind for _ in range(50)} == {"box", "click"}
+
+
+def test_absent_objects_get_padding_and_no_mask_loss():
+    clip = disc_clip(0, slices=2)
+    clip.masks[:, :, :] = False
+    step = ClipSegmenter(mini_model(), PromptConfig(num_corrections=1), LossConfig())
+    losses = step(clip, np.random.default_rng(0), plan=plan("box", corrected=(0,), num_corrections=1)).losses
+    assert losses.focal == losses.dice == losses.iou == 0
+    assert losses.presence > 0
+    assert torch.isfinite(losses.presence)
