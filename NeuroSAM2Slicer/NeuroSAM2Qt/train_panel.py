@@ -131,7 +131,7 @@ class TrainPanel:
         ui.progressBar.setMaximum(view.num_steps)
         ui.progressBar.setValue(view.step)
         if view.losses:
-            self.plot.show(view.losses)
+            self.plot.show(view.losses, view.dices)
         self._show_estimate()
         self._show_log()
 
@@ -241,7 +241,7 @@ class TrainPanel:
 
     def _show_plot(self) -> None:
         if self._shown is not None:
-            slicer.modules.plots.logic().ShowChartInLayout(self.plot.show(self._shown.losses))
+            slicer.modules.plots.logic().ShowChartInLayout(self.plot.show(self._shown.losses, self._shown.dices))
 
     def _show_estimate(self) -> None:
         if self.controller is not None:

@@ -11,51 +11,10 @@ import slicer
 from NeuroSAM2MRML.engine_choice import EngineChoice
 
 from NeuroSAM2Core import Volume
-from Testing.Qt.desk import SLICER, Desk
-from Testing.Qt.host.modules import load_module
+from Testing.Qt.school import School
 from Testing.Support.fake_engine import FakeEngine
 
 TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
-
-
-class School:
-    """Both panels, and a folder for training."""
-
-    def __init__(self, application, loop, folder):
-        self.desk, self.loop, self.folder = Desk(application, loop), loop, folder
-        self.module = load_module(SLICER / "NeuroSAM2Train" / "NeuroSAM2Train.py")
-        self.panel, self.ui = self.module.widget.panel, self.module.widget.ui
-        self.ui.folderEdit.currentPath = str(folder)
-
-    @property
-    def controller(self):
-        return self.panel.controller
-
-    def outline(self, name):
-        self.desk.load(name=name)
-        self.desk.ui.boxButton.click()
-        self.desk.drag((18, 15, 6), (38, 34, 6))
-        self.loop.until(self.desk.settled)
-
-    def add(self, name, role=0):
-        self.outline(name)
-        self.ui.roleSelector.setCurrentIndex(role)
-        self.ui.addButton.click()
-
-    def allow(self, steps):
-        """The pretended program may do so many steps in all."""
-        self.controller.run.folder.with_suffix(".go").write_bytes(b"x" * steps)
-
-    def finish(self):
-        self.allow(9)
-        self.loop.until(lambda: not self.ui.stopButton.enabled)
-
-    def close(self):
-        if self.controller.is_running:
-            self.allow(9)
-            self.loop.until(lambda: not self.controller.is_running)
-        self.module.close()
-        self.desk.close()
 
 
 @pytest.fixture
@@ -105,7 +64,7 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     school.allow(2)
     loop.until(lambda: school.ui.progressBar.value == 2)
     assert school.ui.paceLabel.text.startswith("Step 2 of 5.")
-    table = slicer.mrmlScene.GetFirstNode("NeuroSAM2 training losses", "vtkMRMLTableNode")
+    table = slicer.mrmlScene.GetFirstNode("NeuroSAM2 training loss", "vtkMRMLTableNode")
     assert [table.GetTable().GetValue(row, 1).ToDouble() for row in range(2)] == [1.0, 0.5]
     school.ui.plotButton.click()
     school.ui.stopButton.click()
