@@ -1,4 +1,4 @@
-"""How fast a propagation goes and how long it still takes. Pure: time is passed in."""
+"""How fast a propagation or a run goes and how long it still takes. Pure: time is passed in."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,23 @@ SETTLED_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A propagation that began at a moment."""
+    """Something that began at a moment and counts."""
 
     began_s: float
     """Seconds of any clock that only goes forward."""
+    unit: str = "slices"
 
     def sentence(self, progress: tuple[int, int], now_s: float) -> str:
         """Such as `12 of 40 slices, 8.3 per second, 4 s left`.
 
         Args:
-            progress: Slices done and slices at most.
+            progress: How many are done, and how many there are at most.
             now_s: Of the same clock.
         """
         done, total = progress
         if total == 0:
             return "getting ready"
-        said = f"{done} of {total} slices"
+        said = f"{done} of {total} {self.unit}"
         elapsed = now_s - self.began_s
         if done == 0 or elapsed < SETTLED_S:
             return said

@@ -16,21 +16,21 @@ SHAPE = (48, 144, 120)
 SPACING_MM = (1.4, 1.4, 3.5)
 """Along i, j, k: slices are thicker than pixels, as in many clinical scans."""
 SEED = 7
-NOISE = 7.0
+NOISE = 9.0
 
 Ellipsoid = tuple[tuple[float, float, float], tuple[float, float, float], float]
 """Middle and half axes in mm of the head's frame (right, front, up), and brightness."""
 PARTS: tuple[Ellipsoid, ...] = (
-    ((0, 0, 0), (72, 88, 74), 95),
+    ((0, 0, 0), (72, 88, 74), 240),
     ((0, 0, 0), (68, 84, 70), 20),
-    ((0, 0, 2), (62, 78, 64), 120),
-    ((0, 0, 2), (52, 66, 52), 155),
-    ((-12, 4, 8), (7, 26, 13), 35),
-    ((12, 4, 8), (7, 26, 13), 35),
-    ((0, -6, -6), (4, 10, 9), 35),
-    ((32, 26, 18), (13, 11, 12), 225),
-    ((35, 28, 18), (6, 5, 6), 180),
+    ((0, 0, 2), (62, 78, 64), 85),
+    ((0, 0, 2), (52, 66, 52), 120),
+    ((-12, 4, 8), (7, 26, 13), 30),
+    ((12, 4, 8), (7, 26, 13), 30),
+    ((0, -6, -6), (4, 10, 9), 30),
+    ((28, 20, 14), (15, 13, 14), 210),
 )
+"""Scalp, skull, grey matter, white matter, three ventricles, lesion."""
 
 
 def practice_voxels() -> NDArray[np.int16]:

@@ -15,6 +15,7 @@ class Fix(Enum):
     SAMPLE = "sample"
     SEGMENTATION = "segmentation"
     RETRY = "retry"
+    RECOVER = "recover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,18 @@ ACTIVITY = {
     Activity.STOPPING: "Stopping after this slice.",
 }
 FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
+UNSAVED = "Slicer ended unexpectedly while this volume was worked on. Bring the work back, or begin anew."
 THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
 
 
 def state_line(
-    *, plan: InstallPlan, has_volume: bool, has_segmentation: bool, problem: str, session: SessionView
+    *,
+    plan: InstallPlan,
+    has_volume: bool,
+    has_segmentation: bool,
+    problem: str,
+    session: SessionView,
+    has_unsaved: bool = False,
 ) -> StateLine:
     """The most pressing thing, first things first.
 
@@ -49,6 +57,7 @@ def state_line(
         has_segmentation: One is chosen.
         problem: Why there is no session although both are chosen; empty where there is one.
         session: The session.
+        has_unsaved: Slicer ended unexpectedly while this volume was worked on.
     """
     if plan.sentence:
         return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
@@ -62,6 +71,8 @@ def state_line(
         return StateLine(_sentence(session.notice), Fix.RETRY, "Try again", is_problem=True)
     if session.activity is Activity.ENDED:
         return StateLine(_sentence(session.notice), is_problem=True)
+    if has_unsaved and not session.objects and session.activity is Activity.READY:
+        return StateLine(UNSAVED, Fix.RECOVER, "Bring it back")
     said = ACTIVITY.get(session.activity, "") or _sentence(session.notice)
     return StateLine(said or (THEN if session.can_propagate else FIRST))
 

@@ -19,10 +19,12 @@ from NeuroSAM2MRML.engine_choice import EngineChoice, Place
 from NeuroSAM2MRML.engine_link import Engine, EngineLink
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.installation import READY, InstallPlan
+from NeuroSAM2MRML.journal import Unsaved, unsaved_in
 from NeuroSAM2MRML.layers import Layer
 from NeuroSAM2MRML.local_process import LocalProcess
 from NeuroSAM2MRML.model_controller import ModelController
 from NeuroSAM2MRML.pace import Pace
+from NeuroSAM2MRML.recovery import recover
 from NeuroSAM2MRML.ribbon import RibbonCell, ribbon_cells
 from NeuroSAM2MRML.segment_volume import volume_ml
 from NeuroSAM2MRML.session_controller import SessionController
@@ -95,6 +97,7 @@ class Workplace:
         self._segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
         self._problem = ""
         self._pace: Pace | None = None
+        self._unsaved: list[Unsaved] = []
         self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
         self.link = self._new_link()
         self.models = self._new_models()
@@ -118,6 +121,19 @@ class Workplace:
             self._problem = str(error)
             return
         self.watch = SessionWatch(self.session)
+        volume = self.session.desk.volume
+        self._unsaved = [
+            one
+            for one in unsaved_in(self.host.journal_folder)
+            if one.head.volume_name == volume.name and one.head.shape == volume.shape
+        ]
+
+    def recover(self) -> None:
+        """Brings back what was not saved when Slicer ended, as one step; the newest work if there is more."""
+        if self._unsaved:
+            unsaved = self._unsaved.pop(0)
+            self.act(lambda session: recover(session.desk, unsaved))
+            self.act(lambda session: session.warm_up())
 
     def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
         """An empty segmentation on the chosen volume's grid."""
@@ -245,6 +261,7 @@ class Workplace:
             has_segmentation=self._segmentation_node is not None,
             problem=self._problem,
             session=session,
+            has_unsaved=bool(self._unsaved),
         )
         return WorkplaceView(
             state=state,
@@ -264,6 +281,7 @@ class Workplace:
         if self.watch is not None:
             self.watch.end(reason)
         self.session = self.watch = self._pace = None
+        self._unsaved = []
 
     def _new_link(self) -> EngineLink:
         choice = self.choice

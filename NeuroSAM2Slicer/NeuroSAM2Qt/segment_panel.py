@@ -214,7 +214,7 @@ class SegmentPanel:
 
     def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
         selector = self.ui.objectSelector
-        titles = [f"{row.name} ({row.num_confirmed} confirmed, {row.num_done} slices)" for row in objects]
+        titles = [f"{row.name} ({row.num_done} done, {row.num_confirmed} confirmed)" for row in objects]
         selector.clear()
         selector.addItems(titles or ["Begins with your first click"])
         selector.setEnabled(bool(objects))
@@ -280,6 +280,8 @@ class SegmentPanel:
             self.ui.volumeSelector.setCurrentNode(load_sample())
         elif fix is Fix.SEGMENTATION:
             self.ui.segmentationSelector.setCurrentNode(self.workplace.new_segmentation())
+        elif fix is Fix.RECOVER:
+            self.workplace.recover()
         elif fix is Fix.RETRY:
             self.workplace.act(lambda session: session.retry())
         self.bridge.wake()

@@ -11,6 +11,7 @@ def prepare_table(table: qt.QTableWidget, titles: Sequence[str]) -> None:
     """Columns with these titles, whole rows chosen, nothing edited."""
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
+    table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
     table.verticalHeader().setVisible(False)
     table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)

@@ -254,10 +254,10 @@ class TrainPanel:
             self._pace = None
             return
         if self._pace is None:
-            self._pace = Pace(time.monotonic()), view.step
+            self._pace = Pace(time.monotonic(), "steps"), view.step
         pace, first = self._pace
         said = pace.sentence((view.step - first, view.num_steps - first), time.monotonic())
-        self.ui.paceLabel.text = f"Step {view.step} of {view.num_steps}. {said}"
+        self.ui.paceLabel.text = f"Step {view.step}: {said}"
 
     def _show_log(self) -> None:
         is_on = self.ui.logCheckBox.isChecked()

@@ -104,3 +104,7 @@ class Desk:
 
     def nodes(self, kind):
         return slicer.mrmlScene.GetNumberOfNodesByClass(kind)
+
+    def nodes_of(self, kind):
+        found = slicer.mrmlScene.GetNodesByClass(kind)
+        return [found.GetItemAsObject(number) for number in range(found.GetNumberOfItems())]

@@ -1,5 +1,7 @@
 """A person in front of both panels, with a folder for training."""
 
+from NeuroSAM2MRML.training_cases import labels_of
+
 from Testing.Qt.desk import SLICER, Desk
 from Testing.Qt.host.modules import load_module
 
@@ -27,6 +29,11 @@ class School:
         self.outline(name)
         self.ui.roleSelector.setCurrentIndex(role)
         self.ui.addButton.click()
+
+    def current(self):
+        """The image and the labels of the segmentation panel."""
+        desk = self.desk.session.desk
+        return desk.volume, labels_of(desk)
 
     def allow(self, steps):
         """The pretended program may do so many steps in all."""

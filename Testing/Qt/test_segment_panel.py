@@ -365,3 +365,24 @@ def test_without_a_network_it_is_said_what_to_do(questions, desk, loop, monkeypa
     desk.ui.stateButton.click()
     assert "choose another Python" in shown[0]
     assert desk.ui.stateButton.text == "Install PyTorch extension"
+
+
+def test_work_that_was_not_saved_is_offered_and_comes_back(desk, loop, monkeypatch):
+    node = desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    outlined = desk.mask(6).copy()
+    journal = desk.session.desk.journal.path
+    text = journal.read_text()
+    desk.ui.segmentationSelector.setCurrentNode(None)
+    journal.write_text(text)
+    monkeypatch.setattr("NeuroSAM2MRML.journal._is_running", lambda pid: False)
+    slicer.mrmlScene.RemoveNode(desk.nodes_of("vtkMRMLSegmentationNode")[0])
+    desk.ui.volumeSelector.setCurrentNode(node)
+    desk.ui.stateButton.click()
+    assert desk.ui.stateButton.text == "Bring it back"
+    desk.ui.stateButton.click()
+    loop.until(desk.settled)
+    assert (desk.mask(6) == outlined).all()
+    assert not desk.ui.stateButton.isVisible()

@@ -63,7 +63,7 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert config["groups"]["trunk"]["frozen"] is True
     school.allow(2)
     loop.until(lambda: school.ui.progressBar.value == 2)
-    assert school.ui.paceLabel.text.startswith("Step 2 of 5.")
+    assert school.ui.paceLabel.text.startswith("Step 2: ")
     table = slicer.mrmlScene.GetFirstNode("NeuroSAM2 training loss", "vtkMRMLTableNode")
     assert [table.GetTable().GetValue(row, 1).ToDouble() for row in range(2)] == [1.0, 0.5]
     school.ui.plotButton.click()
