@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test demo bench gpu clean
+.PHONY: setup check test newest-slicer demo bench gpu clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,9 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+newest-slicer: setup
+	VENV="$(VENV)" sh tools/newest_slicer.sh
 
 demo: setup
 	$(BIN)/python tools/demo.py demo

@@ -1,6 +1,6 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [worker] [mrml] [training]
+Usage: python -m benchmarks.run [speed] [files] [quality] [training] [worker] [mrml]
 """
 
 import sys
@@ -12,9 +12,9 @@ PARTS = {
     "speed": speed.measure,
     "files": files.measure,
     "quality": quality.measure,
+    "training": training.measure,
     "worker": worker.measure,
     "mrml": mrml.measure,
-    "training": training.measure,
 }
 
 

@@ -42,8 +42,8 @@ def measure() -> str:
     with Worker(EngineClient.launch()) as worker:
         rows: list[Row] = list(worker.start(volume, began))
         session = Session(load_model("nano", device="cpu"), volume)
-        rows += [clicking(session, worker, "15 ms"), streaming(session, worker, "10 ms"), cancelling(session, worker)]
-        rows.append(("longest `poll` of all", "", f"{1000 * worker.longest_poll_s:.1f} ms", "", "50 ms"))
+        rows += [clicking(session, worker, "15 ms"), streaming(session, worker, "10 ms")]
+        rows += [worker.longest_poll("clicking and streaming", "50 ms"), cancelling(session, worker)]
     for row in rows:
         print(*row, sep=" | ", flush=True)
     return as_table(HEAD, rows)
@@ -79,7 +79,13 @@ class Worker:
             ("start until the model is loaded", "", f"{model_s:.2f} s", "", ""),
             ("open a volume the worker does not hold", "", f"{1000 * open_s:.0f} ms", "", ""),
             ("of that, the client is held up (hash)", "", f"{1000 * hash_s:.0f} ms", "", "100 ms"),
+            self.longest_poll("starting and opening", "100 ms"),
         ]
+
+    def longest_poll(self, during: str, must: str) -> Row:
+        """The longest time that `poll` held the client up since this was asked last."""
+        held_up_s, self.longest_poll_s = self.longest_poll_s, 0.0
+        return f"longest `poll` while {during}", "", f"{1000 * held_up_s:.1f} ms", "", must
 
     def look(self) -> list[Event]:
         """What has happened; waits a little."""

@@ -4,14 +4,14 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import SAM2, SAM2Config
@@ -119,7 +119,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The weights are not those of the architecture.
         """
-        with torch.device("meta"):
+        with _WithoutDraws():
             model = SAM2(self.config)
         state = {name: value.float() for name, value in self.state.items()}
         try:
@@ -163,3 +163,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with replaced_atomically(path) as partial:
         partial.write_bytes(content)
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Modules are made without drawing initial weights, which would be replaced at once.
+
+    Building on the meta device does the same, but the first tensor there costs a new process two seconds of imports.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

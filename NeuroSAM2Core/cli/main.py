@@ -9,7 +9,7 @@ from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, seg
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, serve, train, evaluate, report, download, convert, pretrain)
+COMMANDS = (segment, train, evaluate, report, serve, download, convert, pretrain)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from NeuroSAM2Core.protocol.messages import (
     Disconnected,
     Event,
     Failed,
+    FinalEvent,
     LoadModel,
     PredictSlice,
     Propagate,
@@ -30,6 +31,7 @@ from NeuroSAM2Core.protocol.messages import (
     Request,
     SliceAnswered,
     SliceTracked,
+    VolumeClosed,
 )
 from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
 
@@ -190,24 +192,26 @@ class RemoteSession:
 
     def _stream(self, request: Callable[[], Request]) -> Iterator[Event]:
         """All events of a request, asked again of the next worker where one dies."""
-        num_deaths, number, is_open = 0, self._submit(request()), True
+        num_losses, number = 0, self._submit(request())
         try:
-            while is_open:
-                for event in wait(self._client):
-                    if isinstance(event, Disconnected):
-                        num_deaths += 1
-                        if num_deaths > MAX_RESTARTS:
-                            raise WorkerError(event.reason, hint=event.hint)
-                        self._client, self._volume_id = self._begin()
-                        number = self._submit(request())
-                        break
+            while True:
+                events = wait(self._client)
+                for event in events:  # all of them, before whoever asked can lose interest
                     self._ledger.note_event(event)
-                    if getattr(event, "request_id", UNASKED) != number:
-                        continue
-                    is_open, num_deaths = number in self._client.unanswered, 0
+                loss = next((event for event in events if _is_loss(event)), None)
+                ours = [event for event in events if getattr(event, "request_id", UNASKED) == number]
+                if loss is not None:  # then it is why others failed
+                    ours = [event for event in ours if not isinstance(event, Failed)]
+                for event in ours:
                     if isinstance(event, Failed):
                         raise event.to_error()
                     yield event
+                if any(isinstance(event, FinalEvent) for event in ours):
+                    return
+                if loss is not None:
+                    num_losses = 0 if ours else num_losses + 1
+                    self._begin_again(loss, is_hopeless=num_losses > MAX_RESTARTS)
+                    number = self._submit(request())
         finally:
             if number in self._client.unanswered and not self._client.is_closed:  # whoever asked lost interest
                 self._client.submit(Cancel(target=number))
@@ -216,6 +220,13 @@ class RemoteSession:
         number = self._client.submit(request)
         self._ledger.note_request(number, request)
         return number
+
+    def _begin_again(self, loss: Event, *, is_hopeless: bool) -> None:
+        """The worker is gone, or has let go of what was open: another one, or the same, is told everything."""
+        self._client.close()
+        if is_hopeless and isinstance(loss, Disconnected):
+            raise WorkerError(loss.reason, hint=loss.hint)
+        self._client, self._volume_id = self._begin()
 
     def _begin(self) -> tuple[EngineClient, str]:
         """A worker that knows all that is known here."""
@@ -231,3 +242,7 @@ class RemoteSession:
                     raise WorkerError(event.reason, hint=event.hint)
                 self._ledger.note_event(event)
         return client, key
+
+
+def _is_loss(event: Event) -> bool:
+    return isinstance(event, Disconnected) or (isinstance(event, VolumeClosed) and event.request_id == UNASKED)

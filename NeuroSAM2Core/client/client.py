@@ -8,7 +8,7 @@ import itertools
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.client.launcher import LocalWorker
@@ -82,17 +82,24 @@ class EngineClient:
         return cls(Endpoint(host, port, token))
 
     @classmethod
-    def launch(cls, interpreter: str | None = None, *, options: Sequence[str] = ()) -> "EngineClient":
+    def launch(
+        cls,
+        interpreter: str | None = None,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> "EngineClient":
         """A client with a worker of its own on this machine; the worker ends with it.
 
         Args:
             interpreter: The Python that runs the worker and has torch; this one if None.
             options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
+            environment: Variables to start it with; see `LocalWorker.start`.
 
         Raises:
             WorkerError: It cannot be started. What goes wrong later comes as `Disconnected`.
         """
-        return cls(LocalWorker.start(interpreter, options=options))
+        return cls(LocalWorker.start(interpreter, options=options, environment=environment))
 
     @property
     def is_ready(self) -> bool:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from NeuroSAM2Core.client.endpoint import Endpoint
@@ -36,12 +36,20 @@ class LocalWorker:
         self._last_words = ""
 
     @classmethod
-    def start(cls, interpreter: str | None = None, *, options: Sequence[str] = ()) -> "LocalWorker":
+    def start(
+        cls,
+        interpreter: str | None = None,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> "LocalWorker":
         """Starts a worker and does not wait for it.
 
         Args:
             interpreter: The Python that has torch; this one if None.
             options: Those of `neurosam2 serve` that set limits, such as `("--threads", "2")`.
+            environment: Variables to start it with; ours if None, where another interpreter is not told where our Python's modules
+                are. 3D Slicer sets more that only suits itself: give `slicer.util.startupEnvironment()` there.
 
         Raises:
             WorkerError: There is no such program, or it may not be run.
@@ -57,6 +65,7 @@ class LocalWorker:
                     stderr=log,
                     bufsize=0,
                     cwd=folder,
+                    env=_environment_for(python) if environment is None else dict(environment),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
         except OSError as error:
@@ -131,3 +140,9 @@ class LocalWorker:
             return Endpoint("127.0.0.1", int(said["port"]), self._token)
         except (ValueError, TypeError, KeyError) as error:
             raise WorkerError(f"the worker's first line is not what was expected: {line[:80]!r}") from error
+
+
+def _environment_for(python: str) -> dict[str, str]:
+    """Our variables, for another interpreter without those that would send it to the modules of ours."""
+    ours = () if python == sys.executable else ("PYTHONHOME", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if name not in ours}

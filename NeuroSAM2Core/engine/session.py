@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.given import GivenMask, probability
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import neighbours
-from NeuroSAM2Core.engine.postprocess import at_slice, finish
+from NeuroSAM2Core.engine.postprocess import at_slice
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import done_of
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
@@ -135,18 +135,24 @@ class Session:
         if prompts is not None:
             self._check(prompts)
         view, track = self._check(said)
-        number = view.stack.number_of(known.plane.index)
-        track.forget(number)
+        number, given = view.stack.number_of(known.plane.index), GivenMask.of(known)
         if prompts is None or prompts.is_empty:
-            track.given[number] = GivenMask.of(known)
+            track.forget(number)
+            track.given[number] = given
             return
+        alone = ObjectTrack()
         with computing(self.model, is_exact=self.options.is_exact):
-            track.confirmed[number] = state = view.answer(track, prompts, number)
-            track.prompts[number] = prompts
-            if not np.array_equal(self._as_mask(known.object_id, number, state).mask, known.mask):
-                track.replays.pop(number, None)
-                track.given[number] = GivenMask.of(known)
-                track.confirmed[number] = view.adopt(track.given[number], number, is_prompted=True)
+            state = view.answer(alone, prompts, number)
+            is_exact = np.array_equal(view.mask_of(state), known.mask)
+            if not is_exact:
+                state = view.adopt(given, number, is_prompted=True)
+        track.forget(number)
+        track.prompts[number] = prompts
+        track.confirmed[number] = state
+        if is_exact:
+            track.replays[number] = alone.replays[number]
+        else:
+            track.given[number] = given
 
     def propagate(
         self,
@@ -244,11 +250,14 @@ class Session:
         """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
         view, track = self._object(object_id)
         voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
-        for number in {**track.tracked, **track.confirmed}:
+        for number in track.known:
             state = track.state(number)
-            assert state is not None
-            seen = at_slice(state.logits, view.stack.slice_shape)
-            view.stack.plane(number).of(voxels)[...] = view.stack.mask_from_stack(seen)
+            if state is None:  # a given mask that nothing was asked of yet
+                known = self._as_mask(object_id, number, state).mask
+                seen = np.where(known, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+            else:
+                seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+            view.stack.plane(number).of(voxels)[...] = seen
         return voxels
 
     def labels(self) -> Volume:
@@ -257,17 +266,10 @@ class Session:
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
         surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            view, track = self._object(object_id)
-            for number in track.known:
-                state = track.state(number)
-                one = self._as_mask(object_id, number, state)
-                if state is None:
-                    logits = np.where(one.mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
-                else:
-                    logits = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-                wins = one.mask & (logits > one.plane.of(surest))
-                one.plane.of(voxels)[wins] = object_id
-                one.plane.of(surest)[wins] = logits[wins]
+            logits = self.logits(object_id)
+            wins = self.mask(object_id) & (logits > surest)
+            voxels[wins] = object_id
+            surest[wins] = logits[wins]
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
     def prompts(self, object_id: int) -> list[PromptSet]:
@@ -309,7 +311,7 @@ class Session:
         if given is not None:
             mask, iou, presence = given.mask, given.iou, given.presence
         elif state is not None:
-            mask = np.ascontiguousarray(view.stack.mask_from_stack(finish(state.logits, shape, self.options)))
+            mask = view.mask_of(state)
             iou, presence = state.iou, probability(state.presence_logit)
         else:
             mask, iou, presence = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
@@ -10,6 +12,7 @@ from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_selection import select_memory
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
+from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import begin_memory, done_of, memory_rules, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
@@ -93,6 +96,11 @@ class View:
                 _check_cancelled(is_cancelled)
                 with computing(self.model, is_exact=self.options.is_exact):
                     track.tracked[number] = self.adopt(track.given[number], number, is_prompted=False)
+
+    def mask_of(self, state: SliceState) -> NDArray[np.bool_]:
+        """The mask (H, W) of the stored plane that a person gets."""
+        seen = finish(state.logits, self.stack.slice_shape, self.options)
+        return np.ascontiguousarray(self.stack.mask_from_stack(seen))
 
     def adopt(self, given: GivenMask, number: int, *, is_prompted: bool) -> SliceState:
         """A given mask as if it had been answered."""

@@ -8,7 +8,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
@@ -122,8 +123,7 @@ def train(
     desk = _Desk(course, rules, folder, recorder, team, total, validate, on_progress)
     if state.step == total:
         return True
-    with asked_to_stop(max_seconds) as wants_stop:
-        batches = course.batches(state.step)
+    with asked_to_stop(max_seconds) as wants_stop, closing(_closable(course.batches(state.step))) as batches:
         while True:
             segmenter.train()
             course.prepare(state, segmenter)
@@ -139,6 +139,11 @@ def train(
             desk.after_step(state, is_last=is_last)
             if is_last:
                 return state.step == total
+
+
+def _closable(batches: Iterator[ClipBatch]) -> Generator[ClipBatch, None, None]:
+    """The same batches; the processes that prepare them end when it is closed, not when it is forgotten, which may be never."""
+    yield from batches
 
 
 @dataclass(slots=True)

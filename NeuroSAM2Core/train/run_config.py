@@ -67,7 +67,7 @@ class RunConfig:
     precision: PrecisionName = "auto"
     """Arithmetic: `fp32`, `bf16` or `fp16`; `auto` is bf16 on GPUs that have it. Weights are float32 always."""
     saves_memory: bool = False
-    """Keep no activations inside the model's stages and compute them again: about a third slower, a fraction of the memory."""
+    """Keep no activations inside the model's stages and compute them again for the gradients: slower, far less memory."""
     is_deterministic: bool = False
     """On a GPU, only operations that give the same bits every time, so that a resumed run ends bit-equal there too; slower."""
     report_every: int = 20

@@ -15,7 +15,8 @@ NEEDED = ("torch", "numpy", "scipy", "safetensors", "jaxtyping")
 
 def main() -> None:
     """Becomes a worker, or says in its place why this interpreter will not do."""
-    sys.path.pop(0)  # this file's own folder
+    if sys.path[0] == str(Path(__file__).parent):
+        sys.path.pop(0)
     if sys.version_info < OLDEST:
         has, needs = sys.version_info[:2], OLDEST
         refuse(

@@ -56,12 +56,12 @@ class Steps:
         self._sessions = Sessions(store, limits)
 
     def drop(self, job: Job) -> None:
-        """The job is not done after all."""
+        """The job is over: where it was to open a volume and did not, the voxels may be let go of."""
         if isinstance(job.work, OpenVolume) and job.work.volume_id not in self._sessions.of(job.client):
             self._store.release(job.work.volume_id, job.client)
 
     def do(self, job: Job) -> FromWorker | None:
-        """One step of a job. Returns its final event, or None where more steps are to come.
+        """One step of a job. Returns its final event, or None where more steps are to come or nobody asked.
 
         Raises:
             NeuroSAM2Error: It cannot be done.
@@ -100,7 +100,7 @@ class Steps:
                 return self._precompute(job, work)
             case ForgetClient():
                 self._forget(client, work)
-                return Finished(request_id=number)
+                return None
 
     def forget_features(self) -> None:
         """Lets go of everything that can be computed again."""
@@ -133,16 +133,16 @@ class Steps:
     def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:
         try:
             is_new = self._open_session(job, work)
-        except BaseException:
+        finally:
             self.drop(job)
-            raise
         return VolumeOpened(request_id=job.number, volume_id=work.volume_id, is_new=is_new)
 
     def _open_session(self, job: Job, work: OpenVolume) -> bool:
         volume = job.volume
         if volume is None:
             assert job.incoming is not None
-            volume = self._store.put(work.volume_id, job.incoming.finish(), job.client)
+            volume = job.incoming.finish()
+        volume = self._store.put(work.volume_id, volume, job.client)
         loaded = self._models.of(job.client)
         if loaded is None:
             raise WorkerError("there is no model yet", hint="load one before a volume is opened")

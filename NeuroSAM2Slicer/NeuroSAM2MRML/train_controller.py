@@ -22,7 +22,7 @@ GIVE_WAY_S = 2.0
 BUNDLED = "nano"
 """In use before anything was promoted, where no run says otherwise."""
 STOP_GRACE_S = 60.0
-"""A run that was asked to stop and has not ended after this long is ended; it goes on from its last checkpoint."""
+"""A run that was asked to stop, or is over, and has not ended after this long is ended; what it saved is whole."""
 
 
 class TrainController:
@@ -172,6 +172,8 @@ class TrainController:
             self._waits_until = 0.0
             if self._training is not None:
                 self._training.go_on()
+        if self._training is not None and self.run is not None and self.run.is_over and self._ends_by == math.inf:
+            self._ends_by = self._clock() + STOP_GRACE_S
         if self._training is not None and self._clock() >= self._ends_by:
             self._training.kill()
             self._ends_by = math.inf

@@ -202,6 +202,18 @@ def test_a_run_that_does_not_stop_is_ended_and_goes_on_from_what_it_saved(bench)
     assert bench.training.view.can_continue
 
 
+def test_a_run_that_is_over_and_does_not_end_is_ended(bench):
+    bench.add_case("a")
+    bench.training.begin(TrainChoice())
+    bench.training.run.folder.with_suffix(".deaf").touch()
+    bench.allow(5)
+    bench.wait(lambda: bench.training.run.is_over)
+    bench.training.poll()
+    bench.clock.now += 61
+    bench.wait(lambda: not bench.training.is_running)
+    assert bench.training.notice == "the run is over"
+
+
 def test_a_failed_run_says_its_last_words(bench):
     bench.add_case("a")
     bench.training.begin(TrainChoice())

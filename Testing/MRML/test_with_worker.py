@@ -26,6 +26,7 @@ from Testing.Support.volumes import ball_volume
 ROOT = Path(__file__).parents[2]
 SHAPE = (24, 48, 56)
 CENTRE = (28, 24, 12)
+FLAT = (9, 48, 56)
 CASES = [(name, list(Axis)[number % 3]) for number, name in enumerate(GEOMETRIES)]
 CASES += [("oblique", axis) for axis in Axis]
 
@@ -98,14 +99,14 @@ def plane_voxels(mask, plane, shape):
 
 @pytest.mark.parametrize("name", ["left-handed oblique", "under a shear"])
 def test_propagation_gives_the_command_lines_volume(app, link, tmp_path, name):
-    session = sit(app, link, name)
-    plane = SlicePlane(Axis.K, 12)
+    session = sit(app, link, name, FLAT)
+    plane = SlicePlane(Axis.K, 4)
     session.add_box(plane, BoxPrompt(12, 14, 35, 41))
     wait_quiet(session)
     session.propagate()
     wait_quiet(session)
-    expected = command_line(session.desk.volume, tmp_path, "--box", "k:12:12,14,35,41")
-    found = np.stack([session.desk.keeper.read(1, SlicePlane(Axis.K, k)) for k in range(SHAPE[0])])
+    expected = command_line(session.desk.volume, tmp_path, "--box", "k:4:12,14,35,41")
+    found = np.stack([session.desk.keeper.read(1, SlicePlane(Axis.K, k)) for k in range(FLAT[0])])
     np.testing.assert_array_equal(found, expected)
     assert found.any(axis=(1, 2)).sum() > 5
 
@@ -147,9 +148,9 @@ def test_another_model_in_mid_session_is_told_everything(app, link, tmp_path):
 
 def test_random_kills_lose_nothing(app):
     link = nano_link()
-    session = sit(app, link)
+    session = sit(app, link, shape=FLAT)
     rng = random.Random(5)
-    plane = SlicePlane(Axis.K, 12)
+    plane = SlicePlane(Axis.K, 4)
     session.add_box(plane, BoxPrompt(12, 14, 35, 41))
     wait_quiet(session)
     session.propagate()
@@ -157,15 +158,15 @@ def test_random_kills_lose_nothing(app):
         kept = rng.randrange(3)
         before = len(session.desk.active_record.quality)
         wait_until(session, lambda goal=before + kept: has_done(session, goal))
-        there = masks(session, SHAPE[0])
+        there = masks(session, FLAT[0])
         done = {p.index for p in session.desk.active_record.quality}
         engine = link.engine
         engine.worker.process.kill()
         wait_until(session, lambda dead=engine: link.engine is not dead)
-        after = masks(session, SHAPE[0])
+        after = masks(session, FLAT[0])
         assert all(after[index] == there[index] for index in done)
         assert len(session.desk.nodes.read(1, session.desk.volume).boxes) == 1
-    session.add_point(SlicePlane(Axis.K, 14), 24, 28)
+    session.add_point(SlicePlane(Axis.K, 6), 24, 28)
     wait_quiet(session)
     assert session.desk.keeper.read(1, plane)[24, 28]
     assert len(session.desk.active_record.prompts.indices) == 2

@@ -31,6 +31,8 @@ def train(config: Path) -> int:
         with metrics.open("a") as file:
             file.write(json.dumps({"step": done, "loss": 1 / done}) + "\n")
     (folder / "model.safetensors").write_bytes(b"weights")
+    if config.with_suffix(".deaf").exists():
+        signal.pause()
     return 0
 
 

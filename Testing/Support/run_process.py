@@ -12,7 +12,10 @@ from pathlib import Path
 
 import torch
 
-MODULES = ["NeuroSAM2Core.train.fine_tune", "Testing.Support.training", "Testing.Support.run_process"]
+MODULES = [
+    *("NeuroSAM2Core.train.fine_tune", "Testing.Support.training", "Testing.Support.run_process"),
+    *("torch.utils.tensorboard", "matplotlib.backends.backend_agg"),
+]
 
 
 def process_context() -> ForkServerContext:

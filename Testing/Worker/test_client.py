@@ -19,11 +19,12 @@ from NeuroSAM2Core.protocol.messages import (
     RestoreSlice,
     SliceAnswered,
     SliceTracked,
+    Status,
     Superseded,
     VolumeOpened,
 )
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
-from Testing.Support.worker import LOOK_S, TOKEN, ThreadedWorker, box_on, events_of, opened, wait
+from Testing.Support.worker import LOOK_S, TOKEN, ThreadedWorker, answer, box_on, events_of, opened, wait
 
 LARGE = Volume(np.random.default_rng(0).integers(0, 999, (40, 260, 300), dtype=np.int16), np.eye(4))
 
@@ -211,3 +212,32 @@ def test_a_script_that_asks_for_what_is_not_there_is_told_so(worker, ball):
         RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model="nanoo")
     with pytest.raises(WorkerError, match="token"):
         RemoteSession.connect("127.0.0.1", worker.port, "wrong", ball)
+
+
+def test_a_script_that_paused_for_long_goes_on_where_it_was(ball, small_model_file):
+    with ThreadedWorker(idle_s=0.2, heartbeat_s=0.05) as worker:
+        session = RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu")
+        session.add_box(1, "axial", 7, (12, 14, 35, 41))
+        shown = {one.plane.index: one.mask for one in session.propagate(1)}
+        other = worker.client()
+        while answer(other, Status()).memory_bytes != ball.voxels.nbytes:  # until its session is let go of
+            wait(other, LOOK_S)
+        assert session.add_point(1, "axial", 7, (20, 20)).revision == 2
+        assert sorted(one.plane.index for one in session.propagate(1)) == sorted(shown)
+        session.close()
+
+
+def test_a_script_that_loses_interest_loses_no_mask(worker, ball, small_model_file):
+    with RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu") as session:
+        session.add_box(1, "axial", 7, (12, 14, 35, 41))
+        for _ in range(20):  # the first slice that comes is all that is looked at
+            next(session.propagate(1), None)
+        assert list(session.propagate(1)) == []
+        assert len(session._ledger.masks) == 16
+
+
+def test_a_worker_that_always_dies_is_given_up(small_model_file, ball):
+    with ThreadedWorker() as worker:
+        session = RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu")
+    with pytest.raises(WorkerError, match="nobody listens"):
+        session.add_box(1, "axial", 7, (12, 14, 35, 41))

@@ -134,6 +134,25 @@ def test_a_program_that_is_no_worker_is_one_sentence_and_does_not_stay(tmp_path,
     assert process.returncode is not None
 
 
+def test_another_interpreter_is_not_sent_to_our_modules(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/slicer")
+    monkeypatch.setenv("PYTHONPATH", "/slicer/lib")
+    show = """#!/bin/sh
+echo "{\\"error\\": \\"home ${PYTHONHOME-unset}, path ${PYTHONPATH-unset}, mine ${MINE-unset}\\"}"
+"""
+    for environment, words in ((None, "home unset, path unset, mine unset"), ({"MINE": "1"}, "mine 1")):
+        client = EngineClient.launch(script(tmp_path, show), environment=environment)
+        assert words in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
+
+
+def test_limits_can_be_given_and_wrong_ones_are_told(small_model_file):
+    client = EngineClient.launch(options=("--max-memory", "0.5"))
+    assert answer(client, Status()).max_memory_bytes == 1 << 29
+    client.close()
+    client = EngineClient.launch(options=("--max-memory", "much"))
+    assert "invalid float value: 'much'" in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
+
+
 def test_an_old_interpreter_is_told_so(tmp_path):
     fake = f"import sys; sys.version_info = (3, 9, 1); sys.argv[0] = '{LocalWorker.__module__}'"
     code = f"{fake}; import runpy, pathlib; runpy.run_path(sys.argv[1], run_name='__main__')"

@@ -427,7 +427,9 @@ def test_what_an_idle_client_has_open_is_closed_and_it_is_told(ball, small_model
         )
         assert (closed.request_id, closed.volume_id) == (UNASKED, key)
         assert "nothing was asked" in closed.reason
-        assert "idle" in answer(client, box_on(key, 7)).hint
+        events = events_of(client, client.submit(box_on(key, 7)))
+        assert [type(e) for e in events if not isinstance(e, Heartbeat)] == [Failed]
+        assert "idle" in events[-1].hint
 
 
 def test_a_full_device_is_cleared_once_and_the_click_answered(client, key, monkeypatch):
