@@ -5,9 +5,8 @@ toolkit's event loop.
 """
 
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import slicer
@@ -20,54 +19,14 @@ from NeuroSAM2MRML.engine_link import Engine, EngineLink
 from NeuroSAM2MRML.host import Host
 from NeuroSAM2MRML.installation import READY, InstallPlan
 from NeuroSAM2MRML.journal import Unsaved, unsaved_in
-from NeuroSAM2MRML.layers import Layer
 from NeuroSAM2MRML.local_process import LocalProcess
 from NeuroSAM2MRML.model_controller import ModelController
-from NeuroSAM2MRML.pace import Pace
 from NeuroSAM2MRML.recovery import recover
-from NeuroSAM2MRML.ribbon import RibbonCell, ribbon_cells
-from NeuroSAM2MRML.segment_volume import volume_ml
 from NeuroSAM2MRML.session_controller import SessionController
 from NeuroSAM2MRML.session_node import ModelIdentity
-from NeuroSAM2MRML.session_view import session_view
 from NeuroSAM2MRML.session_watch import SessionWatch
 from NeuroSAM2MRML.show_slice import go_to, looked_at
-from NeuroSAM2MRML.state_line import StateLine, state_line
-from NeuroSAM2MRML.view_state import Activity, SessionView
-
-NOTHING = SessionView(
-    activity=Activity.ENDED,
-    notice="",
-    progress=None,
-    objects=(),
-    ribbon=(),
-    can_prompt=False,
-    can_propagate=False,
-    can_stop=False,
-    can_continue=False,
-    can_clear=False,
-    can_undo=False,
-    undo_name="",
-    can_redo=False,
-    can_retry=False,
-)
-"""Without a session nothing can be done."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkplaceView:
-    """What the segmentation panel shows."""
-
-    state: StateLine
-    session: SessionView
-    pace: str
-    """Of the propagation under way; empty without one."""
-    volume_ml: float | None
-    """Of the active object; None without one."""
-    cells: tuple[RibbonCell, ...]
-    """One for each slice along the active object's axis."""
-    shown: int
-    """The cell of the slice that is looked at; -1 without a session."""
+from NeuroSAM2MRML.workplace_view import WorkplaceReader, WorkplaceView
 
 
 class Workplace:
@@ -96,9 +55,8 @@ class Workplace:
         self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
         self._segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
         self._problem = ""
-        self._pace: Pace | None = None
         self._unsaved: list[Unsaved] = []
-        self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
+        self._reader = WorkplaceReader()
         self.link = self._new_link()
         self.models = self._new_models()
 
@@ -250,26 +208,14 @@ class Workplace:
 
     def view(self) -> WorkplaceView:
         """All that is shown."""
-        session = NOTHING if self.session is None else session_view(self.session)
-        plane = self.looked_at()
-        cells: tuple[RibbonCell, ...] = ()
-        if self.session is not None and plane is not None:
-            cells = ribbon_cells(session.ribbon, self.session.desk.volume.shape[plane.axis.array_axis])
-        state = state_line(
+        return self._reader.read(
+            session=self.session,
+            plane=self.looked_at(),
             plan=self.plan,
             has_volume=self._volume_node is not None,
             has_segmentation=self._segmentation_node is not None,
             problem=self._problem,
-            session=session,
             has_unsaved=bool(self._unsaved),
-        )
-        return WorkplaceView(
-            state=state,
-            session=session,
-            pace=self._sentence_on_pace(session),
-            volume_ml=self._active_volume(session),
-            cells=cells,
-            shown=-1 if plane is None else plane.index,
         )
 
     def close(self) -> None:
@@ -280,7 +226,7 @@ class Workplace:
     def _leave(self, reason: str) -> None:
         if self.watch is not None:
             self.watch.end(reason)
-        self.session = self.watch = self._pace = None
+        self.session = self.watch = None
         self._unsaved = []
 
     def _new_link(self) -> EngineLink:
@@ -300,24 +246,3 @@ class Workplace:
     def _is_on(self, volume_node: object, segmentation_node: object) -> bool:
         is_same = volume_node is self._volume_node and segmentation_node is self._segmentation_node
         return is_same and (self.session is None or not self.session.ended)
-
-    def _sentence_on_pace(self, session: SessionView) -> str:
-        if session.progress is None:
-            self._pace = None
-            return ""
-        if self._pace is None:
-            self._pace = Pace(time.monotonic())
-        return self._pace.sentence(session.progress, time.monotonic())
-
-    def _active_volume(self, session: SessionView) -> float | None:
-        """Measured again only when the labelmap has changed, and not while it changes slice by slice."""
-        active = next((row for row in session.objects if row.is_active), None)
-        if active is None or self._segmentation_node is None:
-            return None
-        try:
-            key = active.segment_id, Layer(self._segmentation_node, active.segment_id).image.GetMTime()
-        except NeuroSAM2Error:
-            return None
-        if key != self._measured[0] and (session.progress is None or key[0] != self._measured[0][0]):
-            self._measured = key, volume_ml(self._segmentation_node, active.segment_id)
-        return self._measured[1]

@@ -12,14 +12,15 @@ from NeuroSAM2MRML.panel_memory import PanelMemory
 from NeuroSAM2MRML.session_controller import SessionController
 from NeuroSAM2MRML.state_line import Fix
 from NeuroSAM2MRML.view_state import Activity, ObjectView
-from NeuroSAM2MRML.workplace import Workplace, WorkplaceView
+from NeuroSAM2MRML.workplace import Workplace
+from NeuroSAM2MRML.workplace_view import WorkplaceView
 
-from NeuroSAM2Core.volume import Direction
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import SEGMENT_HELP
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
@@ -27,7 +28,6 @@ from NeuroSAM2Qt.views import slice_views
 from NeuroSAM2Qt.worker_bridge import WorkerBridge
 
 CHOICE_KEY = "NeuroSAM2/Engine"
-DIRECTIONS = tuple(Direction)
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 QUIET = (Activity.READY, Activity.ENDED)
 
@@ -53,6 +53,7 @@ class SegmentPanel:
         self.tools = MouseTools(self.workplace)
         self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
+        self.range = RangeBox(ui)
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
@@ -107,11 +108,7 @@ class SegmentPanel:
             self.ui.volumeSelector.setCurrentNode(volume)
         if segmentation is not None:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
-        self.ui.directionSelector.setCurrentIndex(DIRECTIONS.index(memory.direction))
-        said = memory.slice_range
-        self.ui.wholeCheckBox.setChecked(said is None)
-        if said is not None:
-            self.ui.firstSpinBox.value, self.ui.lastSpinBox.value = said
+        self.range.restore()
         self._on_selected()
 
     def _connect(self) -> None:
@@ -133,10 +130,6 @@ class SegmentPanel:
         ui.continueButton.connect("clicked()", act(lambda session: session.go_on()))
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
         ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
-        ui.directionSelector.connect("activated(int)", self._on_range)
-        ui.wholeCheckBox.connect("toggled(bool)", self._on_range)
-        for box in (ui.firstSpinBox, ui.lastSpinBox):
-            box.connect("valueChanged(int)", self._on_range)
 
     def _keys(self) -> dict[str, object]:
         ui = self.ui
@@ -231,11 +224,7 @@ class SegmentPanel:
         self.ui.progressBar.setMaximum(total)
         self.ui.progressBar.setValue(done)
         self.ui.paceLabel.text = view.pace
-        last = max(0, len(view.cells) - 1)
-        self.ui.firstSpinBox.setMaximum(last)
-        self.ui.lastSpinBox.setMaximum(last)
-        if self.ui.wholeCheckBox.isChecked():
-            self.ui.lastSpinBox.setValue(last)
+        self.range.show(len(view.cells))
 
     def _propagate(self, session: SessionController) -> None:
         memory = PanelMemory(slicer.mrmlScene)
@@ -263,14 +252,6 @@ class SegmentPanel:
     def _on_mask(self) -> None:
         self.workplace.use_mask(self.ui.editorWidget.currentSegmentID())
         self.bridge.wake()
-
-    def _on_range(self) -> None:
-        ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
-        memory.direction = DIRECTIONS[ui.directionSelector.currentIndex]
-        is_whole = ui.wholeCheckBox.isChecked()
-        memory.slice_range = None if is_whole else (ui.firstSpinBox.value, ui.lastSpinBox.value)
-        for widget in (ui.firstSpinBox, ui.lastSpinBox):
-            widget.setEnabled(not is_whole)
 
     def _on_fix(self) -> None:
         fix = self.workplace.view().state.fix
