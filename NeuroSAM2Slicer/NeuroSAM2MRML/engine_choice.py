@@ -1,7 +1,6 @@
 """Where the engine runs and on what: a person's choice, checked, and turned into a way to the engine."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -112,12 +111,3 @@ class EngineChoice:
             elif isinstance(value, type(getattr(result, field.name))):
                 result = replace(result, **{field.name: value})
         return result
-
-
-def python_beside(executable: str) -> str:
-    """The plain interpreter of an application's Python: `PythonSlicer` beside Slicer's own program, else the program itself."""
-    folder = Path(executable).parent
-    for name in ("PythonSlicer.exe", "PythonSlicer") if os.name == "nt" else ("PythonSlicer",):
-        if (folder / name).is_file():
-            return str(folder / name)
-    return executable

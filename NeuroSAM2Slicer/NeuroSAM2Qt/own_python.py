@@ -1,9 +1,9 @@
 """The interpreter that runs programs beside Slicer."""
 
-import slicer
-from NeuroSAM2MRML.engine_choice import python_beside
+import shutil
+import sys
 
 
 def own_python() -> str:
-    """PythonSlicer, beside Slicer's own program."""
-    return python_beside(slicer.app.applicationFilePath())
+    """PythonSlicer, which Slicer puts on its path; elsewhere the interpreter that runs this."""
+    return shutil.which("PythonSlicer") or sys.executable

@@ -16,9 +16,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 PANEL_PX, HEIGHT_PX, VIEW_PX = 470, 1000, (560, 500)
 BARS = {"Red": "#c43c3c", "Green": "#5a9e4b", "Yellow": "#d8b13c"}
 LIMIT_S = 240.0
+GREEN = (0.3, 0.75, 0.4)
 LESION = (79, 86, 27)
 """(i, j, k) of its middle."""
-SETTINGS = "run.report_every = 1\nsampling.clips = 1\nsampling.slices = 2\nstart.image_size = 64"
+SETTINGS = "run.report_every = 1\nsampling.clips = 1\nsampling.slices = 2"
 
 
 class Studio:
@@ -129,6 +130,7 @@ def segment(studio: Studio, folder: Path) -> None:
     desk.ui.boxButton.click()
     desk.drag((i - 13, j - 11, k), (i + 13, j + 11, k))
     studio.settle()
+    desk.session.desk.segmentation_node.GetSegmentation().GetNthSegment(0).SetColor(*GREEN)
     studio.picture(folder / "box.png")
     desk.ui.propagateButton.click()
     studio.settle()
@@ -149,7 +151,7 @@ def train(studio: Studio, folder: Path) -> None:
     for name, role in (("head 1", "training"), ("head 2", "training"), ("head 3", "validation"), ("head 4", "test")):
         studio.school.controller.cases.add(name, *studio.school.current(), role)
     studio.school.panel.wake()
-    ui.stepsSpinBox.setValue(12)
+    ui.stepsSpinBox.setValue(16)
     ui.settingsEdit.setPlainText(SETTINGS)
     ui.startButton.click()
     studio.loop.until(lambda: studio.school.controller.view.step >= 6 or not ui.stopButton.enabled, limit_s=LIMIT_S)
@@ -157,7 +159,7 @@ def train(studio: Studio, folder: Path) -> None:
     studio.panel(folder / "training.png")
     studio.loop.until(lambda: not ui.stopButton.enabled, limit_s=LIMIT_S)
     ui.compareButton.click()
-    studio.loop.until(lambda: ui.useButton.enabled, limit_s=LIMIT_S)
+    studio.loop.until(lambda: ui.useButton.enabled and not studio.school.controller.is_proving, limit_s=LIMIT_S)
     studio.panel(folder / "train.png")
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ function(ctkMacroCompilePythonScript)
 endfunction()
 """
 LIMIT_MB = 100
+INPUTS = {
+    "QPushButton", "QComboBox", "QSpinBox", "QLineEdit", "QCheckBox", "QTableWidget", "QPlainTextEdit", "qMRMLNodeComboBox", "ctkPathLineEdit",
+}  # fmt: skip
 CATEGORIES = {"Segmentation", "Neuroimaging", "Active Learning"}
 
 
@@ -88,6 +92,18 @@ def test_the_repository_is_small_enough_for_the_index():
         pytest.skip("this is no git checkout")
     size = sum((ROOT / name).stat().st_size for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
     assert size < LIMIT_MB * 1e6 / 2  # the other half is for history
+
+
+def is_read_only(widget):
+    return any(one.get("name") == "readOnly" for one in widget.findall("property"))
+
+
+@pytest.mark.parametrize("name", ["NeuroSAM2Segment", "NeuroSAM2Train"])
+def test_the_tab_key_visits_everything_from_top_to_bottom(name):
+    form = ET.parse(SLICER / name / "Resources" / "UI" / f"{name}.ui").getroot()
+    reached = [one.text for one in form.iter("tabstop")]
+    shown = [one.get("name") for one in form.iter("widget") if one.get("class") in INPUTS and not is_read_only(one)]
+    assert reached == shown
 
 
 def test_the_self_tests_that_slicer_runs_pass(slicer_app, loop):
