@@ -19,7 +19,7 @@ LIMIT_S = 240.0
 GREEN = (0.3, 0.75, 0.4)
 LESION = (79, 86, 27)
 """(i, j, k) of its middle."""
-SETTINGS = "run.report_every = 1\nsampling.clips = 1\nsampling.slices = 2"
+SETTINGS = "run.report_every = 5\nsampling.clips = 1\nsampling.slices = 2"
 
 
 class Studio:
@@ -151,10 +151,10 @@ def train(studio: Studio, folder: Path) -> None:
     for name, role in (("head 1", "training"), ("head 2", "training"), ("head 3", "validation"), ("head 4", "test")):
         studio.school.controller.cases.add(name, *studio.school.current(), role)
     studio.school.panel.wake()
-    ui.stepsSpinBox.setValue(16)
+    ui.stepsSpinBox.setValue(100)
     ui.settingsEdit.setPlainText(SETTINGS)
     ui.startButton.click()
-    studio.loop.until(lambda: studio.school.controller.view.step >= 6 or not ui.stopButton.enabled, limit_s=LIMIT_S)
+    studio.loop.until(lambda: studio.school.controller.view.step >= 40 or not ui.stopButton.enabled, limit_s=LIMIT_S)
     assert ui.stopButton.enabled, studio.school.controller.log(2000)
     studio.panel(folder / "training.png")
     studio.loop.until(lambda: not ui.stopButton.enabled, limit_s=LIMIT_S)

@@ -36,9 +36,10 @@ function(ctkMacroCompilePythonScript)
 endfunction()
 """
 LIMIT_MB = 100
-INPUTS = {
-    "QPushButton", "QComboBox", "QSpinBox", "QLineEdit", "QCheckBox", "QTableWidget", "QPlainTextEdit", "qMRMLNodeComboBox", "ctkPathLineEdit",
-}  # fmt: skip
+INPUTS = {"QPushButton", "QComboBox", "QSpinBox", "QLineEdit", "QCheckBox", "QTableWidget", "QPlainTextEdit"} | {
+    "qMRMLNodeComboBox",
+    "ctkPathLineEdit",
+}
 CATEGORIES = {"Segmentation", "Neuroimaging", "Active Learning"}
 
 
