@@ -9,6 +9,7 @@ import ctk
 import qt
 import slicer
 from NeuroSAM2MRML.adaptation import ADAPTATIONS, matching, parse_settings
+from NeuroSAM2MRML.case_export import CaseExport
 from NeuroSAM2MRML.case_import import find_pairs
 from NeuroSAM2MRML.installation import Step, training_plan
 from NeuroSAM2MRML.local_process import LocalProcess
@@ -16,7 +17,7 @@ from NeuroSAM2MRML.loss_plot import LossPlot
 from NeuroSAM2MRML.pace import Pace
 from NeuroSAM2MRML.train_controller import TrainController
 from NeuroSAM2MRML.train_estimate import estimate
-from NeuroSAM2MRML.training_cases import ROLES, Role
+from NeuroSAM2MRML.training_cases import ROLES, Role, labels_of
 from NeuroSAM2MRML.training_run import PARTS, TrainChoice
 from NeuroSAM2MRML.view_state import TrainView
 from NeuroSAM2MRML.workplace import Workplace
@@ -46,6 +47,8 @@ class TrainPanel:
         self.ui, self.workplace = ui, workplace
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
         self.controller: TrainController | None = None
+        self.export: CaseExport | None = None
+        """A case on its way to the list."""
         self._shown: TrainView | None = None
         self._pace: tuple[Pace, int] | None = None
         self._parts = dict(
@@ -78,6 +81,7 @@ class TrainPanel:
     def close(self) -> None:
         """Slicer is about to unload the module; a run goes on."""
         self.timer.stop()
+        self._stop_adding()
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
@@ -98,6 +102,7 @@ class TrainPanel:
         if session is not None and session.talk.is_waiting:
             self.controller.give_way()
         try:
+            self._go_on_adding(self.controller)
             self.controller.poll()
             view = self.controller.view
         except NeuroSAM2Error as error:
@@ -180,7 +185,26 @@ class TrainPanel:
         session = self.workplace.session
         if session is None or session.ended:
             raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
-        controller.add_session(session.desk, session.desk.volume.name, self._role())
+        desk = session.desk
+        self._stop_adding()
+        self.export = CaseExport(controller.cases, desk.volume.name, desk.volume, labels_of(desk), self._role())
+        controller.notice = f"adding {self.export.name}"
+
+    def _go_on_adding(self, controller: TrainController) -> None:
+        """Writes some more of a case; soon again while there is more to write."""
+        if self.export is None:
+            return
+        export, self.export = self.export, None  # an error ends it
+        if export.advance():
+            controller.notice = f"{export.name} is on the list"
+        else:
+            self.export = export
+            qt.QTimer.singleShot(0, self.wake)
+
+    def _stop_adding(self) -> None:
+        if self.export is not None:
+            self.export.cancel()
+            self.export = None
 
     def _add_folder(self, controller: TrainController) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), "Folder with annotated volumes")

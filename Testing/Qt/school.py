@@ -28,7 +28,11 @@ class School:
     def add(self, name, role=0):
         self.outline(name)
         self.ui.roleSelector.setCurrentIndex(role)
+        self.add_current()
+
+    def add_current(self):
         self.ui.addButton.click()
+        self.loop.until(lambda: self.panel.export is None)
 
     def current(self):
         """The image and the labels of the segmentation panel."""

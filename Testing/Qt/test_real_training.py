@@ -34,7 +34,7 @@ def test_three_cases_are_trained_on_while_clicking_and_the_new_model_is_used(sch
         school.desk.drag((9, 9, 6), (23, 23, 6))
         loop.until(school.desk.settled, limit_s=LIMIT_S)
         school.ui.roleSelector.setCurrentIndex(role)
-        school.ui.addButton.click()
+        school.add_current()
     assert school.ui.casesTable.rowCount == 3
     school.ui.stepsSpinBox.setValue(2)
     school.ui.settingsEdit.setPlainText(SETTINGS)

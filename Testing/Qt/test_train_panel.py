@@ -11,6 +11,7 @@ import slicer
 from NeuroSAM2MRML.engine_choice import EngineChoice
 
 from NeuroSAM2Core import Volume
+from Testing.Qt.desk import blob
 from Testing.Qt.school import School
 from Testing.Support.fake_engine import FakeEngine
 
@@ -150,3 +151,26 @@ def test_a_folder_is_added_however_it_is_kept(school, tmp_path, monkeypatch, qt)
     school.ui.casesTable.setCurrentCell(1, 0)
     school.ui.removeButton.click()
     assert [row[0] for row in texts(school.ui.casesTable)] == ["sub-1_T1w", "x"]
+
+
+def test_a_large_case_is_added_without_blocking_the_window(school, loop):
+    school.outline("large", blob((160, 160, 160), (80, 80, 80)))
+    loop.longest_s = 0.0
+    school.add_current()
+    assert texts(school.ui.casesTable) == [["large", "training", "there"]]
+    assert loop.longest_s < 0.1
+    there = Volume.read(school.folder / "images" / "large.nii")
+    desk = school.desk.session.desk
+    assert (there.voxels == desk.volume.voxels).all()
+    np.testing.assert_allclose(there.ijk_to_ras, desk.volume.ijk_to_ras, atol=1e-5)
+
+
+def test_a_case_that_cannot_be_written_is_said_and_leaves_nothing(school, monkeypatch):
+    def full(path, *_):
+        raise OSError(28, "No space left on device")
+
+    school.outline("first")
+    monkeypatch.setattr(Path, "replace", full)
+    school.add_current()
+    assert "No space left" in school.ui.stateLabel.text
+    assert list((school.folder / "images").iterdir()) == []
