@@ -1,6 +1,7 @@
-"""How long a run will take: said from what earlier runs on this computer took, and during a run from its own pace. Never guessed."""
+"""How long a run will take and how much memory it needs, judged by an earlier run on this computer. Never guessed."""
 
-import re
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2MRML.pace import time_left
@@ -8,16 +9,30 @@ from NeuroSAM2MRML.pace import time_left
 UNKNOWN = "How long it takes is known after the first steps; nothing was trained here before."
 
 
-def seconds_per_step(run_folder: Path) -> float | None:
-    """Of a run that has reported at least twice, its start included; None otherwise."""
-    metrics = run_folder / "metrics.jsonl"
-    config = run_folder.with_suffix(".toml")  # written just before the start
-    if not metrics.is_file() or not config.is_file():
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took."""
+
+    seconds_per_step: float
+    """Its start included."""
+    memory_gb: float | None
+    """At most; None where it does not say."""
+
+
+def cost_of(run_folder: Path) -> Cost | None:
+    """Of a run that has reported; None otherwise."""
+    metrics, config = (
+        run_folder / "metrics.jsonl",
+        run_folder.with_suffix(".toml"),
+    )  # the latter is written just before the start
+    try:
+        rows = [json.loads(line) for line in metrics.read_text(errors="replace").splitlines()]
+        steps = max(int(row["step"]) for row in rows)
+        seconds = max(0.0, metrics.stat().st_mtime - config.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    steps = [int(one) for one in re.findall(r'"step": (\d+)', metrics.read_text(errors="replace"))]
-    if len(steps) < 2 or steps[-1] == 0:
-        return None
-    return max(0.0, metrics.stat().st_mtime - config.stat().st_mtime) / steps[-1]
+    memory = [float(row["memory_gb"]) for row in rows if "memory_gb" in row]
+    return Cost(seconds / steps, max(memory, default=None)) if steps > 0 else None
 
 
 def estimate(project: Path, steps: int) -> str:
@@ -28,8 +43,9 @@ def estimate(project: Path, steps: int) -> str:
         steps: How many are asked for.
     """
     for folder in sorted((project / "runs").glob("[0-9]*"), reverse=True):
-        rate = seconds_per_step(folder) if folder.is_dir() else None
-        if rate is not None:
-            said = time_left(rate * steps).removesuffix(" left")
-            return f"About {said}, judged by run {folder.name} on this computer ({rate:.2g} s per step)."
+        cost = cost_of(folder) if folder.is_dir() else None
+        if cost is not None:
+            time = time_left(cost.seconds_per_step * steps).removesuffix(" left")
+            memory = "" if cost.memory_gb is None else f" and {cost.memory_gb:.1f} GB of memory"
+            return f"About {time}{memory}, judged by run {folder.name} on this computer ({cost.seconds_per_step:.2g} s per step)."
     return UNKNOWN

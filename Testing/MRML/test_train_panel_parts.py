@@ -35,6 +35,11 @@ def test_time_is_estimated_from_an_earlier_run_and_never_guessed(tmp_path):
     os.utime(config, (1000, 1000))
     os.utime(metrics, (1040, 1040))
     assert estimate(tmp_path, 400) == "About 13 min, judged by run 001 on this computer (2 s per step)."
+    metrics.write_text('{"step": 10, "loss": 1, "memory_gb": 1.25}\n{"step": 20, "memory_gb": 2.5}\n')
+    os.utime(metrics, (1040, 1040))
+    assert "and 2.5 GB of memory, judged by run 001" in estimate(tmp_path, 400)
+    metrics.write_text('{"step": 10, "lo')
+    assert estimate(tmp_path, 400) == UNKNOWN
 
 
 def test_every_adaptation_is_recognised_by_its_parts():
