@@ -128,3 +128,14 @@ def test_the_loop_measures_what_blocks_the_window(qt, loop):
         qt.QTimer.singleShot(0, block)
         loop.turn()
         assert loop.longest_s > 0.1
+
+
+def test_missing_libraries_are_named_with_the_command_that_brings_them(monkeypatch):
+    from Testing.Qt.host import libraries
+
+    assert libraries.what_is_missing() == ""
+    monkeypatch.setattr(libraries.ctypes.util, "find_library", lambda name: None if name == "EGL" else "there")
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda name: None if name == "PySide6" else "there")
+    assert libraries.what_is_missing() == (
+        "the panels are not tested: apt-get install libegl1 libgl1-mesa-dri and pip install pyside6-essentials"
+    )
