@@ -16,12 +16,14 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
         exit 1
     fi
 fi
-# What drawing slice views without a display needs; without it those tests are skipped, and say so.
-if [ "$(uname)" = Linux ] && ! ldconfig -p 2>/dev/null | grep -q libEGL.so.1; then
+# What drawing slice views and panels without a display needs; without it those tests are skipped, and say so.
+DRAWING="libegl1 libgl1 libgl1-mesa-dri libglib2.0-0 libxkbcommon0 libdbus-1-3 libfontconfig1"
+is_missing() { ! ldconfig -p 2>/dev/null | grep -q "$1"; }
+if [ "$(uname)" = Linux ] && { is_missing libEGL.so.1 || is_missing libxkbcommon.so.0 || is_missing libfontconfig.so.1; }; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -q && apt-get install -y -q libegl1 libgl1 libgl1-mesa-dri
+        apt-get update -q && apt-get install -y -q $DRAWING
     else
-        echo "setup: slice views cannot be drawn here; on Debian: sudo apt-get install libegl1 libgl1 libgl1-mesa-dri" >&2
+        echo "setup: slice views and panels cannot be drawn here; on Debian: sudo apt-get install $DRAWING" >&2
     fi
 fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"

@@ -220,6 +220,15 @@ class TrainController:
             notice=self.notice,
         )
 
+    def log(self, num_chars: int) -> str:
+        """The end of what the last run has said."""
+        if self.run is None:
+            return ""
+        try:
+            return self.run.folder.with_suffix(".log").read_text(errors="replace")[-num_chars:]
+        except OSError:
+            return ""
+
     @property
     def _proof_folder(self) -> Path:
         assert self.run is not None

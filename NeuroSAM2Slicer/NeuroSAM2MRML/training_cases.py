@@ -103,6 +103,22 @@ class CaseList:
         self._write([one for one in self.read() if one.name != name] + [case])
         return case
 
+    def add_files(self, name: str, image: Path, label: Path, role: Role) -> Case:
+        """Puts a pair of files on the list, where they are, in place of one of the same name.
+
+        Raises:
+            DataError: One of them is not there, or the list cannot be written.
+        """
+        case = Case(name=name, role=role, image=image, label=label)
+        if not case.is_there:
+            raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+        self._write([one for one in self.read() if one.name != name] + [case])
+        return case
+
     def remove(self, name: str) -> None:
         """Takes a case off the list; its files stay."""
         self._write([one for one in self.read() if one.name != name])

@@ -1,0 +1,55 @@
+"""The quality ribbon: one coloured cell for each slice along the object's axis, with a sentence for whoever points at it. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from NeuroSAM2MRML.view_state import RibbonSlice
+
+FOUND = 0.5
+"""From this presence on the object counts as being in the slice."""
+
+
+class Mark(Enum):
+    """What a cell says, and its colour as red, green, blue from 0 to 255; told apart without red and green, too."""
+
+    NOTHING = (225, 225, 225)
+    CONFIRMED = (30, 90, 170)
+    SURE = (115, 185, 120)
+    ABSENT = (180, 190, 200)
+    DOUBTFUL = (240, 150, 30)
+    STALE = (215, 200, 140)
+
+
+@dataclass(frozen=True, slots=True)
+class RibbonCell:
+    """One slice."""
+
+    mark: Mark
+    sentence: str
+
+
+def ribbon_cells(marks: Sequence[RibbonSlice], num_slices: int) -> tuple[RibbonCell, ...]:
+    """A cell for every slice from 0 on.
+
+    Args:
+        marks: The slices that something is known of.
+        num_slices: Along the axis.
+    """
+    known = {mark.plane.index: mark for mark in marks}
+    return tuple(_cell(index, known.get(index)) for index in range(num_slices))
+
+
+def _cell(index: int, mark: RibbonSlice | None) -> RibbonCell:
+    where = f"Slice {index}"
+    if mark is None:
+        return RibbonCell(Mark.NOTHING, f"{where}: not outlined yet")
+    if mark.is_confirmed:
+        return RibbonCell(Mark.CONFIRMED, f"{where}: confirmed by you, stays as it is")
+    if mark.is_stale:
+        return RibbonCell(Mark.STALE, f"{where}: out of date since a correction nearby; Continue does it again")
+    if mark.is_doubtful:
+        return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, expected overlap {mark.predicted_iou:.0%}")
+    if mark.presence < FOUND:
+        return RibbonCell(Mark.ABSENT, f"{where}: the object is not here")
+    return RibbonCell(Mark.SURE, f"{where}: expected overlap {mark.predicted_iou:.0%}")

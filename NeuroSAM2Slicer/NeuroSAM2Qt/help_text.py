@@ -1,0 +1,19 @@
+"""What the Help sections say."""
+
+TUTORIAL = "https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs/tutorial.md"
+SEGMENT_HELP = f"""
+<p><b>In short.</b> Choose a volume and a segmentation. Press <b>B</b> and drag a box around something in a slice view. Press <b>G</b>:
+the outline goes through the other slices. Where it is wrong, press <b>P</b> or <b>N</b> and click; only what depends on that slice is
+done again. Save the scene: clicks and outlines come back with it.</p>
+<p><b>Something to try.</b> Sample Data: <i>MRHead</i> (outline a ventricle) and <i>MRBrainTumor1</i> (outline the tumour).</p>
+<p><b>On a slow computer</b> choose the model <i>nano</i>, or let a server run the engine: see Engine.</p>
+<p><a href="{TUTORIAL}">Tutorial, with pictures</a></p>
+"""
+TRAIN_HELP = f"""
+<p><b>In short.</b> Outline a few volumes in NeuroSAM2 Segment and add each with <b>Add current case</b>; hold at least one out to compare
+models on. Press <b>Start</b>. You can go on segmenting, or close Slicer: training goes on, and waits while you click. At its end press
+<b>Compare</b>: the table shows, on cases that were not trained on, how good each model is. <b>Use new model</b> if you like what you see;
+<b>Back</b> returns to the one before.</p>
+<p><b>How many cases?</b> The table tells. Begin with three to train on and one held out, and add more while it gets better.</p>
+<p><a href="{TUTORIAL}">Tutorial, with pictures</a></p>
+"""

@@ -1,0 +1,81 @@
+"""Takes the next step of an installation, after the person has agreed to it. Knows Slicer's ways to install; decides nothing."""
+
+import importlib.util
+import sys
+
+import slicer
+from NeuroSAM2MRML.engine_choice import Place
+from NeuroSAM2MRML.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step
+
+EXTENSION = "PyTorch"
+
+
+class Installer:
+    """Finds what there is and installs what is missing."""
+
+    def __init__(self) -> None:
+        self.is_restart_due = False
+
+    def found(self, place: Place) -> Found:
+        """What there is now."""
+        names = (TORCH, *TRAINING_PACKAGES)
+        return Found(
+            place=place,
+            modules=frozenset(name for name in names if importlib.util.find_spec(name) is not None),
+            python=sys.version_info[:2],
+            has_extension=importlib.util.find_spec("PyTorchUtils") is not None,
+            is_restart_due=self.is_restart_due,
+        )
+
+    def take(self, plan: InstallPlan) -> str:
+        """Takes the step; returns a sentence where it did not work out.
+
+        Args:
+            plan: What the person has agreed to.
+        """
+        match plan.step:
+            case Step.EXTENSION:
+                return self._install_extension()
+            case Step.RESTART:
+                slicer.app.restart()
+            case Step.TORCH:
+                return _install_torch()
+            case Step.PACKAGES:
+                return _install_packages(plan.requirements)
+            case Step.NOTHING:
+                pass
+        importlib.invalidate_caches()
+        return ""
+
+    def _install_extension(self) -> str:
+        manager = slicer.app.extensionsManagerModel()
+        if not manager.installExtensionFromServer(EXTENSION, False):
+            return (
+                "The PyTorch extension could not be installed. Without a network, choose another Python under Engine."
+            )
+        self.is_restart_due = True
+        return ""
+
+
+def _install_torch() -> str:
+    """Through the PyTorch extension, which knows the right build for this computer."""
+    import PyTorchUtils
+
+    try:
+        installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False)
+    except Exception as error:  # what pip says
+        return f"PyTorch could not be installed: {error}"
+    return "" if installed is not None else "PyTorch was not installed."
+
+
+def _install_packages(requirements: tuple[str, ...]) -> str:
+    try:
+        try:
+            from slicer.packaging import pip_install
+
+            pip_install(list(requirements))
+        except ImportError:
+            slicer.util.pip_install(" ".join(f'"{one}"' for one in requirements))
+    except Exception as error:  # what pip says
+        return f"The packages could not be installed: {error}"
+    return ""

@@ -1,0 +1,54 @@
+"""Which way and between which slices a propagation goes: the widgets, and what the scene remembers of them."""
+
+from types import SimpleNamespace
+
+import slicer
+from NeuroSAM2MRML.panel_memory import PanelMemory
+
+from NeuroSAM2Core.volume import Direction
+
+DIRECTIONS = tuple(Direction)
+
+
+class RangeBox:
+    """The widgets.
+
+    Args:
+        ui: Of the segmentation panel.
+    """
+
+    def __init__(self, ui: SimpleNamespace) -> None:
+        self.ui = ui
+        ui.directionSelector.connect("activated(int)", self._on_changed)
+        ui.wholeCheckBox.connect("toggled(bool)", self._on_changed)
+        for box in (ui.firstSpinBox, ui.lastSpinBox):
+            box.connect("valueChanged(int)", self._on_changed)
+
+    def restore(self) -> None:
+        """Shows what the scene remembers."""
+        ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
+        said = memory.slice_range
+        ui.directionSelector.setCurrentIndex(DIRECTIONS.index(memory.direction))
+        ui.wholeCheckBox.setChecked(said is None)
+        if said is not None:
+            for box, index in zip((ui.firstSpinBox, ui.lastSpinBox), said, strict=True):
+                box.setMaximum(max(box.maximum, index))  # the volume may come later
+                box.blockSignals(True)
+                box.setValue(index)
+                box.blockSignals(False)
+
+    def show(self, num_slices: int) -> None:
+        """The slices that there are."""
+        ui, last = self.ui, max(0, num_slices - 1)
+        ui.firstSpinBox.setMaximum(last)
+        ui.lastSpinBox.setMaximum(last)
+        if ui.wholeCheckBox.isChecked():
+            ui.lastSpinBox.setValue(last)
+
+    def _on_changed(self) -> None:
+        ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
+        memory.direction = DIRECTIONS[ui.directionSelector.currentIndex]
+        is_whole = ui.wholeCheckBox.isChecked()
+        memory.slice_range = None if is_whole else (ui.firstSpinBox.value, ui.lastSpinBox.value)
+        for widget in (ui.firstSpinBox, ui.lastSpinBox):
+            widget.setEnabled(not is_whole)

@@ -1,0 +1,297 @@
+"""The segmentation panel: buttons call the workplace, the workplace's view is copied into the widgets."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import slicer
+from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine_link import Engine
+from NeuroSAM2MRML.installation import install_plan
+from NeuroSAM2MRML.mouse_tools import MouseTools, Tool
+from NeuroSAM2MRML.panel_memory import PanelMemory
+from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.state_line import Fix
+from NeuroSAM2MRML.view_state import Activity, ObjectView
+from NeuroSAM2MRML.workplace import Workplace
+from NeuroSAM2MRML.workplace_view import WorkplaceView
+
+from NeuroSAM2Qt.desktop_host import DesktopHost
+from NeuroSAM2Qt.engine_panel import EnginePanel
+from NeuroSAM2Qt.help_text import SEGMENT_HELP
+from NeuroSAM2Qt.installer import Installer
+from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.range_box import RangeBox
+from NeuroSAM2Qt.ribbon_table import RibbonTable
+from NeuroSAM2Qt.samples import load_sample
+from NeuroSAM2Qt.shortcuts import Shortcuts
+from NeuroSAM2Qt.views import slice_views
+from NeuroSAM2Qt.worker_bridge import WorkerBridge
+
+CHOICE_KEY = "NeuroSAM2/Engine"
+EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
+QUIET = (Activity.READY, Activity.ENDED)
+
+
+def start_engine(choice: EngineChoice) -> Engine:
+    """The engine of a choice."""
+    return choice.connect(own_python())
+
+
+class SegmentPanel:
+    """One panel.
+
+    Args:
+        ui: Its widgets.
+        start: Starts engines.
+    """
+
+    def __init__(self, ui: SimpleNamespace, start: Callable[[EngineChoice], Engine] = start_engine) -> None:
+        self.ui = ui
+        self.installer = Installer()
+        choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
+        self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start, own_python())
+        self.tools = MouseTools(self.workplace)
+        self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
+        self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
+        self.range = RangeBox(ui)
+        self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
+        self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
+        self._shown: WorkplaceView | None = None
+        self._is_showing = False
+        self._saved = choice.to_text()
+        ui.helpLabel.text = SEGMENT_HELP
+        self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
+        self.prepare_editor()
+        self._connect()
+        self._find_missing()
+
+    def prepare_editor(self) -> None:
+        """Gives the embedded editor its node; again after the scene was closed."""
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(EDITOR_TAG, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(EDITOR_TAG)
+            node = scene.AddNode(node)
+        self.ui.editorWidget.setMRMLSegmentEditorNode(node)
+        self.ui.editorWidget.setMaximumNumberOfUndoStates(MAX_UNDO)
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.shortcuts.install()
+        self.ui.editorWidget.setupViewObservations()
+        self._find_missing()
+        self.restore()
+        self.bridge.start()
+
+    def exit(self) -> None:
+        """Another module is shown; the engine goes on with what it was asked."""
+        self.shortcuts.uninstall()
+        self.tools.put_down()
+        self.ui.editorWidget.setActiveEffectByName("")
+        self.ui.editorWidget.removeViewObservations()
+
+    def close(self) -> None:
+        """Slicer is about to unload the module."""
+        self.bridge.stop()
+        self.shortcuts.uninstall()
+        self.tools.put_down()
+        self.engine.close()
+        self.workplace.close()
+
+    def restore(self) -> None:
+        """Shows what the scene remembers."""
+        memory = PanelMemory(slicer.mrmlScene)
+        volume, segmentation = memory.volume_node, memory.segmentation_node  # choosing one of them overwrites the other
+        if volume is not None:
+            self.ui.volumeSelector.setCurrentNode(volume)
+        if segmentation is not None:
+            self.ui.segmentationSelector.setCurrentNode(segmentation)
+        self.range.restore()
+        self._on_selected()
+
+    def _connect(self) -> None:
+        ui, act = self.ui, self._act
+        for selector in (ui.volumeSelector, ui.segmentationSelector):
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._on_selected())
+        for tool, button in self._tools.items():
+            button.connect("clicked(bool)", lambda is_down, tool=tool: self._on_tool(tool if is_down else Tool.LOOK))
+        ui.stateButton.connect("clicked()", self._on_fix)
+        ui.objectSelector.connect("activated(int)", self._on_object)
+        ui.editorWidget.connect("currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
+        ui.nextObjectButton.connect("clicked()", act(lambda session: session.next_object()))
+        ui.maskButton.connect("clicked()", self._on_mask)
+        ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
+        ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
+        ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
+        ui.propagateButton.connect("clicked()", act(self._propagate))
+        ui.stopButton.connect("clicked()", act(lambda session: session.stop()))
+        ui.continueButton.connect("clicked()", act(lambda session: session.go_on()))
+        ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
+        ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
+
+    def _keys(self) -> dict[str, object]:
+        ui = self.ui
+        return {
+            "P": ui.positiveButton,
+            "N": ui.negativeButton,
+            "B": ui.boxButton,
+            "M": ui.maskButton,
+            "O": ui.nextObjectButton,
+            "G": ui.propagateButton,
+            "S": ui.stopButton,
+            "D": ui.doubtfulButton,
+            "C": ui.confirmButton,
+            "Ctrl+Z": ui.undoButton,
+            "Ctrl+Y": ui.redoButton,
+        }
+
+    def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
+        """A button's function: the action, then what came of it."""
+
+        def pressed() -> None:
+            self.workplace.act(action)
+            self.bridge.wake()
+
+        return pressed
+
+    def _do(self, action: Callable[..., None]) -> Callable[..., None]:
+        """The same for what takes an argument or no session."""
+
+        def called(*arguments: object) -> None:
+            if not self._is_showing:
+                action(*arguments)
+                self.bridge.wake()
+
+        return called
+
+    def _poll(self) -> bool:
+        """Takes in and shows what there is; true while more is expected."""
+        self.workplace.poll()
+        is_testing = self.engine.poll()
+        self.tools.follow()
+        self._save_choice()
+        view = self.workplace.view()
+        self.show(view)
+        return is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+
+    def show(self, view: WorkplaceView) -> None:
+        """Copies the view into the widgets."""
+        for tool, button in self._tools.items():
+            button.setChecked(self.tools.tool is tool)
+        if view == self._shown:
+            return
+        self._shown, self._is_showing = view, True
+        ui, session = self.ui, view.session
+        ui.stateLabel.text = view.state.sentence
+        ui.stateButton.text = view.state.button
+        ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
+        for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
+            button.setEnabled(session.can_prompt)
+        has_outline = session.can_prompt and bool(session.objects)
+        ui.propagateButton.setEnabled(session.can_propagate)
+        ui.stopButton.setEnabled(session.can_stop)
+        ui.continueButton.setEnabled(session.can_continue)
+        ui.clearButton.setEnabled(session.can_clear)
+        ui.undoButton.setEnabled(session.can_undo)
+        ui.redoButton.setEnabled(session.can_redo)
+        ui.confirmButton.setEnabled(has_outline)
+        ui.doubtfulButton.setEnabled(has_outline)
+        ui.undoButton.setToolTip(f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back")
+        self._show_objects(session.objects)
+        ui.volumeInMlLabel.text = "" if view.volume_ml is None else f"Volume: {view.volume_ml:.2f} mL"
+        self._show_progress(view)
+        self.ribbon.show(view.cells, view.shown)
+        self._is_showing = False
+
+    def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
+        selector = self.ui.objectSelector
+        titles = [f"{row.name} ({row.num_done} done, {row.num_confirmed} confirmed)" for row in objects]
+        selector.clear()
+        selector.addItems(titles or ["Begins with your first click"])
+        selector.setEnabled(bool(objects))
+        for number, row in enumerate(objects):
+            if row.is_active:
+                selector.setCurrentIndex(number)
+                self.ui.editorWidget.setCurrentSegmentID(row.segment_id)
+
+    def _show_progress(self, view: WorkplaceView) -> None:
+        done, total = view.session.progress or (0, 0)
+        is_under_way = view.session.progress is not None
+        self.ui.progressBar.setVisible(is_under_way)
+        self.ui.paceLabel.setVisible(is_under_way)
+        self.ui.progressBar.setMaximum(total)
+        self.ui.progressBar.setValue(done)
+        self.ui.paceLabel.text = view.pace
+        self.range.show(len(view.cells))
+
+    def _propagate(self, session: SessionController) -> None:
+        memory = PanelMemory(slicer.mrmlScene)
+        first, last = memory.slice_range or (None, None)
+        session.propagate(first=first, last=last, direction=memory.direction)
+
+    def _on_selected(self) -> None:
+        volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
+        PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
+        self.tools.put_down()
+        self.ui.editorWidget.setSourceVolumeNode(volume)
+        self.workplace.select(volume, segmentation)
+        self.bridge.wake()
+
+    def _on_tool(self, tool: Tool) -> None:
+        self.tools.take(tool, slice_views())
+        self.bridge.wake()
+
+    def _on_object(self, number: int) -> None:
+        view = self._shown
+        if view is not None and number < len(view.session.objects):
+            self.workplace.act(lambda session: session.choose(view.session.objects[number].segment_id))
+            self.bridge.wake()
+
+    def _on_mask(self) -> None:
+        self.workplace.use_mask(self.ui.editorWidget.currentSegmentID())
+        self.bridge.wake()
+
+    def _on_fix(self) -> None:
+        fix = self.workplace.view().state.fix
+        if fix is Fix.INSTALL:
+            self._install()
+        elif fix is Fix.SAMPLE:
+            self.ui.volumeSelector.setCurrentNode(load_sample())
+        elif fix is Fix.SEGMENTATION:
+            self.ui.segmentationSelector.setCurrentNode(self.workplace.new_segmentation())
+        elif fix is Fix.RECOVER:
+            self.workplace.recover()
+        elif fix is Fix.RETRY:
+            self.workplace.act(lambda session: session.retry())
+        self.bridge.wake()
+
+    def _install(self) -> None:
+        plan = self.workplace.plan
+        if not self.workplace.host.is_agreed(plan.question):
+            return
+        problem = self.installer.take(plan)
+        if problem:
+            slicer.util.errorDisplay(problem, windowTitle="NeuroSAM2")
+        self._find_missing()
+
+    def _find_missing(self) -> None:
+        self.workplace.plan = install_plan(self.installer.found(self.workplace.choice.place))
+
+    def _save_choice(self) -> None:
+        """Also one that came from elsewhere: a download that has ended, a model that was trained."""
+        text = self.workplace.choice.to_text()
+        if text != self._saved:
+            self._saved = text
+            slicer.app.userSettings().setValue(CHOICE_KEY, text)
+            self.engine.show(self.workplace.choice)
+
+    def _use_engine(self, choice: EngineChoice) -> None:
+        self.tools.put_down()
+        self.workplace.use_engine(choice)
+        self._find_missing()
+        self.bridge.wake()
+
+
+MAX_UNDO = 20

@@ -1,0 +1,62 @@
+"""Calls a function whenever the engine may have something to say: its socket wakes us, and a timer does where sockets cannot be watched.
+
+No thread: Slicer keeps the interpreter to itself while it is idle, and threads would starve.
+"""
+
+from collections.abc import Callable
+
+import qt
+from NeuroSAM2MRML.engine_link import Engine
+from NeuroSAM2MRML.watchable import NOTHING, descriptor_of
+
+BUSY_MS, IDLE_MS = 30, 250
+
+
+class WorkerBridge:
+    """Drives one poll function.
+
+    Args:
+        poll: Takes in what there is, never waits, and says whether more is expected soon.
+        engine: The engine that runs now; None without one.
+    """
+
+    def __init__(self, poll: Callable[[], bool], engine: Callable[[], Engine | None]) -> None:
+        self._poll, self._engine = poll, engine
+        self._notifier: qt.QSocketNotifier | None = None
+        self._watched = NOTHING
+        self.timer = qt.QTimer()
+        self.timer.setSingleShot(True)
+        self.timer.connect("timeout()", self.wake)
+
+    def start(self) -> None:
+        """Begins to listen."""
+        self.timer.start(0)
+
+    def stop(self) -> None:
+        """Listens no more."""
+        self.timer.stop()
+        self._unwatch()
+
+    def wake(self) -> None:
+        """Something may have happened: the engine spoke, a button was pressed, time has passed."""
+        is_busy = self._poll()
+        self._watch()
+        self.timer.start(BUSY_MS if is_busy else IDLE_MS)
+
+    def _watch(self) -> None:
+        """Follows the engine to where it speaks now; that changes once while it starts, and with every new engine."""
+        descriptor = descriptor_of(self._engine())
+        if descriptor == self._watched:
+            return
+        self._unwatch()
+        self._watched = descriptor
+        if descriptor != NOTHING:
+            self._notifier = qt.QSocketNotifier(descriptor, qt.QSocketNotifier.Read)
+            self._notifier.connect("activated(int)", self.wake)
+
+    def _unwatch(self) -> None:
+        if self._notifier is not None:
+            self._notifier.setEnabled(False)
+            self._notifier.disconnect("activated(int)", self.wake)
+            self._notifier = None
+        self._watched = NOTHING

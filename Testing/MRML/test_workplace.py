@@ -1,0 +1,229 @@
+"""The workplace that panels show: choosing, saying what is the matter, going to slices, another engine."""
+
+import numpy as np
+import pytest
+from NeuroSAM2MRML.engine_check import EngineCheck
+from NeuroSAM2MRML.engine_choice import EngineChoice, Place
+from NeuroSAM2MRML.installation import PACKAGES, TORCH, Found, Step, install_plan
+from NeuroSAM2MRML.pace import Pace, time_left
+from NeuroSAM2MRML.ribbon import Mark
+from NeuroSAM2MRML.segment_volume import volume_ml
+from NeuroSAM2MRML.show_slice import go_to, looked_at
+from NeuroSAM2MRML.state_line import Fix
+from NeuroSAM2MRML.view_state import Activity
+from NeuroSAM2MRML.workplace import Workplace
+
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.protocol import Failed, LoadModel
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2Core.worker.bootstrap import NEEDED
+from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+
+SHAPE = (9, 20, 24)
+PLANE = SlicePlane(Axis.K, 4)
+
+
+@pytest.fixture
+def engines():
+    return []
+
+
+@pytest.fixture
+def workplace(app, engines):
+    def make(choice):
+        engines.append(FakeEngine(is_patient=True))
+        return engines[-1]
+
+    return Workplace(app, EngineChoice(), make)
+
+
+@pytest.fixture
+def volume(app):
+    return add_volume(app, np.random.default_rng(0).integers(0, 100, SHAPE).astype(np.int16), GEOMETRIES["anisotropic"])
+
+
+def settle(workplace, engines):
+    for _ in range(20):
+        for engine in engines:
+            engine.work()
+        workplace.poll()
+
+
+def test_the_state_line_leads_from_nothing_to_a_mask(workplace, engines, volume):
+    assert workplace.view().state.fix is Fix.SAMPLE
+    workplace.select(volume, None)
+    assert workplace.view().state.fix is Fix.SEGMENTATION
+    workplace.select(volume, workplace.new_segmentation())
+    assert workplace.view().state.sentence.startswith("Ready. Press B")
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    assert workplace.view().session.activity is Activity.STARTING
+    settle(workplace, engines)
+    view = workplace.view()
+    assert view.state.sentence.startswith("Ready. Propagate")
+    assert [cell.mark for cell in view.cells].index(Mark.CONFIRMED) == PLANE.index
+    assert len(view.cells) == SHAPE[0]
+    mask = workplace.session.desk.keeper.read(1, PLANE)
+    assert view.volume_ml == pytest.approx(mask.sum() * 0.5 * 0.5 * 5.0 / 1000)
+
+
+def test_a_mistake_is_a_sentence_in_the_view(workplace, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.propagate())
+    assert workplace.view().state.sentence == "There is nothing to propagate (place a point or a box first)."
+
+
+def test_a_volume_that_cannot_be_worked_on_is_refused_with_the_reason(app, workplace):
+    empty = app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    workplace.select(empty, add_segmentation(app)[0])
+    state = workplace.view().state
+    assert state.is_problem
+    assert "no voxels" in state.sentence
+    assert not workplace.view().session.can_prompt
+
+
+def test_another_engine_is_told_all_of_the_scene(workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    settle(workplace, engines)
+    before = workplace.session.desk.keeper.read(1, PLANE)
+    workplace.use_engine(EngineChoice(device="cpu"))
+    workplace.act(lambda session: session.propagate())
+    settle(workplace, engines)
+    assert engines[0].is_closed
+    assert len(engines) == 2
+    assert (workplace.session.desk.keeper.read(1, PLANE) == before).all()
+    assert all(cell.mark is not Mark.NOTHING for cell in workplace.view().cells)
+
+
+def test_an_incomplete_choice_is_refused_and_the_engine_stays(workplace):
+    for choice, said in (
+        (EngineChoice(place=Place.INTERPRETER), "no interpreter"),
+        (EngineChoice(place=Place.INTERPRETER, interpreter="/nowhere/python"), "no program"),
+        (EngineChoice(place=Place.REMOTE, port=0), "port"),
+        (EngineChoice(place=Place.REMOTE, port=4242), "token"),
+        (EngineChoice(device="abacus"), "abacus"),
+        (EngineChoice(model=""), "no model"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            workplace.use_engine(choice)
+    assert workplace.choice == EngineChoice()
+
+
+def test_a_choice_is_remembered_without_its_secret_and_damage_is_survived():
+    choice = EngineChoice(
+        place=Place.REMOTE, host="gpu", port=4242, token="secret", model="/m.safetensors", device="cuda"
+    )
+    text = choice.to_text()
+    assert "secret" not in text
+    back = EngineChoice.from_text(text)
+    assert (back.place, back.host, back.port, back.model, back.device) == (
+        Place.REMOTE,
+        "gpu",
+        4242,
+        "/m.safetensors",
+        "cuda",
+    )
+    for damaged in ("", "{", "[]", '{"place": "moon", "port": "x", "device": 3}'):
+        assert EngineChoice.from_text(damaged) == EngineChoice()
+
+
+@pytest.mark.parametrize("name", ["upright", "oblique", "left-handed", "under a turn"])
+@pytest.mark.parametrize("axis", list(Axis))
+def test_going_to_a_slice_shows_it(app, name, axis):
+    voxels = np.zeros(SHAPE, np.int16)
+    node = add_volume(app, voxels, GEOMETRIES[name])
+    workplace = Workplace(app, EngineChoice(), lambda choice: FakeEngine())
+    workplace.select(node, workplace.new_segmentation())
+    for orientation in ("Axial", "Coronal", "Sagittal"):
+        view = app.scene.AddNewNodeByClass("vtkMRMLSliceNode")
+        view.SetLayoutName(orientation)
+        view.SetOrientation(orientation)
+    volume = workplace.session.desk.volume
+    for index in (0, 3, volume.shape[axis.array_axis] - 1):
+        go_to(app.scene, volume, SlicePlane(axis, index))
+        assert looked_at(app.scene, volume, axis) == SlicePlane(axis, index)
+
+
+def test_the_next_doubtful_slice_is_shown_or_it_is_said_that_there_is_none(app, workplace, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.go_to_next_doubtful()
+    assert "no slice is doubtful" in workplace.session.notice
+
+
+def test_the_pace_says_slices_rate_and_time_left():
+    pace = Pace(10.0)
+    assert pace.sentence((0, 0), 10.1) == "getting ready"
+    assert pace.sentence((2, 40), 10.2) == "2 of 40 slices"
+    assert pace.sentence((10, 40), 12.0) == "10 of 40 slices, 5.0 per second, 6 s left"
+    assert [time_left(s) for s in (59, 120, 7200)] == ["59 s left", "2 min left", "2.0 h left"]
+
+
+def test_a_volume_in_millilitres_counts_voxels_in_the_world(app):
+    node = add_volume(app, np.zeros(SHAPE, np.int16), GEOMETRIES["under a shear"])
+    workplace = Workplace(app, EngineChoice(), lambda choice: FakeEngine())
+    segmentation = workplace.new_segmentation()
+    workplace.select(node, segmentation)
+    desk = workplace.session.desk
+    workplace.act(lambda session: session.next_object())
+    segment_id = desk.objects.segment_id(1)
+    assert volume_ml(segmentation, segment_id) == 0.0
+    from NeuroSAM2Core.volume import SliceMask
+
+    mask = np.zeros((20, 24), bool)
+    mask[3:7, 2:12] = True
+    desk.put(SliceMask(object_id=1, plane=PLANE, mask=mask, predicted_iou=0.9, presence=0.9))
+    assert volume_ml(segmentation, segment_id) == pytest.approx(40 * abs(np.linalg.det(desk.volume.ijk_to_ras)) / 1000)
+
+
+ALL = frozenset({TORCH, *PACKAGES})
+
+
+def test_what_the_worker_needs_is_what_is_installed():
+    assert {TORCH, *PACKAGES} == set(NEEDED)
+
+
+@pytest.mark.parametrize(
+    ("found", "step"),
+    [
+        (Found(modules=ALL), Step.NOTHING),
+        (Found(place=Place.REMOTE), Step.NOTHING),
+        (Found(), Step.EXTENSION),
+        (Found(is_restart_due=True), Step.RESTART),
+        (Found(has_extension=True), Step.TORCH),
+        (Found(modules=frozenset({TORCH, "numpy"})), Step.PACKAGES),
+    ],
+)
+def test_there_is_one_next_step_to_an_engine_that_runs(found, step):
+    plan = install_plan(found)
+    assert plan.step is step
+    assert bool(plan.button) == bool(plan.question) == (step is not Step.NOTHING)
+
+
+def test_a_python_that_is_too_old_is_said_at_once():
+    assert "3.9" in install_plan(Found(python=(3, 9), modules=ALL)).sentence
+
+
+def test_the_test_says_what_works_and_how_fast():
+    engine = FakeEngine()
+    check = EngineCheck(engine, LoadModel(model="nano"))
+    for _ in range(5):
+        engine.work()
+        check.poll()
+    assert check.verdict.is_good
+    assert check.verdict.sentence.startswith("It works: nano on ")
+    assert "ms from click to mask" in check.verdict.sentence
+    assert engine.is_closed
+
+
+def test_the_test_says_what_does_not_work():
+    class Refusing(FakeEngine):
+        def poll(self):
+            return [
+                Failed(request_id=1, kind="CheckpointError", message="there is no model 'x'", hint="choose another")
+            ]
+
+    check = EngineCheck(Refusing(), LoadModel(model="x"))
+    assert check.poll().sentence == "there is no model 'x' (choose another)"
+    assert not check.poll().is_good

@@ -1,0 +1,49 @@
+"""Slicer's stand-in for every test of the panels; skipped with a reason where the machine lacks what drawing needs."""
+
+import os
+
+import pytest
+
+from Testing.Qt.host.libraries import what_is_missing
+
+MISSING = what_is_missing()
+collect_ignore_glob = ["test_*.py"] if MISSING else []
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+def pytest_report_header():
+    return MISSING or None
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory):
+    from Testing.Qt.host.application import start
+
+    return start(tmp_path_factory.mktemp("slicer"))
+
+
+@pytest.fixture
+def slicer_app(application):
+    """The application with an empty scene; what callbacks raise fails the test."""
+    from Testing.Qt.host.signals import failures
+
+    failures.clear()
+    application.userSettings().clear()
+    yield application
+    application.mrmlScene().Clear(0)
+    application.processEvents()
+    assert not failures, failures[0]
+
+
+@pytest.fixture
+def qt(application):
+    from Testing.Qt.host import dialect
+
+    return dialect.install()
+
+
+@pytest.fixture
+def loop(application):
+    from Testing.Qt.host.spin import Loop
+
+    return Loop(application)

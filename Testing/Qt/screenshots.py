@@ -1,0 +1,167 @@
+"""Draws the pictures of docs/screenshots: `python -m Testing.Qt.screenshots docs/screenshots`. Takes a few minutes.
+
+The panels are the real ones in the test host, the outlines come from the bundled model on the practice volume, the training is real. The
+frame around panel and views is drawn here: it is not Slicer's window.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+PANEL_PX, HEIGHT_PX, VIEW_PX = 470, 1000, (560, 500)
+BARS = {"Red": "#c43c3c", "Green": "#5a9e4b", "Yellow": "#d8b13c"}
+LIMIT_S = 240.0
+GREEN = (0.3, 0.75, 0.4)
+LESION = (79, 86, 27)
+"""(i, j, k) of its middle."""
+SETTINGS = "run.report_every = 5\nsampling.clips = 1\nsampling.slices = 2"
+
+
+class Studio:
+    """Both panels in front of the practice volume."""
+
+    def __init__(self, folder):
+        from NeuroSAM2MRML.engine_choice import EngineChoice
+
+        from NeuroSAM2Core.client import EngineClient
+        from Testing.Qt.host.application import start
+        from Testing.Qt.host.spin import Loop
+
+        self.application = start(folder)
+        self.loop = Loop(self.application)
+        command = EngineChoice.command
+        EngineChoice.connect = lambda choice, own_python: EngineClient.launch(sys.executable)
+        EngineChoice.command = lambda choice, own_python: command(choice, sys.executable)
+        from Testing.Qt.school import School
+
+        self.school = School(self.application, self.loop, Path("NeuroSAM2 training"))
+        self.desk = self.school.desk
+        self.application.window.resize(PANEL_PX, HEIGHT_PX)
+        for name in BARS:
+            view = self.desk.view(name)
+            view.size = VIEW_PX
+            view.window.SetSize(*VIEW_PX)
+            view.logic.ResizeSliceNode(*VIEW_PX)
+
+    def show_segment(self):
+        self._show(self.desk.module)
+
+    def show_train(self):
+        self._show(self.school.module)
+
+    def settle(self):
+        self.loop.until(self.desk.settled, limit_s=LIMIT_S)
+
+    def look_at(self, place):
+        for name in BARS:
+            self.desk.view(name).node.JumpSliceByOffsetting(*self.desk.ras(*place))
+
+    def picture(self, path):
+        """The panel and the three views."""
+        for _ in range(5):
+            self.loop.turn()
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "panel.png"
+            self.application.window.grab().save(str(file))
+            panel = Image.open(file).convert("RGB")
+        width, height = VIEW_PX
+        whole = Image.new("RGB", (panel.width + 2 * width + 12, 2 * height + 32), "#2b2b2b")
+        whole.paste(panel.getpixel((2, 2)), (0, 0, panel.width, whole.height))
+        whole.paste(panel, (0, 0))
+        pen = ImageDraw.Draw(whole)
+        for (name, colour), (column, row) in zip(BARS.items(), ((0, 0), (0, 1), (1, 1)), strict=True):
+            x, y = panel.width + 4 + column * (width + 4), row * (height + 16)
+            pen.rectangle([x, y, x + width, y + 12], fill=colour)
+            whole.paste(self._view(name), (x, y + 12))
+        whole.paste(self._close_up(), (panel.width + 8 + width, 12))
+        whole.save(path, optimize=True)
+
+    def panel(self, path):
+        """The panel alone, without the empty room below it."""
+        for _ in range(5):
+            self.loop.turn()
+        self.application.window.grab().save(str(path))
+        panel = Image.open(path).convert("RGB")
+        bottom = ImageChops.difference(panel, Image.new("RGB", panel.size, panel.getpixel((2, 2)))).getbbox()[3]
+        panel.crop((0, 0, panel.width, min(panel.height, bottom + 20))).save(path, optimize=True)
+
+    def _view(self, name):
+        return Image.fromarray(np.ascontiguousarray(self.desk.view(name).draw()[::-1]))
+
+    def _close_up(self):
+        """The object, larger."""
+        axial = self._view("Red")
+        x, y = self.desk.view("Red").to_xy(self.desk.ras(*LESION)) if self.desk.session else (280, 250)
+        left, top = min(max(0, x - 140), VIEW_PX[0] - 280), min(max(0, VIEW_PX[1] - y - 125), VIEW_PX[1] - 250)
+        return axial.crop((left, top, left + 280, top + 250)).resize(VIEW_PX, Image.Resampling.LANCZOS)
+
+    def _show(self, module):
+        self.application.panels.setCurrentWidget(module.parent)
+        module.widget.enter()
+
+
+def main(folder: Path) -> None:
+    """All pictures, in the order of the tutorial."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        studio = Studio(Path(scratch))
+        segment(studio, folder)
+        train(studio, folder)
+        studio.school.module.close()
+        studio.desk.close()
+
+
+def segment(studio: Studio, folder: Path) -> None:
+    """From an empty scene to a reviewed object."""
+    desk, (i, j, k) = studio.desk, LESION
+    studio.show_segment()
+    studio.panel(folder / "start.png")
+    desk.ui.stateButton.click()
+    desk.show(desk.ui.volumeSelector.currentNode())
+    desk.ui.stateButton.click()
+    studio.look_at(LESION)
+    desk.ui.boxButton.click()
+    desk.drag((i - 13, j - 11, k), (i + 13, j + 11, k))
+    studio.settle()
+    desk.session.desk.segmentation_node.GetSegmentation().GetNthSegment(0).SetColor(*GREEN)
+    studio.picture(folder / "box.png")
+    desk.ui.propagateButton.click()
+    studio.settle()
+    studio.picture(folder / "segment.png")
+    desk.ui.engineSection.collapsed = False
+    desk.ui.testButton.click()
+    studio.loop.until(lambda: desk.ui.testButton.text == "Test", limit_s=LIMIT_S)
+    desk.ui.propagateSection.collapsed = desk.ui.outlineSection.collapsed = True
+    studio.panel(folder / "engine.png")
+    desk.ui.propagateSection.collapsed = desk.ui.outlineSection.collapsed = False
+    desk.ui.engineSection.collapsed = True
+
+
+def train(studio: Studio, folder: Path) -> None:
+    """From one outlined case to a new model."""
+    ui = studio.school.ui
+    studio.show_train()
+    for name, role in (("head 1", "training"), ("head 2", "training"), ("head 3", "validation"), ("head 4", "test")):
+        studio.school.controller.cases.add(name, *studio.school.current(), role)
+    studio.school.panel.wake()
+    ui.stepsSpinBox.setValue(100)
+    ui.settingsEdit.setPlainText(SETTINGS)
+    ui.startButton.click()
+    studio.loop.until(lambda: studio.school.controller.view.step >= 40 or not ui.stopButton.enabled, limit_s=LIMIT_S)
+    assert ui.stopButton.enabled, studio.school.controller.log(2000)
+    studio.panel(folder / "training.png")
+    studio.loop.until(lambda: not ui.stopButton.enabled, limit_s=LIMIT_S)
+    ui.compareButton.click()
+    studio.loop.until(lambda: ui.useButton.enabled and not studio.school.controller.is_proving, limit_s=LIMIT_S)
+    studio.panel(folder / "train.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,68 @@
+"""The module sources obey the rules of the dialect that Slicer speaks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Testing.Qt.host.rules import breaches
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("NeuroSAM2Slicer/NeuroSAM2Segment", "NeuroSAM2Slicer/NeuroSAM2Train", "NeuroSAM2Slicer/NeuroSAM2Qt")
+SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_the_source_speaks_the_dialect(path):
+    assert [str(one) for one in breaches(path)] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("label.text()", "is a property"),
+        ("dialog.exec()", "exec_()"),
+        ("qt.Qt.AlignmentFlag.AlignLeft", "not scoped"),
+        ("qt.Signal(int)", "crashes"),
+        ("qt.QRegExp('a')", "gone in Qt 6"),
+        ("box.connect('currentIndexChanged(QString)', f)", "gone in Qt 6"),
+        ("import threading", "starve"),
+        ("import torch", "may not be there"),
+        ("slicer.app.processEvents()", "no processEvents"),
+        ("print(1)", "no print"),
+    ],
+)
+def test_a_breach_is_found(line, rule, tmp_path):
+    source = tmp_path / "source.py"
+    source.write_text(f"import qt\n\n{line}\n")
+    found = breaches(source)
+    assert [one.line for one in found] == [3]
+    assert rule in found[0].rule
+
+
+def test_good_lines_are_no_breach(tmp_path):
+    source = tmp_path / "source.py"
+    source.write_text(
+        "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n"
+    )
+    assert breaches(source) == []
+
+
+def test_slicers_process_never_imports_torch():
+    code = (
+        "import sys, slicer\n"
+        "sys.modules['torch'] = None\n"
+        "from Testing.Qt.host import dialect\n"
+        "dialect.install()\n"
+        "sys.modules['ctk'] = sys.modules['qt']\n"
+        "import NeuroSAM2Qt.segment_panel, NeuroSAM2Qt.train_panel\n"
+        "third = {'nibabel', 'scipy', 'safetensors', 'jaxtyping', 'monai', 'isal', 'tqdm'} & sys.modules.keys()\n"
+        "assert not third, third\n"
+    )
+    places = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "NeuroSAM2Slicer")))}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=places, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
