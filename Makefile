@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test newest-slicer demo bench gpu clean
+.PHONY: setup check test newest-slicer demo bench gpu nano clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,12 @@ bench: setup
 
 gpu: setup
 	$(BIN)/python -m benchmarks.gpu
+
+# The bundled model's two recipes, one after the other, from nothing; goes on where it was interrupted.
+WORKERS ?= 1
+nano: setup
+	$(BIN)/neurosam2 pretrain runs/scratch --workers $(WORKERS) --export runs/scratch.safetensors
+	$(BIN)/neurosam2 pretrain runs/refine --recipe refine --start-from runs/scratch.safetensors --workers $(WORKERS) --export runs/nano.safetensors
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,4 +1,4 @@
-"""Prompts for a whole batch of objects at once, on the device where the batch is: what `prompts.simulate` does for one mask.
+"""Prompts for a whole batch of objects at once, on the device where the batch is: drawn at random, where `prompts.simulate` is not.
 
 A training step places thousands of clicks; one by one on the host they would take longer than the model. The random numbers are drawn
 on the host, a few per object, so that every device places the same prompts.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -90,25 +90,12 @@ def _mask_of(volume: SyntheticVolume, i: int) -> Tensor:
     return is_in[volume.labels.long()]
 
 
-class _From(Sampler[int]):
-    """Steps in order, from where a run goes on."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.steps = range(start, stop)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
 def batches(config: PretrainConfig, *, start: int, device: torch.device, workers: int) -> Iterator[ClipBatch]:
     """The batches of the steps from `start` on, prepared ahead on the CPU by worker processes; without any, when they are asked for."""
     loader = DataLoader(
         SyntheticClips(config),
         batch_size=None,
-        sampler=_From(start, config.total_steps),
+        sampler=range(start, config.total_steps),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=device.type == "cuda",

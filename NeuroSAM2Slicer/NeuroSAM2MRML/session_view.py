@@ -1,31 +1,17 @@
 """A session as its panel shows it. A pure reading: nothing is changed."""
 
+from dataclasses import replace
+
 from NeuroSAM2MRML.object_record import ObjectRecord
 from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.view_state import Activity, ObjectView, RibbonSlice, SessionView
+from NeuroSAM2MRML.view_state import NO_SESSION, Activity, ObjectView, RibbonSlice, SessionView
 
 
 def session_view(session: SessionController) -> SessionView:
     """What the segmentation panel shows now."""
     desk, talk = session.desk, session.talk
-    is_over = bool(session.ended)
-    if is_over:
-        return SessionView(
-            activity=Activity.ENDED,
-            notice=session.notice,
-            progress=None,
-            objects=(),
-            ribbon=(),
-            can_prompt=False,
-            can_propagate=False,
-            can_stop=False,
-            can_continue=False,
-            can_clear=False,
-            can_undo=False,
-            undo_name="",
-            can_redo=False,
-            can_retry=False,
-        )
+    if session.ended:
+        return replace(NO_SESSION, notice=session.notice)
     record, history = desk.active_record, desk.steps.history
     is_running = talk.journey is not None
     return SessionView(

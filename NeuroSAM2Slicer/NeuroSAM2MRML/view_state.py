@@ -71,6 +71,25 @@ class SessionView:
     """The engine was given up on."""
 
 
+NO_SESSION = SessionView(
+    activity=Activity.ENDED,
+    notice="",
+    progress=None,
+    objects=(),
+    ribbon=(),
+    can_prompt=False,
+    can_propagate=False,
+    can_stop=False,
+    can_continue=False,
+    can_clear=False,
+    can_undo=False,
+    undo_name="",
+    can_redo=False,
+    can_retry=False,
+)
+"""Without a session nothing can be done."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelRow:
     """A row of the model list."""

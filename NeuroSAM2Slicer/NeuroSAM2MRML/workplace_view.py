@@ -13,25 +13,7 @@ from NeuroSAM2MRML.segment_volume import volume_ml
 from NeuroSAM2MRML.session_controller import SessionController
 from NeuroSAM2MRML.session_view import session_view
 from NeuroSAM2MRML.state_line import StateLine, state_line
-from NeuroSAM2MRML.view_state import Activity, SessionView
-
-NOTHING = SessionView(
-    activity=Activity.ENDED,
-    notice="",
-    progress=None,
-    objects=(),
-    ribbon=(),
-    can_prompt=False,
-    can_propagate=False,
-    can_stop=False,
-    can_continue=False,
-    can_clear=False,
-    can_undo=False,
-    undo_name="",
-    can_redo=False,
-    can_retry=False,
-)
-"""Without a session nothing can be done."""
+from NeuroSAM2MRML.view_state import NO_SESSION, SessionView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +61,7 @@ class WorkplaceReader:
             problem: Why there is no session.
             has_unsaved: There is work to bring back.
         """
-        view = NOTHING if session is None else session_view(session)
+        view = NO_SESSION if session is None else session_view(session)
         cells: tuple[RibbonCell, ...] = ()
         if session is not None and plane is not None:
             cells = ribbon_cells(view.ribbon, session.desk.volume.shape[plane.axis.array_axis])

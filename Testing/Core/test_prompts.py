@@ -14,7 +14,6 @@ from NeuroSAM2Core.prompts import (
     PromptSet,
     box_from_mask,
     click_from_error,
-    click_from_mask,
 )
 from NeuroSAM2Core.prompts.parse import parse_box, parse_point
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -89,19 +88,6 @@ def test_the_box_of_a_mask_is_tight(seed):
     assert (box.row0, box.col0, box.row1, box.col1) == (rows.min(), cols.min(), rows.max(), cols.max())
 
 
-@given(st.integers(0, 1000))
-def test_a_jittered_box_moves_no_further_than_allowed(seed):
-    mask = random_mask(seed)
-    if not mask.any():
-        return
-    tight, loose = box_from_mask(mask), box_from_mask(mask, np.random.default_rng(seed))
-    height, width = tight.row1 - tight.row0 + 1, tight.col1 - tight.col0 + 1
-    assert abs(loose.row0 - tight.row0) <= 0.1 * height + 1e-9
-    assert abs(loose.col1 - tight.col1) <= 0.1 * width + 1e-9
-    assert loose.row0 >= 0
-    assert loose.col1 <= mask.shape[1] - 1
-
-
 @given(st.integers(0, 500))
 def test_a_centre_click_is_the_deepest_pixel_of_the_largest_error(seed):
     target, answer = random_mask(seed), random_mask(seed + 5000)
@@ -114,24 +100,7 @@ def test_a_centre_click_is_the_deepest_pixel_of_the_largest_error(seed):
     assert depths[click.positive][int(click.row), int(click.col)] == max(d.max() for d in depths.values())
 
 
-@given(st.integers(0, 500))
-def test_a_uniform_click_is_in_the_error_with_the_right_sign(seed):
-    target, answer = random_mask(seed), random_mask(seed + 5000)
-    click = click_from_error(target, answer, rng=np.random.default_rng(seed), method="uniform")
-    row, col = int(click.row), int(click.col)
-    assert target[row, col] != answer[row, col]
-    assert click.positive == target[row, col]
-
-
-def test_where_nothing_is_wrong_a_uniform_click_is_negative_in_the_background():
-    mask = random_mask(1)
-    click = click_from_error(mask, mask, rng=np.random.default_rng(0), method="uniform")
-    assert not click.positive
-    assert not mask[int(click.row), int(click.col)]
+def test_nothing_is_prompted_where_there_is_nothing_to_say():
+    mask, nothing = random_mask(1), np.zeros((5, 5), bool)
     assert click_from_error(mask, mask) is None
-
-
-def test_nothing_is_prompted_for_an_absent_object():
-    nothing = np.zeros((5, 5), bool)
     assert box_from_mask(nothing) is None
-    assert click_from_mask(nothing, np.random.default_rng(0)) is None

@@ -39,6 +39,23 @@ def test_loose_boxes_are_off_by_up_to_a_tenth_and_stay_on_the_slice(truth):
     assert (loose.coords <= torch.tensor([29.0, 19.0])).all()
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_loose_box_moves_no_further_than_twenty_pixels(seed):
+    large = torch.zeros(1, 400, 500, dtype=torch.bool)
+    large[0, 50:350, 60:440] = True
+    loose = first_points("box", large, np.random.default_rng(seed))
+    assert (loose.coords - torch.tensor([[[60.0, 50.0], [439.0, 349.0]]])).abs().max() <= 20
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_click_is_in_the_error_with_the_right_sign_whatever_the_masks(seed):
+    target, answer = (torch.from_numpy(np.random.default_rng(s).random((3, 9, 13)) < 0.4) for s in (seed, seed + 5000))
+    points = with_clicks(None, target, answer, np.random.default_rng(seed), anywhere=False)
+    for mask, other, (col, row), label in zip(target, answer, points.coords[:, 0].int(), points.labels, strict=True):
+        assert mask[row, col] != other[row, col]
+        assert label == (POSITIVE if mask[row, col] else NEGATIVE)
+
+
 def test_a_first_click_is_on_the_object_and_anywhere_on_it(truth):
     rng = np.random.default_rng(0)
     hit = torch.zeros_like(truth)

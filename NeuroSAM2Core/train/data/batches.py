@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -125,19 +125,6 @@ class FineTuningClips(Dataset[Prepared]):
         return volume
 
 
-class Steps(Sampler[int]):
-    """Steps in order."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.steps = range(start, stop)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
 @dataclass(slots=True)
 class SkippedCases:
     """Counts what could not be used and says so, once for every case and reason."""
@@ -163,7 +150,7 @@ def batches(plan: BatchPlan, *, start: int, stop: int, workers: int) -> Iterator
     loader = DataLoader(
         clips,
         batch_size=None,
-        sampler=Steps(start, stop),
+        sampler=range(start, stop),
         num_workers=workers,
         prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=leave_stopping_to_the_trainer,

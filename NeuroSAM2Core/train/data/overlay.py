@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.prompts import box_from_mask, click_from_mask
 from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.simulate import first_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,20 +60,14 @@ def draw_clips(path: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> No
 def _draw_slice(axes: "Axes", batch: ClipBatch, row: int, t: int, rng: np.random.Generator) -> None:
     axes.imshow(batch.images[row, t].numpy(), cmap="gray", vmin=0, vmax=1)
     for n in np.flatnonzero(batch.is_real[row].numpy()):
-        mask, colour = batch.masks[row, n, t].numpy(), COLOURS[n % len(COLOURS)]
+        mask, colour = batch.masks[row, n, t], COLOURS[n % len(COLOURS)]
         if not mask.any():
             continue
-        axes.contour(mask, levels=[0.5], colors=colour, linewidths=1.2)
+        axes.contour(mask.numpy(), levels=[0.5], colors=colour, linewidths=1.2)
         if t == 0:
-            box, click = box_from_mask(mask, rng), click_from_mask(mask, rng)
-            assert box is not None
-            assert click is not None
-            axes.plot(
-                np.array([box.col0, box.col1, box.col1, box.col0, box.col0]) + np.array([-1, 1, 1, -1, -1]) * 0.5,
-                np.array([box.row0, box.row0, box.row1, box.row1, box.row0]) + np.array([-1, -1, 1, 1, -1]) * 0.5,
-                color=colour,
-                linewidth=1,
-                linestyle="--",
-            )
-            axes.plot(click.col, click.row, "+", color=colour, ms=9, mew=2)
+            box = first_points("box", mask[None], rng).coords[0].numpy()
+            (left, top), (right, bottom) = box + np.array([[-0.5], [0.5]])
+            corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+            axes.plot(*zip(*corners, strict=True), color=colour, linewidth=1, linestyle="--")
+            axes.plot(*first_points("click", mask[None], rng).coords[0, 0].tolist(), "+", color=colour, ms=9, mew=2)
     axes.set_title(f"slice {t + 1} of {batch.images.shape[1]}", color="white", fontsize=7)
