@@ -86,7 +86,9 @@ class Checkpoint:
             CheckpointError: The file is missing, damaged, not ours or from a newer version.
         """
         if not path.is_file():
-            raise CheckpointError(f"there is no model file {path}")
+            raise CheckpointError(
+                f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 text = (file.metadata() or {}).get(KEY)

@@ -54,7 +54,9 @@ def read_official(path: Path, *, image_size: int | None = None, lora_alpha: floa
 def _container(path: Path) -> Mapping[str, Any]:
     """The dict of tensors inside the file, whatever it is wrapped in."""
     if not path.is_file():
-        raise CheckpointError(f"there is no model file {path}")
+        raise CheckpointError(
+            f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
+        )
     try:
         with warnings.catch_warnings(
             action="ignore"

@@ -30,7 +30,9 @@ def read_volume(path: Path) -> Volume:
         GeometryError: It does not hold one three-dimensional volume.
     """
     if not path.is_file():
-        raise DataError(f"there is no file {path}")
+        raise DataError(
+            f"there is no file {path}", hint="check the path; a relative one starts from the current folder"
+        )
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(
             f"{path.name} is not a NIfTI file; expected .nii or .nii.gz", hint="convert it, for example with 3D Slicer"

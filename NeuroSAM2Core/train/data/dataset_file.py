@@ -63,7 +63,9 @@ def read_dataset(path: Path) -> DatasetFile:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise DataError(f"there is no dataset file {path}") from None
+        raise DataError(
+            f"there is no dataset file {path}", hint="check the path; docs/dataset.md says what the file holds"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="a dataset file is JSON text in UTF-8") from error
     try:
