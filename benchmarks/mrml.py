@@ -15,10 +15,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
 
-from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.session_watch import SessionWatch
+from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.watch import SessionWatch
 
 from benchmarks.report import as_table
 from NeuroSAM2Core.prompts import BoxPrompt

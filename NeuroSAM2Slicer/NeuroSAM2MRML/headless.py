@@ -11,7 +11,7 @@ import slicer
 import vtk
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2MRML.undo import SegmentationHistory
+from NeuroSAM2MRML.session.undo import SegmentationHistory
 
 
 class HeadlessApplication:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.undo import EditHistory
+from NeuroSAM2MRML.session.undo import EditHistory
 
 
 class EditorHistory:

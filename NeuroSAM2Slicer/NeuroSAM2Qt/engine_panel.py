@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from NeuroSAM2MRML.engine_check import EngineCheck
-from NeuroSAM2MRML.engine_choice import DEVICES, EngineChoice, Place
-from NeuroSAM2MRML.engine_link import Engine
+from NeuroSAM2MRML.engine.check import EngineCheck
+from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
+from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.view_state import ModelRow
-from NeuroSAM2MRML.workplace import Workplace
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 

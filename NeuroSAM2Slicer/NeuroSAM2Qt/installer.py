@@ -4,8 +4,8 @@ import importlib.util
 import sys
 
 import slicer
-from NeuroSAM2MRML.engine_choice import Place
-from NeuroSAM2MRML.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step
+from NeuroSAM2MRML.engine.choice import Place
+from NeuroSAM2MRML.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step
 
 EXTENSION = "PyTorch"
 

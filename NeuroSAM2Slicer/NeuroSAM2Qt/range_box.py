@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.panel_memory import PanelMemory
+from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 
 from NeuroSAM2Core.volume import Direction
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import qt
-from NeuroSAM2MRML.ribbon import Mark, RibbonCell
+from NeuroSAM2MRML.workplace.ribbon import Mark, RibbonCell
 
 HEIGHT_PX, FRAME_PX = 28, 2
 CURRENT = "QTableWidget::item:selected {{ border: 2px solid black; background: rgb{colour}; }}"

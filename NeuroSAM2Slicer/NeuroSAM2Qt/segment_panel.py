@@ -4,16 +4,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.engine_choice import EngineChoice
-from NeuroSAM2MRML.engine_link import Engine
-from NeuroSAM2MRML.installation import install_plan
-from NeuroSAM2MRML.mouse_tools import MouseTools, Tool
-from NeuroSAM2MRML.panel_memory import PanelMemory
-from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.state_line import Fix
+from NeuroSAM2MRML.engine.choice import EngineChoice
+from NeuroSAM2MRML.engine.installation import install_plan
+from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity, ObjectView
-from NeuroSAM2MRML.workplace import Workplace
-from NeuroSAM2MRML.workplace_view import WorkplaceView
+from NeuroSAM2MRML.workplace.mouse_tools import MouseTools, Tool
+from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+from NeuroSAM2MRML.workplace.reader import WorkplaceView
+from NeuroSAM2MRML.workplace.state_line import Fix
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel

@@ -8,19 +8,19 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
-from NeuroSAM2MRML.adaptation import ADAPTATIONS, matching, parse_settings
-from NeuroSAM2MRML.case_export import CaseExport
-from NeuroSAM2MRML.case_import import find_pairs
-from NeuroSAM2MRML.installation import Step, training_plan
-from NeuroSAM2MRML.local_process import LocalProcess
-from NeuroSAM2MRML.loss_plot import LossPlot
-from NeuroSAM2MRML.pace import Pace
-from NeuroSAM2MRML.train_controller import TrainController
-from NeuroSAM2MRML.train_estimate import estimate
-from NeuroSAM2MRML.training_cases import ROLES, Role, labels_of
-from NeuroSAM2MRML.training_run import PARTS, TrainChoice
+from NeuroSAM2MRML.engine.installation import Step, training_plan
+from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.engine.pace import Pace
+from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
+from NeuroSAM2MRML.training.case_export import CaseExport
+from NeuroSAM2MRML.training.case_import import find_pairs
+from NeuroSAM2MRML.training.cases import ROLES, Role, labels_of
+from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.estimate import estimate
+from NeuroSAM2MRML.training.loss_plot import LossPlot
+from NeuroSAM2MRML.training.run import PARTS, TrainChoice
 from NeuroSAM2MRML.view_state import TrainView
-from NeuroSAM2MRML.workplace import Workplace
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Qt.help_text import TRAIN_HELP

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from NeuroSAM2MRML.edit_policy import EditPolicy
-from NeuroSAM2MRML.object_prompts import ObjectPrompts
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.scene.edit_policy import EditPolicy
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from NeuroSAM2MRML.engine_link import EngineLink
-from NeuroSAM2MRML.local_process import LocalProcess
-from NeuroSAM2MRML.model_controller import ModelController
+from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.workplace.models import ModelController
 
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
 from NeuroSAM2Core.protocol import LoadModel

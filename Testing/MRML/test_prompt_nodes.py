@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from NeuroSAM2MRML.arrays import to_vtk
-from NeuroSAM2MRML.object_prompts import ObjectPrompts
-from NeuroSAM2MRML.prompt_nodes import PromptNodes
-from NeuroSAM2MRML.slice_views import nearest_slice
-from NeuroSAM2MRML.volume_nodes import read_volume
+from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.scene.arrays import to_vtk
+from NeuroSAM2MRML.scene.slice_views import nearest_slice
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt

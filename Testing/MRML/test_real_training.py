@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from NeuroSAM2MRML.local_process import LocalProcess
-from NeuroSAM2MRML.train_controller import TrainController
-from NeuroSAM2MRML.training_run import TrainChoice
+from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.run import TrainChoice
 
 from Testing.Support.processes import wait_a_little
 from Testing.Support.volumes import ball_volume

@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, unsaved_in
-from NeuroSAM2MRML.object_prompts import ObjectPrompts
-from NeuroSAM2MRML.recovery import recover
-from NeuroSAM2MRML.session_node import ModelIdentity
-from NeuroSAM2MRML.session_view import session_view
-from NeuroSAM2MRML.sidecar import sidecar_text, write_sidecar
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, unsaved_in
+from NeuroSAM2MRML.session.node import ModelIdentity
+from NeuroSAM2MRML.session.recovery import recover
+from NeuroSAM2MRML.session.sidecar import sidecar_text, write_sidecar
+from NeuroSAM2MRML.session.view import session_view
 from NeuroSAM2MRML.view_state import Activity
 
 from NeuroSAM2Core.errors import DataError

@@ -6,12 +6,12 @@ import slicer
 import vtk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from NeuroSAM2MRML.arrays import set_voxels, to_vtk
-from NeuroSAM2MRML.edit_policy import EditPolicy, Overwrite
-from NeuroSAM2MRML.layers import Layer
-from NeuroSAM2MRML.segment_writer import SegmentWriter
-from NeuroSAM2MRML.slice_grid import Grid, grid_slice
-from NeuroSAM2MRML.volume_nodes import read_volume
+from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2MRML.scene.edit_policy import EditPolicy, Overwrite
+from NeuroSAM2MRML.scene.layers import Layer
+from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
+from NeuroSAM2MRML.scene.slice_grid import Grid, grid_slice
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.volume import Axis, SlicePlane

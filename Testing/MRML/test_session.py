@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.arrays import to_vtk, voxels_of
-from NeuroSAM2MRML.edit_policy import EditPolicy
-from NeuroSAM2MRML.segment_writer import SegmentWriter
+from NeuroSAM2MRML.scene.arrays import to_vtk, voxels_of
+from NeuroSAM2MRML.scene.edit_policy import EditPolicy
+from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
 
 from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.prompts import BoxPrompt

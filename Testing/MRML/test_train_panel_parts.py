@@ -4,13 +4,13 @@ import json
 import os
 
 import pytest
-from NeuroSAM2MRML.adaptation import ADAPTATIONS, matching, parse_settings
-from NeuroSAM2MRML.case_import import find_pairs
-from NeuroSAM2MRML.engine_choice import Place
-from NeuroSAM2MRML.installation import Found, Step, training_plan
-from NeuroSAM2MRML.loss_plot import LossPlot
-from NeuroSAM2MRML.practice_volume import SHAPE, add_practice_volume, practice_voxels
-from NeuroSAM2MRML.train_estimate import UNKNOWN, estimate
+from NeuroSAM2MRML.engine.choice import Place
+from NeuroSAM2MRML.engine.installation import Found, Step, training_plan
+from NeuroSAM2MRML.scene.practice_volume import SHAPE, add_practice_volume, practice_voxels
+from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
+from NeuroSAM2MRML.training.case_import import find_pairs
+from NeuroSAM2MRML.training.estimate import UNKNOWN, estimate
+from NeuroSAM2MRML.training.loss_plot import LossPlot
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 

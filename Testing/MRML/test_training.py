@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.local_process import LocalProcess
-from NeuroSAM2MRML.train_controller import TrainController
-from NeuroSAM2MRML.training_cases import labels_of
-from NeuroSAM2MRML.training_run import RunReader, TrainChoice
+from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.training.cases import labels_of
+from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError

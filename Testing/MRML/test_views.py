@@ -12,10 +12,10 @@ from Testing.Support.offscreen import missing_libraries
 if missing_libraries():
     pytest.skip(missing_libraries(), allow_module_level=True)
 
-from NeuroSAM2MRML.arrays import to_matrix
-from NeuroSAM2MRML.box_drag import BoxDrag
-from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.session_watch import SessionWatch
+from NeuroSAM2MRML.scene.arrays import to_matrix
+from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.watch import SessionWatch
+from NeuroSAM2MRML.workplace.box_drag import BoxDrag
 
 from NeuroSAM2Core.synth import render, sample_anatomy
 from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis

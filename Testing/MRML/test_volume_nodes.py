@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from NeuroSAM2MRML.arrays import set_voxels, to_matrix, to_vtk, voxels_of
-from NeuroSAM2MRML.volume_nodes import read_volume, stamp_of
+from NeuroSAM2MRML.scene.arrays import set_voxels, to_matrix, to_vtk, voxels_of
+from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 
 from NeuroSAM2Core.errors import DataError, GeometryError
 from Testing.Support.scenes import GEOMETRIES, add_volume

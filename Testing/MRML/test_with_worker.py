@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.session_controller import SessionController
+from NeuroSAM2MRML.session.controller import SessionController
 
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.catalog import find

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.engine_check import EngineCheck
-from NeuroSAM2MRML.engine_choice import EngineChoice, Place
-from NeuroSAM2MRML.installation import PACKAGES, TORCH, Found, Step, install_plan
-from NeuroSAM2MRML.pace import Pace, time_left
-from NeuroSAM2MRML.ribbon import Mark
-from NeuroSAM2MRML.segment_volume import volume_ml
-from NeuroSAM2MRML.show_slice import go_to, looked_at
-from NeuroSAM2MRML.state_line import Fix
+from NeuroSAM2MRML.engine.check import EngineCheck
+from NeuroSAM2MRML.engine.choice import EngineChoice, Place
+from NeuroSAM2MRML.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
+from NeuroSAM2MRML.engine.pace import Pace, time_left
+from NeuroSAM2MRML.scene.segment_volume import volume_ml
+from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.view_state import Activity
-from NeuroSAM2MRML.workplace import Workplace
+from NeuroSAM2MRML.workplace.ribbon import Mark
+from NeuroSAM2MRML.workplace.state_line import Fix
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.prompts import BoxPrompt

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from NeuroSAM2MRML.volume_nodes import read_volume
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
 from Testing.Qt.host import dialect
 from Testing.Qt.host.modules import load_module

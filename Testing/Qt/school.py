@@ -1,6 +1,6 @@
 """A person in front of both panels, with a folder for training."""
 
-from NeuroSAM2MRML.training_cases import labels_of
+from NeuroSAM2MRML.training.cases import labels_of
 
 from Testing.Qt.desk import SLICER, Desk
 from Testing.Qt.host.modules import load_module

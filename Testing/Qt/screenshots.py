@@ -26,7 +26,7 @@ class Studio:
     """Both panels in front of the practice volume."""
 
     def __init__(self, folder):
-        from NeuroSAM2MRML.engine_choice import EngineChoice
+        from NeuroSAM2MRML.engine.choice import EngineChoice
 
         from NeuroSAM2Core.client import EngineClient
         from Testing.Qt.host.application import start

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core.client import EngineClient
 from Testing.Qt.desk import blob

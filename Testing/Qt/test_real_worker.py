@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core.client import EngineClient
 from Testing.Qt.desk import Desk, blob

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import slicer
-from NeuroSAM2MRML.engine_choice import EngineChoice, Place
-from NeuroSAM2MRML.installation import Found
+from NeuroSAM2MRML.engine.choice import EngineChoice, Place
+from NeuroSAM2MRML.engine.installation import Found
 
 from Testing.Qt.desk import Desk
 from Testing.Support.fake_engine import FakeEngine
@@ -380,7 +380,7 @@ def test_work_that_was_not_saved_is_offered_and_comes_back(desk, loop, monkeypat
     text = journal.read_text()
     desk.ui.segmentationSelector.setCurrentNode(None)
     journal.write_text(text)
-    monkeypatch.setattr("NeuroSAM2MRML.journal._is_running", lambda pid: False)
+    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
     slicer.mrmlScene.RemoveNode(desk.nodes_of("vtkMRMLSegmentationNode")[0])
     desk.ui.volumeSelector.setCurrentNode(node)
     desk.ui.stateButton.click()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2MRML.engine_choice import EngineChoice
+from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core import Volume
 from Testing.Qt.desk import blob

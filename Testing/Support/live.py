@@ -3,7 +3,7 @@
 import select
 import time
 
-from NeuroSAM2MRML.engine_link import EngineLink
+from NeuroSAM2MRML.engine.link import EngineLink
 
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.protocol import LoadModel

@@ -6,8 +6,8 @@ import zlib
 from pathlib import Path
 
 from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.session_node import sessions_in
+from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.node import sessions_in
 
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from Testing.Support.live import nano_link, wait_quiet

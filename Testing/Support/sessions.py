@@ -1,9 +1,9 @@
 """Sessions on real MRML with a quick engine, for tests."""
 
 import numpy as np
-from NeuroSAM2MRML.engine_link import EngineLink
-from NeuroSAM2MRML.session_controller import SessionController
-from NeuroSAM2MRML.session_watch import SessionWatch
+from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.watch import SessionWatch
 
 from NeuroSAM2Core.protocol import LoadModel
 from NeuroSAM2Core.volume import Axis, SlicePlane

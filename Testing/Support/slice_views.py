@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
-from NeuroSAM2MRML.arrays import to_matrix
 from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2MRML.scene.arrays import to_matrix
 
 MANAGERS = (
     "vtkMRMLCrosshairDisplayableManager",

@@ -1,0 +1,111 @@
+"""The Test button: tries the chosen engine on a small volume, and says in a sentence what works and how fast.
+
+It never waits: whoever runs it calls `poll` when the engine has something to say, or now and then.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from NeuroSAM2Core.errors import WorkerError
+from NeuroSAM2Core.prompts import BoxPrompt, PromptSet
+from NeuroSAM2Core.protocol import Disconnected, Event, Failed, LoadModel, ModelLoaded, PredictSlice, SliceAnswered
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.engine.link import Engine
+
+SHAPE = (3, 128, 128)
+LIMIT_S = 120.0
+NUM_TIMED = 2
+"""Clicks on a slice whose features are known; the last one is timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the test ended."""
+
+    is_good: bool
+    sentence: str
+
+
+class EngineCheck:
+    """One test.
+
+    Args:
+        engine: A client of its own; closed when the test ends.
+        model: What it is to load.
+    """
+
+    def __init__(self, engine: Engine, model: LoadModel) -> None:
+        self.engine = engine
+        self.verdict: Verdict | None = None
+        self._began = self._asked = time.monotonic()
+        self._loaded: ModelLoaded | None = None
+        self._ready_s = 0.0
+        self._times: list[float] = []
+        volume = _ball()
+        engine.submit(model)
+        self._volume_id = engine.volume_id(engine.open_volume(volume))
+        self._ask()
+
+    def poll(self) -> Verdict | None:
+        """The verdict, once there is one."""
+        if self.verdict is None:
+            for event in self.engine.poll():
+                self._take(event)
+        if self.verdict is None and time.monotonic() - self._began > LIMIT_S:
+            self._end(is_good=False, sentence=f"The engine did not answer within {LIMIT_S:.0f} s.")
+        return self.verdict
+
+    def cancel(self) -> None:
+        """The person does not want to know any more."""
+        if self.verdict is None:
+            self._end(is_good=False, sentence="The test was cancelled.")
+
+    def _take(self, event: Event) -> None:
+        if self.verdict is not None:
+            return
+        match event:
+            case ModelLoaded():
+                self._loaded = event
+            case SliceAnswered():
+                self._ready_s = self._ready_s or time.monotonic() - self._began
+                self._times.append(time.monotonic() - self._asked)
+                if len(self._times) <= NUM_TIMED:
+                    self._ask()
+                else:
+                    self._end(is_good=True, sentence=self._praise())
+            case Failed():
+                self._end(is_good=False, sentence=str(event.to_error()))
+            case Disconnected():
+                self._end(is_good=False, sentence=str(WorkerError(event.reason, hint=event.hint)))
+            case _:
+                pass
+
+    def _ask(self) -> None:
+        self._asked = time.monotonic()
+        prompts = PromptSet(
+            object_id=1,
+            plane=SlicePlane(Axis.K, 1),
+            box=BoxPrompt(40.0, 40.0, 88.0, 88.0),
+            revision=len(self._times) + 1,
+        )
+        self.engine.submit(PredictSlice(volume_id=self._volume_id, prompts=prompts))
+
+    def _praise(self) -> str:
+        assert self._loaded is not None
+        return (
+            f"It works: {self._loaded.model} on {self._loaded.device}, first mask after {self._ready_s:.1f} s, "
+            f"then {self._times[-1] * 1000:.0f} ms from click to mask."
+        )
+
+    def _end(self, *, is_good: bool, sentence: str) -> None:
+        self.verdict = Verdict(is_good, sentence)
+        self.engine.close()
+
+
+def _ball() -> Volume:
+    """A bright disc on every slice."""
+    rows, cols = np.mgrid[: SHAPE[1], : SHAPE[2]]
+    disc = ((rows - 64) ** 2 + (cols - 64) ** 2 < 20**2).astype(np.int16) * 100
+    return Volume(np.ascontiguousarray(np.broadcast_to(disc, SHAPE)), np.eye(4), name="test")

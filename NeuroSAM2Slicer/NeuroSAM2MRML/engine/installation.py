@@ -1,0 +1,130 @@
+"""What is missing for the engine to run in Slicer's own Python, and the one next step that a person is asked for. Pure.
+
+The engine runs in a process of its own; nothing that is installed here is ever imported into Slicer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from NeuroSAM2MRML.engine.choice import Place
+
+TORCH = "torch"
+PACKAGES = {
+    "numpy": "numpy>=1.26",
+    "scipy": "scipy>=1.11",
+    "safetensors": "safetensors>=0.4.3",
+    "jaxtyping": "jaxtyping>=0.2.34",
+}
+"""Modules that the engine imports besides torch, and how they are asked for."""
+TRAINING_PACKAGES = PACKAGES | {
+    "nibabel": "nibabel>=5.2",
+    "isal": "isal>=1.6",
+    "tqdm": "tqdm>=4.66",
+    "monai": "monai>=1.4",
+}
+"""The same for training, which reads and writes files besides."""
+WRITER = "nibabel"
+"""Writes cases into files."""
+OLDEST = (3, 11)
+
+
+class Step(Enum):
+    """What can be done next."""
+
+    NOTHING = "nothing"
+    EXTENSION = "install the PyTorch extension"
+    RESTART = "restart"
+    TORCH = "install torch"
+    PACKAGES = "install packages"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What there is."""
+
+    place: Place = Place.SLICER
+    """Where the person wants the engine to run."""
+    modules: frozenset[str] = frozenset()
+    """Of those that are needed, the ones that Slicer's Python has."""
+    python: tuple[int, int] = OLDEST
+    has_extension: bool = False
+    """The PyTorch extension is loaded."""
+    is_restart_due: bool = False
+    """It was installed, and comes with the next start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallPlan:
+    """The next step."""
+
+    step: Step
+    sentence: str
+    """What is missing; empty where nothing is."""
+    button: str = ""
+    question: str = ""
+    """What the person must agree to before it; with its size."""
+    requirements: tuple[str, ...] = ()
+    """What pip is asked for, where the step is to install packages."""
+
+
+READY = InstallPlan(step=Step.NOTHING, sentence="")
+
+
+def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> InstallPlan:
+    """The one next step towards an engine that runs.
+
+    Args:
+        found: What there is.
+        packages: What is needed besides torch.
+    """
+    if found.place is not Place.SLICER:
+        return READY
+    if found.python < OLDEST:
+        major, minor = found.python
+        return InstallPlan(
+            step=Step.NOTHING,
+            sentence=f"This Slicer has Python {major}.{minor}; the engine needs 3.11 or later. Update Slicer, or choose another "
+            "interpreter under Engine.",
+        )
+    if TORCH in found.modules:
+        missing = {name: packages[name] for name in packages if name not in found.modules}
+        return _packages(missing) if missing else READY
+    if found.is_restart_due:
+        return InstallPlan(
+            step=Step.RESTART,
+            sentence="The PyTorch extension is installed. Restart Slicer to go on.",
+            button="Restart Slicer",
+            question="Slicer will restart. Save your work first. Afterwards this panel shows the next step. Restart now?",
+        )
+    if not found.has_extension:
+        return InstallPlan(
+            step=Step.EXTENSION,
+            sentence="The engine needs PyTorch, which the PyTorch extension installs.",
+            button="Install PyTorch extension",
+            question="Install the PyTorch extension? It is below 1 MB and takes a restart of Slicer. PyTorch itself comes after that.",
+        )
+    return InstallPlan(
+        step=Step.TORCH,
+        sentence="The engine needs PyTorch.",
+        button="Install PyTorch",
+        question="Download and install PyTorch into Slicer's Python? It takes 200 MB to 3 GB, the most with an NVIDIA card, and a "
+        "few minutes. Slicer does not react meanwhile.",
+    )
+
+
+def training_plan(found: Found) -> InstallPlan:
+    """The one next step towards training; wherever it runs, cases are written by Slicer's own Python."""
+    if found.place is Place.SLICER:
+        return install_plan(found, TRAINING_PACKAGES)
+    return READY if WRITER in found.modules else _packages({WRITER: TRAINING_PACKAGES[WRITER]})
+
+
+def _packages(missing: Mapping[str, str]) -> InstallPlan:
+    return InstallPlan(
+        step=Step.PACKAGES,
+        sentence=f"Still needed: {', '.join(missing)}.",
+        button="Install packages",
+        question=f"Download and install {', '.join(missing)} into Slicer's Python? They take below 100 MB.",
+        requirements=tuple(missing.values()),
+    )

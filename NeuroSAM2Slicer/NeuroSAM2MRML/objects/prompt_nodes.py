@@ -1,0 +1,202 @@
+"""Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
+
+Every object has a list of positive points (which also carries the object's axis and kept slices as attributes), a list of
+negative ones, and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of
+clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent transform, so that
+prompts move with the image.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import slicer
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.volume import Axis, Volume
+from NeuroSAM2MRML.objects.box_nodes import place_box, read_box
+from NeuroSAM2MRML.objects.point_nodes import read_points, write_points
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts, PlacedBox
+from NeuroSAM2MRML.objects.remembered_slices import RememberedSlices
+from NeuroSAM2MRML.scene.volume_nodes import local_matrix
+
+OBJECT, ROLE, SLICES = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices"
+VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
+COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
+CLASSES = {
+    POSITIVE: "vtkMRMLMarkupsFiducialNode",
+    NEGATIVE: "vtkMRMLMarkupsFiducialNode",
+    BOX: "vtkMRMLMarkupsROINode",
+}
+
+
+class PromptNodes:
+    """The prompt nodes of one segmentation.
+
+    Args:
+        scene: Where they live.
+        volume_node: The image that is prompted.
+        segmentation_node: What the objects are segments of.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.scene, self.volume_node, self.segmentation_node = scene, volume_node, segmentation_node
+
+    def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """The list that clicks of one sign are placed in; made where it is not there yet."""
+        role = POSITIVE if positive else NEGATIVE
+        return next(self._nodes(object_id, role), None) or self._add(object_id, role)
+
+    def all_nodes(self, object_id: int | None = None) -> list[slicer.vtkMRMLMarkupsNode]:
+        """The nodes of an object, or of all."""
+        return list(self._nodes(object_id))
+
+    def object_of(self, node: slicer.vtkMRMLNode) -> int | None:
+        """The object that a node speaks of; None if it is no prompt of this segmentation."""
+        said = node.GetAttribute(OBJECT)
+        if said is None or node.GetNodeReferenceID(SEGMENTATION) != self.segmentation_node.GetID():
+            return None
+        return int(said)
+
+    def read(self, object_id: int, volume: Volume) -> ObjectPrompts:
+        """What the nodes say, as far as it lies in the volume.
+
+        Points that were placed by hand and have no number yet come last.
+        """
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            return ObjectPrompts()
+        axis = remembered.axis
+        placed = [
+            (listed.order, listed.placed)
+            for node in self._nodes(object_id, POSITIVE, NEGATIVE)
+            for listed in read_points(node, axis, volume, positive=node.GetAttribute(ROLE) == POSITIVE)
+        ]
+        placed.sort(key=lambda one: one[0])
+        boxes = {}
+        for node in self._nodes(object_id, BOX):
+            box = read_box(node, axis, volume)
+            boxes[box.index] = box
+        said = ObjectPrompts(
+            axis=axis,
+            points=tuple(point for _, point in placed),
+            boxes=tuple(boxes[index] for index in sorted(boxes)),
+            kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes),
+        )
+        return said.inside(volume)
+
+    def write(self, object_id: int, prompts: ObjectPrompts, volume: Volume) -> None:
+        """Makes the nodes say this; what they say already is left alone, and so is what lies outside the volume."""
+        positive, negative = (self.points_node(object_id, positive=sign) for sign in (True, False))
+        remembered = self._remembered(object_id)
+        axis = prompts.axis or (None if remembered is None else remembered.axis)
+        if axis is not None:
+            for node, sign in ((positive, True), (negative, False)):
+                wanted = [(n, p) for n, p in enumerate(prompts.points) if p.point.positive == sign]
+                write_points(node, wanted, axis, volume, positive=sign)
+            self._write_boxes(object_id, prompts.boxes, axis, volume)
+        self._remember(positive, prompts)
+
+    def choose_axis(self, object_id: int, axis: Axis) -> Axis:
+        """The axis of an object's slices: the given one where nothing was said yet, else the one it has."""
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            self._remember(self.points_node(object_id, positive=True), ObjectPrompts(axis=axis))
+            return axis
+        return remembered.axis
+
+    def remove(self, object_id: int) -> None:
+        """Takes an object's nodes out of the scene."""
+        for node in self.all_nodes(object_id):
+            self.scene.RemoveNode(node)
+
+    def follow_volume(self) -> None:
+        """Puts the nodes and the segmentation under the volume's parent transform."""
+        transform = self.volume_node.GetTransformNodeID()
+        for node in (self.segmentation_node, *self._nodes(None)):
+            if node.GetTransformNodeID() != transform:
+                node.SetAndObserveTransformNodeID(transform)
+
+    def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
+        found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
+        for number in range(found.GetNumberOfItems()):
+            node = found.GetItemAsObject(number)
+            one = self.object_of(node)
+            if one is None or (object_id is not None and one != object_id):
+                continue
+            if not roles or node.GetAttribute(ROLE) in roles:
+                yield node
+
+    def _remembered(self, object_id: int) -> RememberedSlices | None:
+        """The axis and the kept slices of an object."""
+        for node in self._nodes(object_id, POSITIVE):
+            if text := node.GetAttribute(SLICES):
+                return RememberedSlices.from_text(text, local_matrix(self.volume_node))
+        return None
+
+    def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:
+        text = None
+        if prompts.axis is not None:
+            slices = RememberedSlices(prompts.axis, dict.fromkeys(prompts.kept, ()))
+            text = slices.to_text(local_matrix(self.volume_node))
+        node.SetAttribute(SLICES, text)
+
+    def _add(self, object_id: int, role: str) -> slicer.vtkMRMLMarkupsNode:
+        node = self.scene.CreateNodeByClass(CLASSES[role])
+        node.UnRegister(None)
+        node.SetName(self.scene.GenerateUniqueName(f"object {object_id} {role}"))
+        node.SetAttribute(OBJECT, str(object_id))
+        node.SetAttribute(ROLE, role)
+        node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
+        node.AddNodeReferenceID(SEGMENTATION, self.segmentation_node.GetID())
+        with self._placing_where_it_was():
+            self.scene.AddNode(node)
+        node.SetAndObserveTransformNodeID(self.volume_node.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        if display is not None:
+            display.SetSelectedColor(*COLOURS[role])
+            display.SetColor(*COLOURS[role])
+            display.SetPointLabelsVisibility(False)
+            display.SetPropertiesLabelVisibility(False)
+            if role == BOX:  # an outline: a filled box would hide the mask
+                display.SetHandlesInteractive(False)
+                display.SetFillVisibility(False)
+        return node
+
+    @contextmanager
+    def _placing_where_it_was(self) -> Iterator[None]:
+        """A list that is added becomes the one that clicks are placed in; the person did not ask for that."""
+        selection = self.scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+        before = None if selection is None else selection.GetActivePlaceNodeID()
+        yield
+        if before:
+            selection.SetActivePlaceNodeID(before)
+
+    def _write_boxes(self, object_id: int, boxes: tuple[PlacedBox, ...], axis: Axis, volume: Volume) -> None:
+        wanted = {one.index: one for one in boxes}
+        for node in list(self._nodes(object_id, BOX)):
+            there = read_box(node, axis, volume)
+            if not ObjectPrompts(axis=axis, boxes=(there,)).inside(volume).boxes:
+                continue
+            if wanted.get(there.index) == there:
+                del wanted[there.index]
+            else:
+                self.scene.RemoveNode(node)
+        for one in wanted.values():
+            place_box(self._add(object_id, BOX), one, axis, volume)
+
+
+def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
+    """Checks that everything said lies in the volume.
+
+    Raises:
+        PromptError: Something does not.
+    """
+    if prompts.inside(volume) != prompts:
+        raise PromptError("the place is outside the volume", hint="click inside the image")

@@ -1,0 +1,86 @@
+"""What is known of an object at one moment: what was said about it and how sure the model is of each of its slices.
+
+A value, kept per step, so that undo can go back to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+
+SURE_IOU = 0.8
+SURE_PRESENCE = (0.2, 0.8)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceQuality:
+    """How sure the model is of a slice, and what it left there."""
+
+    predicted_iou: float
+    """The overlap with the truth that the model expects, 0 to 1."""
+    presence: float
+    """Probability that the object is in the slice, 0 to 1."""
+    digest: int = 0
+    """Of the mask as it was written; another one there now means that it was edited by hand."""
+    is_stale: bool = False
+    """A correction nearby has made it out of date; the next propagation does it again."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """A person should look at it."""
+        low, high = SURE_PRESENCE
+        return low < self.presence < high or (self.presence >= high and self.predicted_iou < SURE_IOU)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectRecord:
+    """One object."""
+
+    prompts: ObjectPrompts = field(default_factory=ObjectPrompts)
+    quality: Mapping[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
+    """All slices that have been answered, tracked or kept."""
+    unanswered: frozenset[SlicePlane] = frozenset()
+    """Slices on which something was said, or taken back, that has no answer yet."""
+
+    def with_quality(self, plane: SlicePlane, quality: SliceQuality | None) -> "ObjectRecord":
+        """One slice done, or not done any more."""
+        known = dict(self.quality)
+        known.pop(plane, None)
+        if quality is not None:
+            known[plane] = quality
+        return replace(self, quality=MappingProxyType(known), unanswered=self.unanswered - {plane})
+
+    def with_unanswered(self, planes: frozenset[SlicePlane]) -> "ObjectRecord":
+        """With these slices waiting for an answer."""
+        return replace(self, unanswered=planes)
+
+    def with_stale(self, axis: Axis, first: int, last: int) -> "ObjectRecord":
+        """What was tracked from one slice to another is out of date; what was said on them stands."""
+        said = set(self.prompts.planes)
+        known = {
+            plane: replace(quality, is_stale=True)
+            if plane.axis == axis and first <= plane.index <= last and plane not in said
+            else quality
+            for plane, quality in self.quality.items()
+        }
+        return replace(self, quality=MappingProxyType(known))
+
+    def around(self, plane: SlicePlane) -> tuple[int, int]:
+        """First and last slice that depend on a slice: up to the next prompted ones on both sides."""
+        others = [p.index for p in self.prompts.planes if p.axis == plane.axis and p != plane]
+        known = [p.index for p in self.quality if p.axis == plane.axis]
+        below = max((n for n in others if n < plane.index), default=min(known, default=plane.index) - 1)
+        above = min((n for n in others if n > plane.index), default=max(known, default=plane.index) + 1)
+        return below + 1, above - 1
+
+
+def next_doubtful(record: ObjectRecord, plane: SlicePlane) -> SlicePlane | None:
+    """The next slice upwards, around the end, that a person should look at; None if there is none."""
+    confirmed = set(record.prompts.planes)
+    doubtful = sorted(
+        p.index for p, q in record.quality.items() if q.is_doubtful and p.axis == plane.axis and p not in confirmed
+    )
+    index = next((n for n in doubtful if n > plane.index), doubtful[0] if doubtful else None)
+    return None if index is None else SlicePlane(plane.axis, index)

@@ -1,0 +1,91 @@
+"""The objects of a segmentation: segments that bear an object number, each with its record.
+
+The segmentation says which objects there are, so that they come and go with undo, with the person's own deletions, and with
+the scene. Records of segments that are gone are kept in case they come back.
+"""
+
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.objects.record import ObjectRecord
+
+OBJECT_TAG = "NeuroSAM2.Object"
+
+
+class SceneObjects:
+    """Objects by number.
+
+    Args:
+        segmentation_node: Whose segments they are.
+    """
+
+    def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
+        self.node = segmentation_node
+        self.records: dict[int, ObjectRecord] = {}
+
+    @property
+    def segments(self) -> dict[int, str]:
+        """Segment ids by object."""
+        found = {}
+        segmentation = self.node.GetSegmentation()
+        for segment_id in segmentation.GetSegmentIDs():
+            number = object_number(segmentation.GetSegment(segment_id))
+            if number is not None:
+                found[number] = segment_id
+        return found
+
+    def segment_id(self, object_id: int) -> str:
+        """The segment of an object.
+
+        Raises:
+            DataError: It is gone.
+        """
+        segment_id = self.segments.get(object_id)
+        if segment_id is None:
+            raise DataError(
+                f"the segment of object {object_id} was deleted", hint="undo the deletion, or start another object"
+            )
+        return segment_id
+
+    def name(self, object_id: int) -> str:
+        """What the person calls it."""
+        return str(self.node.GetSegmentation().GetSegment(self.segment_id(object_id)).GetName())
+
+    def record(self, object_id: int) -> ObjectRecord:
+        """What is known of it."""
+        return self.records.get(object_id, ObjectRecord())
+
+    def add(self, name: str = "") -> int:
+        """A new object with an empty segment."""
+        number = max(self.segments, default=0)
+        number = 1 + max(number, max(self.records, default=0))
+        segmentation = self.node.GetSegmentation()
+        segment_id = segmentation.AddEmptySegment("", name or f"object {number}")
+        segmentation.GetSegment(segment_id).SetTag(OBJECT_TAG, str(number))
+        self.records[number] = ObjectRecord()
+        return number
+
+    def adopt(self, segment_id: str) -> int:
+        """The object of a segment; a segment of the person's own becomes one.
+
+        Raises:
+            DataError: There is no such segment.
+        """
+        segment = self.node.GetSegmentation().GetSegment(segment_id)
+        if segment is None:
+            raise DataError("that segment was deleted", hint="choose another")
+        number = object_number(segment)
+        if number is None:
+            number = 1 + max(max(self.segments, default=0), max(self.records, default=0))
+            segment.SetTag(OBJECT_TAG, str(number))
+            self.records[number] = ObjectRecord()
+        return number
+
+
+def object_number(segment: slicer.vtkSegment) -> int | None:
+    """The object that a segment is; None for one of the person's own."""
+    text = vtk.mutable("")
+    if not segment.GetTag(OBJECT_TAG, text) or not str(text).isdigit():
+        return None
+    return int(str(text))

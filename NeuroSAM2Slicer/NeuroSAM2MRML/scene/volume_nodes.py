@@ -1,0 +1,89 @@
+"""Volume nodes as volumes: voxels shared with the scene, geometry with every linear parent transform applied.
+
+What cannot be worked with (no voxels, several components, a warp above the volume) is refused with the reason. A `VolumeStamp`
+says at next to no cost whether a node still holds what was read from it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import DataError, GeometryError
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.scene.arrays import Matrix, to_matrix, voxels_of
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStamp:
+    """Changes whenever the voxels or the place of a volume node may have changed."""
+
+    image_time: int
+    matrix: bytes
+
+
+def read_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """The volume of a node where it is in the world; the voxels are a view, not a copy.
+
+    Raises:
+        DataError: The node holds no single-component image.
+        GeometryError: A non-linear transform is above it, or its matrix is flat.
+    """
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None or image.GetNumberOfPoints() == 0:
+        raise DataError(f"{node.GetName()} has no voxels", hint="choose a volume that is loaded")
+    components = image.GetNumberOfScalarComponents()
+    if components != 1:
+        raise DataError(
+            f"{node.GetName()} has {components} values per voxel; expected one",
+            hint="extract one component first, for example with Vector to Scalar Volume",
+        )
+    return Volume(voxels_of(image), world_matrix(node), name=node.GetName())
+
+
+def local_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:
+    """Voxel indices to RAS in mm below the parent transforms."""
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(ijk_to_ras)
+    return to_matrix(ijk_to_ras)
+
+
+def world_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:
+    """Voxel indices to world RAS in mm, parent transforms included.
+
+    Raises:
+        GeometryError: One of them is not linear.
+    """
+    return np.asarray(transform_to_world(node) @ local_matrix(node))
+
+
+def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> Matrix:
+    """The parent transforms of a node as one matrix.
+
+    Raises:
+        GeometryError: One of them is not linear.
+    """
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        raise GeometryError(
+            f"{node.GetName()} is under the non-linear transform {transform.GetName()}; expected linear ones only",
+            hint="harden the transform on the volume, or take the volume out of it while segmenting",
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return to_matrix(matrix)
+
+
+def stamp_of(node: slicer.vtkMRMLScalarVolumeNode) -> VolumeStamp:
+    """The node's stamp now.
+
+    Raises:
+        GeometryError: As `world_matrix`.
+    """
+    image = node.GetImageData()
+    scalars = None if image is None else image.GetPointData().GetScalars()
+    times = [0 if part is None else part.GetMTime() for part in (image, scalars)]
+    return VolumeStamp(max(times), world_matrix(node).tobytes())

@@ -1,0 +1,306 @@
+"""A person outlines objects in a volume: what every action means.
+
+MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `SessionEvents` puts the
+answers where they belong. Nothing here waits: whoever runs the session calls `poll` when the
+engine has something to say.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import slicer
+
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
+from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.volume import Direction, SlicePlane
+from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.objects.record import next_doubtful
+from NeuroSAM2MRML.scene.arrays import Matrix
+from NeuroSAM2MRML.scene.placing import Placed, box_between, place
+from NeuroSAM2MRML.scene.slice_views import shown_slice
+from NeuroSAM2MRML.session.desk import SessionDesk
+from NeuroSAM2MRML.session.engine_talk import EngineTalk
+from NeuroSAM2MRML.session.events import SessionEvents
+from NeuroSAM2MRML.session.host import Host
+from NeuroSAM2MRML.session.outcomes import Journey
+
+NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
+
+
+class SessionController:
+    """One volume, one segmentation, one engine.
+
+    Args:
+        host: Runs the session.
+        link: The way to the engine; nobody else polls it while the session lasts.
+        volume_node: The image.
+        segmentation_node: What the objects are segments of.
+
+    Raises:
+        DataError: The volume cannot be worked on.
+        GeometryError: A non-linear transform is above it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        link: EngineLink,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.desk = SessionDesk(host, volume_node, segmentation_node)
+        self.link = link
+        self.talk = EngineTalk(link, lambda object_id, plane: self.desk.keeper.read(object_id, plane))
+        self.talk.revision = self.desk.node.revision
+        self._events = SessionEvents(self.desk, self.talk)
+        self.notice = ""
+        """The last sentence for the person."""
+        self.ended = ""
+        """Why the session is over; empty while it is not."""
+        self.stopped: Journey | None = None
+        """The propagation that was stopped last, if it may go on."""
+
+    @property
+    def can_continue(self) -> bool:
+        """A propagation was stopped, or a correction has made slices of the active object out of date."""
+        if self.talk.journey is not None:
+            return False
+        return self.stopped is not None or any(q.is_stale for q in self.desk.active_record.quality.values())
+
+    def click(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A point of the active object at a world position, (3,) in mm; the first one starts an object.
+
+        Args:
+            ras: Where.
+            positive: It belongs to the object.
+            view: The slice view that was clicked in; says along which axis a new object is outlined.
+
+        Raises:
+            PromptError: The place is outside the volume.
+        """
+        with self._acting():
+            placed = self._place(ras, view)
+            self._point(placed.plane, PointPrompt(placed.row, placed.col, positive))
+
+    def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
+        """A point of the active object at a pixel of a stored slice; see `click`."""
+        with self._acting():
+            self._point(plane, PointPrompt(row, col, positive))
+
+    def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A box between two world positions of a slice view; see `click`."""
+        with self._acting():
+            placed = self._place(start, view)
+            if view is not None and placed.is_across:
+                raise PromptError(
+                    f"this object is outlined along {placed.plane.axis}; a box in another view was drawn",
+                    hint="draw the box in that view, or start another object",
+                )
+            self._box(placed.plane, box_between(self.desk.volume, placed.plane, start, end))
+
+    def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
+        """A box around the active object, in place of the one on that slice; see `click`."""
+        with self._acting():
+            self._box(plane, box)
+
+    def take_back(self, plane: SlicePlane) -> None:
+        """Removes everything that was said about the active object on a slice."""
+        with self._acting():
+            self._say(self._active(), self.desk.active_record.prompts.without(plane.index), "Remove prompts")
+
+    def confirm(self, plane: SlicePlane) -> None:
+        """Accepts the active object's mask on a slice as it is; it is never overwritten from then on."""
+        with self._acting():
+            number = self._active()
+            if plane in self.desk.active_record.prompts.planes and not self.desk.is_edited(number, plane):
+                self.notice = f"slice {plane.index} is confirmed already"
+                return
+            plane.check_inside(self.desk.volume)
+            with self.desk.step("Confirm slice"):
+                self.desk.keep(number, [plane])
+            self.talk.forget(number)
+
+    def propagate(
+        self,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        direction: Direction = Direction.BOTH,
+        object_ids: tuple[int, ...] | None = None,
+    ) -> None:
+        """Carries objects through the slices; masks arrive one by one. Slices painted by hand are kept as they are.
+
+        Args:
+            first: First slice along the object's axis; from the first one if None.
+            last: Last slice; to the last one if None.
+            direction: Which way from the prompted slices.
+            object_ids: The active object if None.
+
+        Raises:
+            PromptError: Nothing was said about the object.
+        """
+        with self._acting():
+            asked = object_ids or (() if self.desk.active is None else (self.desk.active,))
+            numbers = tuple(n for n in asked if self.desk.objects.record(n).prompts.indices)
+            if not numbers:
+                raise PromptError("there is nothing to propagate", hint="place a point or a box first")
+            self.talk.abandon()
+            with self.desk.step("Propagate"):
+                for number in numbers:
+                    self._keep_painted(number)
+            self.stopped = None
+            journey = Journey(object_ids=numbers, first=first, last=last, direction=direction)
+            self._try(lambda: self.talk.propagate(self.desk.volume, self.desk.records, journey))
+
+    def stop(self) -> None:
+        """Stops the propagation within a slice; what is done stays."""
+        if self.talk.journey is not None:
+            self.stopped = self.talk.journey
+            self._try(self.talk.stop)
+
+    def go_on(self) -> None:
+        """Continues where a propagation was stopped, or does again what a correction has made out of date."""
+        if self.stopped is None:
+            self.propagate()
+        else:
+            said = self.stopped
+            self.propagate(first=said.first, last=said.last, direction=said.direction, object_ids=said.object_ids)
+
+    def next_object(self, name: str = "") -> int:
+        """A new object with an empty segment; prompts go to it from now on."""
+        with self._acting():
+            return self.desk.new_object(name)
+
+    def choose(self, segment_id: str) -> int:
+        """Prompts go to this segment from now on; one of the person's own becomes an object."""
+        with self._acting():
+            return self.desk.choose(segment_id)
+
+    def clear(self) -> None:
+        """Takes everything about the active object back: prompts and voxels."""
+        with self._acting():
+            number = self._active()
+            self.talk.abandon()
+            self.desk.clear(number)
+            self.talk.forget(number)
+
+    def undo(self) -> bool:
+        """Takes the last step back, whoever made it; a propagation under way is given up first."""
+        return self._travel(self.desk.steps.undo)
+
+    def redo(self) -> bool:
+        """Brings back what was undone."""
+        return self._travel(self.desk.steps.redo)
+
+    def look_at(self, view: slicer.vtkMRMLSliceNode) -> None:
+        """The person looks at this view: the engine may prepare its slices."""
+        if not self.ended:
+            self._try(lambda: self.talk.look_at(shown_slice(self.desk.volume, view).plane))
+
+    def next_doubtful(self, plane: SlicePlane) -> SlicePlane | None:
+        """The next slice of the active object that a person should look at."""
+        return next_doubtful(self.desk.active_record, plane)
+
+    def warm_up(self) -> None:
+        """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
+        self._try(lambda: self.talk.catch_up(self.desk.volume, self.desk.records))
+
+    def retry(self) -> None:
+        """Tries again with an engine that was given up on."""
+        self.link.retry()
+        self.warm_up()
+
+    def sync_prompts(self) -> None:
+        """Takes over what other hands did to the prompt nodes: placed, moved, deleted."""
+        if self.desk.is_writing or self.ended:
+            return
+        for number in self.desk.objects.segments:
+            said, before = self.desk.nodes.read(number, self.desk.volume), self.desk.objects.record(number).prompts
+            more = len(said.points) - len(before.points)
+            self._say(number, said, "Place point" if more > 0 else "Delete prompts" if more < 0 else "Move prompts")
+
+    def poll(self) -> None:
+        """Takes in what the engine has to say. Never waits; what a person can mend is said in `notice`, not raised."""
+        if not self.ended:
+            self._follow_history()
+        for event in self.link.poll():
+            if not self.ended:
+                self.notice = self._events.take(event) or self.notice
+
+    def end(self, reason: str) -> None:
+        """The session is over. Prompts, masks and the journal stay."""
+        if not self.ended:
+            self._try(self.talk.abandon)
+            self.ended = self.notice = reason
+
+    @contextmanager
+    def _acting(self) -> Iterator[None]:
+        """An action may begin: the session lasts, the volume is as it was read, the nodes say what is known."""
+        if self.ended:
+            raise DataError(self.ended, hint="choose a volume and a segmentation to go on")
+        self.notice = ""
+        if self.desk.notice_new_image():
+            self.talk.forget_volume()
+            self.notice = NEW_IMAGE
+        self._follow_history()
+        self.sync_prompts()
+        yield
+        self.notice = self.desk.journal.problem or self.notice
+
+    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> Placed:
+        placed = place(self.desk.volume, ras, axis=self.desk.axis_of(self.desk.active), view=view)
+        self.notice = placed.notice or self.notice
+        return placed
+
+    def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
+        said = self.desk.active_record.prompts.with_point(plane, point)
+        self._say(self.desk.active, said, "Point" if point.positive else "Negative point")
+
+    def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
+        self._say(self.desk.active, self.desk.active_record.prompts.with_box(plane, box), "Box")
+
+    def _say(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
+        news = self.desk.say(number, prompts, name)
+        if news is not None:
+            for plane in news[1]:
+                self.talk.restate(news[0], plane)
+            self.warm_up()
+
+    def _active(self) -> int:
+        if self.desk.active is None:
+            raise PromptError("there is no object yet", hint="place a point or a box first")
+        return self.desk.active
+
+    def _keep_painted(self, number: int) -> None:
+        painted = list(self.desk.keeper.painted_by_hand(number))
+        if painted:
+            self.desk.keep(number, painted)
+            self.talk.forget(number)
+            self.notice = f"{len(painted)} slices that were painted by hand are kept as they are"
+
+    def _travel(self, go: Callable[[], bool]) -> bool:
+        if self.ended:
+            return False
+        self.notice = ""
+        self.talk.abandon()
+        self.stopped = None
+        with self.desk.writing():
+            has_moved = go()
+        self._follow_history(has_moved=has_moved)
+        return has_moved
+
+    def _follow_history(self, *, has_moved: bool = False) -> None:
+        changed = self.desk.follow_history(has_moved=has_moved)
+        for number in changed:
+            self.talk.forget(number)
+        if changed:
+            self.talk.abandon()
+            self.warm_up()
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Does something with the engine; what goes wrong is said, and what was said to it stays to be said again."""
+        try:
+            act()
+        except NeuroSAM2Error as error:
+            self.notice = str(error)

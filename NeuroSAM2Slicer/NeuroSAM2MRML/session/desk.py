@@ -1,0 +1,297 @@
+"""The scene's side of a session: what an action changes in nodes, segments, records and the undo stack. It knows of no engine.
+
+Methods return what the engine must hear of; `SessionController` tells it.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import slicer
+
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
+from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
+from NeuroSAM2MRML.session.host import Host
+from NeuroSAM2MRML.session.node import ModelIdentity, SessionNode
+from NeuroSAM2MRML.session.session_journal import SessionJournal
+from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
+from NeuroSAM2MRML.session.undo import UndoSteps
+
+
+class SessionDesk:
+    """One volume and one segmentation in a scene.
+
+    Args:
+        host: Runs the session.
+        volume_node: The image.
+        segmentation_node: What the objects are segments of. What it and the scene remember of an earlier session is taken up.
+
+    Raises:
+        DataError: The volume cannot be worked on.
+        GeometryError: A non-linear transform is above it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.host, self.volume_node, self.segmentation_node = host, volume_node, segmentation_node
+        self.volume = read_volume(volume_node)
+        self.nodes = PromptNodes(host.scene, volume_node, segmentation_node)
+        self.nodes.follow_volume()
+        self.objects = SceneObjects(segmentation_node)
+        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
+        self.steps = UndoSteps(self.objects, host.edit_history(segmentation_node))
+        self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
+        self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.keeper)
+        self.is_writing = False
+        """The session itself is changing the scene."""
+        self._stamp = stamp_of(volume_node)
+        for number in self.objects.segments:
+            self.objects.records[number] = self._remembered(number)
+        self._mark("")
+
+    @property
+    def active(self) -> int | None:
+        """The object that prompts go to."""
+        number = self.node.active_object
+        return number if number in self.objects.segments else None
+
+    @property
+    def records(self) -> dict[int, ObjectRecord]:
+        """Of the objects that are there."""
+        return {number: self.objects.record(number) for number in self.objects.segments}
+
+    @property
+    def active_record(self) -> ObjectRecord:
+        """Of the active object; an empty one where there is none."""
+        return ObjectRecord() if self.active is None else self.objects.record(self.active)
+
+    def notice_new_image(self) -> bool:
+        """Reads the volume again if its voxels or its place have changed, and says whether they have.
+
+        Raises:
+            DataError: It cannot be worked on any more.
+            GeometryError: A non-linear transform is above it now.
+        """
+        stamp = stamp_of(self.volume_node)
+        if stamp == self._stamp:
+            return False
+        self.volume = read_volume(self.volume_node)
+        self._stamp = stamp
+        self.nodes.follow_volume()
+        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
+        self.journal.use(self.volume, self.keeper)
+        return True
+
+    def say(
+        self, object_id: int | None, prompts: ObjectPrompts, name: str
+    ) -> tuple[int, tuple[SlicePlane, ...]] | None:
+        """A person has said something: one step. Returns the object and the slices that must be stated; None if nothing is new.
+
+        Args:
+            object_id: The object; a new one if None.
+            prompts: All that is said about it now.
+            name: Of the step.
+
+        Raises:
+            PromptError: Something lies outside the volume.
+        """
+        check_inside(prompts, self.volume)
+        before = ObjectRecord() if object_id is None else self.objects.record(object_id)
+        changed = prompts.changed_since(before.prompts)
+        if not changed:
+            return None
+        self.steps.begin(self.records)
+        number = self._add_object("") if object_id is None else object_id
+        self._record(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
+        self._mark(name)
+        self.journal.note_prompts(number)
+        return number, changed
+
+    def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
+        """Slices are confirmed as they are; the caller begins and marks the step."""
+        record = self.objects.record(number)
+        for plane in planes:
+            is_edited = self.is_edited(number, plane)
+            if plane not in record.prompts.planes:
+                record = replace(record, prompts=record.prompts.with_kept(plane))
+            mask = self.keeper.read(number, plane)
+            quality = SliceQuality(
+                predicted_iou=1.0, presence=float(mask.any()), digest=self.keeper.digest(number, plane)
+            )
+            record = record.with_quality(plane, quality)
+            if is_edited:
+                record = record.with_stale(plane.axis, *record.around(plane))
+        self._record(number, record)
+        self.journal.note_prompts(number)
+        for plane in planes:
+            self.journal.note_mask(number, plane)
+
+    def is_edited(self, number: int, plane: SlicePlane) -> bool:
+        """A slice holds something else than what was written there."""
+        quality = self.objects.record(number).quality.get(plane)
+        return quality is None or quality.digest != self.keeper.digest(number, plane)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """What is done inside is one step."""
+        self.steps.begin(self.records)
+        yield
+        self._mark(name)
+
+    def new_object(self, name: str) -> int:
+        """A new object with an empty segment, as a step of its own."""
+        with self.step("New object"):
+            number = self._add_object(name)
+        self.journal.note_prompts(number)
+        return number
+
+    def choose(self, segment_id: str) -> int:
+        """Makes a segment the active object."""
+        is_new = segment_id not in self.objects.segments.values()
+        number = self.objects.adopt(segment_id)
+        if is_new:
+            self._mark(self.steps.current_name())
+        self.node.active_object = number
+        return number
+
+    def clear(self, number: int) -> None:
+        """Takes everything about an object away, as one step."""
+        with self.step("Clear"):
+            with self.writing():
+                self.keeper.clear(number)
+            self._record(number, ObjectRecord())
+        self.journal.note_all()
+
+    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+        """An answer goes into the scene, as part of the step that the object is at.
+
+        Args:
+            mask: The answer.
+            stale: First and last slice that it has made out of date.
+
+        Raises:
+            DataError: The segment is gone or cannot hold it.
+        """
+        number, plane = mask.object_id, mask.plane
+        was_as_brought_back = self.steps.is_as_brought_back
+        digest_before = self.keeper.digest(number, plane)
+        with self.writing():
+            quality = self.keeper.write(number, mask)
+        record = self.objects.record(number)
+        is_taken_back = stale is not None and plane not in record.prompts.planes
+        record = record.with_quality(plane, None if is_taken_back else quality)
+        if stale is not None:
+            record = record.with_stale(plane.axis, *stale)
+        self.objects.records[number] = record
+        self.steps.amend(
+            self.records, (number, plane), digest_before=digest_before, was_as_brought_back=was_as_brought_back
+        )
+        self._position = self.steps.position()
+        self.journal.note_mask(number, plane)
+
+    def bring_back_object(self, number: int, name: str) -> int:
+        """The object of that number and name, where the scene still has it; else a new one. Part of a step that is begun."""
+        if number in self.objects.segments and self.objects.name(number) == name:
+            return number
+        return self._add_object(name)
+
+    def bring_back_prompts(self, number: int, prompts: ObjectPrompts) -> None:
+        """What was said about an object, without asking for an answer; part of a step that is begun."""
+        record = replace(self.objects.record(number), prompts=prompts)
+        self._record(number, record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality))))
+
+    def bring_back_mask(self, mask: SliceMask) -> None:
+        """What an object was like on a slice; part of a step that is begun."""
+        with self.writing():
+            quality = self.keeper.write(mask.object_id, mask)
+        self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
+
+    def count_voxels(self, number: int) -> int:
+        """Voxels of an object on the image's grid."""
+        axis = self.axis_of(number) or Axis.K
+        planes = (SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis]))
+        return sum(int(self.keeper.read(number, plane).sum()) for plane in planes)
+
+    def note_model(self, name: str) -> None:
+        """The model that answers from now on: a catalog name or the path of a file."""
+        name = Path(name).stem if name.endswith(".safetensors") else name
+        if self.node.model.name != name:
+            self.node.model = ModelIdentity(name=name)
+
+    def remember(self, revision: int) -> None:
+        """Writes into the scene what it is to remember of the session."""
+        self.node.revision = revision
+        for number, record in self.records.items():
+            self.node.write_quality(number, record)
+
+    def follow_history(self, *, has_moved: bool = False) -> set[int]:
+        """Brings prompts and records to where undo or redo, by whomever, has brought the segments.
+
+        Args:
+            has_moved: They were brought somewhere; if not said, it is found out.
+
+        Returns:
+            The objects concerned.
+        """
+        position = self.steps.position()
+        if position == self._position and not has_moved:
+            return set()
+        known = dict(self.steps.records())
+        for number, plane in self.steps.missing(self.keeper.digest):
+            record = known[number].with_quality(plane, None)
+            is_said = plane in record.prompts.planes
+            known[number] = record.with_unanswered(record.unanswered | {plane}) if is_said else record
+        there = position[1]
+        concerned = set(self.objects.records) | there
+        for number in concerned:
+            self._record(number, known.get(number, ObjectRecord()) if number in there else ObjectRecord())
+        self._position = position
+        self.steps.arrive()
+        self.journal.note_all()
+        return concerned
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Whatever changes in the scene meanwhile is the session's own doing."""
+        was, self.is_writing = self.is_writing, True
+        try:
+            yield
+        finally:
+            self.is_writing = was
+
+    def axis_of(self, number: int | None) -> Axis | None:
+        """The axis that an object is outlined along; None while nothing was said."""
+        return None if number is None else self.objects.record(number).prompts.axis
+
+    def _remembered(self, number: int) -> ObjectRecord:
+        """What the scene remembers of an object."""
+        prompts = self.nodes.read(number, self.volume)
+        record = ObjectRecord(prompts=prompts)
+        for plane, quality in self.node.read_quality(number).items():
+            record = record.with_quality(plane, replace(quality, digest=self.keeper.digest(number, plane)))
+        return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
+
+    def _add_object(self, name: str) -> int:
+        number = self.objects.add(name)
+        self.node.active_object = number
+        return number
+
+    def _record(self, number: int, record: ObjectRecord) -> None:
+        """Record and nodes say the same."""
+        self.objects.records[number] = record
+        with self.writing():
+            self.nodes.write(number, record.prompts, self.volume)
+
+    def _mark(self, name: str) -> None:
+        with self.writing():
+            self.steps.mark(name, self.records)
+        self._position = self.steps.position()

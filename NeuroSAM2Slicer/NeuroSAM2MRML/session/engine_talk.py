@@ -1,0 +1,274 @@
+"""What the engine has been told of a volume's objects, what it was asked, and what its answers mean.
+
+The scene is the only truth and the engine a cache: `catch_up` tells it whatever it does not know yet, everything if it is new,
+or if undo has changed what it knew. Answers to anything older than the last statement are dropped here.
+"""
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.client.replay import SliceStatement, restoring
+from NeuroSAM2Core.prompts import PromptSet
+from NeuroSAM2Core.protocol import (
+    Cancel,
+    Event,
+    Failed,
+    Finished,
+    Precompute,
+    PredictSlice,
+    Progress,
+    Propagate,
+    RemoveObject,
+    SliceAnswered,
+    SliceTracked,
+    Superseded,
+    VolumeClosed,
+    VolumeOpened,
+)
+from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume
+from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2MRML.objects.record import ObjectRecord
+from NeuroSAM2MRML.session.outcomes import Answered, Journey, JourneyEnded, Outcome, Problem, Tracked, VolumeGone
+
+Key = tuple[int, SlicePlane]
+ReadMask = Callable[[int, SlicePlane], NDArray[np.bool_]]
+"""The object on a slice as the scene has it."""
+
+
+class EngineTalk:
+    """The conversation about one volume.
+
+    Args:
+        link: The way to the engine.
+        read_mask: The scene's masks, for telling the engine what there is.
+    """
+
+    def __init__(self, link: EngineLink, read_mask: ReadMask) -> None:
+        self.link = link
+        self.journey: Journey | None = None
+        """The propagation that is under way."""
+        self.progress = (0, 0)
+        """Slices done and slices at most."""
+        self.is_stopping = False
+        self.revision = 0
+        """Of the last statement; only ever grows."""
+        self._read_mask = read_mask
+        self._volume_id = ""
+        self._is_open = False
+        self._generation = -1
+        self._current: set[int] = set()
+        self._expected: dict[Key, int] = {}
+        self._predictions: dict[int, Key] = {}
+        self._journey_number = 0
+        self._looked_at: SlicePlane | None = None
+
+    @property
+    def is_starting(self) -> bool:
+        """The volume is not open yet."""
+        return self.link.engine is not None and not self._is_open
+
+    @property
+    def is_waiting(self) -> bool:
+        """Some click has no answer yet."""
+        return bool(self._expected)
+
+    @property
+    def _is_current(self) -> bool:
+        """The engine that runs was told of the volume, under the model that it has."""
+        is_told = bool(self._volume_id) and self._generation == self.link.generation
+        return is_told and self.link.engine is not None
+
+    def forget_volume(self) -> None:
+        """The engine must be told everything anew, the volume included."""
+        self._volume_id = ""
+        self._forget_all()
+
+    def forget(self, object_id: int) -> None:
+        """What the engine knows of an object is not so any more; answers under way about it are void."""
+        self._current.discard(object_id)
+        for key in [key for key in self._expected if key[0] == object_id]:
+            del self._expected[key]
+
+    def open(self, volume: Volume) -> None:
+        """Makes sure that an engine runs and has the volume.
+
+        Raises:
+            WorkerError: None can be had.
+        """
+        if self._is_current:
+            return
+        self._volume_id = self.link.open(volume)
+        self._generation = self.link.generation
+        self._forget_all()
+
+    def catch_up(self, volume: Volume, records: dict[int, ObjectRecord]) -> None:
+        """Tells and asks whatever has not been.
+
+        Raises:
+            WorkerError: The engine cannot be started.
+        """
+        self.open(volume)
+        for object_id, record in records.items():
+            if object_id not in self._current and record.unanswered:
+                self._tell(object_id, record)
+            else:
+                for plane in _in_order(record.unanswered):
+                    self._ask(object_id, record, plane)
+        if self.journey is not None and self._journey_number == 0:
+            self._set_out(volume, records, self.journey)
+
+    def propagate(self, volume: Volume, records: dict[int, ObjectRecord], journey: Journey) -> None:
+        """Sets out; see `catch_up` for what is raised."""
+        self.journey, self.progress, self.is_stopping = journey, (0, 0), False
+        self._journey_number = 0
+        self.catch_up(volume, records)
+
+    def stop(self) -> None:
+        """Asks the engine to stop the propagation; what it still sends until then counts."""
+        if self.journey is None:
+            return
+        if self._journey_number == 0:
+            self.abandon()
+        elif not self.is_stopping:
+            self.is_stopping = True
+            self.link.submit(Cancel(target=self._journey_number))
+
+    def abandon(self) -> None:
+        """Ends the propagation at once: what the engine still sends does not count."""
+        if self.journey is not None and self._journey_number and self.link.engine is not None:
+            self.link.submit(Cancel(target=self._journey_number))
+        self.journey, self._journey_number, self.is_stopping = None, 0, False
+
+    def look_at(self, plane: SlicePlane) -> None:
+        """The person looks at this slice: its features may be prepared."""
+        if self._is_current and plane != self._looked_at:
+            self._looked_at = plane
+            self.link.submit(Precompute(volume_id=self._volume_id, axis=plane.axis, index=plane.index))
+
+    def lost(self) -> None:
+        """The engine has ended: nothing that was asked will be answered."""
+        self.forget_volume()
+
+    def read(self, event: Event) -> Outcome | None:
+        """What an event means for the scene; None if nothing."""
+        match event:
+            case VolumeOpened() if event.volume_id == self._volume_id:
+                self._is_open = True
+            case SliceAnswered() if event.request_id in self._predictions:
+                return self._read_answer(event)
+            case SliceTracked() if event.request_id == self._journey_number:
+                return Tracked(event.mask)
+            case Progress() if event.request_id == self._journey_number:
+                self.progress = event.done, event.total
+            case Finished() if event.request_id == self._journey_number:
+                self.journey, self._journey_number, self.is_stopping = None, 0, False
+                return JourneyEnded(event.was_cancelled)
+            case Superseded():
+                self._predictions.pop(event.request_id, None)
+            case Failed():
+                return self._read_failure(event)
+            case VolumeClosed() if event.volume_id == self._volume_id and self._is_open and self._is_current:
+                self.forget_volume()
+                return VolumeGone(event.reason)
+            case _:
+                pass
+        return None
+
+    def _forget_all(self) -> None:
+        self._is_open = False
+        self._current.clear()
+        self._expected.clear()
+        self._predictions.clear()
+        self._journey_number = 0
+        self._looked_at = None
+
+    def _set_out(self, volume: Volume, records: dict[int, ObjectRecord], journey: Journey) -> None:
+        there = tuple(one for one in journey.object_ids if one in records and records[one].prompts.indices)
+        if not there:
+            self.journey = None
+            return
+        for object_id in there:
+            if object_id not in self._current:
+                self._tell(object_id, records[object_id])
+        self._journey_number = self.link.submit(
+            Propagate(
+                volume_id=self._volume_id,
+                object_ids=there,
+                first=journey.first,
+                last=journey.last,
+                direction=journey.direction,
+            )
+        )
+
+    def _tell(self, object_id: int, record: ObjectRecord) -> None:
+        """Everything about an object, as if nothing had been said before."""
+        self.link.submit(RemoveObject(volume_id=self._volume_id, object_id=object_id))
+        axis = record.prompts.axis
+        planes = {plane for plane in record.quality if plane.axis == axis} | record.unanswered
+        statements = [self._statement(object_id, record, plane) for plane in _in_order(planes)]
+        for request in restoring(self._volume_id, tuple(statements)):
+            number = self.link.submit(request)
+            if isinstance(request, PredictSlice):
+                self._predictions[number] = object_id, request.prompts.plane
+        self._current.add(object_id)
+
+    def _statement(self, object_id: int, record: ObjectRecord, plane: SlicePlane) -> SliceStatement:
+        quality = record.quality.get(plane)
+        is_said = plane in record.prompts.planes
+        mask = None
+        if quality is not None and not quality.is_stale:
+            mask = SliceMask(
+                object_id=object_id,
+                plane=plane,
+                mask=self._read_mask(object_id, plane),
+                predicted_iou=quality.predicted_iou,
+                presence=quality.presence,
+            )
+        if plane in record.unanswered:
+            return SliceStatement(mask=mask if is_said else None, unanswered=self._said(object_id, record, plane))
+        said = self._said(object_id, record, plane, expects=False) if is_said else None
+        return SliceStatement(mask=mask, prompts=said)
+
+    def _ask(self, object_id: int, record: ObjectRecord, plane: SlicePlane) -> None:
+        if (object_id, plane) in self._expected:
+            return
+        prompts = self._said(object_id, record, plane)
+        self._predictions[self.link.submit(PredictSlice(volume_id=self._volume_id, prompts=prompts))] = object_id, plane
+
+    def restate(self, object_id: int, plane: SlicePlane) -> None:
+        """What was said about a slice has changed: an answer under way is void."""
+        self._expected.pop((object_id, plane), None)
+
+    def _said(self, object_id: int, record: ObjectRecord, plane: SlicePlane, *, expects: bool = True) -> PromptSet:
+        self.revision += 1
+        is_kept = plane in record.prompts.planes and plane.index in record.prompts.kept
+        mask = self._read_mask(object_id, plane) if is_kept else None
+        said = record.prompts.statement(object_id, plane, revision=self.revision, mask=mask)
+        if expects:
+            self._expected[object_id, plane] = self.revision
+        return said
+
+    def _read_answer(self, event: SliceAnswered) -> Outcome | None:
+        key = event.mask.object_id, event.mask.plane
+        self._predictions.pop(event.request_id, None)
+        if self._expected.get(key) != event.mask.revision:
+            return None
+        del self._expected[key]
+        return Answered(event.mask, event.stale_first, event.stale_last)
+
+    def _read_failure(self, event: Failed) -> Outcome | None:
+        key = self._predictions.pop(event.request_id, None)
+        if event.request_id and event.request_id == self._journey_number:
+            self.journey, self._journey_number, self.is_stopping = None, 0, False
+        if key is not None:
+            self._expected.pop(key, None)
+            self._current.discard(key[0])
+        if self.link.is_setup(event.request_id):
+            self.forget_volume()
+        return Problem(str(event.to_error()))
+
+
+def _in_order(planes: Collection[SlicePlane]) -> list[SlicePlane]:
+    return sorted(planes, key=lambda plane: (plane.axis, plane.index))

@@ -1,0 +1,69 @@
+"""What the engine has to say, put where it belongs: masks into segments, sentences to the person.
+
+A new engine in place of a dead one is told everything here.
+"""
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.protocol import Disconnected, Event
+from NeuroSAM2MRML.session.desk import SessionDesk
+from NeuroSAM2MRML.session.engine_talk import EngineTalk
+from NeuroSAM2MRML.session.outcomes import Answered, JourneyEnded, Problem, Tracked, VolumeGone
+
+RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
+STOPPED = "stopped; what is done stays"
+
+
+class SessionEvents:
+    """Takes in events.
+
+    Args:
+        desk: The scene's side.
+        talk: The engine's side.
+    """
+
+    def __init__(self, desk: SessionDesk, talk: EngineTalk) -> None:
+        self._desk, self._talk = desk, talk
+
+    def take(self, event: Event) -> str:
+        """Does what an event asks for, and returns a sentence for the person; empty where there is nothing to say."""
+        try:
+            return self._revive(event) if isinstance(event, Disconnected) else self._read(event)
+        except NeuroSAM2Error as error:
+            return str(error)
+
+    def _read(self, event: Event) -> str:
+        match self._talk.read(event):
+            case Answered(mask, first, last):
+                self._desk.put(mask, (first, last))
+                self._desk.note_model(self._talk.link.model.model)
+                self._desk.remember(self._talk.revision)
+            case Tracked(mask):
+                self._desk.note_model(self._talk.link.model.model)
+                if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
+                    self._desk.put(mask)
+            case JourneyEnded(was_stopped):
+                self._desk.remember(self._talk.revision)
+                return STOPPED if was_stopped else ""
+            case VolumeGone(reason):
+                self._resume()
+                return reason
+            case Problem(sentence):
+                return sentence
+            case None:
+                pass
+        return self._desk.journal.problem
+
+    def _revive(self, event: Disconnected) -> str:
+        """The engine has died: another one is told everything, if there is anything to do."""
+        self._talk.lost()
+        if self._resume():
+            return RESTARTED
+        return f"the engine ended: {event.reason}; the next prompt starts it again"
+
+    def _resume(self) -> bool:
+        """Tells the engine everything again, if there is anything to do; says whether there is."""
+        records = self._desk.records
+        has_work = self._talk.journey is not None or any(record.unanswered for record in records.values())
+        if has_work:
+            self._talk.catch_up(self._desk.volume, records)
+        return has_work

@@ -1,0 +1,98 @@
+"""The journal of one session: begun with all there is when the first change comes, ended when the scene is saved."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.protocol import volume_id, wire_matrix, wire_voxels
+from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine
+from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
+
+
+class SessionJournal:
+    """Writes what changes in a session.
+
+    Args:
+        folder: For journals.
+        volume: The image.
+        objects: The objects.
+        keeper: Their masks.
+    """
+
+    def __init__(self, folder: Path, volume: Volume, objects: SceneObjects, keeper: SliceKeeper) -> None:
+        self._folder, self._objects = folder, objects
+        self._volume, self._keeper = volume, keeper
+        self._journal: Journal | None = None
+        self.problem = ""
+        """Why the work is not written down; empty while it is."""
+
+    def use(self, volume: Volume, keeper: SliceKeeper) -> None:
+        """The image is another now."""
+        self._volume, self._keeper = volume, keeper
+        self.discard()
+
+    def note_prompts(self, object_id: int) -> None:
+        """An object's prompts have changed."""
+        self._note(lambda journal: journal.note(self._prompts_line(object_id)))
+
+    def note_mask(self, object_id: int, plane: SlicePlane) -> None:
+        """A slice has changed."""
+        self._note(lambda journal: journal.note(self._mask_line(object_id, plane)))
+
+    def note_all(self) -> None:
+        """Anything may have changed: what was written so far is replaced."""
+        self.discard()
+        self._note(lambda journal: None)
+
+    def discard(self) -> None:
+        """The work is safe elsewhere."""
+        if self._journal is not None:
+            self._journal.discard()
+            self._journal = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None while there is none."""
+        return None if self._journal is None else self._journal.path
+
+    def _note(self, write: Callable[[Journal], None]) -> None:
+        """Writes; where that fails the work goes on, and the problem is there to be said."""
+        try:
+            if self._journal is None:
+                self._begin()
+            else:
+                write(self._journal)
+            self.problem = ""
+        except DataError as error:
+            self.problem = str(error)
+
+    def _begin(self) -> None:
+        voxels, matrix = wire_voxels(self._volume), wire_matrix(self._volume)
+        head = JournalHead(
+            volume_name=self._volume.name,
+            fingerprint=volume_id(voxels, matrix),
+            shape=self._volume.shape,
+            pid=os.getpid(),
+        )
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+        journal = Journal(self._folder / name, head)
+        for object_id in self._objects.segments:
+            journal.note(self._prompts_line(object_id))
+            for plane in self._objects.record(object_id).quality:
+                journal.note(self._mask_line(object_id, plane))
+        self._journal = journal
+
+    def _prompts_line(self, object_id: int) -> PromptsLine:
+        return PromptsLine(
+            object_id=object_id,
+            segment_name=self._objects.name(object_id),
+            prompts=self._objects.record(object_id).prompts,
+        )
+
+    def _mask_line(self, object_id: int, plane: SlicePlane) -> MaskLine:
+        return MaskLine(object_id=object_id, plane=plane, mask=self._keeper.read(object_id, plane))

@@ -1,0 +1,94 @@
+"""Masks of objects in the scene: written where the editor allows it, and told apart from what a person painted by hand."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume, pack_mask
+from NeuroSAM2MRML.objects.record import SliceQuality
+from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.edit_policy import EditPolicy, Overwrite
+from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
+from NeuroSAM2MRML.session.host import Host
+
+Mask = NDArray[np.bool_]
+
+
+class SliceKeeper:
+    """The slices of all objects of a session.
+
+    Args:
+        host: Knows the editor's settings.
+        objects: The objects.
+        volume_node: The image.
+        volume: The same, read.
+    """
+
+    def __init__(
+        self, host: Host, objects: SceneObjects, volume_node: slicer.vtkMRMLScalarVolumeNode, volume: Volume
+    ) -> None:
+        self._host, self._objects = host, objects
+        self._writer = SegmentWriter(objects.node, volume_node, volume)
+
+    def read(self, object_id: int, plane: SlicePlane) -> Mask:
+        """An object on a slice."""
+        return self._writer.read(self._objects.segment_id(object_id), plane)
+
+    def write(self, object_id: int, mask: SliceMask) -> SliceQuality:
+        """Puts an answer into the scene and returns what is there now.
+
+        Raises:
+            DataError: The segment is gone.
+            GeometryError: It cannot hold that slice.
+        """
+        policy = EditPolicy.of(self._host.editor_node())
+        segments = self._objects.segments
+        confirmed = {
+            segments[other]
+            for other, record in self._objects.records.items()
+            if other != object_id and other in segments and mask.plane in record.prompts.planes
+        }
+        self._writer.write(self._objects.segment_id(object_id), mask.plane, mask.mask, policy=policy, keeping=confirmed)
+        if policy.overwrite is not Overwrite.NONE:
+            self._note_what_others_gave(object_id, mask.plane)
+        return SliceQuality(
+            predicted_iou=mask.predicted_iou, presence=mask.presence, digest=self.digest(object_id, mask.plane)
+        )
+
+    def clear(self, object_id: int) -> None:
+        """Takes all of an object's voxels away."""
+        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(self._objects.node, self._objects.segment_id(object_id))
+
+    def digest(self, object_id: int, plane: SlicePlane) -> int:
+        """A number that another mask there would not have."""
+        return zlib.crc32(pack_mask(self.read(object_id, plane)))
+
+    def painted_by_hand(self, object_id: int) -> Iterator[SlicePlane]:
+        """Slices along the object's axis that hold something else than what was written there."""
+        record = self._objects.record(object_id)
+        axis = record.prompts.axis
+        if axis is None:
+            return
+        count = self._writer.volume.shape[axis.array_axis]
+        for index in range(count):
+            plane = SlicePlane(axis, index)
+            quality = record.quality.get(plane)
+            if quality is None and plane not in record.unanswered:
+                if self.read(object_id, plane).any():
+                    yield plane
+            elif quality is not None and quality.digest != self.digest(object_id, plane):
+                yield plane
+
+    def _note_what_others_gave(self, object_id: int, plane: SlicePlane) -> None:
+        """Voxels that went to this object are no manual edit of the others."""
+        for other, record in self._objects.records.items():
+            quality = record.quality.get(plane)
+            if other == object_id or quality is None or other not in self._objects.segments:
+                continue
+            changed = replace(quality, digest=self.digest(other, plane))
+            unanswered = record.unanswered
+            self._objects.records[other] = record.with_quality(plane, changed).with_unanswered(unanswered)

@@ -1,0 +1,225 @@
+"""One stack of steps for clicks and for manual edits.
+
+Masks go back and forth through the Segment Editor's own history, which keeps exact copies. What a step meant for the prompts
+is kept here, and found again through a tag that the history carries along with each segment: whoever undoes, the prompts can
+follow.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import slicer
+import vtk
+
+from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2MRML.objects.record import ObjectRecord
+from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.layers import LABELMAP
+
+STATE = "NeuroSAM2.State"
+MAX_STEPS = 20
+NOWHERE = 0
+"""The state without any object."""
+
+
+class EditHistory(Protocol):
+    """Where the states of a segmentation are kept; in Slicer it is the Segment Editor's."""
+
+    def save(self) -> None:
+        """Keeps the state as it is before a change."""
+
+    def undo(self) -> bool:
+        """Brings the last kept state back; false if there is none."""
+
+    def redo(self) -> bool:
+        """Brings back what was undone; false if there is nothing."""
+
+    def can_undo(self) -> bool:
+        """There is a state to go back to."""
+
+    def can_redo(self) -> bool:
+        """There is a state to go forward to."""
+
+
+class SegmentationHistory:
+    """An edit history over `vtkSegmentationHistory`.
+
+    Args:
+        history: Of one segmentation; shared with whoever else edits it.
+    """
+
+    def __init__(self, history: slicer.vtkSegmentationHistory) -> None:
+        self.history = history
+
+    @classmethod
+    def of(cls, segmentation_node: slicer.vtkMRMLSegmentationNode) -> "SegmentationHistory":
+        """A new history of a segmentation."""
+        history = slicer.vtkSegmentationHistory()
+        history.SetMaximumNumberOfStates(MAX_STEPS)
+        history.SetSegmentation(segmentation_node.GetSegmentation())
+        return cls(history)
+
+    def save(self) -> None:
+        """See `EditHistory`."""
+        self.history.SaveState()
+
+    def undo(self) -> bool:
+        """See `EditHistory`."""
+        return self.can_undo() and bool(self.history.RestorePreviousState())
+
+    def redo(self) -> bool:
+        """See `EditHistory`."""
+        return self.can_redo() and bool(self.history.RestoreNextState())
+
+    def can_undo(self) -> bool:
+        """See `EditHistory`."""
+        return bool(self.history.IsRestorePreviousStateAvailable())
+
+    def can_redo(self) -> bool:
+        """See `EditHistory`."""
+        return bool(self.history.IsRestoreNextStateAvailable())
+
+
+Records = Mapping[int, ObjectRecord]
+"""What is known of every object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A state of the segmentation that the history may bring back."""
+
+    name: str
+    """Of the step that led there."""
+    records: Records
+    is_saved: bool
+    """The history holds it as it is; otherwise it is what became of the last one since, and still changes."""
+    over: int | None = None
+    """The saved state that answers have come on top of, without a step."""
+    before: Mapping[tuple[int, SlicePlane], int] = field(default_factory=dict)
+    """For slices that were answered since the step began, the digest of what was there."""
+
+
+class UndoSteps:
+    """What was known of the objects at every state that the history may bring back, found through a tag on their segments.
+
+    Args:
+        objects: Whose segments bear the tag.
+        history: The states.
+    """
+
+    def __init__(self, objects: SceneObjects, history: EditHistory) -> None:
+        self.objects, self.history = objects, history
+        self._numbers = itertools.count(1)
+        self._moments: dict[int, Moment] = {NOWHERE: Moment("", {}, True)}
+        self._stamp_on_arrival: tuple[int, ...] = ()
+
+    def begin(self, records: Records) -> None:
+        """Keeps the state before a change."""
+        if not self.is_as_brought_back:  # else the history holds this very state, and a new tag would make it another
+            self._enter(Moment(self.current_name(), dict(records), True))
+        self.history.save()
+
+    def mark(self, name: str, records: Records) -> None:
+        """Says what the change was, and what is known since."""
+        self._enter(Moment(name, dict(records), False))
+
+    def arrive(self) -> None:
+        """Undo or redo, by whomever, has brought a state back."""
+        number = self.position()[0]
+        self._moments[number] = replace(self._moments[number], is_saved=True)
+        self._stamp_on_arrival = self._stamp()
+
+    @property
+    def is_as_brought_back(self) -> bool:
+        """Nothing has changed since undo or redo."""
+        return self._stamp_on_arrival == self._stamp()
+
+    def amend(
+        self, records: Records, answered: tuple[int, SlicePlane], *, digest_before: int, was_as_brought_back: bool
+    ) -> None:
+        """The step goes on: what is known by now.
+
+        What comes in at a state that undo brought back changes no step: it is a change on top, which `undo` goes back over.
+
+        Args:
+            records: What is known.
+            answered: The object and the slice that an answer has come for.
+            digest_before: Of what was there before.
+            was_as_brought_back: `is_as_brought_back` before the change.
+        """
+        number = self.position()[0]
+        here = self._moments[number]
+        if here.is_saved:
+            self._enter(Moment(here.name, dict(records), False, over=number if was_as_brought_back else None))
+        else:
+            before = {answered: digest_before, **here.before}
+            self._moments[number] = replace(here, records=dict(records), before=before)
+
+    def undo(self) -> bool:
+        """Takes the last step back; false if there is none."""
+        left = self._moments[self.position()[0]]
+        has_moved = self.history.undo()
+        if has_moved and left.over == self.position()[0]:
+            self.history.undo()
+        if has_moved:
+            self.arrive()
+        return has_moved
+
+    def redo(self) -> bool:
+        """Brings back what was undone; false if there is nothing."""
+        has_moved = self.history.redo()
+        if has_moved:
+            self.arrive()
+        return has_moved
+
+    def records(self) -> Records:
+        """What was known at the state that is there now."""
+        return self._moments[self.position()[0]].records
+
+    def missing(self, digest: Callable[[int, SlicePlane], int]) -> set[tuple[int, SlicePlane]]:
+        """Answers that are known but came too late to be in the state that is there now: somebody else kept it before.
+
+        Args:
+            digest: Of an object on a slice as it is now.
+        """
+        here = self._moments[self.position()[0]]
+        return {
+            (number, plane)
+            for (number, plane), before in here.before.items()
+            if number in self.objects.segments
+            and plane in here.records[number].quality
+            and here.records[number].quality[plane].digest != before == digest(number, plane)
+        }
+
+    def current_name(self) -> str:
+        """The step that led to the state that is there now."""
+        return self._moments[self.position()[0]].name
+
+    def position(self) -> tuple[int, frozenset[int]]:
+        """The state that is there now, and its objects."""
+        segments = self.objects.segments
+        numbers = {self._number(segment_id) for segment_id in segments.values()}
+        return max(numbers & self._moments.keys(), default=NOWHERE), frozenset(segments)
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes with every change of the objects' segments."""
+        segmentation = self.objects.node.GetSegmentation()
+        times = []
+        for segment_id in self.objects.segments.values():
+            segment = segmentation.GetSegment(segment_id)
+            image = segment.GetRepresentation(LABELMAP)
+            times += [segment.GetMTime(), 0 if image is None else image.GetMTime()]
+        return tuple(times)
+
+    def _enter(self, moment: Moment) -> None:
+        number = next(self._numbers)
+        self._moments[number] = moment
+        for segment_id in self.objects.segments.values():
+            self.objects.node.GetSegmentation().GetSegment(segment_id).SetTag(STATE, str(number))
+
+    def _number(self, segment_id: str) -> int:
+        text = vtk.mutable("")
+        segment = self.objects.node.GetSegmentation().GetSegment(segment_id)
+        return int(str(text)) if segment.GetTag(STATE, text) and str(text).isdigit() else NOWHERE

@@ -1,0 +1,102 @@
+"""What happens in the scene without the session's doing.
+
+Nodes are deleted, the scene is closed or saved, prompts are placed and moved by the scene's own tools.
+"""
+
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.volume import Axis
+from NeuroSAM2MRML.objects.prompt_nodes import ROLE
+from NeuroSAM2MRML.scene.slice_views import best_axis, shown_slice
+from NeuroSAM2MRML.scene.watch import SceneWatch
+from NeuroSAM2MRML.session.controller import SessionController
+
+MARKUPS_EVENTS = ("PointPositionDefinedEvent", "PointRemovedEvent", "PointEndInteractionEvent")
+
+
+class SessionWatch:
+    """Keeps a session in step with its scene until it ends.
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: SessionController) -> None:
+        self.session = session
+        self._watch = SceneWatch()
+        scene = session.desk.host.scene
+        self._watch.on(scene, scene.NodeAboutToBeRemovedEvent, self._on_removal, about_object=True)
+        self._watch.on(scene, scene.NodeRemovedEvent, self._on_removed, about_object=True)
+        self._watch.on(scene, scene.NodeAddedEvent, self._on_added, about_object=True)
+        self._watch.on(scene, scene.StartCloseEvent, self._on_close)
+        self._watch.on(scene, scene.StartSaveEvent, self._on_save)
+        self._watch.on(scene, scene.EndSaveEvent, self._on_saved)
+        for node in session.desk.nodes.all_nodes():
+            self._watch_prompts(node)
+
+    def end(self, reason: str) -> None:
+        """Ends the session and takes the observers off."""
+        self.session.end(reason)
+        self._watch.off()
+
+    def expect_point(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """The list that a point placed in a view is to go to, watched from now on."""
+        node = self.session.desk.nodes.points_node(object_id, positive=positive)
+        self._watch_prompts(node)
+        return node
+
+    def _watch_prompts(self, node: slicer.vtkMRMLMarkupsNode) -> None:
+        for name in MARKUPS_EVENTS:
+            self._watch.on(node, getattr(slicer.vtkMRMLMarkupsNode, name), self._on_prompt)
+
+    def _on_added(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
+        if node is not None and node.IsA("vtkMRMLMarkupsNode") and self.session.desk.nodes.object_of(node) is not None:
+            self._watch_prompts(node)
+
+    def _on_removal(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
+        desk = self.session.desk
+        if node is desk.volume_node:
+            self.end("the image was deleted; prompts and masks stay in the scene")
+        elif node is desk.segmentation_node:
+            self.end("the segmentation was deleted; prompts stay in the scene")
+
+    def _on_removed(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
+        if node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) is not None:
+            self._sync()
+
+    def _on_close(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self.end("the scene was closed")
+
+    def _on_save(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self.session.desk.remember(self.session.talk.revision)
+
+    def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self.session.desk.journal.discard()
+
+    def _on_prompt(self, node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        session = self.session
+        if session.ended or session.desk.is_writing:
+            return
+        object_id = session.desk.nodes.object_of(node)
+        if object_id is not None and node.GetAttribute(ROLE) is not None and session.desk.axis_of(object_id) is None:
+            with session.desk.writing():
+                session.desk.nodes.choose_axis(object_id, self._axis_under_cursor())
+        self._sync()
+
+    def _axis_under_cursor(self) -> Axis:
+        volume = self.session.desk.volume
+        crosshair = self.session.desk.host.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        view = None if crosshair is None else crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
+        if view is None:
+            return best_axis(volume)
+        shown = shown_slice(volume, view)
+        self.session.notice = shown.notice or self.session.notice
+        return shown.plane.axis
+
+    def _sync(self) -> None:
+        try:
+            self.session.sync_prompts()
+        except NeuroSAM2Error as error:
+            self.session.notice = str(error)

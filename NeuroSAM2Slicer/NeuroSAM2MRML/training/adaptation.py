@@ -1,0 +1,54 @@
+"""What to adapt, in a person's words, and the settings an expert adds. Pure."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2MRML.training.run import PARTS, Part
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    """A choice of parts with a name."""
+
+    title: str
+    parts: tuple[Part, ...]
+    adapter_rank: int = 0
+
+
+ADAPTATIONS = (
+    Adaptation(title="How it outlines and propagates (recommended)", parts=("decoder", "memory")),
+    Adaptation(title="Only how it outlines a slice (fewest cases)", parts=("decoder",)),
+    Adaptation(
+        title="Also how it reads images, gently (adapters)", parts=("decoder", "memory", "neck"), adapter_rank=8
+    ),
+    Adaptation(title="Everything (most cases, most memory)", parts=PARTS),
+)
+
+
+def matching(parts: Collection[str], adapter_rank: int) -> int | None:
+    """The number of the adaptation with these parts; None where an expert has chosen otherwise."""
+    for number, one in enumerate(ADAPTATIONS):
+        if set(one.parts) == set(parts) and one.adapter_rank == adapter_rank:
+            return number
+    return None
+
+
+def parse_settings(text: str) -> Mapping[str, str]:
+    """Settings of an expert: `dotted.key = value`, one on a line; lines that begin with # are left out.
+
+    Raises:
+        ConfigError: A line is none.
+    """
+    settings = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, sign, value = (part.strip() for part in line.partition("="))
+        if not sign or not key or not value:
+            raise ConfigError(
+                f"line {number} of the settings is {line!r}; expected key = value", hint="correct that line"
+            )
+        settings[key] = value
+    return settings

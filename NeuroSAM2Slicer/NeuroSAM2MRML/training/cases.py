@@ -1,0 +1,156 @@
+"""The list of annotated cases: exported image and label pairs, and the `dataset.json` that names them.
+
+The list lives in the file alone, which is written whole or not at all; so a run that was begun elsewhere finds the same cases.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.session.desk import SessionDesk
+
+Role = Literal["training", "validation", "test"]
+"""What a case is for; `validation` and `test` cases are held out."""
+ROLES: tuple[Role, ...] = ("training", "validation", "test")
+FILE = "dataset.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """An annotated volume."""
+
+    name: str
+    role: Role
+    image: Path
+    label: Path
+
+    @property
+    def is_there(self) -> bool:
+        """Both files are where they were."""
+        return self.image.is_file() and self.label.is_file()
+
+
+class CaseList:
+    """The cases in a folder.
+
+    Args:
+        folder: Holds `dataset.json`, `images/` and `labels/`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def path(self) -> Path:
+        """The file that names them."""
+        return self.folder / FILE
+
+    def read(self) -> list[Case]:
+        """The cases.
+
+        Raises:
+            DataError: The file is not what it should be.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            said = json.loads(self.path.read_text())
+            return [
+                Case(
+                    name=Path(pair["image"]).name.removesuffix(".gz").removesuffix(".nii"),
+                    role=role,
+                    image=self.folder / pair["image"],
+                    label=self.folder / pair["seg"],
+                )
+                for role in ROLES
+                for pair in said.get(role, [])
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path} cannot be read: {error}", hint="repair it, or move it away") from error
+
+    def add(self, name: str, image: Volume, labels: Volume, role: Role) -> Case:
+        """Exports a pair and puts it on the list, in place of one of the same name.
+
+        Args:
+            name: Of the files; a number is appended where another image has it.
+            image: The image.
+            labels: On the same grid; 0 for nothing.
+            role: What it is for.
+
+        Raises:
+            DataError: Nothing is labelled, or the files cannot be written.
+        """
+        if not labels.voxels.any():
+            raise DataError(f"nothing is outlined in {name}", hint="segment something first")
+        case = Case(
+            name=name,
+            role=role,
+            image=self.folder / "images" / f"{name}.nii.gz",
+            label=self.folder / "labels" / f"{name}.nii.gz",
+        )
+        try:
+            for path in (case.image, case.label):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+        image.write(case.image)
+        labels.write(case.label)
+        self._write([one for one in self.read() if one.name != name] + [case])
+        return case
+
+    def add_files(self, name: str, image: Path, label: Path, role: Role) -> Case:
+        """Puts a pair of files on the list, where they are, in place of one of the same name.
+
+        Raises:
+            DataError: One of them is not there, or the list cannot be written.
+        """
+        case = Case(name=name, role=role, image=image, label=label)
+        if not case.is_there:
+            raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+        self._write([one for one in self.read() if one.name != name] + [case])
+        return case
+
+    def remove(self, name: str) -> None:
+        """Takes a case off the list; its files stay."""
+        self._write([one for one in self.read() if one.name != name])
+
+    def _write(self, cases: list[Case]) -> None:
+        said = {
+            role: [
+                {"image": self._relative(one.image), "seg": self._relative(one.label)}
+                for one in cases
+                if one.role == role
+            ]
+            for role in ROLES
+        }
+        if not said["test"]:
+            del said["test"]
+        partial = self.path.with_suffix(".partial")
+        try:
+            partial.write_text(json.dumps(said, indent=4) + "\n")
+            partial.replace(self.path)
+        except OSError as error:
+            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+
+def labels_of(desk: SessionDesk) -> Volume:
+    """All objects of a session as one label volume; where some overlap, the later one has the voxel."""
+    voxels = np.zeros(desk.volume.shape, np.uint16)
+    for number in sorted(desk.objects.segments):
+        axis = desk.axis_of(number) or Axis.K
+        for index in range(desk.volume.shape[axis.array_axis]):
+            plane = SlicePlane(axis, index)
+            plane.of(voxels)[desk.keeper.read(number, plane)] = number
+    return desk.volume.with_voxels(voxels)

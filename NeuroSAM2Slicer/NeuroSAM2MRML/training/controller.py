@@ -1,0 +1,278 @@
+"""Fine-tuning beside the work: cases, a run as a process of its own, proof on held-out cases, and back.
+
+Training and panel share nothing but the run's folder, so that the run goes on when the host is closed and is found again. While a person
+clicks, the run waits, so that the machine is the click's.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProcess
+from NeuroSAM2MRML.session.desk import SessionDesk
+from NeuroSAM2MRML.training.cases import CaseList, Role, labels_of
+from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
+from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
+
+GIVE_WAY_S = 2.0
+"""After the last click the run waits this long."""
+BUNDLED = "nano"
+"""In use before anything was promoted, where no run says otherwise."""
+STOP_GRACE_S = 60.0
+"""A run that was asked to stop, or is over, and has not ended after this long is ended; what it saved is whole."""
+
+
+class TrainController:
+    """The training panel.
+
+    Args:
+        folder: The project: cases, runs and proofs.
+        start: Starts processes.
+        python: The interpreter that has torch, as the start of a command.
+        use_model: Puts a model file, or a catalog name, to work.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        start: StartProcess,
+        python: Sequence[str],
+        *,
+        use_model: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cases = CaseList(folder)
+        self.folder, self.notice = folder, ""
+        self.run: RunReader | None = None
+        self._start, self._python, self._use_model, self._clock = start, tuple(python), use_model, clock
+        self._training: Process | None = None
+        self._proving: Process | None = None
+        self._waits_until = 0.0
+        self._ends_by = math.inf
+        self._was_asked_to_stop = False
+        runs = sorted((folder / "runs").glob("*.toml"))
+        if runs:
+            self.run = RunReader(runs[-1].with_suffix(""))
+            self.run.read_news()
+            self._training = self._found(runs[-1])
+
+    @property
+    def is_running(self) -> bool:
+        """The run's process lives."""
+        return self._training is not None
+
+    @property
+    def is_proving(self) -> bool:
+        """Two models are being compared."""
+        return self._proving is not None
+
+    def add_session(self, desk: SessionDesk, name: str, role: Role) -> None:
+        """Puts the current case on the list; see `CaseList.add`."""
+        self.cases.add(name, desk.volume, labels_of(desk), role)
+        self.notice = f"{name} is on the list"
+
+    def begin(self, choice: TrainChoice) -> None:
+        """Begins a new run.
+
+        Raises:
+            ConfigError: A run goes on already.
+            DataError: There is nothing to train on, or the folder cannot be written to.
+        """
+        if self.is_running:
+            raise ConfigError("a run goes on already", hint="stop it first")
+        if not any(case.role == "training" for case in self.cases.read()):
+            raise DataError("there are no cases to train on", hint="add one to the list first")
+        number = 1 + max((int(p.stem) for p in (self.folder / "runs").glob("*.toml") if p.stem.isdigit()), default=0)
+        folder = self.folder / "runs" / f"{number:03d}"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.with_suffix(".toml").write_text(choice.to_toml(self.cases.path.resolve(), folder.resolve()))
+        except OSError as error:
+            raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
+        self.run = RunReader(folder)
+        self._launch()
+
+    def stop(self) -> None:
+        """Asks the run to save and end; `go_on` continues exactly there."""
+        if self._training is not None:
+            self._training.stop()
+            self._ends_by = self._clock() + STOP_GRACE_S
+            self._was_asked_to_stop = True
+            self.notice = "stopping after this step"
+
+    def go_on(self) -> None:
+        """Continues the last run.
+
+        Raises:
+            ConfigError: There is none, or it goes on already, or it is over.
+        """
+        if self.run is None or self.is_running or self.run.is_over:
+            raise ConfigError("there is no stopped run to continue", hint="start a new one")
+        self._launch()
+
+    def prove(self) -> None:
+        """Compares the run's model with the one before it on held-out cases.
+
+        Raises:
+            DataError: The run is not over, or no case was held out.
+        """
+        if self.run is None or self.run.model is None:
+            raise DataError("the run is not over yet", hint="wait for its end")
+        if all(case.role == "training" for case in self.cases.read()):
+            raise DataError("no case is held out", hint="add one for validation or for the test")
+        target = self._proof_folder
+        target.mkdir(parents=True, exist_ok=True)
+        before, after = self._model_in_use(), str(self.run.model)
+        command = ["-m", "NeuroSAM2Core", "report", before, after, str(self.cases.path), "--out", str(target)]
+        self._proving = self._start([*self._python, *command], target / "log.txt")
+        self.notice = "measuring both models on the held-out cases"
+
+    def promote(self) -> None:
+        """Puts the run's model to work.
+
+        Raises:
+            DataError: There is no proof yet.
+        """
+        if self.run is None or self.run.model is None or not self._proof:
+            raise DataError("there is no proof for this model yet", hint="compare it on held-out cases first")
+        history = self._history()
+        model = str(self.run.model)
+        if not history or history[-1] != model:
+            self._write_history([*history, model])
+        self._use_model(model)
+        self.notice = "the new model is in use; Back returns to the one before"
+
+    def roll_back(self) -> None:
+        """Returns to the model before the last promoted one.
+
+        Raises:
+            DataError: None was promoted.
+        """
+        history = self._history()
+        if not history:
+            raise DataError("no model was promoted", hint="there is nothing to go back from")
+        self._write_history(history[:-1])
+        self._use_model(self._model_in_use())
+        self.notice = "the model before is in use again"
+
+    def give_way(self) -> None:
+        """A person clicks: the run waits for a moment."""
+        if self._training is not None:
+            if self._waits_until == 0.0:
+                self._training.pause()
+            self._waits_until = self._clock() + GIVE_WAY_S
+
+    def poll(self) -> None:
+        """Takes in what has happened. Never waits."""
+        if self._waits_until and self._clock() >= self._waits_until:
+            self._waits_until = 0.0
+            if self._training is not None:
+                self._training.go_on()
+        if self._training is not None and self.run is not None and self.run.is_over and self._ends_by == math.inf:
+            self._ends_by = self._clock() + STOP_GRACE_S
+        if self._training is not None and self._clock() >= self._ends_by:
+            self._training.kill()
+            self._ends_by = math.inf
+        if self._training is not None and (code := self._training.poll()) is not None:
+            self._training, self._waits_until = None, 0.0
+            if self.run is not None:
+                self.run.folder.with_suffix(".pid").unlink(missing_ok=True)
+            was_asked, self._ends_by = self._was_asked_to_stop, math.inf
+            self._was_asked_to_stop = False
+            is_over = self.run is not None and self.run.is_over
+            self.notice = (
+                "the run is over"
+                if is_over
+                else "the run was stopped"
+                if code == 0 or was_asked
+                else self._last_words()
+            )
+        if self.run is not None:  # after the look at the process, so that nothing it wrote last is missed
+            self.run.read_news()
+        if self._proving is not None and (code := self._proving.poll()) is not None:
+            self._proving = None
+            self.notice = "the comparison is ready" if code == 0 else "the comparison failed; see its log"
+
+    @property
+    def view(self) -> TrainView:
+        """What the panel shows."""
+        cases = self.cases.read()
+        run, proof = self.run, self._proof
+        is_idle = not self.is_running
+        return TrainView(
+            cases=tuple(CaseRow(name=c.name, role=c.role, is_there=c.is_there) for c in cases),
+            is_running=self.is_running,
+            step=0 if run is None else run.step,
+            num_steps=0 if run is None else run.num_steps,
+            losses=() if run is None else tuple(run.losses),
+            dices=() if run is None else tuple(run.dices),
+            proof=proof,
+            can_start=is_idle and any(c.role == "training" for c in cases),
+            can_stop=self.is_running,
+            can_continue=is_idle and run is not None and not run.is_over,
+            can_prove=is_idle and run is not None and run.model is not None and not self.is_proving,
+            can_promote=is_idle and bool(proof),
+            can_roll_back=bool(self._history()),
+            notice=self.notice,
+        )
+
+    def log(self, num_chars: int) -> str:
+        """The end of what the last run has said."""
+        if self.run is None:
+            return ""
+        try:
+            return self.run.folder.with_suffix(".log").read_text(errors="replace")[-num_chars:]
+        except OSError:
+            return ""
+
+    @property
+    def _proof_folder(self) -> Path:
+        assert self.run is not None
+        return self.folder / "proofs" / self.run.folder.name
+
+    @property
+    def _proof(self) -> tuple[ProofRow, ...]:
+        return () if self.run is None else read_proof(self._proof_folder / "report.csv")
+
+    def _launch(self) -> None:
+        assert self.run is not None
+        config = self.run.folder.with_suffix(".toml")
+        command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--resume"]
+        self._training = self._start(command, self.run.folder.with_suffix(".log"))
+        self.run.folder.with_suffix(".pid").write_text(str(self._training.pid))
+        self.notice = "training"
+
+    @staticmethod
+    def _found(config: Path) -> Process | None:
+        """The run's process, where an earlier host has left it running."""
+        try:
+            process = FoundProcess(int(config.with_suffix(".pid").read_text()), str(config))
+        except (OSError, ValueError):
+            return None
+        return process if process.poll() is None else None
+
+    def _last_words(self) -> str:
+        assert self.run is not None
+        try:
+            lines = self.run.folder.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return "the run failed"
+        return f"the run failed: {lines[-1]}" if lines else "the run failed"
+
+    def _model_in_use(self) -> str:
+        history = self._history()
+        return history[-1] if history else BUNDLED if self.run is None else self.run.start_model
+
+    def _history(self) -> list[str]:
+        path = self.folder / "promoted.json"
+        return [str(one) for one in json.loads(path.read_text())] if path.exists() else []
+
+    def _write_history(self, history: list[str]) -> None:
+        path = self.folder / "promoted.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(history))
+        partial.replace(path)

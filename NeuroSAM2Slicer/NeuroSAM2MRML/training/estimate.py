@@ -1,0 +1,51 @@
+"""How long a run will take and how much memory it needs, judged by an earlier run on this computer. Never guessed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from NeuroSAM2MRML.engine.pace import time_left
+
+UNKNOWN = "How long it takes is known after the first steps; nothing was trained here before."
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took."""
+
+    seconds_per_step: float
+    """Its start included."""
+    memory_gb: float | None
+    """At most; None where it does not say."""
+
+
+def cost_of(run_folder: Path) -> Cost | None:
+    """Of a run that has reported; None otherwise."""
+    metrics, config = (
+        run_folder / "metrics.jsonl",
+        run_folder.with_suffix(".toml"),
+    )  # the latter is written just before the start
+    try:
+        rows = [json.loads(line) for line in metrics.read_text(errors="replace").splitlines()]
+        steps = max(int(row["step"]) for row in rows)
+        seconds = max(0.0, metrics.stat().st_mtime - config.stat().st_mtime)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    memory = [float(row["memory_gb"]) for row in rows if "memory_gb" in row]
+    return Cost(seconds / steps, max(memory, default=None)) if steps > 0 else None
+
+
+def estimate(project: Path, steps: int) -> str:
+    """A sentence for before the start.
+
+    Args:
+        project: Holds `runs/`.
+        steps: How many are asked for.
+    """
+    for folder in sorted((project / "runs").glob("[0-9]*"), reverse=True):
+        cost = cost_of(folder) if folder.is_dir() else None
+        if cost is not None:
+            time = time_left(cost.seconds_per_step * steps).removesuffix(" left")
+            memory = "" if cost.memory_gb is None else f" and {cost.memory_gb:.1f} GB of memory"
+            return f"About {time}{memory}, judged by run {folder.name} on this computer ({cost.seconds_per_step:.2g} s per step)."
+    return UNKNOWN

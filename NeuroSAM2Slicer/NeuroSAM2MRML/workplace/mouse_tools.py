@@ -1,0 +1,102 @@
+"""What the mouse does in the slice views: place points of one sign, or drag a box. One at a time, as Slicer's own place mode has it.
+
+Points are placed by Slicer's place mode, so that its cursor, its Escape key and its other tools know of it.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+
+import slicer
+import vtk
+
+from NeuroSAM2MRML.workplace.box_drag import BoxDrag
+from NeuroSAM2MRML.workplace.workplace import Workplace
+
+SELECTION, INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
+View = tuple[slicer.vtkMRMLSliceNode, vtk.vtkRenderWindowInteractor]
+"""A slice view and its interactor."""
+
+
+class Tool(Enum):
+    """What a click means."""
+
+    LOOK = "look"
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    BOX = "box"
+
+
+class MouseTools:
+    """The tool in hand.
+
+    Args:
+        workplace: Gets what is placed.
+    """
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self._tool = Tool.LOOK
+        self._object: int | None = None
+        self._drags: list[BoxDrag] = []
+
+    @property
+    def tool(self) -> Tool:
+        """The tool in hand, also where something else has put it down: a key, another module, a box that is drawn."""
+        if self._tool is Tool.BOX and any(drag.is_done for drag in self._drags):
+            self.put_down()
+        if self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and not self._is_in_place_mode():
+            self._tool = Tool.LOOK
+        return self._tool
+
+    def take(self, tool: Tool, views: Iterable[View]) -> None:
+        """Takes a tool, in place of the one before.
+
+        Args:
+            tool: The tool.
+            views: Where boxes may be drawn.
+        """
+        self.put_down()
+        session = self.workplace.session
+        if session is None or session.ended or tool is Tool.LOOK:
+            return
+        self._tool = tool
+        if tool is Tool.BOX:
+            self._drags = [BoxDrag(session, node, interactor) for node, interactor in views]
+        else:
+            self._place_points()
+
+    def put_down(self) -> None:
+        """The mouse looks around again."""
+        was_placing = self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and self._is_in_place_mode()
+        self._tool, self._object = Tool.LOOK, None
+        for drag in self._drags:
+            drag.cancel()
+        self._drags = []
+        if was_placing:
+            interaction = self._node(INTERACTION)
+            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+    def follow(self) -> None:
+        """Points go to the object that is active now."""
+        session = self.workplace.session
+        if self.tool in (Tool.POSITIVE, Tool.NEGATIVE) and session is not None and session.desk.active != self._object:
+            self._place_points()
+
+    def _place_points(self) -> None:
+        session, watch = self.workplace.session, self.workplace.watch
+        assert session is not None
+        assert watch is not None
+        self._object = session.desk.active or session.next_object()
+        node = watch.expect_point(self._object, positive=self._tool is Tool.POSITIVE)
+        selection, interaction = self._node(SELECTION), self._node(INTERACTION)
+        selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+        selection.SetActivePlaceNodeID(node.GetID())
+        interaction.SetPlaceModePersistence(1)
+        interaction.SetCurrentInteractionMode(interaction.Place)
+
+    def _is_in_place_mode(self) -> bool:
+        interaction = self._node(INTERACTION)
+        return bool(interaction.GetCurrentInteractionMode() == interaction.Place)
+
+    def _node(self, name: str) -> slicer.vtkMRMLNode:
+        return self.workplace.host.scene.GetNodeByID(name)

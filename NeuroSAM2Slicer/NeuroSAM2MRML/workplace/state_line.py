@@ -1,0 +1,83 @@
+"""The line at the top of the panel: what is the matter, and the one button that goes on from there. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from NeuroSAM2MRML.engine.installation import InstallPlan
+from NeuroSAM2MRML.view_state import Activity, SessionView
+
+
+class Fix(Enum):
+    """What the button does."""
+
+    NOTHING = "nothing"
+    INSTALL = "install"
+    SAMPLE = "sample"
+    SEGMENTATION = "segmentation"
+    RETRY = "retry"
+    RECOVER = "recover"
+
+
+@dataclass(frozen=True, slots=True)
+class StateLine:
+    """The line."""
+
+    sentence: str
+    fix: Fix = Fix.NOTHING
+    button: str = ""
+    is_problem: bool = False
+    """Something keeps the person from going on."""
+
+
+ACTIVITY = {
+    Activity.STARTING: "Starting the engine. Your prompts wait for it.",
+    Activity.ANSWERING: "Outlining this slice.",
+    Activity.PROPAGATING: "Propagating. You can go on looking and clicking.",
+    Activity.STOPPING: "Stopping after this slice.",
+}
+FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
+UNSAVED = "Slicer ended unexpectedly while this volume was worked on. Bring the work back, or begin anew."
+THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
+
+
+def state_line(
+    *,
+    plan: InstallPlan,
+    has_volume: bool,
+    has_segmentation: bool,
+    problem: str,
+    session: SessionView,
+    has_unsaved: bool = False,
+) -> StateLine:
+    """The most pressing thing, first things first.
+
+    Args:
+        plan: What is to be installed.
+        has_volume: One is chosen.
+        has_segmentation: One is chosen.
+        problem: Why there is no session although both are chosen; empty where there is one.
+        session: The session.
+        has_unsaved: Slicer ended unexpectedly while this volume was worked on.
+    """
+    if plan.sentence:
+        return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
+    if not has_volume:
+        return StateLine("Choose a volume. To try it out, load a sample.", Fix.SAMPLE, "Load sample", is_problem=True)
+    if not has_segmentation:
+        return StateLine("Choose a segmentation to draw into.", Fix.SEGMENTATION, "New segmentation", is_problem=True)
+    if problem:
+        return StateLine(_sentence(problem), is_problem=True)
+    if session.can_retry:
+        return StateLine(_sentence(session.notice), Fix.RETRY, "Try again", is_problem=True)
+    if session.activity is Activity.ENDED:
+        return StateLine(_sentence(session.notice), is_problem=True)
+    if has_unsaved and not session.objects and session.activity is Activity.READY:
+        return StateLine(UNSAVED, Fix.RECOVER, "Bring it back")
+    said = ACTIVITY.get(session.activity, "") or _sentence(session.notice)
+    return StateLine(said or (THEN if session.can_propagate else FIRST))
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    text = text.strip()
+    return text if not text else text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

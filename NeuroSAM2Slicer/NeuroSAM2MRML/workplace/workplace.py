@@ -1,0 +1,248 @@
+"""A person's workplace: the volume and the segmentation that are chosen, the session on them, and the engine that is chosen for it.
+
+Panels of any toolkit call the actions and show `view`. What goes wrong in an action is a sentence in the view, never an error in the
+toolkit's event loop.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import slicer
+
+from NeuroSAM2Core.catalog import catalog
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2MRML.engine.choice import EngineChoice, Place
+from NeuroSAM2MRML.engine.installation import READY, InstallPlan
+from NeuroSAM2MRML.engine.link import Engine, EngineLink
+from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
+from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.host import Host
+from NeuroSAM2MRML.session.journal import Unsaved, unsaved_in
+from NeuroSAM2MRML.session.node import ModelIdentity
+from NeuroSAM2MRML.session.recovery import recover
+from NeuroSAM2MRML.session.watch import SessionWatch
+from NeuroSAM2MRML.workplace.models import ModelController
+from NeuroSAM2MRML.workplace.reader import WorkplaceReader, WorkplaceView
+
+
+class Workplace:
+    """One at a time.
+
+    Args:
+        host: Runs it.
+        choice: The engine.
+        make_engine: Starts the engine of a choice.
+        own_python: The interpreter of Slicer's own Python, for downloads.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        choice: EngineChoice,
+        make_engine: Callable[[EngineChoice], Engine],
+        own_python: str = sys.executable,
+    ) -> None:
+        self.host, self.choice = host, choice
+        self.session: SessionController | None = None
+        self.watch: SessionWatch | None = None
+        self.plan: InstallPlan = READY
+        """What is to be installed, as whoever runs this has found."""
+        self._make_engine, self._own_python = make_engine, own_python
+        self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._segmentation_node: slicer.vtkMRMLSegmentationNode | None = None
+        self._problem = ""
+        self._unsaved: list[Unsaved] = []
+        self._reader = WorkplaceReader()
+        self.link = self._new_link()
+        self.models = self._new_models()
+
+    def select(
+        self,
+        volume_node: slicer.vtkMRMLScalarVolumeNode | None,
+        segmentation_node: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Another volume or segmentation is chosen; the session before it ends, and what the scene remembers of this one is taken up."""
+        if self._is_on(volume_node, segmentation_node):
+            return
+        self._leave("another volume or segmentation was chosen")
+        self._volume_node, self._segmentation_node = volume_node, segmentation_node
+        self._problem = ""
+        if volume_node is None or segmentation_node is None:
+            return
+        try:
+            self.session = SessionController(self.host, self.link, volume_node, segmentation_node)
+        except NeuroSAM2Error as error:
+            self._problem = str(error)
+            return
+        self.watch = SessionWatch(self.session)
+        volume = self.session.desk.volume
+        self._unsaved = [
+            one
+            for one in unsaved_in(self.host.journal_folder)
+            if one.head.volume_name == volume.name and one.head.shape == volume.shape
+        ]
+
+    def recover(self) -> None:
+        """Brings back what was not saved when Slicer ended, as one step; the newest work if there is more."""
+        if self._unsaved:
+            unsaved = self._unsaved.pop(0)
+            self.act(lambda session: recover(session.desk, unsaved))
+            self.act(lambda session: session.warm_up())
+
+    def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
+        """An empty segmentation on the chosen volume's grid."""
+        scene = self.host.scene
+        name = "Segmentation" if self._volume_node is None else f"{self._volume_node.GetName()} segmentation"
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+        node.CreateDefaultDisplayNodes()
+        if self._volume_node is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(self._volume_node)
+        return node
+
+    def use_engine(self, choice: EngineChoice) -> None:
+        """Another engine from now on. The scene stays as it is; the new engine is told all of it.
+
+        Raises:
+            ConfigError: The choice is not complete; the engine stays.
+        """
+        choice.check()
+        if replace(choice, model=self.choice.model) == self.choice:
+            self.use_model(choice.model)
+            return
+        self.choice = choice
+        nodes = self._volume_node, self._segmentation_node
+        self._leave("another engine was chosen")
+        self.link.close()
+        self.link = self._new_link()
+        self.models = self._new_models()
+        self._volume_node = self._segmentation_node = None
+        self.select(*nodes)
+
+    def use_model(self, model: str) -> None:
+        """Another model from now on, on the engine that runs; one that is not here is downloaded if the person agrees.
+
+        Args:
+            model: A name of the catalog, or the path of a file.
+
+        Raises:
+            CheckpointError: There is no such model.
+        """
+        if model == self.choice.model:
+            return
+        if self.choice.place is Place.REMOTE:
+            self.choice = replace(self.choice, model=model)
+            self.link.use(self.choice.load_model)
+        elif model in catalog():
+            self.models.use(model)
+        else:
+            self.models.use_file(Path(model))
+
+    def act(self, action: Callable[[SessionController], object]) -> None:
+        """Does something in the session; a mistake becomes its notice."""
+        if self.session is None:
+            return
+        try:
+            action(self.session)
+        except NeuroSAM2Error as error:
+            self.session.notice = str(error)
+
+    def confirm_shown(self) -> None:
+        """Accepts the active object on the slice that is looked at."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.act(lambda session: session.confirm(plane))
+
+    def use_mask(self, segment_id: str) -> None:
+        """What a segment shows on the slice that is looked at becomes the prompt there, and the segment the active object."""
+        self.act(lambda session: session.choose(segment_id))
+        self.confirm_shown()
+
+    def follow_segment(self, segment_id: str) -> None:
+        """A segment was selected elsewhere: if it is an object, it is the active one now."""
+        if self.session is not None and segment_id in self.session.desk.objects.segments.values():
+            self.act(lambda session: session.choose(segment_id))
+
+    def poll(self) -> None:
+        """Takes in what the engine has to say. Never waits."""
+        if self.session is not None:
+            self.session.poll()
+        else:
+            self.link.poll()
+        try:
+            self.models.poll()
+        except NeuroSAM2Error as error:
+            self.models.notice = str(error)
+
+    def go_to(self, plane: SlicePlane) -> None:
+        """Shows a slice."""
+        if self.session is not None:
+            go_to(self.host.scene, self.session.desk.volume, plane)
+
+    def go_to_cell(self, number: int) -> None:
+        """Shows the slice of a ribbon cell."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.go_to(SlicePlane(plane.axis, number))
+
+    def go_to_next_doubtful(self) -> None:
+        """Shows the next slice that a person should look at."""
+        plane = self.looked_at()
+        if self.session is None or plane is None:
+            return
+        doubtful = self.session.next_doubtful(plane)
+        if doubtful is None:
+            self.session.notice = "no slice is doubtful"
+        else:
+            self.go_to(doubtful)
+
+    def looked_at(self) -> SlicePlane | None:
+        """The slice along the active object's axis that is shown."""
+        if self.session is None or self.session.ended:
+            return None
+        desk = self.session.desk
+        return looked_at(self.host.scene, desk.volume, desk.axis_of(desk.active))
+
+    def view(self) -> WorkplaceView:
+        """All that is shown."""
+        return self._reader.read(
+            session=self.session,
+            plane=self.looked_at(),
+            plan=self.plan,
+            has_volume=self._volume_node is not None,
+            has_segmentation=self._segmentation_node is not None,
+            problem=self._problem,
+            has_unsaved=bool(self._unsaved),
+        )
+
+    def close(self) -> None:
+        """Ends the session and the engine; the scene stays as it is."""
+        self._leave("the panel was closed")
+        self.link.close()
+
+    def _leave(self, reason: str) -> None:
+        if self.watch is not None:
+            self.watch.end(reason)
+        self.session = self.watch = None
+        self._unsaved = []
+
+    def _new_link(self) -> EngineLink:
+        choice = self.choice
+        return EngineLink(lambda: self._make_engine(choice), choice.load_model)
+
+    def _new_models(self) -> ModelController:
+        command = self.choice.command(self._own_python)
+        return ModelController(self.host, self.link, LocalProcess.start, command, on_change=self._note_model)
+
+    def _note_model(self, identity: ModelIdentity) -> None:
+        """The choice follows, and the scene remembers which model answers."""
+        self.choice = replace(self.choice, model=self.link.model.model)
+        if self.session is not None:
+            self.session.desk.node.model = identity
+
+    def _is_on(self, volume_node: object, segmentation_node: object) -> bool:
+        is_same = volume_node is self._volume_node and segmentation_node is self._segmentation_node
+        return is_same and (self.session is None or not self.session.ended)
