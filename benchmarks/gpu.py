@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from benchmarks import gpu_components
+from benchmarks import gpu_components, gpu_fine_tuning
 from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
@@ -45,7 +45,7 @@ def main() -> int:
     head = ("model", "first mask", "per slice", "slices per second")
     training = as_table(("pretraining stage", "clips x objects x slices", "per step"), list(training_rows()))
     publish("gpu", "make gpu", as_table(head, rows) + "\n" + training)
-    return gpu_components.main()
+    return gpu_components.main() | gpu_fine_tuning.main()
 
 
 def training_rows() -> Iterator[tuple[str, ...]]:

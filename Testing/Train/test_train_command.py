@@ -161,6 +161,13 @@ def test_the_published_recipe_is_the_published_one():
     assert (config.optim.max_gradient_norm, config.sampling.slices, config.sampling.max_objects) == (0.1, 8, 3)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "examples").glob("*.toml")), ids=lambda path: path.stem)
+def test_an_example_says_all_that_must_be_said(path):
+    config = load_config(str(path))
+    assert [str(path) for path in config.data.datasets] == ["cases/dataset.json"]
+    assert config.start.model == "nano"
+
+
 def test_a_file_builds_on_a_preset(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('preset = "meta"\n[data]\ndatasets = ["d.json"]\n[optim]\nsteps = 5\n[run]\nfolder = "r"\n')
