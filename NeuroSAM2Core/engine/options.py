@@ -19,6 +19,9 @@ class EngineOptions:
     """Replace an uncertain single mask by the best of three. As the reference's video predictor."""
     hears_clicks: bool = True
     """Make a clicked pixel what the person said where the model does not. Reference: the model has the last word."""
+    learns_appearance: bool | None = None
+    """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: where memory is coarser than
+    32 x 32 cells. Reference: no."""
     half_memory: bool = True
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
@@ -59,6 +62,7 @@ class EngineOptions:
             binarize_prompted=False,
             stability_fallback=False,
             hears_clicks=False,
+            learns_appearance=False,
             aligns_pixel_centres=False,
             is_exact=True,
             sweeps=True,

@@ -1,7 +1,8 @@
 """One pass: slice after slice away from a confirmed one, each seeing what is remembered of those before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from NeuroSAM2Core.engine.appearance import Appearance, learn_appearance
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
@@ -10,6 +11,10 @@ from NeuroSAM2Core.engine.passes import Pass
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
+
+MAX_EXAMPLES = 8
+"""Confirmed slices that an appearance is learned from."""
+FINE_GRID = 32
 
 
 def run_pass(
@@ -21,6 +26,7 @@ def run_pass(
     """
     done = done_of(track, run, options)
     bank = begin_memory(model, track, options, num_slices=num_slices)
+    appearance = appearance_of(model, cache, track, options, run.start, track.confirmed)
     seen = track.tracked if options.sweeps else run.slices[:done]
     bank.recent = {n: track.tracked[n].memory for n in seen if n in track.tracked}
     absent = 0
@@ -31,7 +37,7 @@ def run_pass(
         before = track.state(number - run.step)
         with computing(model, is_exact=options.is_exact):  # not around the yield: it would hold for whoever asks
             features = cache.get(number, upcoming=run.slices[count:])
-            state = track_slice(model, features, bank, before, number, options, reverse=run.step < 0)
+            state = track_slice(model, features, bank, appearance, before, number, options, reverse=run.step < 0)
         bank.recent[number] = state.memory
         track.tracked[number] = state
         track.progress[run] = count
@@ -56,6 +62,25 @@ def begin_memory(model: SAM2, track: ObjectTrack, options: EngineOptions, *, num
     return bank
 
 
+def appearance_of(
+    model: SAM2, cache: FeatureCache, track: ObjectTrack, options: EngineOptions, number: int, confirmed: Iterable[int]
+) -> Appearance | None:
+    """What the object looks like on the confirmed slices closest to one; None where that is not asked for or cannot be said."""
+    if not learns_appearance(model, options):
+        return None
+    closest = sorted(confirmed, key=lambda n: (abs(n - number), n))[:MAX_EXAMPLES]
+    examples = [(cache.get(n), track.confirmed[n].logits) for n in closest]
+    with computing(model, is_exact=True):
+        return learn_appearance(examples)
+
+
+def learns_appearance(model: SAM2, options: EngineOptions) -> bool:
+    """The choice, or what suits the model."""
+    if options.learns_appearance is None:
+        return model.config.grid < FINE_GRID
+    return options.learns_appearance
+
+
 def memory_rules(model: SAM2, options: EngineOptions) -> MemoryRules:
     """How far memory reaches for this model."""
     return MemoryRules(
@@ -71,6 +96,7 @@ def track_slice(
     model: SAM2,
     features: ImageFeatures,
     bank: MemoryBank,
+    appearance: Appearance | None,
     before: SliceState | None,
     number: int,
     options: EngineOptions,
@@ -83,6 +109,7 @@ def track_slice(
         model: Answers.
         features: Of the slice.
         bank: What is remembered.
+        appearance: What the object looks like, where that was learned.
         before: The answer on the slice before, for models that are shown it.
         number: The slice.
         options: The engine's choices.
@@ -91,6 +118,8 @@ def track_slice(
     coarse = bank.condition(model, features, number, reverse=reverse)
     hint = before.logits.float() if model.config.paints_prompts and before is not None else None
     answer = model.decode(coarse, features, mask_logits=hint, multimask=True)
+    if appearance is not None:
+        answer = appearance.carve(answer, features)
     return remember(model, features, answer, options, is_prompted=False)
 
 

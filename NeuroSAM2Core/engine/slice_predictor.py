@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
+from NeuroSAM2Core.engine.appearance import Appearance
 from NeuroSAM2Core.engine.heard import heard
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points
@@ -34,6 +35,8 @@ class Replay:
     said: list[Said]
     answers: list[MaskPrediction | None]
     """To each of them with those before it; None where it is not known."""
+    appearance: Appearance | None = None
+    """What the object looks like on other slices, where that was learned."""
 
 
 class SlicePredictor:
@@ -42,20 +45,32 @@ class SlicePredictor:
     def __init__(self, model: SAM2, stack: SliceStack, options: EngineOptions) -> None:
         self.model, self.stack, self.options = model, stack, options
 
-    def begin(self, conditioned: Float[Tensor, "1 c s s"], start: Float[Tensor, "1 1 s4 s4"] | None) -> Replay:
+    def begin(
+        self,
+        conditioned: Float[Tensor, "1 c s s"],
+        start: Float[Tensor, "1 1 s4 s4"] | None,
+        appearance: Appearance | None = None,
+    ) -> Replay:
         """A slice on which nothing was said yet.
 
         Args:
             conditioned: Its coarse features, conditioned on memory or not.
             start: The mask that is there already and is to be corrected.
+            appearance: What the object looks like on other slices.
         """
-        return Replay(conditioned, start, [], [])
+        return Replay(conditioned, start, [], [], appearance)
 
-    def resume(self, conditioned: Float[Tensor, "1 c s s"], answer: MaskPrediction, prompts: PromptSet) -> Replay:
+    def resume(
+        self,
+        conditioned: Float[Tensor, "1 c s s"],
+        answer: MaskPrediction,
+        prompts: PromptSet,
+        appearance: Appearance | None = None,
+    ) -> Replay:
         """A slice on which something was said before, of which only the last answer is known."""
         said = _in_order(prompts)
         unknown: list[MaskPrediction | None] = [None] * max(0, len(said) - 1)
-        return Replay(conditioned, answer.logits, said, [*unknown, answer] if said else [])
+        return Replay(conditioned, answer.logits, said, [*unknown, answer] if said else [], appearance)
 
     def answer(self, prompts: PromptSet, features: ImageFeatures, replay: Replay) -> MaskPrediction:
         """The answer to all that was said; `replay` goes on from what it has in common with it."""
@@ -86,7 +101,7 @@ class SlicePredictor:
         last = replay.answers[-1] if replay.answers else None
         before = replay.start if last is None else last.logits
         points = self._points(said)
-        return self.model.decode(
+        answer = self.model.decode(
             replay.conditioned,
             features,
             points=points,
@@ -94,6 +109,7 @@ class SlicePredictor:
             multimask=points.labels.shape[1] <= 1,
             stability_fallback=self.options.stability_fallback,
         )
+        return answer if replay.appearance is None else replay.appearance.carve(answer, features)
 
     def _heard(self, said: list[Said], answer: MaskPrediction) -> MaskPrediction:
         """The answer with every click's pixel as it was said to be; an object that was clicked is there."""

@@ -14,7 +14,7 @@ from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.precision import computing
-from NeuroSAM2Core.engine.propagation import begin_memory, done_of, memory_rules, remember, run_pass
+from NeuroSAM2Core.engine.propagation import appearance_of, begin_memory, done_of, memory_rules, remember, run_pass
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.errors import Cancelled, PromptError
@@ -116,10 +116,12 @@ class View:
         if there is None:
             return self.predictor.begin(self.model.without_memory(features.coarse), None)
         conditioned = self._condition(track, number, features)
+        others = [n for n in track.confirmed if n != number]
+        appearance = appearance_of(self.model, self.features, track, self.options, number, others)
         if number in track.confirmed:  # from before this session, with what was said there
             answer = self.predictor.adopt(MaskPrompt(track.given[number].mask), features)
-            return self.predictor.resume(conditioned, answer, track.prompts[number])
-        return self.predictor.begin(conditioned, there.logits)
+            return self.predictor.resume(conditioned, answer, track.prompts[number], appearance)
+        return self.predictor.begin(conditioned, there.logits, appearance)
 
     def _condition(self, track: ObjectTrack, number: int, features: ImageFeatures) -> Tensor:
         """The slice's coarse features after they have seen what is remembered of the others."""

@@ -1,0 +1,116 @@
+"""What an object looks like is learned from confirmed slices and keeps propagation to it; it never adds, and a person has the last word."""
+
+from importlib import resources
+
+import numpy as np
+import pytest
+import torch
+
+from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
+from NeuroSAM2Core.engine.appearance import learn_appearance
+from NeuroSAM2Core.engine.propagation import learns_appearance
+from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
+from NeuroSAM2Core.train.evaluation.metrics import dice
+from Testing.Support.models import small_model
+from Testing.Support.volumes import noise_volume
+
+SIDE = 32
+BOX = (10, 12, 40, 44)
+
+
+def scene(seed, shift=(0, 0)):
+    """A disc that differs from what is around it in one of eight noisy features, and its mask as logits."""
+    random = torch.Generator().manual_seed(seed)
+    rows, cols = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    disc = (rows - 12 - shift[0]) ** 2 + (cols - 14 - shift[1]) ** 2 < 36
+    fine = 0.3 * torch.randn(1, 8, SIDE, SIDE, generator=random)
+    fine[0, 3] += 2.0 * disc
+    middle = 0.3 * torch.randn(1, 16, SIDE // 2, SIDE // 2, generator=random)
+    coarse = torch.zeros(1, 32, SIDE // 4, SIDE // 4)
+    return ImageFeatures(coarse, middle, fine), torch.where(disc, 5.0, -5.0)[None, None]
+
+
+def answer_of(logits, presence=3.0):
+    one = torch.tensor([[presence]])
+    return MaskPrediction(logits, torch.ones(1, 1), torch.zeros(1, 32), one, logits, torch.ones(1, 1))
+
+
+def test_it_is_known_again_elsewhere():
+    appearance = learn_appearance([scene(0)])
+    features, truth = scene(1, shift=(6, 4))
+    found = appearance.logits(features) > 0
+    assert dice(found.numpy(), (truth > 0).numpy()) > 0.9
+
+
+def test_a_mask_that_spread_is_carved_and_nothing_is_added():
+    appearance = learn_appearance([scene(0), scene(2, shift=(3, 3))])
+    features, truth = scene(1, shift=(6, 4))
+    spread = torch.full_like(truth, -3.0)
+    spread[..., 5:, :] = 2.0
+    carved = appearance.carve(answer_of(spread), features)
+    assert not ((carved.logits > 0) & (spread <= 0)).any()
+    assert dice((carved.logits > 0).numpy(), (truth > 0).numpy()) > 0.9
+    assert carved.presence_logit.item() == 3.0
+
+
+def test_where_nothing_is_left_the_object_is_absent():
+    appearance = learn_appearance([scene(0)])
+    features, truth = scene(1)
+    elsewhere = torch.where(truth > 0, -5.0, -4.0)
+    elsewhere[..., 28:31, 2:5] = 3.0
+    carved = appearance.carve(answer_of(elsewhere), features)
+    assert carved.presence_logit.item() < 0
+    never_there = appearance.carve(answer_of(torch.full_like(truth, -3.0)), features)
+    assert never_there.presence_logit.item() == 3.0, (
+        "the model has said so itself; that is not this function's to judge"
+    )
+
+
+@pytest.mark.parametrize("level", [-5.0, 5.0])
+def test_nothing_is_learned_from_an_empty_or_full_slice(level):
+    features, truth = scene(0)
+    assert learn_appearance([(features, torch.full_like(truth, level))]) is None
+    assert learn_appearance([]) is None
+
+
+def test_it_is_for_coarse_memory_and_can_be_chosen():
+    coarse, options = small_model(), EngineOptions()
+    assert learns_appearance(coarse, options)
+    coarse.set_image_size(512)
+    assert not learns_appearance(coarse, options)
+    assert learns_appearance(coarse, EngineOptions(learns_appearance=True))
+    assert not learns_appearance(small_model(), EngineOptions.as_reference())
+
+
+def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_word():
+    volume = noise_volume(16, 48, 56)
+    firsts = []
+    for learns in (False, True):
+        session = Session(
+            small_model(), volume, options=EngineOptions(learns_appearance=learns, stop_after_absent=None)
+        )
+        firsts.append(session.add_box(1, "axial", 5, BOX).mask)
+        list(session.propagate(1))
+        for place, positive in (((30, 20), True), ((8, 50), False)):
+            mask = session.add_point(1, "axial", 9, place, positive=positive).mask
+            assert mask[place] == positive
+    np.testing.assert_array_equal(*firsts)
+
+
+def test_the_bundled_model_keeps_to_white_matter():
+    folder = resources.files("nilearn.datasets") / "data"
+    t1, white = (
+        Volume.read(str(folder / f"mni_icbm152_{what}_tal_nlin_sym_09a_converted.nii.gz")) for what in ("t1", "wm")
+    )
+    truth = white.voxels > 127
+    middle, reach = 97, 12
+    reached = {}
+    for learns in (False, None):
+        session = Session(load_model("nano"), t1, options=EngineOptions(learns_appearance=learns))
+        session.add_mask(1, "axial", middle, truth[middle])
+        for _ in session.propagate(1, first=middle - reach, last=middle + reach):
+            pass
+        part = slice(middle - reach, middle + reach + 1)
+        reached[learns] = dice(session.mask(1)[part], truth[part])
+    assert reached[None] > 0.85
+    assert reached[None] > reached[False] + 0.15
