@@ -59,6 +59,8 @@ class Session:
         self.window = window or percentile_window(volume.voxels)
         self._views: dict[Axis, View] = {}
         self._objects: dict[int, tuple[Axis, ObjectTrack]] = {}
+        self._sketch: tuple[tuple[int, SlicePlane], ObjectTrack] | None = None
+        """Where previews of an object on a slice go on from; there until something changes."""
 
     @property
     def object_ids(self) -> list[int]:
@@ -116,6 +118,31 @@ class Session:
         track.confirmed[number] = state
         track.forget_between(low, high)
         return self._as_mask(prompts.object_id, number, state)
+
+    def preview(self, prompts: PromptSet) -> SliceMask:
+        """What `set_prompts` would answer. Nothing that was said or answered changes; only features of the slice are kept.
+
+        Raises:
+            GeometryError: There is no such slice.
+            PromptError: The prompts are empty, or do not fit the slice or the object.
+        """
+        view, _, track = self._fitting(prompts)
+        if prompts.is_empty:
+            raise PromptError("there is nothing to preview", hint="name at least one prompt")
+        place = prompts.object_id, prompts.plane
+        if self._sketch is None or self._sketch[0] != place:
+            self._sketch = place, track.sketch()
+        sketch = self._sketch[1]
+        with computing(self.model, is_exact=self.options.is_exact):
+            answer = view.predict(sketch, prompts, view.stack.number_of(prompts.plane.index))
+        return SliceMask(
+            object_id=prompts.object_id,
+            plane=prompts.plane,
+            mask=view.mask_of(answer),
+            predicted_iou=float(answer.iou),
+            presence=probability(float(answer.presence_logit)),
+            revision=prompts.revision,
+        )
 
     def restore(self, known: SliceMask, prompts: PromptSet | None = None) -> None:
         """Takes up what is known of an object on a slice from before this session; other slices stay as they are.
@@ -181,6 +208,7 @@ class Session:
         for one in self.object_ids if object_id is None else [object_id]:
             view, track = self._object(one)
             for number in view.run(track, view.plan(track, first, last, direction), is_cancelled):
+                self._sketch = None
                 yield self._as_mask(one, number, track.tracked[number])
 
     def num_slices_to_do(
@@ -280,6 +308,7 @@ class Session:
         """Forgets an object."""
         self._object(object_id)
         del self._objects[object_id]
+        self._sketch = None
 
     def _said(self, object_id: int, axis: str, index: int) -> PromptSet:
         plane = SlicePlane(resolve_axis(self.volume, axis), index)
@@ -291,19 +320,26 @@ class Session:
         return PromptSet(object_id=object_id, plane=plane)
 
     def _check(self, prompts: PromptSet) -> tuple[View, ObjectTrack]:
+        """Where something new about an object goes."""
+        view, axis, track = self._fitting(prompts)
+        self._objects[prompts.object_id] = axis, track
+        self._sketch = None
+        return view, track
+
+    def _fitting(self, prompts: PromptSet) -> tuple[View, Axis, ObjectTrack]:
         prompts.plane.check_inside(self.volume)
         view = self._view(prompts.plane.axis)
         height, width = view.stack.slice_shape
         prompts.check_inside(*((width, height) if view.stack.is_transposed else (height, width)))
         axis, track = self._objects.get(prompts.object_id, (prompts.plane.axis, ObjectTrack()))
         if not track.known:  # also where all that was said was taken back
-            axis, track = self._objects[prompts.object_id] = prompts.plane.axis, ObjectTrack()
+            axis, track = prompts.plane.axis, ObjectTrack()
         if axis != prompts.plane.axis:
             raise PromptError(
                 f"object {prompts.object_id} is outlined along {axis}; a prompt along {prompts.plane.axis} was given",
                 hint="use another object id, or prompt along the same axis",
             )
-        return view, track
+        return view, axis, track
 
     def _as_mask(self, object_id: int, number: int, state: SliceState | None) -> SliceMask:
         view, track = self._object(object_id)

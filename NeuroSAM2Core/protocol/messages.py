@@ -100,6 +100,17 @@ class PredictSlice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreviewSlice:
+    """What `PredictSlice` would be answered with; nothing of it is kept. Final event: `SlicePreviewed`.
+
+    It comes after all clicks. A newer one replaces it, and so does a click (`Superseded`).
+    """
+
+    volume_id: str
+    prompts: PromptSet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RestoreSlice:
     """What is known of an object on a slice from before: after a crash, from a scene, or after an undo. Final event: `Finished`.
 
@@ -251,6 +262,15 @@ class SliceAnswered:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SlicePreviewed:
+    """Final event of `PreviewSlice`: the object as it would be. `mask.revision` is that of the prompts."""
+
+    request_id: int
+    volume_id: str
+    mask: SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SliceTracked:
     """The object on one slice that `Propagate` has reached."""
 
@@ -347,6 +367,7 @@ Request = (
     | OpenVolume
     | CloseVolume
     | PredictSlice
+    | PreviewSlice
     | RestoreSlice
     | RemoveObject
     | Propagate
@@ -359,7 +380,17 @@ Request = (
 FromClient = Request | Hello | VoxelChunk | VoxelFile
 """All that a client sends."""
 
-FinalEvent = ModelLoaded | VolumeOpened | VolumeClosed | SliceAnswered | Finished | Superseded | Failed | WorkerStatus
+FinalEvent = (
+    ModelLoaded
+    | VolumeOpened
+    | VolumeClosed
+    | SliceAnswered
+    | SlicePreviewed
+    | Finished
+    | Superseded
+    | Failed
+    | WorkerStatus
+)
 """What ends a request, if it carries its number."""
 
 FromWorker = FinalEvent | Welcome | Refused | Heartbeat | VoxelsWanted | SliceTracked | Progress | LogLine

@@ -18,11 +18,13 @@ from NeuroSAM2Core.protocol.messages import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SlicePreviewed,
     SliceTracked,
     VolumeClosed,
     VolumeOpened,
@@ -85,6 +87,8 @@ class Steps:
                 return VolumeClosed(request_id=number, volume_id=work.volume_id, reason="it was closed")
             case PredictSlice():
                 return self._predict(client, number, work)
+            case PreviewSlice():
+                return self._preview(client, number, work)
             case RestoreSlice():
                 self._sessions.get(client, work.volume_id).restore(work.mask, work.prompts)
                 self._changed(client, work.volume_id, work.mask.object_id)
@@ -160,6 +164,11 @@ class Steps:
         first, last = session.span(mask.object_id, mask.plane)
         self._changed(client, work.volume_id, mask.object_id)
         return SliceAnswered(request_id=number, volume_id=work.volume_id, mask=mask, stale_first=first, stale_last=last)
+
+    def _preview(self, client: int, number: int, work: PreviewSlice) -> FromWorker:
+        mask = self._sessions.get(client, work.volume_id).preview(work.prompts)
+        self._sessions.keep_within_memory(client, work.volume_id)
+        return SlicePreviewed(request_id=number, volume_id=work.volume_id, mask=mask)
 
     def _propagate(self, job: Job, work: Propagate) -> FromWorker | None:
         session = self._sessions.get(job.client, work.volume_id)

@@ -20,6 +20,7 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import SEGMENT_HELP
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
@@ -51,6 +52,7 @@ class SegmentPanel:
         choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
         self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start, own_python())
         self.tools = MouseTools(self.workplace)
+        self.preview = PreviewSwitch(ui.previewCheckBox, self.tools)
         self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.range = RangeBox(ui)

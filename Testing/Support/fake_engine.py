@@ -19,11 +19,13 @@ from NeuroSAM2Core.protocol import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SlicePreviewed,
     SliceTracked,
     VolumeOpened,
 )
@@ -144,6 +146,10 @@ class FakeEngine:
                 event = VolumeOpened(request_id=number, volume_id=request.volume_id, is_new=is_new)
             case PredictSlice():
                 event = self._answer(number, request)
+            case PreviewSlice(prompts=said):
+                mask = answer_to(said, self._slice_shape(request.volume_id, said.plane))
+                shown = as_mask(said.object_id, said.plane, mask, said.revision)
+                event = SlicePreviewed(request_id=number, volume_id=request.volume_id, mask=shown)
             case RestoreSlice():
                 track = self._track(request.volume_id, request.mask.object_id)
                 plane = request.mask.plane

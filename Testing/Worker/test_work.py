@@ -25,11 +25,13 @@ from NeuroSAM2Core.protocol.messages import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SlicePreviewed,
     SliceTracked,
     Status,
     Superseded,
@@ -82,6 +84,31 @@ def test_answers_are_those_of_the_engine(client, key, session):
     assert_same(
         tracked(events_of(client, client.submit(propagate(key, **one_way)))), list(session.propagate(1, **one_way))
     )
+
+
+def test_a_preview_is_what_the_click_will_give_and_only_the_newest_is_answered(client, key, session, monkeypatch):
+    request = box_on(key, 7, revision=5)
+    asked = PreviewSlice(volume_id=key, prompts=request.prompts)
+    with held(monkeypatch, lambda job: isinstance(job.work, Precompute)) as hold:
+        numbers = [client.submit(Precompute(volume_id=key, axis=Axis.K, index=7, radius=0))]
+        hold_until(client, hold)
+        numbers += [client.submit(asked), client.submit(asked)]
+        events = events_until(client, lambda e: isinstance(e, Superseded))
+        assert events[-1] == Superseded(request_id=numbers[1], by=numbers[2])
+    events = events_of(client, *numbers)
+    (shown,) = [event for event in events if isinstance(event, SlicePreviewed)]
+    assert_same([shown.mask], [session.preview(request.prompts)])
+    assert_same([answer(client, request).mask], [shown.mask])
+
+
+def test_a_click_does_not_wait_for_a_preview(client, key, monkeypatch):
+    asked = PreviewSlice(volume_id=key, prompts=box_on(key, 7).prompts)
+    with held(monkeypatch, lambda job: isinstance(job.work, RemoveObject)) as hold:
+        removal = client.submit(RemoveObject(volume_id=key, object_id=1))
+        hold_until(client, hold)
+        preview, click = client.submit(asked), client.submit(box_on(key, 9))
+        assert events_until(client, lambda e: isinstance(e, Superseded))[-1] == Superseded(request_id=preview, by=click)
+    assert [e.request_id for e in events_of(client, removal, click) if isinstance(e, SliceAnswered)] == [click]
 
 
 def test_nothing_waits_for_the_voxels_to_arrive(client, ball, small_model_file):

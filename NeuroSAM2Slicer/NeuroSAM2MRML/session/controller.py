@@ -24,6 +24,7 @@ from NeuroSAM2MRML.session.engine_talk import EngineTalk
 from NeuroSAM2MRML.session.events import SessionEvents
 from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.outcomes import Journey
+from NeuroSAM2MRML.session.preview import Preview
 
 NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
 
@@ -53,7 +54,9 @@ class SessionController:
         self.link = link
         self.talk = EngineTalk(link, lambda object_id, plane: self.desk.keeper.read(object_id, plane))
         self.talk.revision = self.desk.node.revision
-        self._events = SessionEvents(self.desk, self.talk)
+        self.preview = Preview(self.desk, self.talk)
+        """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
+        self._events = SessionEvents(self.desk, self.talk, self.preview)
         self.notice = ""
         """The last sentence for the person."""
         self.ended = ""
@@ -227,10 +230,13 @@ class SessionController:
         for event in self.link.poll():
             if not self.ended:
                 self.notice = self._events.take(event) or self.notice
+        if not self.ended:
+            self.preview.go_on()
 
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""
         if not self.ended:
+            self.preview.end()
             self._try(self.talk.abandon)
             self.ended = self.notice = reason
 
@@ -263,6 +269,7 @@ class SessionController:
     def _say(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
         news = self.desk.say(number, prompts, name)
         if news is not None:
+            self.preview.leave()
             for plane in news[1]:
                 self.talk.restate(news[0], plane)
             self.warm_up()
@@ -283,6 +290,7 @@ class SessionController:
         if self.ended:
             return False
         self.notice = ""
+        self.preview.leave()
         self.talk.abandon()
         self.stopped = None
         with self.desk.writing():

@@ -74,6 +74,15 @@ class SessionDesk:
         """Of the active object; an empty one where there is none."""
         return ObjectRecord() if self.active is None else self.objects.record(self.active)
 
+    @property
+    def has_new_image(self) -> bool:
+        """The voxels or the place of the volume have changed since it was read.
+
+        Raises:
+            GeometryError: A non-linear transform is above it now.
+        """
+        return stamp_of(self.volume_node) != self._stamp
+
     def notice_new_image(self) -> bool:
         """Reads the volume again if its voxels or its place have changed, and says whether they have.
 
@@ -81,11 +90,10 @@ class SessionDesk:
             DataError: It cannot be worked on any more.
             GeometryError: A non-linear transform is above it now.
         """
-        stamp = stamp_of(self.volume_node)
-        if stamp == self._stamp:
+        if not self.has_new_image:
             return False
         self.volume = read_volume(self.volume_node)
-        self._stamp = stamp
+        self._stamp = stamp_of(self.volume_node)
         self.nodes.follow_volume()
         self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
         self.journal.use(self.volume, self.keeper)

@@ -18,10 +18,12 @@ from NeuroSAM2Core.protocol import (
     Finished,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     SliceAnswered,
+    SlicePreviewed,
     SliceTracked,
     Superseded,
     VolumeClosed,
@@ -30,8 +32,19 @@ from NeuroSAM2Core.protocol import (
 from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.objects.record import ObjectRecord
-from NeuroSAM2MRML.session.outcomes import Answered, Journey, JourneyEnded, Outcome, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.outcomes import (
+    Answered,
+    Journey,
+    JourneyEnded,
+    Outcome,
+    Previewed,
+    Problem,
+    Tracked,
+    VolumeGone,
+)
 
+FEW = 32
+"""Slices of an object that the engine is told of again for a preview; more would take a while."""
 Key = tuple[int, SlicePlane]
 ReadMask = Callable[[int, SlicePlane], NDArray[np.bool_]]
 """The object on a slice as the scene has it."""
@@ -62,6 +75,7 @@ class EngineTalk:
         self._expected: dict[Key, int] = {}
         self._predictions: dict[int, Key] = {}
         self._journey_number = 0
+        self._preview_number = 0
         self._looked_at: SlicePlane | None = None
 
     @property
@@ -147,12 +161,32 @@ class EngineTalk:
             self._looked_at = plane
             self.link.submit(Precompute(volume_id=self._volume_id, axis=plane.axis, index=plane.index))
 
+    def preview(self, said: PromptSet, record: ObjectRecord) -> bool:
+        """Asks what prompts would give, of which nothing is kept; false where the engine is busy or not ready for it.
+
+        Args:
+            said: All that would be said about an object on a slice.
+            record: What is known of the object.
+        """
+        is_quiet = not self.is_waiting and self.journey is None and not self._preview_number
+        is_free = self._is_current and self._is_open and is_quiet
+        is_known = said.object_id in self._current or len(record.quality) <= FEW
+        if not is_free or not is_known or record.unanswered:
+            return False
+        if said.object_id not in self._current:
+            self._tell(said.object_id, record)
+        self._preview_number = self.link.submit(PreviewSlice(volume_id=self._volume_id, prompts=said))
+        return True
+
     def lost(self) -> None:
         """The engine has ended: nothing that was asked will be answered."""
         self.forget_volume()
 
     def read(self, event: Event) -> Outcome | None:
         """What an event means for the scene; None if nothing."""
+        if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
+            self._preview_number = 0
+            return Previewed(event.mask if isinstance(event, SlicePreviewed) else None)
         match event:
             case VolumeOpened() if event.volume_id == self._volume_id:
                 self._is_open = True
@@ -181,7 +215,7 @@ class EngineTalk:
         self._current.clear()
         self._expected.clear()
         self._predictions.clear()
-        self._journey_number = 0
+        self._journey_number = self._preview_number = 0
         self._looked_at = None
 
     def _set_out(self, volume: Volume, records: dict[int, ObjectRecord], journey: Journey) -> None:

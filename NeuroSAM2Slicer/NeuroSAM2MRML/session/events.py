@@ -7,7 +7,8 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
-from NeuroSAM2MRML.session.outcomes import Answered, JourneyEnded, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.outcomes import Answered, JourneyEnded, Previewed, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.preview import Preview
 
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 STOPPED = "stopped; what is done stays"
@@ -19,10 +20,11 @@ class SessionEvents:
     Args:
         desk: The scene's side.
         talk: The engine's side.
+        preview: Gets answers that change nothing.
     """
 
-    def __init__(self, desk: SessionDesk, talk: EngineTalk) -> None:
-        self._desk, self._talk = desk, talk
+    def __init__(self, desk: SessionDesk, talk: EngineTalk, preview: Preview) -> None:
+        self._desk, self._talk, self._preview = desk, talk, preview
 
     def take(self, event: Event) -> str:
         """Does what an event asks for, and returns a sentence for the person; empty where there is nothing to say."""
@@ -41,6 +43,8 @@ class SessionEvents:
                 self._desk.note_model(self._talk.link.model.model)
                 if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
                     self._desk.put(mask)
+            case Previewed(shown):
+                self._preview.take(shown)
             case JourneyEnded(was_stopped):
                 self._desk.remember(self._talk.revision)
                 return STOPPED if was_stopped else ""

@@ -32,6 +32,13 @@ class Tracked:
 
 
 @dataclass(frozen=True, slots=True)
+class Previewed:
+    """What a click would give; None where that will not be known."""
+
+    mask: SliceMask | None
+
+
+@dataclass(frozen=True, slots=True)
 class JourneyEnded:
     """The propagation under way has ended."""
 
@@ -52,4 +59,4 @@ class VolumeGone:
     reason: str
 
 
-Outcome = Answered | Tracked | JourneyEnded | VolumeGone | Problem
+Outcome = Answered | Tracked | Previewed | JourneyEnded | VolumeGone | Problem
