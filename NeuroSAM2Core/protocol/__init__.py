@@ -5,6 +5,7 @@ from NeuroSAM2Core.protocol.framing import VERSION, FrameReader
 from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
     Cancel,
+    CleanObject,
     CloseVolume,
     Disconnected,
     Event,
@@ -24,6 +25,7 @@ from NeuroSAM2Core.protocol.messages import (
     Request,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
     SlicePreviewed,
     SliceTracked,
     Status,
@@ -37,6 +39,7 @@ from NeuroSAM2Core.protocol.messages import (
 __all__ = [
     "VERSION",
     "Cancel",
+    "CleanObject",
     "CloseVolume",
     "Disconnected",
     "Event",
@@ -57,6 +60,7 @@ __all__ = [
     "Request",
     "RestoreSlice",
     "SliceAnswered",
+    "SliceCleaned",
     "SlicePreviewed",
     "SliceTracked",
     "Status",

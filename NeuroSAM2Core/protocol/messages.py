@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core import errors
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, SliceMask
+from NeuroSAM2Core.volume import BY_ITSELF, Axis, Cleaning, Direction, IntensityWindow, SliceMask
 
 UNASKED = 0
 """The request number of events that answer no request."""
@@ -97,6 +97,7 @@ class PredictSlice:
 
     volume_id: str
     prompts: PromptSet
+    cleaning: Cleaning = BY_ITSELF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +109,7 @@ class PreviewSlice:
 
     volume_id: str
     prompts: PromptSet
+    cleaning: Cleaning = BY_ITSELF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +123,8 @@ class RestoreSlice:
     mask: SliceMask
     prompts: PromptSet | None = None
     """What was said there; of the same object and slice."""
+    cleaning: Cleaning = BY_ITSELF
+    """How the mask was cleaned, so that it is known again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +149,19 @@ class Propagate:
     last: int | None = None
     """Last slice of the range; to the last one if None."""
     direction: Direction = Direction.BOTH
+    cleaning: Cleaning = BY_ITSELF
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CleanObject:
+    """Looks for holes and islands in an object as a whole. Events: a `SliceCleaned` for each slice that would change; final: `Finished`.
+
+    Confirmed slices are left alone, and what the worker knows of the object stays: restore what is taken.
+    """
+
+    volume_id: str
+    object_id: int
+    cleaning: Cleaning = BY_ITSELF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -280,6 +297,15 @@ class SliceTracked:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SliceCleaned:
+    """The object on one slice as `CleanObject` would have it."""
+
+    request_id: int
+    volume_id: str
+    mask: SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
     """How far `Propagate` is."""
 
@@ -371,6 +397,7 @@ Request = (
     | RestoreSlice
     | RemoveObject
     | Propagate
+    | CleanObject
     | Precompute
     | Cancel
     | Status
@@ -393,8 +420,10 @@ FinalEvent = (
 )
 """What ends a request, if it carries its number."""
 
-FromWorker = FinalEvent | Welcome | Refused | Heartbeat | VoxelsWanted | SliceTracked | Progress | LogLine
+FromWorker = (
+    FinalEvent | Welcome | Refused | Heartbeat | VoxelsWanted | SliceTracked | SliceCleaned | Progress | LogLine
+)
 """All that a worker sends."""
 
-Event = FinalEvent | Welcome | Heartbeat | SliceTracked | Progress | LogLine | Disconnected
+Event = FinalEvent | Welcome | Heartbeat | SliceTracked | SliceCleaned | Progress | LogLine | Disconnected
 """What a client's `poll` returns."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from NeuroSAM2Core.protocol.messages import (
+    CleanObject,
     CloseVolume,
     LoadModel,
     OpenVolume,
@@ -41,6 +42,7 @@ Work = (
     | RestoreSlice
     | RemoveObject
     | Propagate
+    | CleanObject
     | Precompute
     | ForgetClient
 )
@@ -74,7 +76,7 @@ class Job:
     @property
     def is_long(self) -> bool:
         """Short ones go first, whenever they come."""
-        return isinstance(self.work, PreviewSlice | Propagate | Precompute)
+        return isinstance(self.work, PreviewSlice | Propagate | CleanObject | Precompute)
 
     def makes_pointless(self, other: "Job") -> bool:
         """An older job that waits need not be done any more."""
@@ -164,7 +166,7 @@ class Schedule:
             job
             for job in self._long
             if job.client == client
-            and isinstance(job.work, PreviewSlice | Propagate | Precompute)
+            and isinstance(job.work, PreviewSlice | Propagate | CleanObject | Precompute)
             and volume_id in (None, job.work.volume_id)
         ]
 
@@ -178,7 +180,7 @@ class Schedule:
 
 
 def _rank(job: Job) -> int:
-    """Among long jobs: those to be ended, then previews, then propagations, then what is done in advance."""
+    """Among long jobs: those to be ended, then previews, then whole objects, then what is done in advance."""
     if job.is_cancelled:
         return 0
-    return 1 if isinstance(job.work, PreviewSlice) else 2 if isinstance(job.work, Propagate) else 3
+    return 1 if isinstance(job.work, PreviewSlice) else 3 if isinstance(job.work, Precompute) else 2

@@ -15,6 +15,7 @@ from NeuroSAM2MRML.workplace.reader import WorkplaceView
 from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
+from NeuroSAM2Qt.cleaning_box import CleaningBox
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import SEGMENT_HELP
@@ -31,6 +32,7 @@ from NeuroSAM2Qt.worker_bridge import WorkerBridge
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 QUIET = (Activity.READY, Activity.ENDED)
+MAX_UNDO = 20
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -56,6 +58,7 @@ class SegmentPanel:
         self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.range = RangeBox(ui)
+        self.cleaning = CleaningBox(ui, self._do(self.workplace.clean_by))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
@@ -111,6 +114,7 @@ class SegmentPanel:
         if segmentation is not None:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
+        self.cleaning.restore()
         self._on_selected()
 
     def _connect(self) -> None:
@@ -123,7 +127,9 @@ class SegmentPanel:
         ui.objectSelector.connect("activated(int)", self._on_object)
         ui.editorWidget.connect("currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
         ui.nextObjectButton.connect("clicked()", act(lambda session: session.next_object()))
-        ui.maskButton.connect("clicked()", self._on_mask)
+        ui.maskButton.connect(
+            "clicked()", self._do(lambda: self.workplace.use_mask(ui.editorWidget.currentSegmentID()))
+        )
         ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
         ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
         ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
@@ -251,10 +257,6 @@ class SegmentPanel:
             self.workplace.act(lambda session: session.choose(view.session.objects[number].segment_id))
             self.bridge.wake()
 
-    def _on_mask(self) -> None:
-        self.workplace.use_mask(self.ui.editorWidget.currentSegmentID())
-        self.bridge.wake()
-
     def _on_fix(self) -> None:
         fix = self.workplace.view().state.fix
         if fix is Fix.INSTALL:
@@ -294,6 +296,3 @@ class SegmentPanel:
         self.workplace.use_engine(choice)
         self._find_missing()
         self.bridge.wake()
-
-
-MAX_UNDO = 20

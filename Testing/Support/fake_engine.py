@@ -11,6 +11,7 @@ import numpy as np
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
     Cancel,
+    CleanObject,
     Disconnected,
     Failed,
     Finished,
@@ -25,6 +26,7 @@ from NeuroSAM2Core.protocol import (
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
     SlicePreviewed,
     SliceTracked,
     VolumeOpened,
@@ -150,6 +152,12 @@ class FakeEngine:
                 mask = answer_to(said, self._slice_shape(request.volume_id, said.plane))
                 shown = as_mask(said.object_id, said.plane, mask, said.revision)
                 event = SlicePreviewed(request_id=number, volume_id=request.volume_id, mask=shown)
+            case CleanObject(object_id=object_id):
+                for plane, mask in self._track(request.volume_id, object_id).tracked.items():
+                    if mask.any() and not mask.all():
+                        cleaned = as_mask(object_id, plane, cleaned_from(mask), 0)
+                        self._events.append(SliceCleaned(request_id=number, volume_id=request.volume_id, mask=cleaned))
+                event = Finished(request_id=number)
             case RestoreSlice():
                 track = self._track(request.volume_id, request.mask.object_id)
                 plane = request.mask.plane
@@ -252,6 +260,13 @@ def answer_to(prompts, shape):
 def tracked_from(mask, distance):
     """The mask of a prompted slice, a little shifted."""
     return np.roll(mask, distance % 3, axis=1)
+
+
+def cleaned_from(mask):
+    """The mask without its last row of pixels."""
+    cleaned = mask.copy()
+    cleaned[np.flatnonzero(mask.any(axis=1))[-1]] = False
+    return cleaned
 
 
 def as_mask(object_id, plane, mask, revision):

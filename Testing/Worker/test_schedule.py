@@ -49,7 +49,7 @@ def test_clicks_come_before_propagations_and_these_before_what_is_done_in_advanc
 def test_a_preview_comes_after_clicks_and_before_what_takes_long(schedule):
     for job in (precomputation(1, 1), propagation(1, 2), click(1, 3), preview(1, 4), preview(2, 1)):
         assert schedule.add(job) == []
-    assert order(schedule) == [3, 4, 1, 2, 1]
+    assert order(schedule) == [3, 1, 4, 2, 1]
 
 
 def test_a_preview_gives_way_to_a_newer_one_and_to_any_click_of_its_client(schedule):

@@ -155,6 +155,11 @@ class SessionDesk:
         yield
         self._mark(name)
 
+    def begin_step(self, name: str) -> None:
+        """What is put from now on is a step of its own."""
+        with self.step(name):
+            pass
+
     def new_object(self, name: str) -> int:
         """A new object with an empty segment, as a step of its own."""
         with self.step("New object"):
@@ -222,12 +227,6 @@ class SessionDesk:
         with self.writing():
             quality = self.keeper.write(mask.object_id, mask)
         self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
-
-    def count_voxels(self, number: int) -> int:
-        """Voxels of an object on the image's grid."""
-        axis = self.axis_of(number) or Axis.K
-        planes = (SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis]))
-        return sum(int(self.keeper.read(number, plane).sum()) for plane in planes)
 
     def note_model(self, name: str) -> None:
         """The model that answers from now on: a catalog name or the path of a file."""

@@ -5,9 +5,10 @@ A new engine in place of a dead one is told everything here.
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
+from NeuroSAM2Core.volume import SliceMask
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
-from NeuroSAM2MRML.session.outcomes import Answered, JourneyEnded, Previewed, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.outcomes import Answered, Cleaned, JourneyEnded, Previewed, Problem, Tracked, VolumeGone
 from NeuroSAM2MRML.session.preview import Preview
 
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
@@ -41,8 +42,11 @@ class SessionEvents:
                 self._desk.remember(self._talk.revision)
             case Tracked(mask):
                 self._desk.note_model(self._talk.link.model.model)
-                if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
-                    self._desk.put(mask)
+                self._put_unconfirmed(mask)
+            case Cleaned(mask, is_first):
+                if is_first:
+                    self._desk.begin_step("Clean up")
+                self._put_unconfirmed(mask)
             case Previewed(shown):
                 self._preview.take(shown)
             case JourneyEnded(was_stopped):
@@ -56,6 +60,10 @@ class SessionEvents:
             case None:
                 pass
         return self._desk.journal.problem
+
+    def _put_unconfirmed(self, mask: SliceMask) -> None:
+        if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
+            self._desk.put(mask)
 
     def _revive(self, event: Disconnected) -> str:
         """The engine has died: another one is told everything, if there is anything to do."""
