@@ -4,6 +4,7 @@ from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_ev
 from NeuroSAM2Core.protocol.framing import VERSION, FrameReader
 from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
+    SURE_IOU,
     Cancel,
     CleanObject,
     CloseVolume,
@@ -37,6 +38,7 @@ from NeuroSAM2Core.protocol.messages import (
 )
 
 __all__ = [
+    "SURE_IOU",
     "VERSION",
     "Cancel",
     "CleanObject",

@@ -14,6 +14,8 @@ from NeuroSAM2Core.volume import BY_ITSELF, Axis, Cleaning, Direction, Intensity
 
 UNASKED = 0
 """The request number of events that answer no request."""
+SURE_IOU = 0.8
+"""Of models for which nothing else was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,6 +244,8 @@ class ModelLoaded:
     num_weights: int
     has_kernels: bool
     """Masks are cleaned on a GPU by the compiled kernels of `cuda_ext`."""
+    sure_iou: float = SURE_IOU
+    """From this predicted overlap on this model's masks need no second look."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -138,6 +138,7 @@ class Steps:
             image_size=model.config.image_size,
             num_weights=sum(weight.numel() for weight in model.parameters()),
             has_kernels=model.device.type == "cuda" and is_extension_active(),
+            sure_iou=model.config.sure_iou,
         )
 
     def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:

@@ -27,7 +27,7 @@ from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
 from NeuroSAM2Qt.views import slice_views
-from NeuroSAM2Qt.worker_bridge import WorkerBridge
+from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
@@ -174,15 +174,18 @@ class SegmentPanel:
 
         return called
 
-    def _poll(self) -> bool:
-        """Takes in and shows what there is; true while more is expected."""
+    def _poll(self) -> int:
+        """Takes in and shows what there is; says when to look again."""
         self.workplace.poll()
         is_testing = self.engine.poll()
         self.tools.follow()
         self._save_choice()
         view = self.workplace.view()
         self.show(view)
-        return is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        if self.workplace.has_more:
+            return AT_ONCE_MS
+        is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        return BUSY_MS if is_busy else IDLE_MS
 
     def show(self, view: WorkplaceView) -> None:
         """Copies the view into the widgets."""
@@ -197,15 +200,14 @@ class SegmentPanel:
         ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
-        has_outline = session.can_prompt and bool(session.objects)
         ui.propagateButton.setEnabled(session.can_propagate)
         ui.stopButton.setEnabled(session.can_stop)
         ui.continueButton.setEnabled(session.can_continue)
         ui.clearButton.setEnabled(session.can_clear)
         ui.undoButton.setEnabled(session.can_undo)
         ui.redoButton.setEnabled(session.can_redo)
-        ui.confirmButton.setEnabled(has_outline)
-        ui.doubtfulButton.setEnabled(has_outline)
+        for button in (ui.confirmButton, ui.doubtfulButton):
+            button.setEnabled(session.can_prompt and bool(session.objects))
         ui.undoButton.setToolTip(f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back")
         self._show_objects(session.objects)
         ui.volumeInMlLabel.text = "" if view.volume_ml is None else f"Volume: {view.volume_ml:.2f} mL"

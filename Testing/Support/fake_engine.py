@@ -49,6 +49,8 @@ class Track:
 class FakeEngine:
     """Has the interface of `EngineClient` that sessions use."""
 
+    sure_iou = 0.8
+
     def __init__(self, *, is_patient: bool = False) -> None:
         self.is_patient = is_patient
         """Work is done by `work` only, not by `poll`."""
@@ -141,6 +143,7 @@ class FakeEngine:
                     image_size=64,
                     num_weights=1,
                     has_kernels=False,
+                    sure_iou=self.sure_iou,
                 )
             case OpenVolume():
                 is_new = request.volume_id not in self._shapes

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 
-SURE_IOU = 0.8
 SURE_PRESENCE = (0.2, 0.8)
 
 
@@ -22,6 +22,8 @@ class SliceQuality:
     """The overlap with the truth that the model expects, 0 to 1."""
     presence: float
     """Probability that the object is in the slice, 0 to 1."""
+    sure_iou: float = SURE_IOU
+    """From this expected overlap on the model that answered needs no second look."""
     digest: int = 0
     """Of the mask as it was written; another one there now means that it was edited by hand."""
     is_stale: bool = False
@@ -31,7 +33,7 @@ class SliceQuality:
     def is_doubtful(self) -> bool:
         """A person should look at it."""
         low, high = SURE_PRESENCE
-        return low < self.presence < high or (self.presence >= high and self.predicted_iou < SURE_IOU)
+        return low < self.presence < high or (self.presence >= high and self.predicted_iou < self.sure_iou)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,10 +6,10 @@ Methods return what the engine must hear of; `SessionController` tells it.
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import slicer
 
+from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
@@ -17,7 +17,7 @@ from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2MRML.session.host import Host
-from NeuroSAM2MRML.session.node import ModelIdentity, SessionNode
+from NeuroSAM2MRML.session.node import SessionNode
 from NeuroSAM2MRML.session.session_journal import SessionJournal
 from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
 from NeuroSAM2MRML.session.undo import UndoSteps
@@ -184,12 +184,13 @@ class SessionDesk:
             self._record(number, ObjectRecord())
         self.journal.note_all()
 
-    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None, *, sure_iou: float = SURE_IOU) -> None:
         """An answer goes into the scene, as part of the step that the object is at.
 
         Args:
             mask: The answer.
             stale: First and last slice that it has made out of date.
+            sure_iou: From this expected overlap on the model is sure.
 
         Raises:
             DataError: The segment is gone or cannot hold it.
@@ -198,7 +199,7 @@ class SessionDesk:
         was_as_brought_back = self.steps.is_as_brought_back
         digest_before = self.keeper.digest(number, plane)
         with self.writing():
-            quality = self.keeper.write(number, mask)
+            quality = replace(self.keeper.write(number, mask), sure_iou=sure_iou)
         record = self.objects.record(number)
         is_taken_back = stale is not None and plane not in record.prompts.planes
         record = record.with_quality(plane, None if is_taken_back else quality)
@@ -227,12 +228,6 @@ class SessionDesk:
         with self.writing():
             quality = self.keeper.write(mask.object_id, mask)
         self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
-
-    def note_model(self, name: str) -> None:
-        """The model that answers from now on: a catalog name or the path of a file."""
-        name = Path(name).stem if name.endswith(".safetensors") else name
-        if self.node.model.name != name:
-            self.node.model = ModelIdentity(name=name)
 
     def remember(self, revision: int) -> None:
         """Writes into the scene what it is to remember of the session."""

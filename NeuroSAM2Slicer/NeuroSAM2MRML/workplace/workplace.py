@@ -174,8 +174,13 @@ class Workplace:
         if self.session is not None and segment_id in self.session.desk.objects.segments.values():
             self.act(lambda session: session.choose(segment_id))
 
+    @property
+    def has_more(self) -> bool:
+        """The last `poll` has left something for the next one, which is due at once."""
+        return self.session is not None and self.session.has_more
+
     def poll(self) -> None:
-        """Takes in what the engine has to say. Never waits."""
+        """Takes in what the engine has to say, for a moment. Never waits."""
         if self.session is not None:
             self.session.poll()
         else:
