@@ -8,7 +8,7 @@ from NeuroSAM2MRML.scene.layers import Layer
 from NeuroSAM2MRML.session.preview_pace import QUICK_S, REST, PreviewPace
 
 from NeuroSAM2Core.prompts import BoxPrompt
-from NeuroSAM2Core.protocol import Failed, PredictSlice, PreviewSlice, RestoreSlice
+from NeuroSAM2Core.protocol import Failed, Precompute, PredictSlice, PreviewSlice, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import answer_to
 from Testing.Support.scenes import GEOMETRIES, world
@@ -228,9 +228,21 @@ def test_after_an_undo_the_engine_is_told_what_there_is_before_it_previews(sitti
     sitting.settle()
     move(sitting, 20, 15)
     assert outline(sitting) is not None
-    told = sitting.engines.last.requests[-2]
+    requests = sitting.engines.last.requests
+    told = requests[requests.index(asked(sitting)[-1]) - 1]
     assert isinstance(told, RestoreSlice)
     assert told.mask.plane == PLANE
+
+
+def test_the_slices_around_the_pointer_are_prepared_by_a_quick_model_only(sitting):
+    move(sitting, 20, 15)
+    sitting.session.poll()
+    (prepared,) = [one for one in sitting.engines.last.requests if isinstance(one, Precompute)]
+    assert (prepared.axis, prepared.index) == (PLANE.axis, PLANE.index)
+    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.0])
+    sitting.session.preview._clock = lambda: next(times)
+    move(sitting, 20, 15, 7)
+    assert len([one for one in sitting.engines.last.requests if isinstance(one, Precompute)]) == 1
 
 
 def test_an_engine_that_cannot_preview_or_dies_holds_nothing_up(patient):

@@ -539,17 +539,34 @@ def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypa
 def test_a_slice_is_doubtful_by_the_measure_of_the_model_that_answered(app, monkeypatch):
     sitting = Sitting(app)
     monkeypatch.setattr(FakeEngine, "sure_iou", 0.4)
-    sitting.session.add_point(PLANE, 7, 10)
+    sitting.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
     sitting.settle()
     sitting.session.propagate(first=3, last=7)
     sitting.settle()
-    assert not any(q.is_doubtful for q in sitting.desk.active_record.quality.values())
+    assert not sitting.desk.active_record.doubtful(Axis.K)
     sitting.link.close()
     monkeypatch.setattr(FakeEngine, "sure_iou", 0.8)
     sitting.session.propagate()
     sitting.settle()
-    doubtful = {p.index for p, q in sitting.desk.active_record.quality.items() if q.is_doubtful}
-    assert doubtful == {0, 8}  # the fake engine is unsure of every fourth slice
+    doubtful = {p.index for p in sitting.desk.active_record.doubtful(Axis.K)}
+    assert doubtful == {0, 8}  # unsure of every fourth slice; 4 was done by the other model
     sitting.desk.remember(1)
     sitting.begin()
-    assert {p.index for p, q in sitting.desk.active_record.quality.items() if q.is_doubtful} == doubtful
+    assert {p.index for p in sitting.desk.active_record.doubtful(Axis.K)} == doubtful
+
+
+def test_an_object_that_is_rated_low_throughout_is_doubtful_only_where_it_falls_below_what_was_clicked(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)  # the fake engine rates every fourth slice 0.5 and the others 0.9
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    record = sitting.desk.active_record
+    assert not record.doubtful(Axis.K)
+    session.add_point(SlicePlane(Axis.K, 7), 7, 10)
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    assert {p.index for p in sitting.desk.active_record.doubtful(Axis.K)} == {8}
+    session.confirm(SlicePlane(Axis.K, 8))
+    assert not sitting.desk.active_record.doubtful(Axis.K)

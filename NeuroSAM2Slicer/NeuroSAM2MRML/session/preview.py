@@ -84,6 +84,8 @@ class Preview:
         self._pace = self._pace.after(self._asked_s, self._clock())
         if mask is not None and not self._is_void:
             self.outline.show(self._desk.volume, mask.plane, mask.mask)
+            if self._pace.may_ask(self._clock()):  # a quick model has time for the slices around
+                self._talk.look_at(mask.plane)
         self.go_on()
 
     def _pointed(self, ras: Matrix, positive: bool, view: slicer.vtkMRMLSliceNode | None) -> Pointed | None:

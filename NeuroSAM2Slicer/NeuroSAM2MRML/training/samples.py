@@ -62,11 +62,14 @@ class Samples:
 
     @property
     def report(self) -> str:
-        """What the program has said last; empty where it has not."""
+        """What the program has said last, but for where its files are; empty where it has not."""
         try:
-            said = self._log.read_text(errors="replace").strip().splitlines()
+            said = [
+                line for line in self._log.read_text(errors="replace").splitlines() if str(self._folder) not in line
+            ]
         except OSError:
             return ""
+        said = "\n".join(said).strip().splitlines()
         return "\n".join([*said[:MOST_LINES], *(["..."] if len(said) > MOST_LINES else [])])
 
     def cancel(self) -> None:
