@@ -44,7 +44,7 @@ def check(config: Path) -> int:
     folder.mkdir()
     for number in (1, 2, 3):
         (folder / f"clip-{number:02}.png").write_bytes(picture(8 * number))
-    sys.stdout.write("training: 1 cases, 1 objects\nnothing is wrong\n")
+    sys.stdout.write("training: 1 case, 1 object\nnothing is wrong\n")
     return 0
 
 

@@ -105,7 +105,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         ("validation", "image3"),
     ]
     text = report.as_text()
-    assert "training: 3 cases, 2 objects; validation: 1 cases, 0 objects" in text
+    assert "training: 3 cases, 2 objects; validation: 1 case, 0 objects" in text
     assert "3 cannot be used" in text
     assert "there is no file" in text
 

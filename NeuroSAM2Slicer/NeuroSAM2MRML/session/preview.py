@@ -76,7 +76,11 @@ class Preview:
         record = self._desk.objects.record(pointed.object_id)
         prompts = record.prompts.with_point(pointed.plane, pointed.point)
         said = prompts.statement(pointed.object_id, pointed.plane, revision=0, mask=None)
-        if self._talk.preview(said, record):
+        try:
+            is_asked = self._talk.preview(said, record)
+        except NeuroSAM2Error:  # whoever acts next hears of it
+            return
+        if is_asked:
             self._wanted, self._asked_s, self._is_void = None, self._clock(), False
 
     def take(self, mask: SliceMask | None) -> None:
