@@ -30,6 +30,8 @@ class CatalogEntry:
     sha256_source: str = ""
     image_size: int | None = None
     """Side of the input the model was trained for; the architecture's own if None."""
+    sure_iou: float | None = None
+    """Measured; see `SAM2Config.sure_iou`."""
 
     @property
     def file_name(self) -> str:

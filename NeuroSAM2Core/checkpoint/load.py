@@ -50,7 +50,10 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"the model {entry.name} is not on this machine", hint=f"fetch it with `neurosam2 download {entry.name}`"
         )
-    return Checkpoint.load(installed)
+    checkpoint = Checkpoint.load(installed)
+    if entry.sure_iou is None:
+        return checkpoint
+    return replace(checkpoint, config=replace(checkpoint.config, sure_iou=entry.sure_iou))
 
 
 def resolve_device(device: str) -> torch.device:

@@ -110,10 +110,8 @@ def check(config: "TrainConfig") -> int:
         start=0,
         stop=CLIPS_TO_DRAW,
     )
-    picture = Path(config.run.folder) / "clips.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    draw_clips(picture, batches, seed=config.run.seed)
-    print(f"some clips with their prompts are drawn in {picture}")
+    drawn = draw_clips(Path(config.run.folder) / "clips", batches, seed=config.run.seed)
+    print(f"{len(drawn)} clips with their prompts are drawn in {drawn[0].parent}")
     return 1 if report.num_bad and config.data.on_bad_case == "stop" else 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core.client.client import EngineClient
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol.messages import LoadModel, PredictSlice, RestoreSlice
-from NeuroSAM2Core.volume import IntensityWindow, SliceMask, Volume
+from NeuroSAM2Core.volume import BY_ITSELF, Cleaning, IntensityWindow, SliceMask, Volume
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,15 +49,27 @@ def restate(client: EngineClient, statement: Statement) -> list[int]:
     return numbers
 
 
-def restoring(volume_id: str, slices: tuple[SliceStatement, ...]) -> list[RestoreSlice | PredictSlice]:
-    """The requests that tell what is known of an open volume, in the order in which they must be sent."""
+def restoring(
+    volume_id: str, slices: tuple[SliceStatement, ...], cleaning: Cleaning = BY_ITSELF
+) -> list[RestoreSlice | PredictSlice]:
+    """The requests that tell what is known of an open volume, in the order in which they must be sent.
+
+    Args:
+        volume_id: The volume.
+        slices: What is known of it.
+        cleaning: How masks are cleaned.
+    """
     confirmed = [one for one in slices if one.prompts is not None]
     tracked = [one for one in slices if one.prompts is None]
     return [
         *(
-            RestoreSlice(volume_id=volume_id, mask=one.mask, prompts=one.prompts)
+            RestoreSlice(volume_id=volume_id, mask=one.mask, prompts=one.prompts, cleaning=cleaning)
             for one in confirmed + tracked
             if one.mask is not None
         ),
-        *(PredictSlice(volume_id=volume_id, prompts=one.unanswered) for one in slices if one.unanswered is not None),
+        *(
+            PredictSlice(volume_id=volume_id, prompts=one.unanswered, cleaning=cleaning)
+            for one in slices
+            if one.unanswered is not None
+        ),
     ]

@@ -7,32 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.engine.given import GivenMask, probability
-from NeuroSAM2Core.engine.options import EngineOptions
+from NeuroSAM2Core.engine.outlined import OutlinedVolume
 from NeuroSAM2Core.engine.passes import neighbours
-from NeuroSAM2Core.engine.postprocess import at_slice, finish_volume
 from NeuroSAM2Core.engine.precision import computing
-from NeuroSAM2Core.engine.propagation import done_of
-from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
+from NeuroSAM2Core.engine.track import ObjectTrack
 from NeuroSAM2Core.engine.view import View
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.volume import (
-    Axis,
-    Direction,
-    IntensityWindow,
-    SliceMask,
-    SlicePlane,
-    Volume,
-    percentile_window,
-    resolve_axis,
-)
+from NeuroSAM2Core.volume import Axis, Direction, SliceMask, SlicePlane, resolve_axis
 
 Places = Sequence[float]
 
 
-class Session:
+class Session(OutlinedVolume):
     """Interactive segmentation of one volume.
 
     Every prompt is answered at once with the mask of its slice; `propagate` carries the object through the others. A slice with
@@ -45,25 +32,6 @@ class Session:
         window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
         options: The engine's choices.
     """
-
-    def __init__(
-        self,
-        model: SAM2,
-        volume: Volume,
-        *,
-        window: IntensityWindow | None = None,
-        options: EngineOptions | None = None,
-    ) -> None:
-        self.model, self.volume = model.eval(), volume
-        self.options = options or EngineOptions()
-        self.window = window or percentile_window(volume.voxels)
-        self._views: dict[Axis, View] = {}
-        self._objects: dict[int, tuple[Axis, ObjectTrack]] = {}
-
-    @property
-    def object_ids(self) -> list[int]:
-        """The objects so far."""
-        return sorted(self._objects)
 
     def add_point(self, object_id: int, axis: str, index: int, point: Places, *, positive: bool = True) -> SliceMask:
         """One click: `point` is (row, col) on slice `index` along `axis`.
@@ -116,6 +84,31 @@ class Session:
         track.confirmed[number] = state
         track.forget_between(low, high)
         return self._as_mask(prompts.object_id, number, state)
+
+    def preview(self, prompts: PromptSet) -> SliceMask:
+        """What `set_prompts` would answer. Nothing that was said or answered changes; only features of the slice are kept.
+
+        Raises:
+            GeometryError: There is no such slice.
+            PromptError: The prompts are empty, or do not fit the slice or the object.
+        """
+        view, _, track = self._fitting(prompts)
+        if prompts.is_empty:
+            raise PromptError("there is nothing to preview", hint="name at least one prompt")
+        place = prompts.object_id, prompts.plane
+        if self._sketch is None or self._sketch[0] != place:
+            self._sketch = place, track.sketch()
+        sketch = self._sketch[1]
+        with computing(self.model, is_exact=self.options.is_exact):
+            answer = view.predict(sketch, prompts, view.stack.number_of(prompts.plane.index))
+        return SliceMask(
+            object_id=prompts.object_id,
+            plane=prompts.plane,
+            mask=view.mask_of(answer),
+            predicted_iou=float(answer.iou),
+            presence=probability(float(answer.presence_logit)),
+            revision=prompts.revision,
+        )
 
     def restore(self, known: SliceMask, prompts: PromptSet | None = None) -> None:
         """Takes up what is known of an object on a slice from before this session; other slices stay as they are.
@@ -181,27 +174,8 @@ class Session:
         for one in self.object_ids if object_id is None else [object_id]:
             view, track = self._object(one)
             for number in view.run(track, view.plan(track, first, last, direction), is_cancelled):
+                self._sketch = None
                 yield self._as_mask(one, number, track.tracked[number])
-
-    def num_slices_to_do(
-        self,
-        object_id: int,
-        *,
-        first: int | None = None,
-        last: int | None = None,
-        direction: Direction = Direction.BOTH,
-    ) -> int:
-        """How many slices `propagate` has before it at most; fewer where the object ends."""
-        view, track = self._object(object_id)
-        passes = view.plan(track, first, last, direction)
-        return sum(len(run.slices) - done_of(track, run, self.options) for run in passes)
-
-    def span(self, object_id: int, plane: SlicePlane) -> tuple[int, int]:
-        """First and last slice, by their stored index, between the confirmed ones nearest to a slice: what a change there makes stale."""
-        view, track = self._object(object_id)
-        low, high = neighbours(track.confirmed, view.stack.number_of(plane.index), len(view.stack))
-        ends = sorted((view.stack.number_of(low + 1), view.stack.number_of(high - 1)))
-        return ends[0], ends[1]
 
     def warm(self, plane: SlicePlane) -> bool:
         """Computes the features of a slice before they are asked for. Returns False, and does nothing, where they would push out others.
@@ -216,70 +190,11 @@ class Session:
         view.features.get(view.stack.number_of(plane.index))
         return True
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held beside the model and the volume, bytes."""
-        features = sum(view.features.nbytes for view in self._views.values())
-        return features + sum(track.nbytes for _, track in self._objects.values())
-
-    def forget_features(self) -> None:
-        """Lets go of the features of slices; they are computed again when they are needed."""
-        for view in self._views.values():
-            view.features.forget()
-
-    def slice_mask(self, object_id: int, axis: str, index: int) -> SliceMask:
-        """The object on a slice as it stands; empty where nothing was done yet."""
-        view, track = self._object(object_id)
-        plane = SlicePlane(resolve_axis(self.volume, axis), index)
-        plane.check_inside(self.volume)
-        if plane.axis != view.stack.axis:
-            raise PromptError(f"object {object_id} is outlined along {view.stack.axis}, not along {plane.axis}")
-        number = view.stack.number_of(index)
-        return self._as_mask(object_id, number, track.state(number))
-
-    def mask(self, object_id: int) -> NDArray[np.bool_]:
-        """The object so far, (K, J, I), cleaned as a whole if the options say so."""
-        _, track = self._object(object_id)
-        voxels = np.zeros(self.volume.shape, dtype=bool)
-        for number in track.known:
-            one = self._as_mask(object_id, number, track.state(number))
-            one.plane.of(voxels)[...] = one.mask
-        return finish_volume(voxels, self.options, self.model.device)
-
-    def logits(self, object_id: int) -> NDArray[np.float32]:
-        """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
-        view, track = self._object(object_id)
-        voxels = np.full(self.volume.shape, ABSENT_LOGIT, dtype=np.float32)
-        for number in track.known:
-            state = track.state(number)
-            if state is None:  # a given mask that nothing was asked of yet
-                known = self._as_mask(object_id, number, state).mask
-                seen = np.where(known, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
-            else:
-                seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
-            view.stack.plane(number).of(voxels)[...] = seen
-        return voxels
-
-    def labels(self) -> Volume:
-        """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
-        largest = max(self.object_ids, default=0)
-        voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
-        surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
-        for object_id in self.object_ids:
-            logits = self.logits(object_id)
-            wins = self.mask(object_id) & (logits > surest)
-            voxels[wins] = object_id
-            surest[wins] = logits[wins]
-        return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
-
-    def prompts(self, object_id: int) -> list[PromptSet]:
-        """What was said about an object, slice by slice in the order of first mention."""
-        return list(self._object(object_id)[1].prompts.values())
-
     def remove(self, object_id: int) -> None:
         """Forgets an object."""
         self._object(object_id)
         del self._objects[object_id]
+        self._sketch = None
 
     def _said(self, object_id: int, axis: str, index: int) -> PromptSet:
         plane = SlicePlane(resolve_axis(self.volume, axis), index)
@@ -291,48 +206,23 @@ class Session:
         return PromptSet(object_id=object_id, plane=plane)
 
     def _check(self, prompts: PromptSet) -> tuple[View, ObjectTrack]:
+        """Where something new about an object goes."""
+        view, axis, track = self._fitting(prompts)
+        self._objects[prompts.object_id] = axis, track
+        self._sketch = None
+        return view, track
+
+    def _fitting(self, prompts: PromptSet) -> tuple[View, Axis, ObjectTrack]:
         prompts.plane.check_inside(self.volume)
         view = self._view(prompts.plane.axis)
         height, width = view.stack.slice_shape
         prompts.check_inside(*((width, height) if view.stack.is_transposed else (height, width)))
         axis, track = self._objects.get(prompts.object_id, (prompts.plane.axis, ObjectTrack()))
         if not track.known:  # also where all that was said was taken back
-            axis, track = self._objects[prompts.object_id] = prompts.plane.axis, ObjectTrack()
+            axis, track = prompts.plane.axis, ObjectTrack()
         if axis != prompts.plane.axis:
             raise PromptError(
                 f"object {prompts.object_id} is outlined along {axis}; a prompt along {prompts.plane.axis} was given",
                 hint="use another object id, or prompt along the same axis",
             )
-        return view, track
-
-    def _as_mask(self, object_id: int, number: int, state: SliceState | None) -> SliceMask:
-        view, track = self._object(object_id)
-        shape, given = view.stack.slice_shape, track.given.get(number)
-        if given is not None:
-            mask, iou, presence = given.mask, given.iou, given.presence
-        elif state is not None:
-            mask = view.mask_of(state)
-            iou, presence = state.iou, probability(state.presence_logit)
-        else:
-            mask, iou, presence = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0
-        said = track.prompts.get(number)
-        return SliceMask(
-            object_id=object_id,
-            plane=view.stack.plane(number),
-            mask=mask,
-            predicted_iou=iou,
-            presence=presence,
-            revision=0 if said is None else said.revision,
-        )
-
-    def _object(self, object_id: int) -> tuple[View, ObjectTrack]:
-        if object_id not in self._objects:
-            known = ", ".join(map(str, self.object_ids)) or "none yet"
-            raise PromptError(f"there is no object {object_id}; objects: {known}", hint="add a box or a point first")
-        axis, track = self._objects[object_id]
-        return self._view(axis), track
-
-    def _view(self, axis: Axis) -> View:
-        if axis not in self._views:
-            self._views[axis] = View(self.model, self.volume, axis, self.window, self.options)
-        return self._views[axis]
+        return view, axis, track

@@ -1,6 +1,6 @@
 """One object in the making: what was said about it, slice by slice, and what was answered."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -44,6 +44,17 @@ class ObjectTrack:
     """What the answers on prompted slices were made of, so that one more click goes on from there."""
     progress: dict[Pass, int] = field(default_factory=dict)
     """Passes that were begun, and how many of their slices are done or need not be done."""
+
+    def sketch(self) -> "ObjectTrack":
+        """A copy to try things on: what becomes of it does not become of this one."""
+        return ObjectTrack(
+            prompts=dict(self.prompts),
+            confirmed=dict(self.confirmed),
+            tracked=dict(self.tracked),
+            given=dict(self.given),
+            replays={n: replace(one, said=[*one.said], answers=[*one.answers]) for n, one in self.replays.items()},
+            progress=dict(self.progress),
+        )
 
     def state(self, number: int) -> SliceState | None:
         """The answer on a slice."""

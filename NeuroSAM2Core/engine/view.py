@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.engine.cleaning import on_slices
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_selection import select_memory
@@ -18,9 +19,9 @@ from NeuroSAM2Core.engine.propagation import appearance_of, begin_memory, done_o
 from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.errors import Cancelled, PromptError
-from NeuroSAM2Core.model import SAM2, ImageFeatures
+from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
 from NeuroSAM2Core.prompts import MaskPrompt, PromptSet
-from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, SlicePlane, SliceStack, Volume
+from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, SliceStack, Volume
 
 
 class View:
@@ -43,14 +44,24 @@ class View:
             model, self.stack, window, max_bytes=options.feature_cache_bytes, is_exact=options.is_exact
         )
         self.predictor = SlicePredictor(model, self.stack, options)
+        self.finishing = options
+        """How masks are cleaned."""
+
+    def clean_by(self, cleaning: Cleaning) -> None:
+        """Masks are cleaned like this from now on."""
+        self.finishing = on_slices(self.options, cleaning, self.volume.spacing_mm, self.stack.axis)
 
     def answer(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceState:
         """The answer to a prompt set: on a slice that has a mask it corrects what is there, elsewhere it starts anew."""
+        answer = self.predict(track, prompts, number)
+        return remember(self.model, self.features.get(number), answer, self.options, is_prompted=True)
+
+    def predict(self, track: ObjectTrack, prompts: PromptSet, number: int) -> MaskPrediction:
+        """The model's part of an answer, of which nothing is remembered yet."""
         features = self.features.get(number)
         if number not in track.replays:
             track.replays[number] = self._begin(track, number, features)
-        answer = self.predictor.answer(prompts, features, track.replays[number])
-        return remember(self.model, features, answer, self.options, is_prompted=True)
+        return self.predictor.answer(prompts, features, track.replays[number])
 
     def plan(self, track: ObjectTrack, first: int | None, last: int | None, direction: Direction) -> list[Pass]:
         """The passes through a range of stored slices that are not finished."""
@@ -97,9 +108,9 @@ class View:
                 with computing(self.model, is_exact=self.options.is_exact):
                     track.tracked[number] = self.adopt(track.given[number], number, is_prompted=False)
 
-    def mask_of(self, state: SliceState) -> NDArray[np.bool_]:
+    def mask_of(self, answer: SliceState | MaskPrediction) -> NDArray[np.bool_]:
         """The mask (H, W) of the stored plane that a person gets."""
-        seen = finish(state.logits, self.stack.slice_shape, self.options)
+        seen = finish(answer.logits, self.stack.slice_shape, self.finishing)
         return np.ascontiguousarray(self.stack.mask_from_stack(seen))
 
     def adopt(self, given: GivenMask, number: int, *, is_prompted: bool) -> SliceState:

@@ -91,6 +91,8 @@ class SAM2Config:
     samples_prompts: bool = False
     """Point tokens also carry the fine features under the point. Of our own models only: at 256 pixels a coarse feature covers a whole
     gyrus, so that it cannot say what exactly was clicked."""
+    sure_iou: float = 0.8
+    """From this predicted overlap on a mask needs no second look. It changes no mask; `benchmarks/confidence.py` measures it."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size % 32:

@@ -4,7 +4,9 @@ from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_ev
 from NeuroSAM2Core.protocol.framing import VERSION, FrameReader
 from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
+    SURE_IOU,
     Cancel,
+    CleanObject,
     CloseVolume,
     Disconnected,
     Event,
@@ -17,12 +19,15 @@ from NeuroSAM2Core.protocol.messages import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     Request,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
+    SlicePreviewed,
     SliceTracked,
     Status,
     Superseded,
@@ -33,8 +38,10 @@ from NeuroSAM2Core.protocol.messages import (
 )
 
 __all__ = [
+    "SURE_IOU",
     "VERSION",
     "Cancel",
+    "CleanObject",
     "CloseVolume",
     "Disconnected",
     "Event",
@@ -48,12 +55,15 @@ __all__ = [
     "OpenVolume",
     "Precompute",
     "PredictSlice",
+    "PreviewSlice",
     "Progress",
     "Propagate",
     "RemoveObject",
     "Request",
     "RestoreSlice",
     "SliceAnswered",
+    "SliceCleaned",
+    "SlicePreviewed",
     "SliceTracked",
     "Status",
     "Superseded",

@@ -1,7 +1,7 @@
 """Messages as frames and back: the header is the message's fields as JSON, masks and bytes are buffers.
 
-The message classes are the schema: a header must have exactly their fields with values of their types, and everything that a class checks
-when it is made is checked here too. Nothing in a frame can name code.
+The message classes are the schema: a header must have their fields and no others, with values of their types; fields with a default may be
+left out. Everything that a class checks when it is made is checked here too. Nothing in a frame can name code.
 """
 
 import dataclasses
@@ -203,15 +203,17 @@ def _tuple_decoder(arguments: tuple[object, ...]) -> Decoder:
 
 def _dataclass_decoder(kind: type) -> Decoder:
     fields = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
+    missing = dataclasses.MISSING
+    needed = {f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing}
 
     def decode(value: Json, frame: Frame, unused: set[int], place: str) -> object:
         if not isinstance(value, dict):
             raise _wrong(place, "an object", value)
-        if value.keys() != fields.keys():
-            odd = sorted(value.keys() - fields.keys()) or sorted(fields.keys() - value.keys())
-            what = "no field" if value.keys() - fields.keys() else "a field that did not come:"
-            raise ProtocolError(f"{place} has {what} {str(odd[0])[:40]!r}")
-        return kind(**{name: read(value[name], frame, unused, f"{place}.{name}") for name, read in fields.items()})
+        unknown, lacking = sorted(value.keys() - fields.keys()), sorted(needed - value.keys())
+        if unknown or lacking:
+            what = "no field" if unknown else "a field that did not come:"
+            raise ProtocolError(f"{place} has {what} {str((unknown or lacking)[0])[:40]!r}")
+        return kind(**{name: fields[name](one, frame, unused, f"{place}.{name}") for name, one in value.items()})
 
     return decode
 

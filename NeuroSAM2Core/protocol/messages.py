@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from NeuroSAM2Core import errors
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, SliceMask
+from NeuroSAM2Core.volume import BY_ITSELF, Axis, Cleaning, Direction, IntensityWindow, SliceMask
 
 UNASKED = 0
 """The request number of events that answer no request."""
+SURE_IOU = 0.8
+"""Of models for which nothing else was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +99,19 @@ class PredictSlice:
 
     volume_id: str
     prompts: PromptSet
+    cleaning: Cleaning = BY_ITSELF
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreviewSlice:
+    """What `PredictSlice` would be answered with; nothing of it is kept. Final event: `SlicePreviewed`.
+
+    It comes after all clicks. A newer one replaces it, and so does a click (`Superseded`).
+    """
+
+    volume_id: str
+    prompts: PromptSet
+    cleaning: Cleaning = BY_ITSELF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +125,8 @@ class RestoreSlice:
     mask: SliceMask
     prompts: PromptSet | None = None
     """What was said there; of the same object and slice."""
+    cleaning: Cleaning = BY_ITSELF
+    """How the mask was cleaned, so that it is known again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +151,19 @@ class Propagate:
     last: int | None = None
     """Last slice of the range; to the last one if None."""
     direction: Direction = Direction.BOTH
+    cleaning: Cleaning = BY_ITSELF
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CleanObject:
+    """Looks for holes and islands in an object as a whole. Events: a `SliceCleaned` for each slice that would change; final: `Finished`.
+
+    Confirmed slices are left alone, and what the worker knows of the object stays: restore what is taken.
+    """
+
+    volume_id: str
+    object_id: int
+    cleaning: Cleaning = BY_ITSELF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +244,8 @@ class ModelLoaded:
     num_weights: int
     has_kernels: bool
     """Masks are cleaned on a GPU by the compiled kernels of `cuda_ext`."""
+    sure_iou: float = SURE_IOU
+    """From this predicted overlap on this model's masks need no second look."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,8 +283,26 @@ class SliceAnswered:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SlicePreviewed:
+    """Final event of `PreviewSlice`: the object as it would be. `mask.revision` is that of the prompts."""
+
+    request_id: int
+    volume_id: str
+    mask: SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SliceTracked:
     """The object on one slice that `Propagate` has reached."""
+
+    request_id: int
+    volume_id: str
+    mask: SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceCleaned:
+    """The object on one slice as `CleanObject` would have it."""
 
     request_id: int
     volume_id: str
@@ -347,9 +397,11 @@ Request = (
     | OpenVolume
     | CloseVolume
     | PredictSlice
+    | PreviewSlice
     | RestoreSlice
     | RemoveObject
     | Propagate
+    | CleanObject
     | Precompute
     | Cancel
     | Status
@@ -359,11 +411,23 @@ Request = (
 FromClient = Request | Hello | VoxelChunk | VoxelFile
 """All that a client sends."""
 
-FinalEvent = ModelLoaded | VolumeOpened | VolumeClosed | SliceAnswered | Finished | Superseded | Failed | WorkerStatus
+FinalEvent = (
+    ModelLoaded
+    | VolumeOpened
+    | VolumeClosed
+    | SliceAnswered
+    | SlicePreviewed
+    | Finished
+    | Superseded
+    | Failed
+    | WorkerStatus
+)
 """What ends a request, if it carries its number."""
 
-FromWorker = FinalEvent | Welcome | Refused | Heartbeat | VoxelsWanted | SliceTracked | Progress | LogLine
+FromWorker = (
+    FinalEvent | Welcome | Refused | Heartbeat | VoxelsWanted | SliceTracked | SliceCleaned | Progress | LogLine
+)
 """All that a worker sends."""
 
-Event = FinalEvent | Welcome | Heartbeat | SliceTracked | Progress | LogLine | Disconnected
+Event = FinalEvent | Welcome | Heartbeat | SliceTracked | SliceCleaned | Progress | LogLine | Disconnected
 """What a client's `poll` returns."""

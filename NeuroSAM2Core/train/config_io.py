@@ -112,11 +112,25 @@ def _leaves(kind: object, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _unknown(key: str, known: Sequence[str]) -> ConfigError:
+    near = _nearest(key, known)
+    if near is not None:
+        return ConfigError(f"unknown setting {key!r}; did you mean {near!r}?")
+    section = key.rpartition(".")[0]
+    there = [name.removeprefix(f"{section}.") for name in known if name.startswith(f"{section}.")]
+    return ConfigError(f"unknown setting {key!r}", hint=f"{section} has {', '.join(there)}" if there else "")
+
+
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    """The setting that was meant, by its own word: its section alone makes no two settings alike."""
+    section, _, word = key.rpartition(".")
+    own = {name.rpartition(".")[2]: name for name in reversed(known) if name.rpartition(".")[0] == section}
     by_word = {name.rpartition(".")[2]: name for name in reversed(known)}
-    word = key.rpartition(".")[2]
-    near = [by_word[word]] if word in by_word else difflib.get_close_matches(key, known, n=1)
-    near = near or [by_word[other] for other in difflib.get_close_matches(word, by_word, n=1)]
-    return ConfigError(f"unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    by_initials = {"".join(part[:1] for part in name.split("_")): name for name in by_word if "_" in name}
+    for same in (word, by_initials.get(word, "")):
+        if same in by_word:
+            return own.get(same) or by_word[same]
+    near = [words[other] for words in (own, by_word) for other in difflib.get_close_matches(word, words, n=1)]
+    return near[0] if near else None
 
 
 def _spoken(text: str, wanted: object) -> object:

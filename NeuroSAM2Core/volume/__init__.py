@@ -1,5 +1,6 @@
 """Volumes, their geometry, slices, intensities and files: NumPy only."""
 
+from NeuroSAM2Core.volume.cleaning import BY_ITSELF, Cleaning
 from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, ct_window, percentile_window
 from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
 from NeuroSAM2Core.volume.plane import Axis, Direction, SlicePlane, resolve_axis
@@ -7,8 +8,10 @@ from NeuroSAM2Core.volume.stack import SliceStack
 from NeuroSAM2Core.volume.volume import Volume
 
 __all__ = [
+    "BY_ITSELF",
     "CT_WINDOWS",
     "Axis",
+    "Cleaning",
     "Direction",
     "IntensityWindow",
     "SliceMask",

@@ -1,7 +1,8 @@
 """What is computed next. Decisions only: nothing here computes, waits or knows a socket.
 
-Short jobs (clicks and all that must keep their order with them) come first, client by client in turn; then one slice of a propagation;
-then, while nothing else is to do, one slice of a precomputation. Of clicks on the same object and slice only the newest counts.
+Short jobs (clicks and all that must keep their order with them) come first, client by client in turn; then a preview; then one slice of a
+propagation; then, while nothing else is to do, one slice of a precomputation. Of clicks on the same object and slice only the newest
+counts, and of previews only the newest since the last click.
 """
 
 from collections import deque
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from NeuroSAM2Core.protocol.messages import (
+    CleanObject,
     CloseVolume,
     LoadModel,
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Propagate,
     RemoveObject,
     RestoreSlice,
@@ -35,9 +38,11 @@ Work = (
     | OpenVolume
     | CloseVolume
     | PredictSlice
+    | PreviewSlice
     | RestoreSlice
     | RemoveObject
     | Propagate
+    | CleanObject
     | Precompute
     | ForgetClient
 )
@@ -70,8 +75,8 @@ class Job:
 
     @property
     def is_long(self) -> bool:
-        """It is done in steps, and others may come in between."""
-        return isinstance(self.work, Propagate | Precompute)
+        """Short ones go first, whenever they come."""
+        return isinstance(self.work, PreviewSlice | Propagate | CleanObject | Precompute)
 
     def makes_pointless(self, other: "Job") -> bool:
         """An older job that waits need not be done any more."""
@@ -84,7 +89,7 @@ class Job:
                     older.prompts.object_id,
                     older.prompts.plane,
                 )
-            case Precompute(), Precompute():
+            case (Precompute(), Precompute()) | (PreviewSlice() | PredictSlice(), PreviewSlice()):
                 return True
         return False
 
@@ -107,11 +112,9 @@ class Schedule:
             self._long = [other for other in self._long if other not in pointless] + [job]
             return pointless
         waiting = self._short.setdefault(job.client, deque())
-        pointless = []
-        if isinstance(job.work, PredictSlice):
-            pointless = [other for other in waiting if job.makes_pointless(other)]
-            for other in pointless:
-                waiting.remove(other)
+        pointless = [other for other in (*waiting, *self._long) if job.makes_pointless(other)]
+        for other in pointless:
+            (self._long if other.is_long else waiting).remove(other)
         waiting.append(job)
         return pointless
 
@@ -163,7 +166,7 @@ class Schedule:
             job
             for job in self._long
             if job.client == client
-            and isinstance(job.work, Propagate | Precompute)
+            and isinstance(job.work, PreviewSlice | Propagate | CleanObject | Precompute)
             and volume_id in (None, job.work.volume_id)
         ]
 
@@ -177,7 +180,7 @@ class Schedule:
 
 
 def _rank(job: Job) -> int:
-    """Among long jobs: those to be ended, then propagations, then what is done in advance."""
+    """Among long jobs: those to be ended, then previews, then whole objects, then what is done in advance."""
     if job.is_cancelled:
         return 0
-    return 1 if isinstance(job.work, Propagate) else 2
+    return 1 if isinstance(job.work, PreviewSlice) else 3 if isinstance(job.work, Precompute) else 2

@@ -5,7 +5,7 @@ from dataclasses import replace
 from NeuroSAM2Core.engine import EngineOptions, Session
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.volume import IntensityWindow, Volume
+from NeuroSAM2Core.volume import Cleaning, IntensityWindow, Volume
 from NeuroSAM2Core.worker.limits import WorkerLimits
 from NeuroSAM2Core.worker.volume_store import VolumeStore
 
@@ -34,8 +34,13 @@ class Sessions:
         self._windows[place] = window
         return True
 
-    def get(self, client: int, key: str) -> Session:
+    def get(self, client: int, key: str, cleaning: Cleaning | None = None) -> Session:
         """An open session.
+
+        Args:
+            client: Whose.
+            key: Of the volume.
+            cleaning: How its masks are cleaned from now on; as before if None.
 
         Raises:
             WorkerError: The client has no such volume open.
@@ -45,6 +50,8 @@ class Sessions:
             raise WorkerError("that volume is not open here", hint="open it first; it may have been closed as idle")
         session = self._open.pop(place)
         self._open[place] = session  # the most recently used
+        if cleaning is not None:
+            session.clean_by(cleaning)
         return session
 
     def close(self, client: int, key: str) -> None:

@@ -10,6 +10,7 @@ from NeuroSAM2Core.engine import Session
 from NeuroSAM2Core.errors import Cancelled, WorkerError
 from NeuroSAM2Core.protocol.messages import (
     UNASKED,
+    CleanObject,
     CloseVolume,
     Finished,
     FromWorker,
@@ -18,11 +19,14 @@ from NeuroSAM2Core.protocol.messages import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
+    SlicePreviewed,
     SliceTracked,
     VolumeClosed,
     VolumeOpened,
@@ -85,8 +89,10 @@ class Steps:
                 return VolumeClosed(request_id=number, volume_id=work.volume_id, reason="it was closed")
             case PredictSlice():
                 return self._predict(client, number, work)
+            case PreviewSlice():
+                return self._preview(client, number, work)
             case RestoreSlice():
-                self._sessions.get(client, work.volume_id).restore(work.mask, work.prompts)
+                self._sessions.get(client, work.volume_id, work.cleaning).restore(work.mask, work.prompts)
                 self._changed(client, work.volume_id, work.mask.object_id)
                 return Finished(request_id=number)
             case RemoveObject():
@@ -97,6 +103,8 @@ class Steps:
                 return Finished(request_id=number)
             case Propagate():
                 return self._propagate(job, work)
+            case CleanObject():
+                return self._clean(client, number, work)
             case Precompute():
                 return self._precompute(job, work)
             case ForgetClient():
@@ -130,6 +138,7 @@ class Steps:
             image_size=model.config.image_size,
             num_weights=sum(weight.numel() for weight in model.parameters()),
             has_kernels=model.device.type == "cuda" and is_extension_active(),
+            sure_iou=model.config.sure_iou,
         )
 
     def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:
@@ -155,14 +164,19 @@ class Steps:
         return is_new
 
     def _predict(self, client: int, number: int, work: PredictSlice) -> FromWorker:
-        session = self._sessions.get(client, work.volume_id)
+        session = self._sessions.get(client, work.volume_id, work.cleaning)
         mask = session.set_prompts(work.prompts)
         first, last = session.span(mask.object_id, mask.plane)
         self._changed(client, work.volume_id, mask.object_id)
         return SliceAnswered(request_id=number, volume_id=work.volume_id, mask=mask, stale_first=first, stale_last=last)
 
+    def _preview(self, client: int, number: int, work: PreviewSlice) -> FromWorker:
+        mask = self._sessions.get(client, work.volume_id, work.cleaning).preview(work.prompts)
+        self._sessions.keep_within_memory(client, work.volume_id)
+        return SlicePreviewed(request_id=number, volume_id=work.volume_id, mask=mask)
+
     def _propagate(self, job: Job, work: Propagate) -> FromWorker | None:
-        session = self._sessions.get(job.client, work.volume_id)
+        session = self._sessions.get(job.client, work.volume_id, work.cleaning)
         object_ids = work.object_ids
         if job.has_begun:  # meanwhile all that was said of an object may have been taken back
             object_ids = tuple(n for n in object_ids if n in session.object_ids and session.prompts(n))
@@ -178,6 +192,11 @@ class Steps:
         self._post(job.client, Progress(request_id=job.number, done=job.num_done, total=total))
         self._sessions.keep_within_memory(job.client, work.volume_id)
         return None
+
+    def _clean(self, client: int, number: int, work: CleanObject) -> FromWorker:
+        for mask in self._sessions.get(client, work.volume_id, work.cleaning).cleaned(work.object_id):
+            self._post(client, SliceCleaned(request_id=number, volume_id=work.volume_id, mask=mask))
+        return Finished(request_id=number)
 
     def _precompute(self, job: Job, work: Precompute) -> FromWorker | None:
         session = self._sessions.get(job.client, work.volume_id)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from NeuroSAM2Core.volume import SlicePlane
 
@@ -146,6 +147,12 @@ class TrainView:
     dices: tuple[tuple[int, float], ...]
     """Step and mean Dice on the validation cases."""
     proof: tuple[ProofRow, ...]
+    pictures: tuple[Path, ...]
+    """Of clips with their prompts, as training will see them."""
+    report: str
+    """What was found out about the cases; empty where they were not looked at."""
+    can_look: bool
+    """The cases can be looked at."""
     can_start: bool
     can_stop: bool
     can_continue: bool

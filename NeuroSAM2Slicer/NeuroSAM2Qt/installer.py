@@ -5,7 +5,10 @@ import sys
 
 import slicer
 from NeuroSAM2MRML.engine.choice import Place
-from NeuroSAM2MRML.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step
+from NeuroSAM2MRML.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
+from NeuroSAM2MRML.session.host import Host
+
+from NeuroSAM2Core.errors import DataError
 
 EXTENSION = "PyTorch"
 
@@ -46,6 +49,28 @@ class Installer:
                 pass
         importlib.invalidate_caches()
         return ""
+
+    def has_training_packages(self, place: Place, host: Host) -> bool:
+        """Installs what training lacks if the person agrees; false where they do not.
+
+        Args:
+            place: Where training is to run.
+            host: Asks the person.
+
+        Raises:
+            DataError: It takes more than that, or did not work out.
+        """
+        plan = training_plan(self.found(place))
+        if not plan.sentence:
+            return True
+        if plan.step is not Step.PACKAGES:
+            raise DataError(plan.sentence.removesuffix("."), hint="NeuroSAM2 Segment shows how")
+        if not host.is_agreed(plan.question):
+            return False
+        problem = self.take(plan)
+        if problem:
+            raise DataError(problem)
+        return True
 
     def _install_extension(self) -> str:
         manager = slicer.app.extensionsManagerModel()

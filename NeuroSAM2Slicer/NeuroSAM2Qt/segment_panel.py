@@ -15,21 +15,24 @@ from NeuroSAM2MRML.workplace.reader import WorkplaceView
 from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
+from NeuroSAM2Qt.cleaning_box import CleaningBox
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import SEGMENT_HELP
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
 from NeuroSAM2Qt.views import slice_views
-from NeuroSAM2Qt.worker_bridge import WorkerBridge
+from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 QUIET = (Activity.READY, Activity.ENDED)
+MAX_UNDO = 20
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -51,9 +54,11 @@ class SegmentPanel:
         choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
         self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start, own_python())
         self.tools = MouseTools(self.workplace)
+        self.preview = PreviewSwitch(ui.previewCheckBox, self.tools)
         self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.range = RangeBox(ui)
+        self.cleaning = CleaningBox(ui, self._do(self.workplace.clean_by))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
@@ -109,6 +114,7 @@ class SegmentPanel:
         if segmentation is not None:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
+        self.cleaning.restore()
         self._on_selected()
 
     def _connect(self) -> None:
@@ -121,7 +127,9 @@ class SegmentPanel:
         ui.objectSelector.connect("activated(int)", self._on_object)
         ui.editorWidget.connect("currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
         ui.nextObjectButton.connect("clicked()", act(lambda session: session.next_object()))
-        ui.maskButton.connect("clicked()", self._on_mask)
+        ui.maskButton.connect(
+            "clicked()", self._do(lambda: self.workplace.use_mask(ui.editorWidget.currentSegmentID()))
+        )
         ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
         ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
         ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
@@ -166,15 +174,18 @@ class SegmentPanel:
 
         return called
 
-    def _poll(self) -> bool:
-        """Takes in and shows what there is; true while more is expected."""
+    def _poll(self) -> int:
+        """Takes in and shows what there is; says when to look again."""
         self.workplace.poll()
         is_testing = self.engine.poll()
         self.tools.follow()
         self._save_choice()
         view = self.workplace.view()
         self.show(view)
-        return is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        if self.workplace.has_more:
+            return AT_ONCE_MS
+        is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        return BUSY_MS if is_busy else IDLE_MS
 
     def show(self, view: WorkplaceView) -> None:
         """Copies the view into the widgets."""
@@ -189,15 +200,14 @@ class SegmentPanel:
         ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
-        has_outline = session.can_prompt and bool(session.objects)
         ui.propagateButton.setEnabled(session.can_propagate)
         ui.stopButton.setEnabled(session.can_stop)
         ui.continueButton.setEnabled(session.can_continue)
         ui.clearButton.setEnabled(session.can_clear)
         ui.undoButton.setEnabled(session.can_undo)
         ui.redoButton.setEnabled(session.can_redo)
-        ui.confirmButton.setEnabled(has_outline)
-        ui.doubtfulButton.setEnabled(has_outline)
+        for button in (ui.confirmButton, ui.doubtfulButton):
+            button.setEnabled(session.can_prompt and bool(session.objects))
         ui.undoButton.setToolTip(f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back")
         self._show_objects(session.objects)
         ui.volumeInMlLabel.text = "" if view.volume_ml is None else f"Volume: {view.volume_ml:.2f} mL"
@@ -249,10 +259,6 @@ class SegmentPanel:
             self.workplace.act(lambda session: session.choose(view.session.objects[number].segment_id))
             self.bridge.wake()
 
-    def _on_mask(self) -> None:
-        self.workplace.use_mask(self.ui.editorWidget.currentSegmentID())
-        self.bridge.wake()
-
     def _on_fix(self) -> None:
         fix = self.workplace.view().state.fix
         if fix is Fix.INSTALL:
@@ -292,6 +298,3 @@ class SegmentPanel:
         self.workplace.use_engine(choice)
         self._find_missing()
         self.bridge.wake()
-
-
-MAX_UNDO = 20

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
-from NeuroSAM2MRML.engine.installation import Step, training_plan
 from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
@@ -26,6 +25,7 @@ from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Qt.help_text import TRAIN_HELP
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.sample_viewer import SampleViewer
 from NeuroSAM2Qt.tables import fill_table, prepare_table
 
 FOLDER_KEY = "NeuroSAM2/TrainingFolder"
@@ -46,6 +46,7 @@ class TrainPanel:
     def __init__(self, ui: SimpleNamespace, workplace: Workplace) -> None:
         self.ui, self.workplace = ui, workplace
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
+        self.viewer = SampleViewer(ui)
         self.controller: TrainController | None = None
         self.export: CaseExport | None = None
         """A case on its way to the list."""
@@ -82,6 +83,8 @@ class TrainPanel:
         """Slicer is about to unload the module; a run goes on."""
         self.timer.stop()
         self._stop_adding()
+        if self.controller is not None:
+            self.controller.samples.cancel()
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
@@ -122,6 +125,7 @@ class TrainPanel:
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
         fill_table(ui.proofTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.proof])
         for button, is_enabled in (
+            (ui.lookButton, view.can_look),
             (ui.startButton, view.can_start),
             (ui.stopButton, view.can_stop),
             (ui.continueButton, view.can_continue),
@@ -137,6 +141,7 @@ class TrainPanel:
         ui.progressBar.setValue(view.step)
         if view.losses:
             self.plot.show(view.losses, view.dices)
+        self.viewer.show(view.pictures, view.report)
         self._show_estimate()
         self._show_log()
 
@@ -154,6 +159,7 @@ class TrainPanel:
             (ui.addButton, self._add_current),
             (ui.addFolderButton, self._add_folder),
             (ui.removeButton, self._remove),
+            (ui.lookButton, self._look),
             (ui.startButton, self._start),
             (ui.stopButton, lambda controller: controller.stop()),
             (ui.continueButton, lambda controller: controller.go_on()),
@@ -222,10 +228,16 @@ class TrainPanel:
         controller.notice = f"{cases[row].name} is off the list; its files stay"
 
     def _start(self, controller: TrainController) -> None:
+        if self._has_packages():
+            controller.begin(self._choice())
+
+    def _look(self, controller: TrainController) -> None:
+        if self._has_packages():
+            controller.look(self._choice())
+
+    def _choice(self) -> TrainChoice:
         ui = self.ui
-        if not self._has_packages():
-            return
-        choice = TrainChoice(
+        return TrainChoice(
             model=ui.modelSelector.currentText,
             preset=ui.presetSelector.currentText,
             parts=tuple(part for part, box in self._parts.items() if box.isChecked()),
@@ -233,21 +245,9 @@ class TrainPanel:
             steps=ui.stepsSpinBox.value,
             settings=parse_settings(ui.settingsEdit.toPlainText()),
         )
-        controller.begin(choice)
 
     def _has_packages(self) -> bool:
-        """Installs what is missing if the person agrees; says what is to be done where that takes more."""
-        plan = training_plan(self.installer.found(self.workplace.choice.place))
-        if not plan.sentence:
-            return True
-        if plan.step is not Step.PACKAGES:
-            raise DataError(plan.sentence.removesuffix("."), hint="NeuroSAM2 Segment shows how")
-        if not self.workplace.host.is_agreed(plan.question):
-            return False
-        problem = self.installer.take(plan)
-        if problem:
-            raise DataError(problem)
-        return True
+        return self.installer.has_training_packages(self.workplace.choice.place, self.workplace.host)
 
     def _role(self) -> Role:
         return ROLES[self.ui.roleSelector.currentIndex]

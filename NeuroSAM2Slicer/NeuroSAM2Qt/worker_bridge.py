@@ -9,18 +9,18 @@ import qt
 from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.engine.watchable import NOTHING, descriptor_of
 
-BUSY_MS, IDLE_MS = 30, 250
+AT_ONCE_MS, BUSY_MS, IDLE_MS = 0, 30, 250
 
 
 class WorkerBridge:
     """Drives one poll function.
 
     Args:
-        poll: Takes in what there is, never waits, and says whether more is expected soon.
+        poll: Takes in what there is, never waits, and says after how many milliseconds it is to be called again at the latest.
         engine: The engine that runs now; None without one.
     """
 
-    def __init__(self, poll: Callable[[], bool], engine: Callable[[], Engine | None]) -> None:
+    def __init__(self, poll: Callable[[], int], engine: Callable[[], Engine | None]) -> None:
         self._poll, self._engine = poll, engine
         self._notifier: qt.QSocketNotifier | None = None
         self._watched = NOTHING
@@ -39,9 +39,9 @@ class WorkerBridge:
 
     def wake(self) -> None:
         """Something may have happened: the engine spoke, a button was pressed, time has passed."""
-        is_busy = self._poll()
+        after_ms = self._poll()
         self._watch()
-        self.timer.start(BUSY_MS if is_busy else IDLE_MS)
+        self.timer.start(after_ms)
 
     def _watch(self) -> None:
         """Follows the engine to where it speaks now; that changes once while it starts, and with every new engine."""

@@ -1,5 +1,7 @@
 """What a person can rely on while outlining objects in a scene."""
 
+import time
+
 import numpy as np
 import pytest
 from NeuroSAM2MRML.scene.arrays import to_vtk, voxels_of
@@ -10,7 +12,7 @@ from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.protocol import PredictSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
-from Testing.Support.fake_engine import answer_to, tracked_from
+from Testing.Support.fake_engine import FakeEngine, answer_to, tracked_from
 from Testing.Support.scenes import add_segmentation, world
 from Testing.Support.sessions import Sitting
 
@@ -495,3 +497,76 @@ def test_the_other_segmentations_of_a_scene_are_left_alone(sitting):
     sitting.settle()
     assert other.GetSegmentation().GetSegmentIDs() == tuple(ids)
     assert other.GetSegmentation().GetSegment(ids[0]).GetRepresentation("Binary labelmap").IsEmpty()
+
+
+def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
+    sitting = Sitting(app, shape=(256, 160, 160), is_patient=True)
+    session = sitting.session
+    session.add_box(SlicePlane(Axis.K, 128), BoxPrompt(40, 40, 120, 120))
+    sitting.settle()
+    session.propagate()
+    sitting.engines.last.work()
+    turns = []
+    while session.talk.journey is not None:
+        began = time.thread_time()
+        session.poll()
+        turns.append(time.thread_time() - began)
+        assert session.has_more or session.talk.journey is None
+    assert max(turns) < 0.1
+    assert len(turns) > 1
+    assert sitting.voxels_of().any(axis=(1, 2)).all()
+
+
+def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypatch):
+    monkeypatch.setattr("NeuroSAM2MRML.session.events.TURN_S", 0.0)
+    sitting = Sitting(app, is_patient=True)
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    while session.has_more:
+        session.poll()
+    session.propagate()
+    sitting.engines.last.work()
+    for _ in range(3):
+        session.poll()
+    assert session.has_more
+    session.undo()
+    while session.has_more:
+        session.poll()
+    assert np.flatnonzero(sitting.voxels_of().any(axis=(1, 2))).tolist() == [4]
+
+
+def test_a_slice_is_doubtful_by_the_measure_of_the_model_that_answered(app, monkeypatch):
+    sitting = Sitting(app)
+    monkeypatch.setattr(FakeEngine, "sure_iou", 0.4)
+    sitting.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    sitting.settle()
+    sitting.session.propagate(first=3, last=7)
+    sitting.settle()
+    assert not sitting.desk.active_record.doubtful(Axis.K)
+    sitting.link.close()
+    monkeypatch.setattr(FakeEngine, "sure_iou", 0.8)
+    sitting.session.propagate()
+    sitting.settle()
+    doubtful = {p.index for p in sitting.desk.active_record.doubtful(Axis.K)}
+    assert doubtful == {0, 8}  # unsure of every fourth slice; 4 was done by the other model
+    sitting.desk.remember(1)
+    sitting.begin()
+    assert {p.index for p in sitting.desk.active_record.doubtful(Axis.K)} == doubtful
+
+
+def test_an_object_that_is_rated_low_throughout_is_doubtful_only_where_it_falls_below_what_was_clicked(sitting):
+    session = sitting.session
+    session.add_point(PLANE, 7, 10)  # the fake engine rates every fourth slice 0.5 and the others 0.9
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    record = sitting.desk.active_record
+    assert not record.doubtful(Axis.K)
+    session.add_point(SlicePlane(Axis.K, 7), 7, 10)
+    sitting.settle()
+    session.propagate()
+    sitting.settle()
+    assert {p.index for p in sitting.desk.active_record.doubtful(Axis.K)} == {8}
+    session.confirm(SlicePlane(Axis.K, 8))
+    assert not sitting.desk.active_record.doubtful(Axis.K)

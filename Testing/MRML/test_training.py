@@ -1,14 +1,16 @@
 """Fine-tuning beside the work: the case list, a run as a process, proof, and back."""
 
+import gc
 import json
 import sys
 import time
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.engine.local_process import FoundProcess, LocalProcess
 from NeuroSAM2MRML.training.cases import labels_of
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice
@@ -282,3 +284,16 @@ def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):
     path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 9}\n{"step": 3}\n')
     reader.read_news()
     assert reader.losses == [(1, 3.0), (2, 9.0)]
+
+
+def test_a_program_that_outlives_its_host_is_nothing_to_warn_of(tmp_path):
+    process = LocalProcess.start([sys.executable, "-c", "import signal; signal.pause()"], tmp_path / "log.txt")
+    pid = process.pid
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del process
+        gc.collect()
+    assert said == []
+    found = FoundProcess(pid, "signal.pause")
+    assert found.poll() is None
+    found.kill()

@@ -71,6 +71,13 @@ class Desk:
         view.node.JumpSliceByOffsetting(*self.ras(i, j, k))
         view.click(*view.to_xy(self.ras(i, j, k)))
 
+    def hover(self, i, j, k, name="Red"):
+        """The pointer comes to voxel indices and rests there; the view goes to that slice first."""
+        view = self.view(name)
+        view.node.JumpSliceByOffsetting(*self.ras(i, j, k))
+        view.mouse("EnterEvent", *view.to_xy(self.ras(i, j, k)))
+        view.mouse("MouseMoveEvent", *view.to_xy(self.ras(i, j, k)))
+
     def drag(self, low, high, name="Red"):
         """Press on one place, release on another."""
         view = self.view(name)

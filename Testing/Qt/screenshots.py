@@ -132,6 +132,11 @@ def segment(studio: Studio, folder: Path) -> None:
     studio.settle()
     desk.session.desk.segmentation_node.GetSegmentation().GetNthSegment(0).SetColor(*GREEN)
     studio.picture(folder / "box.png")
+    desk.ui.negativeButton.click()
+    desk.hover(i - 9, j + 5, k)
+    studio.loop.until(lambda: desk.session.preview.outline.is_shown, limit_s=LIMIT_S)
+    studio.picture(folder / "preview.png")
+    desk.ui.negativeButton.click()
     desk.ui.propagateButton.click()
     studio.settle()
     studio.picture(folder / "segment.png")
@@ -153,6 +158,13 @@ def train(studio: Studio, folder: Path) -> None:
     studio.school.panel.wake()
     ui.stepsSpinBox.setValue(100)
     ui.settingsEdit.setPlainText(SETTINGS)
+    ui.lookButton.click()
+    studio.loop.until(lambda: ui.lookButton.enabled, limit_s=LIMIT_S)
+    assert studio.school.controller.samples.pictures, ui.sampleReportLabel.text
+    ui.trainSection.collapsed = ui.proofSection.collapsed = True
+    studio.panel(folder / "samples.png")
+    ui.trainSection.collapsed = ui.proofSection.collapsed = False
+    ui.samplesSection.collapsed = True
     ui.startButton.click()
     studio.loop.until(lambda: studio.school.controller.view.step >= 40 or not ui.stopButton.enabled, limit_s=LIMIT_S)
     assert ui.stopButton.enabled, studio.school.controller.log(2000)

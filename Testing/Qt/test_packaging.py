@@ -36,7 +36,16 @@ function(ctkMacroCompilePythonScript)
 endfunction()
 """
 LIMIT_MB = 100
-INPUTS = {"QPushButton", "QComboBox", "QSpinBox", "QLineEdit", "QCheckBox", "QTableWidget", "QPlainTextEdit"} | {
+INPUTS = {
+    "QDoubleSpinBox",
+    "QPushButton",
+    "QComboBox",
+    "QSpinBox",
+    "QLineEdit",
+    "QCheckBox",
+    "QTableWidget",
+    "QPlainTextEdit",
+} | {
     "qMRMLNodeComboBox",
     "ctkPathLineEdit",
 }

@@ -38,6 +38,10 @@ def test_three_cases_are_trained_on_while_clicking_and_the_new_model_is_used(sch
     assert school.ui.casesTable.rowCount == 3
     school.ui.stepsSpinBox.setValue(2)
     school.ui.settingsEdit.setPlainText(SETTINGS)
+    school.ui.lookButton.click()
+    loop.until(lambda: school.ui.lookButton.enabled, limit_s=LIMIT_S)
+    assert school.controller.samples.pictures, school.ui.sampleReportLabel.text
+    assert "nothing is wrong" in school.ui.sampleReportLabel.text
     loop.longest_s = 0.0
     school.ui.startButton.click()
     assert school.ui.stopButton.enabled, school.ui.stateLabel.text

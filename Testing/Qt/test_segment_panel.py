@@ -8,6 +8,7 @@ import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import Found
 
+from NeuroSAM2Core.volume import Cleaning
 from Testing.Qt.desk import Desk
 from Testing.Support.fake_engine import FakeEngine
 
@@ -200,6 +201,39 @@ def test_the_range_and_direction_are_used_and_remembered_in_the_scene(desk, loop
     desk.panel.enter()
     assert not desk.ui.wholeCheckBox.isChecked()
     assert (desk.ui.firstSpinBox.value, desk.ui.lastSpinBox.value) == (5, 8)
+
+
+def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the_scene(desk, loop, engines):
+    desk.load()
+    ui = desk.ui
+    assert ui.holesSpinBox.text == "automatic"
+    ui.holesSpinBox.setValue(4.5)
+    assert ui.holesSpinBox.text == "4.5 mm across"
+    ui.islandsCheckBox.click()
+    assert not ui.islandsSpinBox.enabled
+    ui.cleanWholeCheckBox.click()
+    ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    wanted = Cleaning(hole_mm=4.5, island_mm=0.0, is_whole=True)
+    assert engines.made[0].requests[-1].cleaning == wanted
+    ui.propagateButton.click()
+    loop.until(desk.settled)
+    assert ui.undoButton.toolTip == "Take back: Clean up"
+    desk.panel.exit()
+    for box in (ui.islandsCheckBox, ui.cleanWholeCheckBox):
+        box.blockSignals(True)
+        box.setChecked(not box.isChecked())
+        box.blockSignals(False)
+    desk.panel.enter()
+    assert (ui.holesSpinBox.value, ui.islandsCheckBox.isChecked(), ui.cleanWholeCheckBox.isChecked()) == (
+        4.5,
+        False,
+        True,
+    )
+    ui.holesSpinBox.setValue(0)
+    ui.islandsCheckBox.click()
+    assert desk.session.talk.cleaning == Cleaning(is_whole=True)
 
 
 def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(desk):

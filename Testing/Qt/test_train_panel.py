@@ -78,6 +78,29 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert "s per step" in school.ui.estimateLabel.text
 
 
+def test_samples_are_drawn_by_the_trainer_and_leafed_through(school, loop):
+    ui = school.ui
+    assert not ui.lookButton.enabled
+    school.add("first")
+    assert not ui.nextSampleButton.isVisibleTo(ui.samplesSection)
+    ui.settingsEdit.setPlainText("sampling.slices = 4")
+    ui.lookButton.click()
+    assert school.ui.stateLabel.text == "Looking at the cases."
+    assert not ui.lookButton.enabled
+    loop.until(lambda: ui.lookButton.enabled)
+    assert ui.stateLabel.text == "3 clips are drawn."
+    assert ui.sampleReportLabel.text.endswith("nothing is wrong")
+    assert tomllib.loads((school.folder / "samples" / "samples.toml").read_text())["sampling"]["slices"] == 4
+    captions = []
+    for button in (ui.nextSampleButton, ui.nextSampleButton, ui.nextSampleButton, ui.previousSampleButton):
+        captions.append(ui.sampleCaptionLabel.text)
+        button.click()
+    assert captions == ["Clip 1 of 3", "Clip 2 of 3", "Clip 3 of 3", "Clip 1 of 3"]
+    assert ui.sampleCaptionLabel.text == "Clip 3 of 3"
+    assert ui.sampleLabel.pixmap.width() == ui.sampleLabel.pixmap.height()
+    assert not school.controller.is_running
+
+
 def test_the_new_model_is_compared_used_and_taken_back(school, loop):
     school.add("first")
     school.add("second", role=2)

@@ -11,6 +11,7 @@ import numpy as np
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
     Cancel,
+    CleanObject,
     Disconnected,
     Failed,
     Finished,
@@ -19,11 +20,14 @@ from NeuroSAM2Core.protocol import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
+    SlicePreviewed,
     SliceTracked,
     VolumeOpened,
 )
@@ -44,6 +48,8 @@ class Track:
 
 class FakeEngine:
     """Has the interface of `EngineClient` that sessions use."""
+
+    sure_iou = 0.8
 
     def __init__(self, *, is_patient: bool = False) -> None:
         self.is_patient = is_patient
@@ -137,6 +143,7 @@ class FakeEngine:
                     image_size=64,
                     num_weights=1,
                     has_kernels=False,
+                    sure_iou=self.sure_iou,
                 )
             case OpenVolume():
                 is_new = request.volume_id not in self._shapes
@@ -144,6 +151,16 @@ class FakeEngine:
                 event = VolumeOpened(request_id=number, volume_id=request.volume_id, is_new=is_new)
             case PredictSlice():
                 event = self._answer(number, request)
+            case PreviewSlice(prompts=said):
+                mask = answer_to(said, self._slice_shape(request.volume_id, said.plane))
+                shown = as_mask(said.object_id, said.plane, mask, said.revision)
+                event = SlicePreviewed(request_id=number, volume_id=request.volume_id, mask=shown)
+            case CleanObject(object_id=object_id):
+                for plane, mask in self._track(request.volume_id, object_id).tracked.items():
+                    if mask.any() and not mask.all():
+                        cleaned = as_mask(object_id, plane, cleaned_from(mask), 0)
+                        self._events.append(SliceCleaned(request_id=number, volume_id=request.volume_id, mask=cleaned))
+                event = Finished(request_id=number)
             case RestoreSlice():
                 track = self._track(request.volume_id, request.mask.object_id)
                 plane = request.mask.plane
@@ -246,6 +263,13 @@ def answer_to(prompts, shape):
 def tracked_from(mask, distance):
     """The mask of a prompted slice, a little shifted."""
     return np.roll(mask, distance % 3, axis=1)
+
+
+def cleaned_from(mask):
+    """The mask without its last row of pixels."""
+    cleaned = mask.copy()
+    cleaned[np.flatnonzero(mask.any(axis=1))[-1]] = False
+    return cleaned
 
 
 def as_mask(object_id, plane, mask, revision):

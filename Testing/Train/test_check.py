@@ -105,7 +105,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path):
         ("validation", "image3"),
     ]
     text = report.as_text()
-    assert "training: 3 cases, 2 objects; validation: 1 cases, 0 objects" in text
+    assert "training: 3 cases, 2 objects; validation: 1 case, 0 objects" in text
     assert "3 cannot be used" in text
     assert "there is no file" in text
 
@@ -135,16 +135,20 @@ def test_a_good_dataset_says_so(tmp_path):
     assert "nothing is wrong" in report.as_text()
 
 
+def path_of_a_file(folder):
+    (folder / "file").write_text("in the way")
+    return folder / "file"
+
+
 def test_clips_are_drawn_with_their_objects_and_prompts(tmp_path):
     data = DataConfig(datasets=(str(write_dataset(tmp_path)),))
     sampling = SamplingConfig(clips=2, slices=3)
-    draw_clips(
-        tmp_path / "clips.png", fine_tuning_batches(data, sampling, image_size=64, seed=0, start=0, stop=2)
-    )  # fmt: skip
-    assert (tmp_path / "clips.png").read_bytes().startswith(b"\x89PNG")
+    batches = list(fine_tuning_batches(data, sampling, image_size=64, seed=0, start=0, stop=2))
+    drawn = draw_clips(tmp_path / "clips", batches)
+    assert drawn == sorted((tmp_path / "clips").iterdir())
+    assert len(drawn) == sum(len(batch.images) for batch in batches)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     with pytest.raises(DataError, match="cannot write"):
-        draw_clips(
-            tmp_path / "none" / "clips.png", fine_tuning_batches(data, sampling, image_size=64, seed=0, start=0, stop=1)
-        )
+        draw_clips(path_of_a_file(tmp_path), batches)
     with pytest.raises(DataError, match="no clip"):
-        draw_clips(tmp_path / "clips.png", [])
+        draw_clips(tmp_path / "clips", [])

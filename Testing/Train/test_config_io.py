@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.train.config_io import build, merged, overrides, read_toml, to_toml
+from NeuroSAM2Core.train.run_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,3 +117,23 @@ def test_a_file_that_is_not_toml_names_the_line(tmp_path):
         read_toml(path)
     with pytest.raises(ConfigError, match="cannot read"):
         read_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("optim.lr", "groups.trunk.learning_rate"),
+        ("groups.decoder.lr", "groups.decoder.learning_rate"),
+        ("optim.wd", "groups.trunk.weight_decay"),
+        ("optim.step", "optim.steps"),
+        ("losses.foacl", "losses.focal"),
+    ],
+)
+def test_a_short_or_misspelt_name_is_understood_by_its_own_word(word, meant):
+    with pytest.raises(ConfigError, match=f"unknown setting '{word}'; did you mean '{meant}'"):
+        overrides(TrainConfig, [f"{word}=1"])
+
+
+def test_a_strange_name_is_answered_with_what_its_section_has():
+    with pytest.raises(ConfigError, match=r"unknown setting 'optim.zebra' \(optim has steps, accumulation"):
+        overrides(TrainConfig, ["optim.zebra=1"])

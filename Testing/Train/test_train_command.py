@@ -105,7 +105,7 @@ def test_a_check_names_bad_cases_and_trains_nothing(place, capsys):
     assert train(place, "checked", f"data.datasets={place}/bad.json", "--check") == 0
     said = capsys.readouterr().out
     assert "gone.nii.gz" in said
-    assert (place / "checked" / "clips.png").read_bytes().startswith(b"\x89PNG")
+    assert (place / "checked" / "clips" / "clip-01.png").read_bytes().startswith(b"\x89PNG")
     assert not (place / "checked" / "config.toml").exists()
     assert train(place, "checked", f"data.datasets={place}/bad.json", "data.on_bad_case=stop", "--check") == 1
 

@@ -17,8 +17,8 @@ from NeuroSAM2Core.protocol import messages
 from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import MAGIC, OPEN, PRELUDE, STRANGER, VERSION, FrameReader, pack_frame
 from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
-from NeuroSAM2Core.protocol.messages import FromClient, FromWorker
-from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceMask, SlicePlane, Volume
+from NeuroSAM2Core.protocol.messages import CleanObject, FromClient, FromWorker, Propagate
+from NeuroSAM2Core.volume import Axis, Cleaning, IntensityWindow, SliceMask, SlicePlane, Volume
 
 numbers = st.floats(-1e6, 1e6)
 sizes = st.floats(0, 1e6)
@@ -38,6 +38,8 @@ st.register_type_strategy(
 st.register_type_strategy(
     IntensityWindow, st.builds(lambda low, width: IntensityWindow(low, low + width), numbers, st.floats(0.5, 1e6))
 )
+lengths = st.none() | st.floats(0, 1e6)
+st.register_type_strategy(Cleaning, st.builds(Cleaning, hole_mm=lengths, island_mm=lengths, is_whole=st.booleans()))
 st.register_type_strategy(int, st.integers(-(1 << 63) + 1, (1 << 63) - 1))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
@@ -67,6 +69,15 @@ def test_what_a_client_says_comes_out_as_it_went_in(message, number):
     heard = decode_request(frame)
     assert heard.number == number
     assert same(heard.message, message)
+
+
+def test_what_a_message_leaves_out_has_its_default():
+    (frame,) = read_all(pack_frame(b'{"type": "Propagate", "id": 3, "volume_id": "v", "object_ids": [1, 2]}'))
+    assert decode_request(frame).message == Propagate(volume_id="v", object_ids=(1, 2))
+    (frame,) = read_all(
+        pack_frame(b'{"type": "CleanObject", "id": 3, "volume_id": "v", "object_id": 1, "cleaning": {}}')
+    )
+    assert decode_request(frame).message == CleanObject(volume_id="v", object_id=1, cleaning=Cleaning())
 
 
 @given(message=message_of(FromWorker))

@@ -3,7 +3,7 @@
 import pytest
 
 from NeuroSAM2Core.prompts import PointPrompt, PromptSet
-from NeuroSAM2Core.protocol.messages import CloseVolume, Precompute, PredictSlice, Propagate, RestoreSlice
+from NeuroSAM2Core.protocol.messages import CloseVolume, Precompute, PredictSlice, PreviewSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2Core.worker.schedule import Job, Schedule
 
@@ -19,6 +19,11 @@ def propagation(client, number):
 
 def precomputation(client, number):
     return Job(client, number, Precompute(volume_id="v", axis=Axis.K, index=3))
+
+
+def preview(client, number, *, volume="v"):
+    said = PromptSet(object_id=1, plane=SlicePlane(Axis.K, 3), points=(PointPrompt(1, 1),))
+    return Job(client, number, PreviewSlice(volume_id=volume, prompts=said))
 
 
 @pytest.fixture
@@ -39,6 +44,21 @@ def test_clicks_come_before_propagations_and_these_before_what_is_done_in_advanc
     for job in (precomputation(1, 1), propagation(1, 2), click(1, 3), click(1, 4, index=5)):
         assert schedule.add(job) == []
     assert order(schedule) == [3, 4, 2, 1]
+
+
+def test_a_preview_comes_after_clicks_and_before_what_takes_long(schedule):
+    for job in (precomputation(1, 1), propagation(1, 2), click(1, 3), preview(1, 4), preview(2, 1)):
+        assert schedule.add(job) == []
+    assert order(schedule) == [3, 1, 4, 2, 1]
+
+
+def test_a_preview_gives_way_to_a_newer_one_and_to_any_click_of_its_client(schedule):
+    first, second, other = preview(1, 1), preview(1, 2, volume="w"), preview(2, 1)
+    schedule.add(first)
+    schedule.add(other)
+    assert schedule.add(second) == [first]
+    assert schedule.add(click(1, 3, index=9)) == [second]
+    assert order(schedule) == [3, 1]
 
 
 def test_of_clicks_on_the_same_object_and_slice_only_the_newest_counts(schedule):

@@ -15,6 +15,7 @@ from NeuroSAM2Core.protocol.identity import as_bytes, volume_id, wire_matrix, wi
 from NeuroSAM2Core.protocol.messages import (
     UNASKED,
     Cancel,
+    CleanObject,
     CloseVolume,
     Failed,
     Finished,
@@ -25,11 +26,14 @@ from NeuroSAM2Core.protocol.messages import (
     OpenVolume,
     Precompute,
     PredictSlice,
+    PreviewSlice,
     Progress,
     Propagate,
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
+    SliceCleaned,
+    SlicePreviewed,
     SliceTracked,
     Status,
     Superseded,
@@ -39,7 +43,7 @@ from NeuroSAM2Core.protocol.messages import (
     VoxelsWanted,
     WorkerStatus,
 )
-from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, SlicePlane, Volume
+from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, Volume
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened
 
 BOX = (12, 14, 35, 41)
@@ -82,6 +86,59 @@ def test_answers_are_those_of_the_engine(client, key, session):
     assert_same(
         tracked(events_of(client, client.submit(propagate(key, **one_way)))), list(session.propagate(1, **one_way))
     )
+
+
+def test_a_preview_is_what_the_click_will_give_and_only_the_newest_is_answered(client, key, session, monkeypatch):
+    request = box_on(key, 7, revision=5)
+    asked = PreviewSlice(volume_id=key, prompts=request.prompts)
+    with held(monkeypatch, lambda job: isinstance(job.work, Precompute)) as hold:
+        numbers = [client.submit(Precompute(volume_id=key, axis=Axis.K, index=7, radius=0))]
+        hold_until(client, hold)
+        numbers += [client.submit(asked), client.submit(asked)]
+        events = events_until(client, lambda e: isinstance(e, Superseded))
+        assert events[-1] == Superseded(request_id=numbers[1], by=numbers[2])
+    events = events_of(client, *numbers)
+    (shown,) = [event for event in events if isinstance(event, SlicePreviewed)]
+    assert_same([shown.mask], [session.preview(request.prompts)])
+    assert_same([answer(client, request).mask], [shown.mask])
+
+
+def test_masks_are_cleaned_as_the_request_says(client, key, session):
+    cleaning = Cleaning(hole_mm=0.0, island_mm=9.0)
+    session.clean_by(cleaning)
+    request = replace(box_on(key, 7), cleaning=cleaning)
+    assert_same([answer(client, request).mask], [session.set_prompts(request.prompts)])
+    events = events_of(client, client.submit(propagate(key, first=4, last=12, cleaning=cleaning)))
+    assert_same(tracked(events), list(session.propagate(1, first=4, last=12)))
+
+
+def test_cleaning_the_whole_object_tells_what_would_change_and_changes_nothing(client, key, session):
+    cleaning = Cleaning(hole_mm=9.0, island_mm=40.0, is_whole=True)
+    for one in (answer(client, box_on(key, 7)), *events_of(client, client.submit(propagate(key)))):
+        assert not isinstance(one, Failed)
+    session.set_prompts(box_on(key, 7).prompts)
+    list(session.propagate(1))
+    session.clean_by(cleaning)
+    for _ in range(2):
+        events = events_of(client, client.submit(CleanObject(volume_id=key, object_id=1, cleaning=cleaning)))
+        masks = [event.mask for event in events if isinstance(event, SliceCleaned)]
+        assert masks
+        assert_same(masks, list(session.cleaned(1)))
+        assert all(one.plane.index != 7 for one in masks)
+        assert isinstance(events[-1], Finished)
+    unknown = answer(client, CleanObject(volume_id=key, object_id=5))
+    assert isinstance(unknown, Failed)
+    assert unknown.kind == "PromptError"
+
+
+def test_a_click_does_not_wait_for_a_preview(client, key, monkeypatch):
+    asked = PreviewSlice(volume_id=key, prompts=box_on(key, 7).prompts)
+    with held(monkeypatch, lambda job: isinstance(job.work, RemoveObject)) as hold:
+        removal = client.submit(RemoveObject(volume_id=key, object_id=1))
+        hold_until(client, hold)
+        preview, click = client.submit(asked), client.submit(box_on(key, 9))
+        assert events_until(client, lambda e: isinstance(e, Superseded))[-1] == Superseded(request_id=preview, by=click)
+    assert [e.request_id for e in events_of(client, removal, click) if isinstance(e, SliceAnswered)] == [click]
 
 
 def test_nothing_waits_for_the_voxels_to_arrive(client, ball, small_model_file):

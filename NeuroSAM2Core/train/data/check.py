@@ -54,7 +54,10 @@ class CheckReport:
 
     def as_text(self) -> str:
         """A table for people, the errors first."""
-        counts = "; ".join(f"{split}: {self.cases[split]} cases, {self.objects[split]} objects" for split in SPLITS)
+        counts = "; ".join(
+            f"{split}: {_counted(self.cases[split], 'case')}, {_counted(self.objects[split], 'object')}"
+            for split in SPLITS
+        )
         if not self.findings:
             return f"{counts}\nnothing is wrong\n"
         rows = [("", "list", "case", "reason")]
@@ -65,6 +68,10 @@ class CheckReport:
         widths = [max(len(row[n]) for row in rows) for n in range(3)]
         lines = ["  ".join((*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3])) for row in rows]
         return f"{counts}\n{self.num_bad} cannot be used\n\n" + "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def check_datasets(

@@ -1,6 +1,7 @@
 """Pictures of clips as training sees them, with the objects outlined and a first prompt on each: to look at before a long run."""
 
 from collections.abc import Iterable
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,21 +15,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#ff9d2e", "#4cc3ff", "#56e36b", "#ff6ad5", "#f5e663")
-MOST_SLICES = 8
+MOST_SLICES, COLUMNS = 8, 4
 INCH = 2.2
 
 
-def draw_clips(path: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> None:
-    """One row for every clip: its slices in order, the objects outlined, on the first slice the box and the click that may start it.
+def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> list[Path]:
+    """A picture for every clip: its slices in order, the objects outlined, on the first slice the box and the click that may start it.
 
     Args:
-        path: The PNG to write.
+        folder: Where the PNGs are written to.
         batches: Whose clips are drawn.
         seed: Decides the prompts.
 
+    Returns:
+        The files.
+
     Raises:
         ConfigError: matplotlib is not installed.
-        DataError: The picture cannot be written, or there is no clip.
+        DataError: A picture cannot be written, or there is no clip.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -40,21 +44,28 @@ def draw_clips(path: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> No
     clips = [(batch, row) for batch in batches for row in range(len(batch.images))]
     if not clips:
         raise DataError("there is no clip to draw")
-    columns = min(MOST_SLICES, max(batch.images.shape[1] for batch, _ in clips))
-    figure = Figure(figsize=(INCH * columns, INCH * len(clips)), facecolor="black", layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(clips), columns, squeeze=False)
-    for (batch, row), line in zip(clips, grid, strict=True):
+    drawn = []
+    for number, (batch, row) in enumerate(clips, start=1):
         count = batch.images.shape[1]
-        shown = sorted({round(n) for n in np.linspace(0, count - 1, columns).tolist()})
-        for axes, t in zip(line, shown, strict=False):
+        shown = sorted({round(n) for n in np.linspace(0, count - 1, min(MOST_SLICES, count)).tolist()})
+        columns = min(COLUMNS, len(shown))
+        rows = ceil(len(shown) / columns)
+        figure = Figure(figsize=(INCH * columns, INCH * rows), facecolor="black", layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes, t in zip(grid.flat, shown, strict=False):
             _draw_slice(axes, batch, row, t, rng)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    try:
-        figure.savefig(path, dpi=80, facecolor="black")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot write {path}: {error}", hint="expected a name that ends in .png") from error
+        for axes in grid.flat:
+            axes.set_axis_off()
+        drawn.append(folder / f"clip-{number:02}.png")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(drawn[-1], dpi=80, facecolor="black")
+        except OSError as error:
+            raise DataError(
+                f"cannot write {drawn[-1]}: {error.strerror or error}", hint="choose another folder"
+            ) from error
+    return drawn
 
 
 def _draw_slice(axes: "Axes", batch: ClipBatch, row: int, t: int, rng: np.random.Generator) -> None:

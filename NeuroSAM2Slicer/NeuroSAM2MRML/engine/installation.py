@@ -22,6 +22,7 @@ TRAINING_PACKAGES = PACKAGES | {
     "isal": "isal>=1.6",
     "tqdm": "tqdm>=4.66",
     "monai": "monai>=1.4",
+    "matplotlib": "matplotlib>=3.8",
 }
 """The same for training, which reads and writes files besides."""
 WRITER = "nibabel"

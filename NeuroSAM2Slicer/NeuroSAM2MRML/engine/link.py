@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 from NeuroSAM2Core.errors import WorkerError
-from NeuroSAM2Core.protocol import Disconnected, Event, LoadModel, Request, SliceAnswered, SliceTracked
+from NeuroSAM2Core.protocol import (
+    SURE_IOU,
+    Disconnected,
+    Event,
+    LoadModel,
+    ModelLoaded,
+    Request,
+    SliceAnswered,
+    SliceTracked,
+)
 from NeuroSAM2Core.volume import Volume
 
 MAX_DEATHS = 3
@@ -45,6 +54,8 @@ class EngineLink:
     def __init__(self, make: Callable[[], Engine], model: LoadModel) -> None:
         self.model = model
         self.generation = 0
+        self.sure_iou = SURE_IOU
+        """From this predicted overlap on the loaded model's masks need no second look."""
         self._make = make
         self._engine: Engine | None = None
         self._deaths = 0
@@ -109,6 +120,8 @@ class EngineLink:
                 self._deaths += 1
             elif isinstance(event, SliceAnswered | SliceTracked):
                 self._deaths = 0
+            elif isinstance(event, ModelLoaded):
+                self.sure_iou = event.sure_iou
         return events
 
     def close(self) -> None:

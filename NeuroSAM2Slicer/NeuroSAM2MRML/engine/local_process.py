@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,11 @@ class LocalProcess:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
+
+    def __del__(self) -> None:
+        """It outlives whoever has started it, and Python need not warn of that."""
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            del self._process
 
     @classmethod
     def start(cls, command: Sequence[str], log: Path) -> "LocalProcess":

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 
-SURE_IOU = 0.8
 SURE_PRESENCE = (0.2, 0.8)
+FALL = 0.85
+"""A slice rated no lower than this part of what the nearest clicked one got is as good as that; measured in benchmarks/README.md."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,16 +24,22 @@ class SliceQuality:
     """The overlap with the truth that the model expects, 0 to 1."""
     presence: float
     """Probability that the object is in the slice, 0 to 1."""
+    sure_iou: float = SURE_IOU
+    """From this expected overlap on the model that answered needs no second look."""
     digest: int = 0
     """Of the mask as it was written; another one there now means that it was edited by hand."""
     is_stale: bool = False
     """A correction nearby has made it out of date; the next propagation does it again."""
 
-    @property
-    def is_doubtful(self) -> bool:
-        """A person should look at it."""
+    def is_doubtful(self, accepted_iou: float = 1.0) -> bool:
+        """A person should look at it.
+
+        Args:
+            accepted_iou: What the model expected on the nearest slice that a person has clicked on.
+        """
         low, high = SURE_PRESENCE
-        return low < self.presence < high or (self.presence >= high and self.predicted_iou < SURE_IOU)
+        limit = min(self.sure_iou, FALL * accepted_iou)
+        return low < self.presence < high or (self.presence >= high and self.predicted_iou < limit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +75,24 @@ class ObjectRecord:
         }
         return replace(self, quality=MappingProxyType(known))
 
+    def doubtful(self, axis: Axis | None) -> frozenset[SlicePlane]:
+        """The slices along an axis that a person should look at; those that were confirmed are none."""
+        said = set(self.prompts.planes)
+        clicked = {
+            p.index: self.quality[p].predicted_iou
+            for p in said & self.quality.keys()
+            if p.index not in self.prompts.kept
+        }
+
+        def accepted(index: int) -> float:
+            return clicked[min(clicked, key=lambda other: abs(other - index))] if clicked else 1.0
+
+        return frozenset(
+            plane
+            for plane, quality in self.quality.items()
+            if plane.axis == axis and plane not in said and quality.is_doubtful(accepted(plane.index))
+        )
+
     def around(self, plane: SlicePlane) -> tuple[int, int]:
         """First and last slice that depend on a slice: up to the next prompted ones on both sides."""
         others = [p.index for p in self.prompts.planes if p.axis == plane.axis and p != plane]
@@ -78,9 +104,6 @@ class ObjectRecord:
 
 def next_doubtful(record: ObjectRecord, plane: SlicePlane) -> SlicePlane | None:
     """The next slice upwards, around the end, that a person should look at; None if there is none."""
-    confirmed = set(record.prompts.planes)
-    doubtful = sorted(
-        p.index for p, q in record.quality.items() if q.is_doubtful and p.axis == plane.axis and p not in confirmed
-    )
+    doubtful = sorted(p.index for p in record.doubtful(plane.axis))
     index = next((n for n in doubtful if n > plane.index), doubtful[0] if doubtful else None)
     return None if index is None else SlicePlane(plane.axis, index)

@@ -56,10 +56,14 @@ class SceneObjects:
         """What is known of it."""
         return self.records.get(object_id, ObjectRecord())
 
+    @property
+    def next_number(self) -> int:
+        """Of an object that is not there yet."""
+        return 1 + max(max(self.segments, default=0), max(self.records, default=0))
+
     def add(self, name: str = "") -> int:
         """A new object with an empty segment."""
-        number = max(self.segments, default=0)
-        number = 1 + max(number, max(self.records, default=0))
+        number = self.next_number
         segmentation = self.node.GetSegmentation()
         segment_id = segmentation.AddEmptySegment("", name or f"object {number}")
         segmentation.GetSegment(segment_id).SetTag(OBJECT_TAG, str(number))
@@ -77,7 +81,7 @@ class SceneObjects:
             raise DataError("that segment was deleted", hint="choose another")
         number = object_number(segment)
         if number is None:
-            number = 1 + max(max(self.segments, default=0), max(self.records, default=0))
+            number = self.next_number
             segment.SetTag(OBJECT_TAG, str(number))
             self.records[number] = ObjectRecord()
         return number

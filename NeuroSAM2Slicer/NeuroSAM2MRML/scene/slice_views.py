@@ -44,6 +44,11 @@ def shown_slice(volume: Volume, slice_node: slicer.vtkMRMLSliceNode, ras: Matrix
     return nearest_slice(volume, to_ras[:3, 2], to_ras[:3, 3] if ras is None else ras)
 
 
+def ras_of(slice_node: slicer.vtkMRMLSliceNode, xy: tuple[int, int]) -> Matrix:
+    """The world position, (3,) in mm, of a place in a view, in the view's own pixels from its lower left."""
+    return np.asarray((to_matrix(slice_node.GetXYToRAS()) @ [*xy, 0, 1])[:3])
+
+
 def nearest_slice(volume: Volume, normal: Matrix, ras: Matrix) -> ShownSlice:
     """The stored slice most along a plane, through a world position (clamped to the volume)."""
     across = volume.ras_to_ijk[:3, :3]

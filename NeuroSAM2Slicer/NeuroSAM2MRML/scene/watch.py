@@ -18,7 +18,15 @@ class SceneWatch:
     def __init__(self) -> None:
         self._watched: dict[tuple[str, int], tuple[weakref.ref[vtk.vtkObject], int]] = {}
 
-    def on(self, subject: vtk.vtkObject, event: int, handler: Handler, *, about_object: bool = False) -> None:
+    def on(
+        self,
+        subject: vtk.vtkObject,
+        event: int,
+        handler: Handler,
+        *,
+        about_object: bool = False,
+        priority: float = 0.0,
+    ) -> None:
         """Calls a bound method whenever the event happens; a second time for the same changes nothing.
 
         Args:
@@ -26,6 +34,7 @@ class SceneWatch:
             event: Of what.
             handler: A bound method; it does not keep its owner alive.
             about_object: The event carries an object, such as the node that was added.
+            priority: Observers of a higher one hear of it first, and may keep it from the others.
         """
         key = subject.GetAddressAsString(""), event
         known = self._watched.get(key)
@@ -44,7 +53,7 @@ class SceneWatch:
 
         if about_object:
             call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
-        self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call)
+        self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call, priority)
 
     def __del__(self) -> None:
         self.off()

@@ -6,10 +6,10 @@ Methods return what the engine must hear of; `SessionController` tells it.
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import slicer
 
+from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
@@ -17,7 +17,7 @@ from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2MRML.session.host import Host
-from NeuroSAM2MRML.session.node import ModelIdentity, SessionNode
+from NeuroSAM2MRML.session.node import SessionNode
 from NeuroSAM2MRML.session.session_journal import SessionJournal
 from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
 from NeuroSAM2MRML.session.undo import UndoSteps
@@ -74,6 +74,15 @@ class SessionDesk:
         """Of the active object; an empty one where there is none."""
         return ObjectRecord() if self.active is None else self.objects.record(self.active)
 
+    @property
+    def has_new_image(self) -> bool:
+        """The voxels or the place of the volume have changed since it was read.
+
+        Raises:
+            GeometryError: A non-linear transform is above it now.
+        """
+        return stamp_of(self.volume_node) != self._stamp
+
     def notice_new_image(self) -> bool:
         """Reads the volume again if its voxels or its place have changed, and says whether they have.
 
@@ -81,11 +90,10 @@ class SessionDesk:
             DataError: It cannot be worked on any more.
             GeometryError: A non-linear transform is above it now.
         """
-        stamp = stamp_of(self.volume_node)
-        if stamp == self._stamp:
+        if not self.has_new_image:
             return False
         self.volume = read_volume(self.volume_node)
-        self._stamp = stamp
+        self._stamp = stamp_of(self.volume_node)
         self.nodes.follow_volume()
         self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
         self.journal.use(self.volume, self.keeper)
@@ -147,6 +155,11 @@ class SessionDesk:
         yield
         self._mark(name)
 
+    def begin_step(self, name: str) -> None:
+        """What is put from now on is a step of its own."""
+        with self.step(name):
+            pass
+
     def new_object(self, name: str) -> int:
         """A new object with an empty segment, as a step of its own."""
         with self.step("New object"):
@@ -171,12 +184,13 @@ class SessionDesk:
             self._record(number, ObjectRecord())
         self.journal.note_all()
 
-    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+    def put(self, mask: SliceMask, stale: tuple[int, int] | None = None, *, sure_iou: float = SURE_IOU) -> None:
         """An answer goes into the scene, as part of the step that the object is at.
 
         Args:
             mask: The answer.
             stale: First and last slice that it has made out of date.
+            sure_iou: From this expected overlap on the model is sure.
 
         Raises:
             DataError: The segment is gone or cannot hold it.
@@ -185,7 +199,7 @@ class SessionDesk:
         was_as_brought_back = self.steps.is_as_brought_back
         digest_before = self.keeper.digest(number, plane)
         with self.writing():
-            quality = self.keeper.write(number, mask)
+            quality = replace(self.keeper.write(number, mask), sure_iou=sure_iou)
         record = self.objects.record(number)
         is_taken_back = stale is not None and plane not in record.prompts.planes
         record = record.with_quality(plane, None if is_taken_back else quality)
@@ -214,18 +228,6 @@ class SessionDesk:
         with self.writing():
             quality = self.keeper.write(mask.object_id, mask)
         self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
-
-    def count_voxels(self, number: int) -> int:
-        """Voxels of an object on the image's grid."""
-        axis = self.axis_of(number) or Axis.K
-        planes = (SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis]))
-        return sum(int(self.keeper.read(number, plane).sum()) for plane in planes)
-
-    def note_model(self, name: str) -> None:
-        """The model that answers from now on: a catalog name or the path of a file."""
-        name = Path(name).stem if name.endswith(".safetensors") else name
-        if self.node.model.name != name:
-            self.node.model = ModelIdentity(name=name)
 
     def remember(self, revision: int) -> None:
         """Writes into the scene what it is to remember of the session."""

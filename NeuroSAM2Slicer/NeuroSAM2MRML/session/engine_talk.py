@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.client.replay import SliceStatement, restoring
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
-    Cancel,
     Event,
     Failed,
-    Finished,
     Precompute,
     PredictSlice,
-    Progress,
-    Propagate,
+    PreviewSlice,
     RemoveObject,
     SliceAnswered,
-    SliceTracked,
+    SlicePreviewed,
     Superseded,
     VolumeClosed,
     VolumeOpened,
 )
-from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume
+from NeuroSAM2Core.volume import BY_ITSELF, SliceMask, SlicePlane, Volume
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.objects.record import ObjectRecord
-from NeuroSAM2MRML.session.outcomes import Answered, Journey, JourneyEnded, Outcome, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.journey_talk import JourneyTalk
+from NeuroSAM2MRML.session.outcomes import Answered, Cleaned, Journey, Outcome, Previewed, Problem, VolumeGone
 
+FEW = 32
+"""Slices of an object that the engine is told of again for a preview; more would take a while."""
 Key = tuple[int, SlicePlane]
 ReadMask = Callable[[int, SlicePlane], NDArray[np.bool_]]
 """The object on a slice as the scene has it."""
@@ -47,13 +47,11 @@ class EngineTalk:
 
     def __init__(self, link: EngineLink, read_mask: ReadMask) -> None:
         self.link = link
-        self.journey: Journey | None = None
-        """The propagation that is under way."""
-        self.progress = (0, 0)
-        """Slices done and slices at most."""
-        self.is_stopping = False
         self.revision = 0
         """Of the last statement; only ever grows."""
+        self.cleaning = BY_ITSELF
+        """How masks are cleaned from the next answer on."""
+        self._travel = JourneyTalk(link)
         self._read_mask = read_mask
         self._volume_id = ""
         self._is_open = False
@@ -61,8 +59,23 @@ class EngineTalk:
         self._current: set[int] = set()
         self._expected: dict[Key, int] = {}
         self._predictions: dict[int, Key] = {}
-        self._journey_number = 0
+        self._preview_number = 0
         self._looked_at: SlicePlane | None = None
+
+    @property
+    def journey(self) -> Journey | None:
+        """The propagation that is under way."""
+        return self._travel.journey
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Slices of it that are done, and slices at most."""
+        return self._travel.progress
+
+    @property
+    def is_stopping(self) -> bool:
+        """It is about to stop."""
+        return self._travel.is_stopping
 
     @property
     def is_starting(self) -> bool:
@@ -116,30 +129,21 @@ class EngineTalk:
             else:
                 for plane in _in_order(record.unanswered):
                     self._ask(object_id, record, plane)
-        if self.journey is not None and self._journey_number == 0:
-            self._set_out(volume, records, self.journey)
+        if self._travel.is_due:
+            self._set_out(records)
 
     def propagate(self, volume: Volume, records: dict[int, ObjectRecord], journey: Journey) -> None:
         """Sets out; see `catch_up` for what is raised."""
-        self.journey, self.progress, self.is_stopping = journey, (0, 0), False
-        self._journey_number = 0
+        self._travel.ask(journey)
         self.catch_up(volume, records)
 
     def stop(self) -> None:
         """Asks the engine to stop the propagation; what it still sends until then counts."""
-        if self.journey is None:
-            return
-        if self._journey_number == 0:
-            self.abandon()
-        elif not self.is_stopping:
-            self.is_stopping = True
-            self.link.submit(Cancel(target=self._journey_number))
+        self._travel.stop()
 
     def abandon(self) -> None:
         """Ends the propagation at once: what the engine still sends does not count."""
-        if self.journey is not None and self._journey_number and self.link.engine is not None:
-            self.link.submit(Cancel(target=self._journey_number))
-        self.journey, self._journey_number, self.is_stopping = None, 0, False
+        self._travel.abandon()
 
     def look_at(self, plane: SlicePlane) -> None:
         """The person looks at this slice: its features may be prepared."""
@@ -147,24 +151,40 @@ class EngineTalk:
             self._looked_at = plane
             self.link.submit(Precompute(volume_id=self._volume_id, axis=plane.axis, index=plane.index))
 
+    def preview(self, said: PromptSet, record: ObjectRecord) -> bool:
+        """Asks what prompts would give, of which nothing is kept; false where the engine is busy or not ready for it.
+
+        Args:
+            said: All that would be said about an object on a slice.
+            record: What is known of the object.
+        """
+        is_quiet = not self.is_waiting and self.journey is None and not self._preview_number
+        is_free = self._is_current and self._is_open and is_quiet
+        is_known = said.object_id in self._current or len(record.quality) <= FEW
+        if not is_free or not is_known or record.unanswered:
+            return False
+        if said.object_id not in self._current:
+            self._tell(said.object_id, record)
+        request = PreviewSlice(volume_id=self._volume_id, prompts=said, cleaning=self.cleaning)
+        self._preview_number = self.link.submit(request)
+        return True
+
     def lost(self) -> None:
         """The engine has ended: nothing that was asked will be answered."""
         self.forget_volume()
 
     def read(self, event: Event) -> Outcome | None:
         """What an event means for the scene; None if nothing."""
+        if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
+            self._preview_number = 0
+            return Previewed(event.mask if isinstance(event, SlicePreviewed) else None)
+        if self._travel.is_about(event):
+            return self._read_travel(event)
         match event:
             case VolumeOpened() if event.volume_id == self._volume_id:
                 self._is_open = True
             case SliceAnswered() if event.request_id in self._predictions:
                 return self._read_answer(event)
-            case SliceTracked() if event.request_id == self._journey_number:
-                return Tracked(event.mask)
-            case Progress() if event.request_id == self._journey_number:
-                self.progress = event.done, event.total
-            case Finished() if event.request_id == self._journey_number:
-                self.journey, self._journey_number, self.is_stopping = None, 0, False
-                return JourneyEnded(event.was_cancelled)
             case Superseded():
                 self._predictions.pop(event.request_id, None)
             case Failed():
@@ -181,26 +201,17 @@ class EngineTalk:
         self._current.clear()
         self._expected.clear()
         self._predictions.clear()
-        self._journey_number = 0
+        self._preview_number = 0
+        self._travel.forget()
         self._looked_at = None
 
-    def _set_out(self, volume: Volume, records: dict[int, ObjectRecord], journey: Journey) -> None:
-        there = tuple(one for one in journey.object_ids if one in records and records[one].prompts.indices)
-        if not there:
-            self.journey = None
-            return
+    def _set_out(self, records: dict[int, ObjectRecord]) -> None:
+        asked = () if self.journey is None else self.journey.object_ids
+        there = tuple(one for one in asked if one in records and records[one].prompts.indices)
         for object_id in there:
             if object_id not in self._current:
                 self._tell(object_id, records[object_id])
-        self._journey_number = self.link.submit(
-            Propagate(
-                volume_id=self._volume_id,
-                object_ids=there,
-                first=journey.first,
-                last=journey.last,
-                direction=journey.direction,
-            )
-        )
+        self._travel.set_out(self._volume_id, there, self.cleaning)
 
     def _tell(self, object_id: int, record: ObjectRecord) -> None:
         """Everything about an object, as if nothing had been said before."""
@@ -208,7 +219,7 @@ class EngineTalk:
         axis = record.prompts.axis
         planes = {plane for plane in record.quality if plane.axis == axis} | record.unanswered
         statements = [self._statement(object_id, record, plane) for plane in _in_order(planes)]
-        for request in restoring(self._volume_id, tuple(statements)):
+        for request in restoring(self._volume_id, tuple(statements), self.cleaning):
             number = self.link.submit(request)
             if isinstance(request, PredictSlice):
                 self._predictions[number] = object_id, request.prompts.plane
@@ -235,7 +246,8 @@ class EngineTalk:
         if (object_id, plane) in self._expected:
             return
         prompts = self._said(object_id, record, plane)
-        self._predictions[self.link.submit(PredictSlice(volume_id=self._volume_id, prompts=prompts))] = object_id, plane
+        request = PredictSlice(volume_id=self._volume_id, prompts=prompts, cleaning=self.cleaning)
+        self._predictions[self.link.submit(request)] = object_id, plane
 
     def restate(self, object_id: int, plane: SlicePlane) -> None:
         """What was said about a slice has changed: an answer under way is void."""
@@ -258,10 +270,14 @@ class EngineTalk:
         del self._expected[key]
         return Answered(event.mask, event.stale_first, event.stale_last)
 
+    def _read_travel(self, event: Event) -> Outcome | None:
+        outcome = self._travel.read(event)
+        if isinstance(outcome, Cleaned):  # the engine does not know of it
+            self._current.discard(outcome.mask.object_id)
+        return outcome
+
     def _read_failure(self, event: Failed) -> Outcome | None:
         key = self._predictions.pop(event.request_id, None)
-        if event.request_id and event.request_id == self._journey_number:
-            self.journey, self._journey_number, self.is_stopping = None, 0, False
         if key is not None:
             self._expected.pop(key, None)
             self._current.discard(key[0])

@@ -3,12 +3,20 @@
 A new engine in place of a dead one is told everything here.
 """
 
+import time
+from collections import deque
+from collections.abc import Iterable
+
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
+from NeuroSAM2Core.volume import SliceMask
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
-from NeuroSAM2MRML.session.outcomes import Answered, JourneyEnded, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.outcomes import Answered, Cleaned, JourneyEnded, Previewed, Problem, Tracked, VolumeGone
+from NeuroSAM2MRML.session.preview import Preview
 
+TURN_S = 0.03
+"""Events are taken in for so long at a time, so that a window stays alive however many come at once."""
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 STOPPED = "stopped; what is done stays"
 
@@ -19,13 +27,36 @@ class SessionEvents:
     Args:
         desk: The scene's side.
         talk: The engine's side.
+        preview: Gets answers that change nothing.
     """
 
-    def __init__(self, desk: SessionDesk, talk: EngineTalk) -> None:
-        self._desk, self._talk = desk, talk
+    def __init__(self, desk: SessionDesk, talk: EngineTalk, preview: Preview) -> None:
+        self._desk, self._talk, self._preview = desk, talk, preview
+        self._pending: deque[Event] = deque()
 
-    def take(self, event: Event) -> str:
-        """Does what an event asks for, and returns a sentence for the person; empty where there is nothing to say."""
+    @property
+    def has_more(self) -> bool:
+        """Some events have not been taken in yet."""
+        return bool(self._pending)
+
+    def take_in(self, events: Iterable[Event]) -> str:
+        """Does what events ask for, for a moment; what is left then is for the next time.
+
+        Args:
+            events: Those that have come since.
+
+        Returns:
+            The last sentence for the person; empty where there is nothing to say.
+        """
+        self._pending.extend(events)
+        until, said = time.monotonic() + TURN_S, ""
+        while self._pending:
+            said = self._take(self._pending.popleft()) or said
+            if time.monotonic() >= until:
+                break
+        return said
+
+    def _take(self, event: Event) -> str:
         try:
             return self._revive(event) if isinstance(event, Disconnected) else self._read(event)
         except NeuroSAM2Error as error:
@@ -34,13 +65,18 @@ class SessionEvents:
     def _read(self, event: Event) -> str:
         match self._talk.read(event):
             case Answered(mask, first, last):
-                self._desk.put(mask, (first, last))
-                self._desk.note_model(self._talk.link.model.model)
+                self._desk.put(mask, (first, last), sure_iou=self._talk.link.sure_iou)
+                self._desk.node.note_model(self._talk.link.model.model)
                 self._desk.remember(self._talk.revision)
             case Tracked(mask):
-                self._desk.note_model(self._talk.link.model.model)
-                if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
-                    self._desk.put(mask)
+                self._desk.node.note_model(self._talk.link.model.model)
+                self._put_unconfirmed(mask)
+            case Cleaned(mask, is_first):
+                if is_first:
+                    self._desk.begin_step("Clean up")
+                self._put_unconfirmed(mask)
+            case Previewed(shown):
+                self._preview.take(shown)
             case JourneyEnded(was_stopped):
                 self._desk.remember(self._talk.revision)
                 return STOPPED if was_stopped else ""
@@ -52,6 +88,10 @@ class SessionEvents:
             case None:
                 pass
         return self._desk.journal.problem
+
+    def _put_unconfirmed(self, mask: SliceMask) -> None:
+        if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:
+            self._desk.put(mask, sure_iou=self._talk.link.sure_iou)
 
     def _revive(self, event: Disconnected) -> str:
         """The engine has died: another one is told everything, if there is anything to do."""

@@ -8,10 +8,12 @@ A script node with references and parameters, so that it is saved with the scene
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import slicer
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2MRML.objects.prompt_nodes import SEGMENTATION, VOLUME
@@ -101,6 +103,12 @@ class SessionNode:
     def model(self, model: ModelIdentity) -> None:
         self.node.SetParameter(MODEL, json.dumps({"name": model.name, "sha256": model.sha256}))
 
+    def note_model(self, name: str) -> None:
+        """The model that answers from now on: a catalog name or the path of a file."""
+        name = Path(name).stem if name.endswith(".safetensors") else name
+        if self.model.name != name:
+            self.model = ModelIdentity(name=name)
+
     def write_quality(self, object_id: int, record: ObjectRecord) -> None:
         """Remembers the slices of an object along the axis of its prompts."""
         axis = record.prompts.axis
@@ -108,7 +116,7 @@ class SessionNode:
             self.node.UnsetParameter(f"{QUALITY}{object_id}")
             return
         values = {
-            plane.index: (q.predicted_iou, q.presence, float(q.is_stale))
+            plane.index: (q.predicted_iou, q.presence, float(q.is_stale), q.sure_iou)
             for plane, q in record.quality.items()
             if plane.axis == axis
         }
@@ -125,8 +133,9 @@ class SessionNode:
         except DataError:
             return {}
         known = {}
-        for index, (iou, presence, is_stale) in slices.values.items():
-            quality = SliceQuality(predicted_iou=iou, presence=presence, is_stale=bool(is_stale))
+        for index, (iou, presence, is_stale, *more) in slices.values.items():
+            sure_iou = more[0] if more else SURE_IOU
+            quality = SliceQuality(predicted_iou=iou, presence=presence, is_stale=bool(is_stale), sure_iou=sure_iou)
             known[SlicePlane(slices.axis, index)] = quality
         return known
 

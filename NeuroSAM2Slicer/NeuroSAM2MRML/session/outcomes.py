@@ -32,6 +32,22 @@ class Tracked:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A slice that looks otherwise now that its object was cleaned as a whole."""
+
+    mask: SliceMask
+    is_first: bool
+    """Of this propagation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What a click would give; None where that will not be known."""
+
+    mask: SliceMask | None
+
+
+@dataclass(frozen=True, slots=True)
 class JourneyEnded:
     """The propagation under way has ended."""
 
@@ -52,4 +68,4 @@ class VolumeGone:
     reason: str
 
 
-Outcome = Answered | Tracked | JourneyEnded | VolumeGone | Problem
+Outcome = Answered | Tracked | Cleaned | Previewed | JourneyEnded | VolumeGone | Problem

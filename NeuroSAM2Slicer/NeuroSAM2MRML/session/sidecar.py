@@ -5,6 +5,7 @@ from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.version import __version__
+from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.session.desk import SessionDesk
 
 FORMAT = 1
@@ -43,7 +44,7 @@ def write_sidecar(desk: SessionDesk, path: Path) -> None:
 def _object(desk: SessionDesk, number: int) -> dict[str, object]:
     record = desk.objects.record(number)
     said = record.prompts
-    voxels = desk.count_voxels(number)
+    voxels = count_voxels(desk, number)
     return {
         "name": desk.objects.name(number),
         "axis": said.axis,
@@ -63,3 +64,10 @@ def _object(desk: SessionDesk, number: int) -> dict[str, object]:
         },
         "volume_ml": round(voxels * desk.volume.voxel_volume_ml, 4),
     }
+
+
+def count_voxels(desk: SessionDesk, number: int) -> int:
+    """Voxels of an object on the image's grid."""
+    axis = desk.axis_of(number) or Axis.K
+    planes = (SlicePlane(axis, index) for index in range(desk.volume.shape[axis.array_axis]))
+    return sum(int(desk.keeper.read(number, plane).sum()) for plane in planes)

@@ -61,6 +61,7 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
 
 def _ribbon(record: ObjectRecord) -> tuple[RibbonSlice, ...]:
     axis, confirmed = record.prompts.axis, set(record.prompts.planes)
+    doubtful = record.doubtful(axis)
     planes = sorted((plane for plane in record.quality if plane.axis == axis), key=lambda plane: plane.index)
     return tuple(
         RibbonSlice(
@@ -68,7 +69,7 @@ def _ribbon(record: ObjectRecord) -> tuple[RibbonSlice, ...]:
             predicted_iou=record.quality[plane].predicted_iou,
             presence=record.quality[plane].presence,
             is_confirmed=plane in confirmed,
-            is_doubtful=record.quality[plane].is_doubtful and plane not in confirmed,
+            is_doubtful=plane in doubtful,
             is_stale=record.quality[plane].is_stale,
         )
         for plane in planes

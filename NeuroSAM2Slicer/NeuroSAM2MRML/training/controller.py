@@ -15,6 +15,7 @@ from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProce
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.training.cases import CaseList, Role, labels_of
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
+from NeuroSAM2MRML.training.samples import LOOKING, Samples
 from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
 
 GIVE_WAY_S = 2.0
@@ -46,6 +47,7 @@ class TrainController:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cases = CaseList(folder)
+        self.samples = Samples(folder, start, python)
         self.folder, self.notice = folder, ""
         self.run: RunReader | None = None
         self._start, self._python, self._use_model, self._clock = start, tuple(python), use_model, clock
@@ -95,6 +97,11 @@ class TrainController:
             raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
         self.run = RunReader(folder)
         self._launch()
+
+    def look(self, choice: TrainChoice) -> None:
+        """Looks at the cases as a run with this choice would see them; see `Samples.begin`."""
+        self.samples.begin(choice, self.cases.path)
+        self.notice = LOOKING
 
     def stop(self) -> None:
         """Asks the run to save and end; `go_on` continues exactly there."""
@@ -191,6 +198,9 @@ class TrainController:
                 if code == 0 or was_asked
                 else self._last_words()
             )
+        if self.samples.poll():
+            count = len(self.samples.pictures)
+            self.notice = f"{count} clips are drawn" if count else "no clip could be drawn; see what is said below"
         if self.run is not None:  # after the look at the process, so that nothing it wrote last is missed
             self.run.read_news()
         if self._proving is not None and (code := self._proving.poll()) is not None:
@@ -211,6 +221,9 @@ class TrainController:
             losses=() if run is None else tuple(run.losses),
             dices=() if run is None else tuple(run.dices),
             proof=proof,
+            pictures=self.samples.pictures,
+            report="" if self.samples.is_running else self.samples.report,
+            can_look=bool(cases) and not self.samples.is_running,
             can_start=is_idle and any(c.role == "training" for c in cases),
             can_stop=self.is_running,
             can_continue=is_idle and run is not None and not run.is_over,

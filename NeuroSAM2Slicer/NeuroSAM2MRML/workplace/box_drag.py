@@ -1,10 +1,9 @@
 """Dragging a box in a slice view: press, move, release. Works on VTK's own events, whatever toolkit the view sits in."""
 
-import numpy as np
 import slicer
 import vtk
 
-from NeuroSAM2MRML.scene.arrays import Matrix, to_matrix
+from NeuroSAM2MRML.scene.slice_views import ras_of
 from NeuroSAM2MRML.scene.watch import SceneWatch
 from NeuroSAM2MRML.session.controller import SessionController
 
@@ -49,7 +48,4 @@ class BoxDrag:
             return
         self.cancel()
         self.is_done = True
-        self.session.drag_box(self._ras(start), self._ras(end), view=self.view)
-
-    def _ras(self, xy: tuple[int, int]) -> Matrix:
-        return np.asarray((to_matrix(self.view.GetXYToRAS()) @ [*xy, 0, 1])[:3])
+        self.session.drag_box(ras_of(self.view, start), ras_of(self.view, end), view=self.view)

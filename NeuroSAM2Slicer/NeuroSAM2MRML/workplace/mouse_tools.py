@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from NeuroSAM2MRML.workplace.box_drag import BoxDrag
+from NeuroSAM2MRML.workplace.pointing import Pointing
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
 SELECTION, INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
@@ -38,6 +39,19 @@ class MouseTools:
         self._tool = Tool.LOOK
         self._object: int | None = None
         self._drags: list[BoxDrag] = []
+        self._views: tuple[View, ...] = ()
+        self._pointings: list[Pointing] = []
+        self._previews = True
+
+    @property
+    def previews(self) -> bool:
+        """What a click would give is shown while the pointer moves with a point tool in hand."""
+        return self._previews
+
+    @previews.setter
+    def previews(self, previews: bool) -> None:
+        self._previews = previews
+        self._follow_pointer()
 
     @property
     def tool(self) -> Tool:
@@ -46,6 +60,7 @@ class MouseTools:
             self.put_down()
         if self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and not self._is_in_place_mode():
             self._tool = Tool.LOOK
+            self._follow_pointer()
         return self._tool
 
     def take(self, tool: Tool, views: Iterable[View]) -> None:
@@ -53,17 +68,18 @@ class MouseTools:
 
         Args:
             tool: The tool.
-            views: Where boxes may be drawn.
+            views: Where boxes may be drawn and the pointer is followed.
         """
         self.put_down()
         session = self.workplace.session
         if session is None or session.ended or tool is Tool.LOOK:
             return
-        self._tool = tool
+        self._tool, self._views = tool, tuple(views)
         if tool is Tool.BOX:
-            self._drags = [BoxDrag(session, node, interactor) for node, interactor in views]
+            self._drags = [BoxDrag(session, node, interactor) for node, interactor in self._views]
         else:
             self._place_points()
+            self._follow_pointer()
 
     def put_down(self) -> None:
         """The mouse looks around again."""
@@ -72,6 +88,7 @@ class MouseTools:
         for drag in self._drags:
             drag.cancel()
         self._drags = []
+        self._follow_pointer()
         if was_placing:
             interaction = self._node(INTERACTION)
             interaction.SetCurrentInteractionMode(interaction.ViewTransform)
@@ -81,6 +98,18 @@ class MouseTools:
         session = self.workplace.session
         if self.tool in (Tool.POSITIVE, Tool.NEGATIVE) and session is not None and session.desk.active != self._object:
             self._place_points()
+
+    def _follow_pointer(self) -> None:
+        """In the views while a point tool is in hand, if that is wanted; nowhere otherwise."""
+        for pointing in self._pointings:
+            pointing.cancel()
+        self._pointings = []
+        session = self.workplace.session
+        if not self._previews or session is None or self._tool not in (Tool.POSITIVE, Tool.NEGATIVE):
+            return
+        session.warm_up()
+        positive = self._tool is Tool.POSITIVE
+        self._pointings = [Pointing(session, node, interactor, positive=positive) for node, interactor in self._views]
 
     def _place_points(self) -> None:
         session, watch = self.workplace.session, self.workplace.watch

@@ -1,15 +1,17 @@
-"""What the segmentation panel shows again when a scene is opened: the chosen nodes and how propagation was asked for.
+"""What the segmentation panel shows again when a scene is opened: the chosen nodes, how propagation was asked for, how masks are cleaned.
 
 A script node of its own, one in a scene, saved with it.
 """
 
 import slicer
 
-from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.volume import BY_ITSELF, Cleaning, Direction
 
 TAG = "NeuroSAM2Segment"
 VOLUME, SEGMENTATION = "Volume", "Segmentation"
 DIRECTION, FIRST, LAST = "Direction", "First", "Last"
+HOLES, ISLANDS, WHOLE = "HolesMm", "IslandsMm", "CleansWhole"
 
 
 class PanelMemory:
@@ -60,6 +62,22 @@ class PanelMemory:
         self.node.SetParameter(DIRECTION, direction.value)
 
     @property
+    def cleaning(self) -> Cleaning:
+        """Of masks."""
+        try:
+            return Cleaning(
+                hole_mm=self._size(HOLES), island_mm=self._size(ISLANDS), is_whole=bool(self.node.GetParameter(WHOLE))
+            )
+        except (ValueError, ConfigError):
+            return BY_ITSELF
+
+    @cleaning.setter
+    def cleaning(self, cleaning: Cleaning) -> None:
+        for name, size in ((HOLES, cleaning.hole_mm), (ISLANDS, cleaning.island_mm)):
+            self.node.SetParameter(name, "" if size is None else repr(size))
+        self.node.SetParameter(WHOLE, "yes" if cleaning.is_whole else "")
+
+    @property
     def slice_range(self) -> tuple[int, int] | None:
         """First and last slice of propagation; None for all."""
         first, last = self.node.GetParameter(FIRST), self.node.GetParameter(LAST)
@@ -70,3 +88,7 @@ class PanelMemory:
         first, last = ("", "") if slice_range is None else map(str, slice_range)
         self.node.SetParameter(FIRST, first)
         self.node.SetParameter(LAST, last)
+
+    def _size(self, name: str) -> float | None:
+        said = self.node.GetParameter(name)
+        return float(said) if said else None

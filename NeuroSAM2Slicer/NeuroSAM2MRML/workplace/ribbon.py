@@ -49,7 +49,7 @@ def _cell(index: int, mark: RibbonSlice | None) -> RibbonCell:
     if mark.is_stale:
         return RibbonCell(Mark.STALE, f"{where}: out of date since a correction nearby; Continue does it again")
     if mark.is_doubtful:
-        return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, expected overlap {mark.predicted_iou:.0%}")
+        return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, rated only {mark.predicted_iou:.0%} by the model")
     if mark.presence < FOUND:
         return RibbonCell(Mark.ABSENT, f"{where}: the object is not here")
-    return RibbonCell(Mark.SURE, f"{where}: expected overlap {mark.predicted_iou:.0%}")
+    return RibbonCell(Mark.SURE, f"{where}: rated {mark.predicted_iou:.0%} by the model")

@@ -13,7 +13,7 @@ import slicer
 
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Core.volume import Cleaning, SlicePlane
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import READY, InstallPlan
 from NeuroSAM2MRML.engine.link import Engine, EngineLink
@@ -26,6 +26,7 @@ from NeuroSAM2MRML.session.node import ModelIdentity
 from NeuroSAM2MRML.session.recovery import recover
 from NeuroSAM2MRML.session.watch import SessionWatch
 from NeuroSAM2MRML.workplace.models import ModelController
+from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 from NeuroSAM2MRML.workplace.reader import WorkplaceReader, WorkplaceView
 
 
@@ -79,6 +80,7 @@ class Workplace:
             self._problem = str(error)
             return
         self.watch = SessionWatch(self.session)
+        self.session.talk.cleaning = PanelMemory(self.host.scene).cleaning
         volume = self.session.desk.volume
         self._unsaved = [
             one
@@ -150,6 +152,12 @@ class Workplace:
         except NeuroSAM2Error as error:
             self.session.notice = str(error)
 
+    def clean_by(self, cleaning: Cleaning) -> None:
+        """Masks are cleaned like this from the next answer on; remembered in the scene."""
+        PanelMemory(self.host.scene).cleaning = cleaning
+        if self.session is not None:
+            self.session.talk.cleaning = cleaning
+
     def confirm_shown(self) -> None:
         """Accepts the active object on the slice that is looked at."""
         plane = self.looked_at()
@@ -166,8 +174,13 @@ class Workplace:
         if self.session is not None and segment_id in self.session.desk.objects.segments.values():
             self.act(lambda session: session.choose(segment_id))
 
+    @property
+    def has_more(self) -> bool:
+        """The last `poll` has left something for the next one, which is due at once."""
+        return self.session is not None and self.session.has_more
+
     def poll(self) -> None:
-        """Takes in what the engine has to say. Never waits."""
+        """Takes in what the engine has to say, for a moment. Never waits."""
         if self.session is not None:
             self.session.poll()
         else:

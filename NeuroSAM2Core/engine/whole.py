@@ -1,0 +1,44 @@
+"""The slices of an object put together, and what cleaning it as a whole would change."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.engine.postprocess import at_slice
+from NeuroSAM2Core.engine.track import ObjectTrack
+from NeuroSAM2Core.engine.view import View
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
+from NeuroSAM2Core.volume import SliceMask
+
+Voxels = NDArray[np.bool_]
+
+
+def put_together(slices: Iterable[SliceMask], shape: tuple[int, int, int]) -> Voxels:
+    """The object, (K, J, I); empty where there is no slice."""
+    voxels = np.zeros(shape, dtype=bool)
+    for one in slices:
+        one.plane.of(voxels)[...] = one.mask
+    return voxels
+
+
+def changed(slices: Iterable[SliceMask], cleaned: Voxels) -> Iterator[SliceMask]:
+    """Those slices that look otherwise in a cleaned object (K, J, I), as they look there."""
+    for one in slices:
+        mask = one.plane.of(cleaned)
+        if not np.array_equal(mask, one.mask):
+            yield replace(one, mask=np.ascontiguousarray(mask), revision=0)
+
+
+def logits_of(view: View, track: ObjectTrack) -> NDArray[np.float32]:
+    """What an object's masks are cut from at 0, (K, J, I); far below where nothing was done."""
+    voxels = np.full(view.volume.shape, ABSENT_LOGIT, dtype=np.float32)
+    for number in track.known:
+        state = track.state(number)
+        if state is None:  # a given mask that nothing was asked of yet
+            seen = np.where(track.given[number].mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+        else:
+            seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+        view.stack.plane(number).of(voxels)[...] = seen
+    return voxels

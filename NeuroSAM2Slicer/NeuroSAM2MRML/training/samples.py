@@ -1,0 +1,83 @@
+"""A look at the cases before a run: a program of its own reads every case, says what is wrong and draws clips as training will see them."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.engine.local_process import Process, StartProcess
+from NeuroSAM2MRML.training.run import TrainChoice
+
+MOST_LINES = 8
+LOOKING = "looking at the cases"
+
+
+class Samples:
+    """The pictures of one project.
+
+    Args:
+        folder: Of the project.
+        start: Starts processes.
+        python: The interpreter that has torch, as the start of a command.
+    """
+
+    def __init__(self, folder: Path, start: StartProcess, python: Sequence[str]) -> None:
+        self._folder, self._start, self._python = folder / "samples", start, tuple(python)
+        self._process: Process | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """The program is at it."""
+        return self._process is not None
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """What has been drawn, in order; nothing while it is being drawn anew."""
+        return () if self.is_running else tuple(sorted((self._folder / "clips").glob("*.png")))
+
+    def begin(self, choice: TrainChoice, dataset: Path) -> None:
+        """Looks at the cases as a run with this choice would see them.
+
+        Raises:
+            DataError: It looks already, or the folder cannot be written to.
+        """
+        if self.is_running:
+            raise DataError("the cases are being looked at already", hint="wait a moment")
+        config = self._folder / "samples.toml"
+        try:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            config.write_text(choice.to_toml(dataset.resolve(), self._folder.resolve()))
+        except OSError as error:
+            raise DataError(f"cannot write to {self._folder}: {error.strerror or error}") from error
+        command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--check"]
+        self._process = self._start(command, self._log)
+
+    def poll(self) -> str:
+        """What came of it, in a sentence or a few lines, once it has ended; empty otherwise."""
+        if self._process is None or self._process.poll() is None:
+            return ""
+        self._process = None
+        return self.report or "the cases could not be looked at"
+
+    @property
+    def report(self) -> str:
+        """What the program has said last, but for where its files are; empty where it has not."""
+        try:
+            said = [
+                line for line in self._log.read_text(errors="replace").splitlines() if str(self._folder) not in line
+            ]
+        except OSError:
+            return ""
+        said = "\n".join(said).strip().splitlines()
+        return "\n".join([*said[:MOST_LINES], *(["..."] if len(said) > MOST_LINES else [])])
+
+    def cancel(self) -> None:
+        """Ends it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log.txt"

@@ -1,0 +1,26 @@
+"""Whether a click is previewed: the check box, and what the person's settings remember of it."""
+
+import qt
+import slicer
+from NeuroSAM2MRML.workplace.mouse_tools import MouseTools
+
+KEY, ON, OFF = "NeuroSAM2/Preview", "on", "off"
+
+
+class PreviewSwitch:
+    """The check box.
+
+    Args:
+        box: The widget.
+        tools: Shows previews or not.
+    """
+
+    def __init__(self, box: qt.QCheckBox, tools: MouseTools) -> None:
+        self.box, self.tools = box, tools
+        box.setChecked(slicer.app.userSettings().value(KEY) != OFF)
+        tools.previews = box.isChecked()
+        box.connect("toggled(bool)", self._on_toggled)
+
+    def _on_toggled(self, is_on: bool) -> None:
+        slicer.app.userSettings().setValue(KEY, ON if is_on else OFF)
+        self.tools.previews = is_on

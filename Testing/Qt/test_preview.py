@@ -1,0 +1,150 @@
+"""The pointer over a slice view with a point tool in hand: what is seen there, with a quick engine and with the real one."""
+
+import sys
+import time
+
+import numpy as np
+import pytest
+from NeuroSAM2MRML.engine.choice import EngineChoice
+from NeuroSAM2MRML.scene.preview_outline import COLOUR
+
+from NeuroSAM2Core.client import EngineClient
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Qt.desk import Desk, blob
+from Testing.Support.fake_engine import FakeEngine
+
+LIMIT_S = 0.1
+START_S = 60.0
+SHAPE, CENTRE = (10, 192, 192), (5, 96, 96)
+
+
+@pytest.fixture
+def desk(slicer_app, loop, monkeypatch):
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
+    sitting = Desk(slicer_app, loop)
+    yield sitting
+    sitting.close()
+
+
+@pytest.fixture
+def real_desk(slicer_app, loop, monkeypatch):
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: EngineClient.launch(sys.executable))
+    sitting = Desk(slicer_app, loop)
+    yield sitting
+    sitting.close()
+
+
+def is_shown(desk):
+    return desk.session.preview.outline.is_shown
+
+
+def pink(picture):
+    """Pixels of the outline's own colour."""
+    return (np.abs(picture - 255.0 * np.array(COLOUR)) < 30).all(axis=2)
+
+
+def test_with_a_point_tool_in_hand_a_line_shows_what_a_click_would_give(desk, loop):
+    desk.load()
+    desk.key("P")
+    assert not pink(desk.view().draw()).any()
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    shown = desk.view().draw()
+    row, col = np.nonzero(pink(shown))
+    assert len(row) > 20
+    middle = desk.view().to_xy(desk.ras(28, 24, 6))
+    assert abs(np.mean(col) - middle[0]) < 3
+    assert abs(np.mean(row) - middle[1]) < 3
+    assert not pink(shown)[middle[1] - 3 : middle[1] + 4, middle[0] - 3 : middle[0] + 4].any()
+    assert desk.nodes("vtkMRMLMarkupsFiducialNode") <= 2
+    assert not desk.mask(6).any()
+    assert desk.ui.undoButton.toolTip == "Take back: New object"
+
+
+def test_the_line_is_gone_with_the_click_the_tool_and_the_pointer(desk, loop):
+    desk.load()
+    desk.key("P")
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    desk.view().mouse("LeaveEvent", 1, 1)
+    assert not is_shown(desk)
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    desk.click(28, 24, 6)
+    loop.until(desk.settled)
+    assert not is_shown(desk)
+    assert desk.mask(6).any()
+    desk.key("N")
+    desk.hover(30, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    desk.key("N")
+    assert not is_shown(desk)
+    assert desk.nodes("vtkMRMLSegmentationNode") == 1
+    desk.hover(29, 24, 6)
+    loop.turn()
+    assert not is_shown(desk)
+
+
+def test_a_box_tool_and_no_tool_show_nothing(desk, loop):
+    desk.load()
+    desk.hover(28, 24, 6)
+    desk.ui.boxButton.click()
+    desk.hover(27, 24, 6)
+    loop.turn()
+    assert not is_shown(desk)
+
+
+def test_the_switch_is_remembered_and_takes_effect_at_once(desk, loop, slicer_app):
+    desk.load()
+    desk.key("P")
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    desk.ui.previewCheckBox.click()
+    assert not is_shown(desk)
+    desk.hover(27, 24, 6)
+    loop.turn()
+    assert not is_shown(desk)
+    again = Desk(slicer_app, loop)
+    assert not again.ui.previewCheckBox.isChecked()
+    assert not again.panel.tools.previews
+    again.close()
+    desk.ui.previewCheckBox.click()
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+
+
+def test_previews_of_the_real_engine_come_at_once_and_never_block(real_desk, loop, record_property):
+    desk = real_desk
+    desk.load(blob(SHAPE, CENTRE, radius=24.0))
+    desk.session.add_box(SlicePlane(Axis.K, 5), BoxPrompt(72, 72, 120, 120))
+    loop.until(desk.settled, limit_s=START_S)
+    desk.key("P")
+    loop.longest_s, took = 0.0, []
+    for k, i in [(5, 80 + n) for n in range(20)] + [(6, 80 + n) for n in range(5)]:
+        shown_before = mark(desk)
+        began = time.monotonic()
+        desk.hover(i, 96, k)
+        loop.until(lambda before=shown_before: mark(desk) != before)
+        took.append(1000 * (time.monotonic() - began))
+    blocked_ms = 1000 * loop.longest_s
+    record_property("preview in ms, median", round(float(np.median(took))))
+    print(f"preview: median {np.median(took):.0f} ms, longest {max(took):.0f} ms; window {blocked_ms:.0f} ms")  # noqa: T201
+    assert is_shown(desk)
+    assert loop.longest_s < LIMIT_S
+    seen = outlined(desk)
+    desk.click(84, 96, 6)
+    loop.until(desk.settled)
+    np.testing.assert_array_equal(desk.mask(6), seen)
+
+
+def mark(desk):
+    """Changes with every outline that is shown."""
+    node = desk.session.preview.outline.node
+    return 0 if node is None else node.GetSegmentation().GetSegment("preview").GetRepresentation("Binary labelmap")
+
+
+def outlined(desk):
+    from NeuroSAM2MRML.scene.layers import Layer
+
+    return Layer(desk.session.preview.outline.node, "preview").voxels[0].astype(bool)

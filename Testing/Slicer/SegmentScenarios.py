@@ -1,0 +1,99 @@
+"""The segmentation panel in a running Slicer, through its buttons and the mouse in a slice view. Needs neither torch nor a network.
+
+    Slicer --no-splash --testing --additional-module-paths NeuroSAM2Slicer/NeuroSAM2Segment NeuroSAM2Slicer/NeuroSAM2Train \
+        --python-code "import slicer.testing as t; t.runUnitTest(['Testing/Slicer'], 'SegmentScenarios')"
+"""
+
+import sys
+import unittest
+from pathlib import Path
+
+import slicer
+
+sys.path.append(str(Path(__file__).parent))
+from hands import Hands
+
+LESION = (79, 86, 27)
+"""(i, j, k) of the practice volume's lesion."""
+LOW, HIGH = (66, 75, 27), (92, 97, 27)
+
+
+class SegmentScenarios(unittest.TestCase):
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+        self.hands = Hands()
+        self.ui = self.hands.ui
+        self.hands.begin()
+
+    def tearDown(self):
+        slicer.mrmlScene.Clear(0)
+        self.hands.put_down()
+
+    def outline(self):
+        self.ui.boxButton.click()
+        self.hands.drag(LOW, HIGH)
+        self.hands.settle()
+
+    def test_a_box_becomes_an_outline_and_is_carried_through_the_slices(self):
+        self.outline()
+        self.assertTrue(self.hands.mask(27)[LESION[1], LESION[0]])
+        self.assertFalse(self.ui.boxButton.checked)
+        self.ui.propagateButton.click()
+        self.hands.settle()
+        self.assertTrue(self.hands.mask(20).any())
+        self.assertEqual(self.ui.ribbonTable.columnCount, 48)
+        self.assertIn("confirmed by you", self.ui.ribbonTable.item(0, 27).toolTip())
+
+    def test_points_are_previewed_placed_and_taken_back(self):
+        self.outline()
+        before = self.hands.mask(27).sum()
+        self.ui.negativeButton.click()
+        self.hands.hover(*LESION)
+        self.hands.until(lambda: self.hands.session.preview.outline.is_shown)
+        self.assertEqual(self.hands.mask(27).sum(), before)
+        self.hands.click(*LESION)
+        self.hands.settle()
+        self.assertLess(self.hands.mask(27).sum(), before)
+        self.ui.negativeButton.click()
+        self.assertFalse(self.hands.session.preview.outline.is_shown)
+        self.ui.undoButton.click()
+        self.hands.settle()
+        self.assertEqual(self.hands.mask(27).sum(), before)
+
+    def test_manual_edits_and_clicks_share_one_undo_stack(self):
+        self.outline()
+        outlined = self.hands.mask(27)
+        editor, desk = self.ui.editorWidget, self.hands.session.desk
+        editor.saveStateForUndo()
+        name = desk.objects.segment_id(desk.active)
+        volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, name, volume).copy()
+        voxels[10, 40:60, 40:60] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation, name, volume)
+        self.assertTrue(self.hands.mask(10).any())
+        self.ui.undoButton.click()
+        self.assertFalse(self.hands.mask(10).any())
+        self.assertTrue((self.hands.mask(27) == outlined).all())
+        self.ui.undoButton.click()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode"), 0)
+
+    def test_a_confirmed_slice_stays_as_it_is(self):
+        self.outline()
+        self.ui.propagateButton.click()
+        self.hands.settle()
+        self.hands.look_at(79, 86, 20)
+        self.ui.confirmButton.click()
+        kept = self.hands.mask(20)
+        self.hands.look_at(*LESION)
+        self.outline()
+        self.ui.continueButton.click()
+        self.hands.settle()
+        self.assertTrue((self.hands.mask(20) == kept).all())
+
+    def test_leaving_the_module_puts_tools_and_keys_down(self):
+        self.ui.positiveButton.click()
+        self.assertTrue(self.hands.panel.shortcuts.active())
+        self.hands.panel.exit()
+        self.assertFalse(self.hands.panel.shortcuts.active())
+        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        self.assertEqual(interaction.GetCurrentInteractionMode(), interaction.ViewTransform)

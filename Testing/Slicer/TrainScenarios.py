@@ -1,0 +1,47 @@
+"""The training panel in a running Slicer, without training. Needs neither torch nor a network; `SegmentScenarios` says how to run it."""
+
+import importlib.util
+import sys
+import unittest
+from pathlib import Path
+
+import slicer
+
+sys.path.append(str(Path(__file__).parent))
+from hands import Hands
+
+
+class TrainScenarios(unittest.TestCase):
+    def setUp(self):
+        slicer.mrmlScene.Clear(0)
+        self.hands = Hands()
+        self.panel = slicer.util.getModuleWidget("NeuroSAM2Train").panel
+        self.ui = self.panel.ui
+        self.before = self.ui.folderEdit.currentPath
+        self.ui.folderEdit.currentPath = slicer.util.tempDirectory()
+
+    def tearDown(self):
+        self.ui.folderEdit.currentPath = self.before
+        slicer.mrmlScene.Clear(0)
+        self.hands.put_down()
+
+    def test_an_empty_project_leads_to_its_first_case(self):
+        self.assertFalse(self.ui.startButton.enabled)
+        self.assertFalse(self.ui.lookButton.enabled)
+        self.assertIn("Add the cases", self.ui.stateLabel.text)
+        self.assertFalse(self.ui.nextSampleButton.isVisibleTo(self.ui.samplesSection))
+
+    @unittest.skipUnless(importlib.util.find_spec("nibabel"), "nibabel writes the cases and is not installed")
+    def test_the_current_case_comes_on_the_list(self):
+        self.hands.begin()
+        self.hands.ui.boxButton.click()
+        self.hands.drag((66, 75, 27), (92, 97, 27))
+        self.hands.settle()
+        session = self.hands.session.desk
+        from NeuroSAM2MRML.training.cases import labels_of
+
+        self.panel.controller.cases.add("head", session.volume, labels_of(session), "training")
+        self.panel.wake()
+        self.assertEqual(self.ui.casesTable.rowCount, 1)
+        self.assertTrue(self.ui.startButton.enabled)
+        self.assertTrue(self.ui.lookButton.enabled)
