@@ -20,8 +20,8 @@ class EngineOptions:
     hears_clicks: bool = True
     """Make a clicked pixel what the person said where the model does not. Reference: the model has the last word."""
     learns_appearance: bool | None = None
-    """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: where memory is coarser than
-    32 x 32 cells. Reference: no."""
+    """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: for our own small models,
+    whose memory is coarse. Reference: no."""
     half_memory: bool = True
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True

@@ -14,7 +14,6 @@ from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
 
 MAX_EXAMPLES = 8
 """Confirmed slices that an appearance is learned from."""
-FINE_GRID = 32
 
 
 def run_pass(
@@ -76,9 +75,8 @@ def appearance_of(
 
 def learns_appearance(model: SAM2, options: EngineOptions) -> bool:
     """The choice, or what suits the model."""
-    if options.learns_appearance is None:
-        return model.config.grid < FINE_GRID
-    return options.learns_appearance
+    chosen = options.learns_appearance
+    return model.config.paints_prompts if chosen is None else chosen
 
 
 def memory_rules(model: SAM2, options: EngineOptions) -> MemoryRules:

@@ -73,13 +73,12 @@ def test_nothing_is_learned_from_an_empty_or_full_slice(level):
     assert learn_appearance([]) is None
 
 
-def test_it_is_for_coarse_memory_and_can_be_chosen():
-    coarse, options = small_model(), EngineOptions()
-    assert learns_appearance(coarse, options)
-    coarse.set_image_size(512)
-    assert not learns_appearance(coarse, options)
-    assert learns_appearance(coarse, EngineOptions(learns_appearance=True))
-    assert not learns_appearance(small_model(), EngineOptions.as_reference())
+def test_it_is_for_our_own_models_and_can_be_chosen():
+    own, official = small_model(paints_prompts=True), small_model()
+    assert learns_appearance(own, EngineOptions())
+    assert not learns_appearance(official, EngineOptions())
+    assert learns_appearance(official, EngineOptions(learns_appearance=True))
+    assert not learns_appearance(own, EngineOptions.as_reference())
 
 
 def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_word():
