@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.engine.installation import InstallPlan
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.scene.layers import Layer
@@ -28,6 +28,8 @@ class WorkplaceView:
     """Of the active object; None without one."""
     cells: tuple[RibbonCell, ...]
     """One for each slice along the active object's axis."""
+    axis: Axis | None
+    """That axis; None without a session."""
     shown: int
     """The cell of the slice that is looked at; -1 without a session."""
 
@@ -79,6 +81,7 @@ class WorkplaceReader:
             pace=self._sentence_on_pace(view),
             volume_ml=None if session is None else self._active_volume(session, view),
             cells=cells,
+            axis=None if plane is None else plane.axis,
             shown=-1 if plane is None else plane.index,
         )
 

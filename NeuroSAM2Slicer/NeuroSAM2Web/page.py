@@ -1,0 +1,140 @@
+"""The page: a bar on top, the panels' tabs on the left, the three views."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import slicer
+from NeuroSAM2MRML.headless_views import ORIENTATIONS
+from trame.ui.vuetify3 import VAppLayout
+from trame.widgets import client, html
+from trame.widgets import vuetify3 as v3
+
+from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.segment_state import ribbon_style
+from NeuroSAM2Web.views import number_of
+from NeuroSAM2Web.widgets import MODULE, slice_bar, slice_view
+
+TITLE = "NeuroSAM2"
+COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
+WAYS = {"Red": "RLAP", "Green": "RLSI", "Yellow": "APSI"}
+"""What lies to the left, right, top and bottom of each view."""
+
+
+class Panel(Protocol):
+    """A tab on the left."""
+
+    name: str
+    title: str
+    icon: str
+
+    def build(self) -> None:
+        """Its part of the page."""
+
+    def poll(self) -> bool:
+        """Takes in and shows what there is; true while more is expected soon."""
+
+    def close(self) -> None:
+        """The app ends."""
+
+
+def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
+    """Makes the page.
+
+    Args:
+        desk: What it shows.
+        panels: In the order of their tabs.
+    """
+    server = desk.server
+    server.enable_module(MODULE)
+    server.state.update({"trame__title": TITLE, "tab": panels[0].name, "large": "Red", "theme": "dark"})
+    with VAppLayout(server, theme=("theme",)) as layout:
+        client.Style(ribbon_style())
+        with v3.VAppBar(density="compact", flat=True, border=True, height=48):
+            html.Div(TITLE, classes="text-h6 ml-4 mr-4")
+            _selector(desk, "Volume", "volumes", "volume", desk.choose_volume)
+            _selector(desk, "Segmentation", "segmentations", "segmentation", desk.choose_segmentation)
+            v3.VBtn(
+                "Example",
+                prepend_icon="mdi-brain",
+                click=desk.open_example,
+                size="small",
+                variant="text",
+                title="Open the example brain",
+            )
+            v3.VSpacer()
+            v3.VBtn(
+                icon=("theme === 'dark' ? 'mdi-weather-sunny' : 'mdi-weather-night'",),
+                size="small",
+                click="theme = theme === 'dark' ? 'light' : 'dark'",
+                title="Light or dark",
+            )
+        with v3.VNavigationDrawer(permanent=True, width=348):
+            with v3.VTabs(v_model=("tab",), density="compact", grow=True):
+                for panel in panels:
+                    v3.VTab(panel.title, value=panel.name, prepend_icon=panel.icon, size="small")
+            v3.VDivider()
+            with v3.VWindow(v_model=("tab",)):
+                for panel in panels:
+                    with v3.VWindowItem(value=panel.name, eager=True), html.Div(classes="pa-3"):
+                        panel.build()
+        with v3.VMain(style="height: 100vh"), html.Div(classes="ns-views"):
+            for name in ORIENTATIONS:
+                _build_view(name)
+        _build_question(desk)
+        layout.flush_content()
+
+
+def _build_view(name: str) -> None:
+    label, where = ORIENTATIONS[name], f"positions.{name}"
+    ribbon = f"ribbon.length && {where}.axis === ribbon_axis ? ribbon : []"
+    with html.Div(
+        classes=(f"['ns-pane', large === '{name}' ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"
+    ):
+        with html.Div(classes="ns-head"):
+            html.Span(label)
+            html.Span(
+                f"{{{{ {where}.count ? {where}.index + ' of ' + ({where}.count - 1) : '' }}}}", classes="ns-place"
+            )
+            v3.VBtn(
+                icon="mdi-arrow-expand",
+                size="x-small",
+                variant="text",
+                density="compact",
+                click=f"large = '{name}'",
+                v_if=f"large !== '{name}'",
+                title="Make this view the large one",
+            )
+        with slice_view(name=name, label=label, number=(number_of(name),), tool=("tool",), about=("line",)):
+            for side, letter in zip(("left", "right", "top", "bottom"), WAYS[name], strict=True):
+                html.Span(letter, classes=f"ns-way ns-way-{side}")
+        slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(ribbon,))
+
+
+def _selector(desk: Desk, label: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]) -> None:
+    def on_chosen(node_id: str) -> None:
+        choose(desk.host.scene.GetNodeByID(node_id))
+
+    v3.VSelect(
+        items=(items,),
+        model_value=(chosen,),
+        update_modelValue=(on_chosen, "[$event]"),
+        label=label,
+        density="compact",
+        hide_details=True,
+        variant="outlined",
+        style="max-width: 240px",
+        classes="mr-2",
+    )
+
+
+def _build_question(desk: Desk) -> None:
+    def answer(is_yes: bool) -> None:
+        desk.host.answer(is_yes=is_yes)
+        desk.wake()
+
+    with v3.VDialog(model_value=("!!question",), max_width=480, persistent=True), v3.VCard():
+        v3.VCardText("{{ question }}")
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("No", click=(answer, "[false]"))
+            v3.VBtn("Yes", click=(answer, "[true]"), color="primary", variant="flat")
