@@ -10,6 +10,7 @@ from trame.app import get_server
 
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.engine_panel import EnginePanel
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.options import AppOptions
 from NeuroSAM2Web.page import Panel, build_page
@@ -33,10 +34,15 @@ class App:
         options.home.mkdir(parents=True, exist_ok=True)
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
-        self.workplace = Workplace(self.host, EngineChoice(), start_engine, sys.executable)
+        settings = options.home / "engine.json"
+        choice = EngineChoice.from_text(settings.read_text() if settings.is_file() else "")
+        self.workplace = Workplace(self.host, choice, start_engine, sys.executable)
         self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
         self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
-        self.panels: tuple[Panel, ...] = (SegmentPanel(self.desk),)
+        self.panels: tuple[Panel, ...] = (
+            SegmentPanel(self.desk),
+            EnginePanel(self.desk, start_engine, settings),
+        )
         build_page(self.desk, self.panels)
 
     def poll(self) -> bool:

@@ -28,6 +28,7 @@ class Desk:
     def __init__(self, host: WebHost, workplace: Workplace, server: Server, wake: Callable[[], None]) -> None:
         self.host, self.workplace, self.server, self.wake = host, workplace, server, wake
         self.views = SliceViews(host, workplace, server, wake)
+        _let_the_mouse_adjust(host.scene)
         self.copy()
 
     @property
@@ -97,6 +98,12 @@ class Desk:
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         nodes = (node for node in _nodes(self.host.scene, SEGMENTATIONS) if node.GetNodeReference(role) is volume)
         return next(nodes, None)
+
+
+def _let_the_mouse_adjust(scene: slicer.vtkMRMLScene) -> None:
+    """With no tool in hand, dragging changes window and level; tools never reach Slicer's own mouse modes here."""
+    interaction = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    interaction.SetCurrentInteractionMode(interaction.AdjustWindowLevel)
 
 
 def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> list[slicer.vtkMRMLNode]:

@@ -10,14 +10,21 @@ from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.help_dialog import build_help
 from NeuroSAM2Web.segment_state import ribbon_style
 from NeuroSAM2Web.views import number_of
 from NeuroSAM2Web.widgets import MODULE, slice_bar, slice_view
 
 TITLE = "NeuroSAM2"
 COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
+"""Slicer's own."""
 WAYS = {"Red": "RLAP", "Green": "RLSI", "Yellow": "APSI"}
 """What lies to the left, right, top and bottom of each view."""
+BAR_PX, DRAWER_PX = 52, 340
+THEMES = {
+    "dark": {"dark": True, "colors": {"background": "#101316", "surface": "#1b1f24", "primary": "#4fa8e8"}},
+    "light": {"dark": False, "colors": {"background": "#dfe3e8", "surface": "#ffffff", "primary": "#1668b0"}},
+}
 
 
 class Panel(Protocol):
@@ -46,30 +53,13 @@ def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
     """
     server = desk.server
     server.enable_module(MODULE)
-    server.state.update({"trame__title": TITLE, "tab": panels[0].name, "large": "Red", "theme": "dark"})
-    with VAppLayout(server, theme=("theme",)) as layout:
+    server.state.update({"trame__title": TITLE, "tab": panels[0].name, "large": "Red", "theme": "dark", "helps": False})
+    config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
+    with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
         client.Style(ribbon_style())
-        with v3.VAppBar(density="compact", flat=True, border=True, height=48):
-            html.Div(TITLE, classes="text-h6 ml-4 mr-4")
-            _selector(desk, "Volume", "volumes", "volume", desk.choose_volume)
-            _selector(desk, "Segmentation", "segmentations", "segmentation", desk.choose_segmentation)
-            v3.VBtn(
-                "Example",
-                prepend_icon="mdi-brain",
-                click=desk.open_example,
-                size="small",
-                variant="text",
-                title="Open the example brain",
-            )
-            v3.VSpacer()
-            v3.VBtn(
-                icon=("theme === 'dark' ? 'mdi-weather-sunny' : 'mdi-weather-night'",),
-                size="small",
-                click="theme = theme === 'dark' ? 'light' : 'dark'",
-                title="Light or dark",
-            )
-        with v3.VNavigationDrawer(permanent=True, width=348):
-            with v3.VTabs(v_model=("tab",), density="compact", grow=True):
+        _build_bar(desk)
+        with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
+            with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
                 for panel in panels:
                     v3.VTab(panel.title, value=panel.name, prepend_icon=panel.icon, size="small")
             v3.VDivider()
@@ -81,36 +71,62 @@ def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
             for name in ORIENTATIONS:
                 _build_view(name)
         _build_question(desk)
+        build_help()
         layout.flush_content()
+
+
+def _build_bar(desk: Desk) -> None:
+    with v3.VAppBar(flat=True, border=True, height=BAR_PX):
+        v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2")
+        html.Div(TITLE, classes="text-h6 mr-5")
+        _selector(desk, "Volume", "mdi-cube-outline", "volumes", "volume", desk.choose_volume)
+        _selector(desk, "Segmentation", "mdi-layers-outline", "segmentations", "segmentation", desk.choose_segmentation)
+        v3.VBtn(
+            "Example",
+            prepend_icon="mdi-flask-outline",
+            click=desk.open_example,
+            size="small",
+            variant="text",
+            title="Open the example brain",
+        )
+        v3.VSpacer()
+        v3.VBtn(icon="mdi-help-circle-outline", size="small", click="helps = true", title="Mouse and keys")
+        v3.VBtn(
+            icon=("theme === 'dark' ? 'mdi-weather-sunny' : 'mdi-weather-night'",),
+            size="small",
+            click="theme = theme === 'dark' ? 'light' : 'dark'",
+            title="Light or dark",
+            classes="mr-2",
+        )
 
 
 def _build_view(name: str) -> None:
     label, where = ORIENTATIONS[name], f"positions.{name}"
     ribbon = f"ribbon.length && {where}.axis === ribbon_axis ? ribbon : []"
-    with html.Div(
-        classes=(f"['ns-pane', large === '{name}' ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"
-    ):
+    place = f"{where}.count ? 'slice ' + {where}.index + ' of ' + ({where}.count - 1) : ''"
+    is_large = f"large === '{name}'"
+    with html.Div(classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"):
         with html.Div(classes="ns-head"):
             html.Span(label)
-            html.Span(
-                f"{{{{ {where}.count ? {where}.index + ' of ' + ({where}.count - 1) : '' }}}}", classes="ns-place"
-            )
+            html.Span(f"{{{{ {place} }}}}", classes="ns-place ns-number")
             v3.VBtn(
                 icon="mdi-arrow-expand",
                 size="x-small",
                 variant="text",
                 density="compact",
                 click=f"large = '{name}'",
-                v_if=f"large !== '{name}'",
+                v_if=f"!({is_large})",
                 title="Make this view the large one",
             )
-        with slice_view(name=name, label=label, number=(number_of(name),), tool=("tool",), about=("line",)):
+        with slice_view(name=name, label=label, number=(number_of(name),), tool=("tool",), about=(place,)):
             for side, letter in zip(("left", "right", "top", "bottom"), WAYS[name], strict=True):
                 html.Span(letter, classes=f"ns-way ns-way-{side}")
         slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(ribbon,))
 
 
-def _selector(desk: Desk, label: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]) -> None:
+def _selector(
+    desk: Desk, label: str, icon: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]
+) -> None:
     def on_chosen(node_id: str) -> None:
         choose(desk.host.scene.GetNodeByID(node_id))
 
@@ -118,12 +134,14 @@ def _selector(desk: Desk, label: str, items: str, chosen: str, choose: Callable[
         items=(items,),
         model_value=(chosen,),
         update_modelValue=(on_chosen, "[$event]"),
-        label=label,
+        prepend_inner_icon=icon,
         density="compact",
         hide_details=True,
-        variant="outlined",
-        style="max-width: 240px",
+        variant="solo-filled",
+        flat=True,
+        style="max-width: 250px",
         classes="mr-2",
+        raw_attrs=[f'aria-label="{label}"', f'title="{label}"'],
     )
 
 

@@ -43,7 +43,7 @@ def ribbon_style() -> str:
 
 
 def _row(row: ObjectView, view: WorkplaceView) -> State:
-    millilitres = view.volume_ml if row.is_active else None
+    millilitres = view.volumes_ml.get(row.segment_id)
     return {
         "id": row.segment_id,
         "name": row.name,

@@ -1,4 +1,4 @@
-"""Building blocks of the page: our own parts of `client/`, and a button with its key on it."""
+"""Building blocks of the page: our own parts of `client/`, and buttons that bear their keys."""
 
 from pathlib import Path
 
@@ -13,6 +13,8 @@ MODULE = {
     "vue_use": ["NeuroSAM2"],
 }
 """What the server hands out, as trame wants it said."""
+Said = str | tuple[str]
+"""A text, or an expression of the page's state."""
 
 
 def slice_view(**said: object) -> HtmlElement:
@@ -25,25 +27,39 @@ def slice_bar(**said: object) -> HtmlElement:
     return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], said)
 
 
-def key_button(text: str, key: str, *, tip: str = "", **said: object) -> v3.VBtn:
+def section(title: str) -> None:
+    """The title of a part of a panel."""
+    html.Div(title, classes="ns-section")
+
+
+def key_button(
+    text: str,
+    key: str = "",
+    *,
+    tip: Said = "",
+    icon: str = "",
+    size: str = "small",
+    variant: str = "tonal",
+    **said: object,
+) -> None:
     """A button that a key presses, too.
 
     Args:
         text: On it.
         key: Such as P or Ctrl+Z; empty for none.
         tip: What it does, for whoever points at it.
+        icon: Before the text.
+        size: Of Vuetify.
+        variant: Of Vuetify.
         said: As for any Vuetify button.
     """
-    attributes = (
-        {"raw_attrs": [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"']} if key else {}
-    )
-    with v3.VBtn(
-        title=tip or text, density="comfortable", variant="tonal", size="small", **attributes, **said
-    ) as button:
+    marks = [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"'] if key else []
+    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **said):
+        if icon:
+            v3.VIcon(icon, start=True)
         html.Span(text)
         if key:
             html.Kbd(key, classes="ns-key")
-    return button
 
 
 def _part(tag: str, properties: list[str], said: dict[str, object]) -> HtmlElement:

@@ -1,6 +1,7 @@
 """The workplace as a panel shows it: a pure reading, but for what is measured only when it has changed."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
@@ -26,6 +27,8 @@ class WorkplaceView:
     """Of the propagation under way; empty without one."""
     volume_ml: float | None
     """Of the active object; None without one."""
+    volumes_ml: Mapping[str, float]
+    """By segment, of all objects whose labelmap is as it was when they were last active."""
     cells: tuple[RibbonCell, ...]
     """One for each slice along the active object's axis."""
     axis: Axis | None
@@ -34,12 +37,20 @@ class WorkplaceView:
     """The cell of the slice that is looked at; -1 without a session."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A volume, and the time of the labelmap that it was measured on."""
+
+    image_time: int
+    ml: float | None
+
+
 class WorkplaceReader:
-    """Reads the view again and again; remembers when a propagation began and what the active object's volume was."""
+    """Reads the view again and again; remembers when a propagation began and what the objects' volumes were."""
 
     def __init__(self) -> None:
         self._pace: Pace | None = None
-        self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
+        self._measured: dict[str, Measured] = {}
 
     def read(
         self,
@@ -75,11 +86,13 @@ class WorkplaceReader:
             session=view,
             has_unsaved=has_unsaved,
         )
+        volume = None if session is None else self._active_volume(session, view)
         return WorkplaceView(
             state=state,
             session=view,
             pace=self._sentence_on_pace(view),
-            volume_ml=None if session is None else self._active_volume(session, view),
+            volume_ml=volume,
+            volumes_ml={} if session is None else self._known_volumes(session, view),
             cells=cells,
             axis=None if plane is None else plane.axis,
             shown=-1 if plane is None else plane.index,
@@ -98,11 +111,28 @@ class WorkplaceReader:
         active = next((row for row in view.objects if row.is_active), None)
         if active is None:
             return None
-        node = session.desk.segmentation_node
-        try:
-            key = active.segment_id, Layer(node, active.segment_id).image.GetMTime()
-        except NeuroSAM2Error:
+        image_time, known = _image_time(session, active.segment_id), self._measured.get(active.segment_id)
+        if image_time is None:
             return None
-        if key != self._measured[0] and (view.progress is None or key[0] != self._measured[0][0]):
-            self._measured = key, volume_ml(node, active.segment_id)
-        return self._measured[1]
+        if known is None or (known.image_time != image_time and view.progress is None):
+            known = Measured(image_time, volume_ml(session.desk.segmentation_node, active.segment_id))
+            self._measured[active.segment_id] = known
+        return known.ml
+
+    def _known_volumes(self, session: SessionController, view: SessionView) -> dict[str, float]:
+        rows = ((row, self._measured.get(row.segment_id)) for row in view.objects)
+        return {
+            row.segment_id: known.ml
+            for row, known in rows
+            if known is not None
+            and known.ml is not None
+            and (row.is_active or known.image_time == _image_time(session, row.segment_id))
+        }
+
+
+def _image_time(session: SessionController, segment_id: str) -> int | None:
+    """When the labelmap of a segment was changed last; None where it has none."""
+    try:
+        return int(Layer(session.desk.segmentation_node, segment_id).image.GetMTime())
+    except NeuroSAM2Error:
+        return None

@@ -29,7 +29,7 @@
     props: { name: String, label: String, number: Number, tool: String, about: String },
     data: () => ({ shown: -1, band: null }),
     template: `
-      <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view. ' + about" :class="'ns-tool-' + tool"
+      <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
         :data-view="name" :data-shown="shown" :data-number="number"
         @pointerdown="down" @pointermove="move" @pointerup="up" @pointercancel="cancel"
         @wheel.prevent="wheel" @keydown="key" @contextmenu.prevent>
@@ -210,6 +210,7 @@
     if (event.altKey || event.metaKey || event.repeat) return;
     if (event.target.closest?.("input, textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
+    if (key === "Escape") window.trame.state.set("tool", "look");
     const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
     if (!button || button.disabled) return;
     event.preventDefault();
