@@ -66,17 +66,6 @@ class HeadlessApplication:
         """See `Host`."""
         return self._agrees
 
-    def load_volume(self, path: Path, name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
-        """Adds an image file, under its own name or another.
-
-        Raises:
-            DataError: It could not be read.
-        """
-        node = self.volumes.AddArchetypeVolume(str(path), name or path.name.split(".")[0])
-        if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
-            raise DataError(f"{path.name} could not be read as an image", hint="choose a NIfTI or NRRD file")
-        return node
-
     def save(self, path: Path) -> None:
         """Writes the scene: all of it into an .mrb, or an .mrml and the nodes' files beside it.
 

@@ -153,3 +153,9 @@ class TrainView:
     can_promote: bool
     can_roll_back: bool
     notice: str
+
+
+def as_sentence(text: str) -> str:
+    """A notice or an error with a capital and a full stop, for people."""
+    text = text.strip()
+    return text if not text else text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -2,19 +2,31 @@
 
 import asyncio
 import sys
+import tempfile
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
+from aiohttp.web_runner import GracefulExit
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.workplace.workplace import Workplace
 from trame.app import get_server
 
+from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.engine_panel import EnginePanel
+from NeuroSAM2Web.file_desk import FileDesk
+from NeuroSAM2Web.file_panel import FilePanel
+from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.options import AppOptions
 from NeuroSAM2Web.page import Panel, build_page
+from NeuroSAM2Web.port import HOST
 from NeuroSAM2Web.segment_panel import SegmentPanel
+from NeuroSAM2Web.server import address, guard
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -27,10 +39,11 @@ class App:
 
     Args:
         options: How it is started.
+        announce: Is told the address, once pages are answered.
     """
 
-    def __init__(self, options: AppOptions) -> None:
-        self.options = options
+    def __init__(self, options: AppOptions, announce: Callable[[str], None]) -> None:
+        self.options, self._announce = options, announce
         options.home.mkdir(parents=True, exist_ok=True)
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
@@ -39,11 +52,17 @@ class App:
         self.workplace = Workplace(self.host, choice, start_engine, sys.executable)
         self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
         self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
+        self.segment = SegmentPanel(self.desk)
         self.panels: tuple[Panel, ...] = (
-            SegmentPanel(self.desk),
+            self.segment,
             EnginePanel(self.desk, start_engine, settings),
         )
-        build_page(self.desk, self.panels)
+        self.access = Access()
+        self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
+        folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
+        self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_range)
+        guard(self.server, self.access, self.files.transfer.routes())
+        build_page(self.desk, self.panels, self.files)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected soon."""
@@ -58,7 +77,7 @@ class App:
         try:
             await self.server.start(
                 exec_mode="coroutine",
-                host=self.options.host,
+                host=HOST,
                 port=self.options.port,
                 open_browser=False,
                 show_connection_info=False,
@@ -72,15 +91,21 @@ class App:
         self.bridge.stop()
         for panel in self.panels:
             panel.close()
+        self._scratch.cleanup()
 
     def _begin(self, **_state: object) -> None:
         self.bridge.start()
+        page = address(self.server, self.access)
+        self._announce(page)
+        if self.options.opens_browser:
+            webbrowser.open(page)
         if self.options.image is None:
             self.desk.open_example()
         else:
-            self.desk.choose_volume(self.host.load_volume(self.options.image))
+            self.files.open(str(self.options.image))
 
 
-def run(options: AppOptions) -> None:
-    """Runs the app until it is stopped."""
-    asyncio.run(App(options).run())
+def run(options: AppOptions, announce: Callable[[str], None]) -> None:
+    """Runs the app until it is stopped; see `App`."""
+    with suppress(GracefulExit):  # asked to end by a signal
+        asyncio.run(App(options, announce).run())

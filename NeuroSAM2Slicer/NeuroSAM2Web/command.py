@@ -15,8 +15,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "app",
         help="segment and train in a browser, without Slicer",
-        description="Opens the app in a browser on this computer. It answers nobody else; from another computer, come through a tunnel, such "
-        "as `ssh -L 8742:127.0.0.1:8742 this-machine`, and open the address that is printed here.",
+        description="Opens the app in a browser on this computer. It answers nobody else; from another computer, come through a "
+        "tunnel, such as `ssh -L 8742:127.0.0.1:8742 this-machine`, and open the address that is printed here.",
     )
     parser.add_argument(
         "image", type=Path, nargs="?", help="what to open: .nii, .nii.gz, .nrrd or .mrb (default: a brain to try)"
@@ -66,6 +66,7 @@ def run(said: argparse.Namespace) -> int:
             port=choose_port(said.port, PORT),
             folders=tuple(said.folder),
             opens_browser=not said.no_browser,
-        )
+        ),
+        lambda address: print(f"NeuroSAM2 is at {address}", flush=True),
     )
     return 0

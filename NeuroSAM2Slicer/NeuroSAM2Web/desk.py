@@ -63,9 +63,12 @@ class Desk:
         self._use(self.volume_node, node)
 
     def restore(self) -> None:
-        """Takes up what the scene remembers, after it was read."""
-        if self.volume_node is not None:
-            self._use(self.volume_node, self.segmentation_node)
+        """Takes up what the scene remembers after it was read: its choice, or its first image."""
+        _let_the_mouse_adjust(self.host.scene)
+        volume = self.volume_node or next(iter(_nodes(self.host.scene, VOLUMES)), None)
+        if volume is not None:
+            segmentation = self.segmentation_node or self._made_for(volume)
+            self._use(volume, segmentation or next(iter(_nodes(self.host.scene, SEGMENTATIONS)), None))
 
     def copy(self) -> None:
         """Shows which volumes and segmentations there are, and where the views stand."""

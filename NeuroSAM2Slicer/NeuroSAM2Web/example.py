@@ -5,7 +5,10 @@ from pathlib import Path
 
 import slicer
 from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2MRML.scene.files import add_volume
 from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
+
+from NeuroSAM2Core.volume import Volume
 
 FILE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
 NAME = "MNI152 brain"
@@ -21,4 +24,4 @@ def example_file() -> Path | None:
 def add_example(app: HeadlessApplication) -> slicer.vtkMRMLScalarVolumeNode:
     """Puts the example into the scene."""
     path = example_file()
-    return add_practice_volume(app.scene) if path is None else app.load_volume(path, NAME)
+    return add_practice_volume(app.scene) if path is None else add_volume(app.scene, Volume.read(path), NAME)

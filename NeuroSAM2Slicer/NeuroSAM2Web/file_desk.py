@@ -1,12 +1,13 @@
-"""Opening and saving: a file becomes what is worked on, and what is worked on becomes files. MRML on the loop, reading and packing beside it."""
+"""Opening and saving: a file becomes what is worked on, and what is worked on becomes files.
+
+MRML is touched on the event loop only; NIfTI is read and packed beside it.
+"""
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.headless import HeadlessApplication
 from NeuroSAM2MRML.scene.bundle import check_bundle
 from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2MRML.scene.files import (
@@ -18,13 +19,10 @@ from NeuroSAM2MRML.scene.files import (
     write_whole,
 )
 from NeuroSAM2MRML.session.sidecar import write_sidecar
-from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
-from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
-
-Choose = Callable[[slicer.vtkMRMLScalarVolumeNode | None, slicer.vtkMRMLSegmentationNode | None], None]
+from NeuroSAM2Web.desk import Desk
 
 
 class Target(Enum):
@@ -36,17 +34,15 @@ class Target(Enum):
 
 
 class FileDesk:
-    """One for the app.
+    """Files for a desk; one at a time.
 
     Args:
-        host: Has the scene.
-        workplace: Has the session.
-        choose: Puts a volume and a segmentation to work and shows them; a new segmentation where it is None.
+        desk: Works on them.
     """
 
-    def __init__(self, host: HeadlessApplication, workplace: Workplace, choose: Choose) -> None:
-        self.host, self.workplace, self._choose = host, workplace, choose
-        self._lock = asyncio.Lock()
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._turn = asyncio.Lock()
 
     async def open(self, path: Path, name: str) -> None:
         """Opens a file; what was open stays in the scene, unless the file is a scene of its own.
@@ -58,15 +54,17 @@ class FileDesk:
         Raises:
             NeuroSAM2Error: It cannot be read, or does not go with what is open.
         """
-        kind = kind_of(name)
-        async with self._lock:
+        kind, stem, scene = kind_of(name), stem_of(name), self.desk.host.scene
+        async with self._turn:
             if kind is FileKind.NIFTI:
                 volume = await asyncio.to_thread(Volume.read, path)
-                self._choose(add_volume(self.host.scene, volume, stem_of(name)), None)
+                self.desk.choose_volume(add_volume(scene, volume, stem))
             elif kind is FileKind.NRRD:
-                self._choose(read_nrrd(self.host.scene, path, stem_of(name)), None)
+                self.desk.choose_volume(read_nrrd(scene, path, stem))
             elif kind is FileKind.SEGMENTATION:
-                self._open_segmentation(path, stem_of(name))
+                if self.desk.volume_node is None:
+                    raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
+                self.desk.choose_segmentation(read_segmentation(scene, path, stem))
             else:
                 await asyncio.to_thread(check_bundle, path, path.parent)
                 self._open_scene(path)
@@ -84,7 +82,7 @@ class FileDesk:
         Raises:
             NeuroSAM2Error: There is nothing to save, or it cannot be written there.
         """
-        async with self._lock:
+        async with self._turn:
             if target is Target.SCENE:
                 write_whole(path, self._write_scene)
                 return [path]
@@ -98,47 +96,36 @@ class FileDesk:
 
     @property
     def has_work(self) -> bool:
-        """Something was outlined that opening a scene would take away."""
-        session = self.workplace.session
+        """Something was outlined, which opening a scene would take away."""
+        session = self.desk.workplace.session
         return session is not None and any(record.prompts.planes for record in session.desk.records.values())
 
-    def name(self, target: Target) -> str:
+    def name_for(self, target: Target) -> str:
         """A name for the file."""
-        memory = PanelMemory(self.host.scene)
-        volume = memory.volume_node
-        stem = "scene" if volume is None else volume.GetName()
+        volume = self.desk.volume_node
+        stem = "scene" if volume is None else str(volume.GetName())
         return f"{stem}{'' if target is Target.SCENE else ' segmentation'}{target.value}".replace("/", "-")
 
     def _chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
-        memory = PanelMemory(self.host.scene)
-        if memory.volume_node is None or memory.segmentation_node is None:
+        volume_node, segmentation_node = self.desk.volume_node, self.desk.segmentation_node
+        if volume_node is None or segmentation_node is None:
             raise DataError("there is no segmentation to save", hint="open an image and outline something first")
-        return memory.volume_node, memory.segmentation_node
-
-    def _open_segmentation(self, path: Path, name: str) -> None:
-        volume = PanelMemory(self.host.scene).volume_node
-        if volume is None:
-            raise DataError(f"{path.name} is a segmentation without an image", hint="open its image first")
-        self._choose(volume, read_segmentation(self.host.scene, path, name))
+        return volume_node, segmentation_node
 
     def _open_scene(self, path: Path) -> None:
-        self.workplace.select(None, None)
-        scene = self.host.scene
-        scene.Clear(0)
+        self.desk.workplace.select(None, None)
+        self.desk.host.scene.Clear(0)
         try:
-            self.host.load(path)
+            self.desk.host.load(path)
         finally:
-            memory = PanelMemory(scene)
-            volume = memory.volume_node or scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
-            segmentation = memory.segmentation_node or scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-            self._choose(volume, segmentation)
+            self.desk.restore()
 
     def _write_scene(self, path: Path) -> bool:
-        self.host.save(path)
+        self.desk.host.save(path)
         return True
 
     def _methods_beside(self, path: Path) -> list[Path]:
-        session = self.workplace.session
+        session = self.desk.workplace.session
         if session is None or session.ended:
             return []
         methods = path.with_name(f"{stem_of(path.name)}.json")

@@ -1,30 +1,30 @@
-"""Starts the app: `serve` for the command line's `neurosam2 app`, or `python -m NeuroSAM2Web.main IMAGE`."""
+"""Starts the app: for `neurosam2 app`, or as `python -m NeuroSAM2Web.main`, which takes the same arguments."""
 
 import argparse
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 from NeuroSAM2Web.options import AppOptions
 
 
-def serve(options: AppOptions) -> None:
-    """Serves the app until it is stopped."""
+def serve(options: AppOptions, announce: Callable[[str], None]) -> None:
+    """Serves the app until it is stopped.
+
+    Args:
+        options: How it is started.
+        announce: Is told the address, once pages are answered.
+    """
     os.environ["TRAME_ARGS"] = ""  # what is said on our command line is not trame's
     from NeuroSAM2Web.app import run
 
-    run(options)
-
-
-def main() -> int:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="python -m NeuroSAM2Web.main")
-    parser.add_argument("image", type=Path, nargs="?")
-    parser.add_argument("--port", type=int, default=0)
-    said = parser.parse_args()
-    serve(AppOptions(image=said.image, port=said.port))
-    return 0
+    run(options, announce)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from NeuroSAM2Web import command
+
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    said = parser.parse_args(["app", *sys.argv[1:]])
+    sys.exit(said.run(said))

@@ -12,8 +12,6 @@ class AppOptions:
 
     image: Path | None = None
     """A volume, or a saved scene; the example if None."""
-    host: str = "127.0.0.1"
-    """The address that is listened on."""
     port: int = 0
     """0 for any that is free."""
     folders: tuple[Path, ...] = ()

@@ -10,6 +10,8 @@ from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.file_dialogs import build_buttons, build_dialogs
+from NeuroSAM2Web.file_panel import FilePanel
 from NeuroSAM2Web.help_dialog import build_help
 from NeuroSAM2Web.segment_state import ribbon_style
 from NeuroSAM2Web.views import number_of
@@ -44,12 +46,13 @@ class Panel(Protocol):
         """The app ends."""
 
 
-def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
+def build_page(desk: Desk, panels: Sequence[Panel], files: FilePanel) -> None:
     """Makes the page.
 
     Args:
         desk: What it shows.
         panels: In the order of their tabs.
+        files: Opens and saves.
     """
     server = desk.server
     server.enable_module(MODULE)
@@ -57,7 +60,7 @@ def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
         client.Style(ribbon_style())
-        _build_bar(desk)
+        _build_bar(desk, files)
         with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
             with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
                 for panel in panels:
@@ -72,15 +75,17 @@ def build_page(desk: Desk, panels: Sequence[Panel]) -> None:
                 _build_view(name)
         _build_question(desk)
         build_help()
+        build_dialogs(files)
         layout.flush_content()
 
 
-def _build_bar(desk: Desk) -> None:
+def _build_bar(desk: Desk, files: FilePanel) -> None:
     with v3.VAppBar(flat=True, border=True, height=BAR_PX):
         v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2")
         html.Div(TITLE, classes="text-h6 mr-5")
         _selector(desk, "Volume", "mdi-cube-outline", "volumes", "volume", desk.choose_volume)
         _selector(desk, "Segmentation", "mdi-layers-outline", "segmentations", "segmentation", desk.choose_segmentation)
+        build_buttons(files)
         v3.VBtn(
             "Example",
             prepend_icon="mdi-flask-outline",

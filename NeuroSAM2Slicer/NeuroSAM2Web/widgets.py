@@ -6,10 +6,12 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 from trame_client.widgets.core import HtmlElement
 
+SERVED = "__neurosam2"
+"""Where the page finds what is in `client/`."""
 MODULE = {
-    "serve": {"__neurosam2": str(Path(__file__).with_name("client"))},
-    "scripts": ["__neurosam2/neurosam2.js"],
-    "styles": ["__neurosam2/neurosam2.css"],
+    "serve": {SERVED: str(Path(__file__).with_name("client"))},
+    "scripts": [f"{SERVED}/neurosam2.js", f"{SERVED}/files.js"],
+    "styles": [f"{SERVED}/neurosam2.css"],
     "vue_use": ["NeuroSAM2"],
 }
 """What the server hands out, as trame wants it said."""

@@ -149,7 +149,7 @@ def test_damage_that_would_end_the_process_is_found_before_slicer_reads_the_file
     check_nrrd(path)
     for number, data in enumerate(damages(path.read_bytes())):
         path.write_bytes(data)
-        with pytest.raises(DataError, match="cannot be read|cut short"):
+        with pytest.raises(DataError, match=r"cannot be read|cut short"):
             check_nrrd(path)
         assert number < 20
     with zipfile.ZipFile(tmp_path / "a.mrb", "w") as file:

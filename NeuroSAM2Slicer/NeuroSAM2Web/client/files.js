@@ -1,5 +1,5 @@
-// What a page can do that trame has no word for: send a file with progress, fetch one, take one that is dropped on the page.
-window.neurosam2 = {
+// What a page can do that trame has no word for: send a file with progress, and take one that is dropped on the page.
+window.neurosam2_files = {
   upload(file) {
     if (!file) return;
     const set = (values) => Object.entries(values).forEach(([key, value]) => window.trame.state.set(key, value));
@@ -12,21 +12,13 @@ window.neurosam2 = {
     request.upload.onprogress = (event) => set({ files_percent: Math.round((100 * event.loaded) / Math.max(1, event.total)) });
     request.onload = () => set({ files_percent: -1, files_problem: request.status < 300 ? "" : request.responseText });
     request.onerror = () => set({ files_percent: -1, files_problem: `${file.name} could not be sent. Is the app still running?` });
-    set({ files_percent: 0, files_problem: "" });
+    set({ files_percent: 0, files_problem: "", files_opens: false });
     request.open("POST", `files/upload?name=${encodeURIComponent(file.name)}`);
     request.send(file);
-  },
-  download(address) {
-    const link = document.createElement("a");
-    link.href = address;
-    link.download = "";
-    document.body.appendChild(link);
-    link.click();
-    link.remove();
   },
 };
 window.addEventListener("dragover", (event) => event.preventDefault());
 window.addEventListener("drop", (event) => {
   event.preventDefault();
-  window.neurosam2.upload(event.dataTransfer.files[0]);
+  window.neurosam2_files.upload(event.dataTransfer.files[0]);
 });
