@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import Engine
@@ -52,9 +53,14 @@ class App:
         self.server.state.flush()
         return any(busy)
 
-    async def run(self) -> None:
+    async def run(self, announce: Callable[[str], None]) -> None:
         """Serves the page until it is stopped."""
-        self.server.controller.on_server_ready.add(self._begin)
+
+        def ready(**_state: object) -> None:
+            self._begin()
+            announce(f"http://{self.options.host}:{self.server.port}/")
+
+        self.server.controller.on_server_ready.add(ready)
         try:
             await self.server.start(
                 exec_mode="coroutine",
@@ -73,7 +79,7 @@ class App:
         for panel in self.panels:
             panel.close()
 
-    def _begin(self, **_state: object) -> None:
+    def _begin(self) -> None:
         self.bridge.start()
         if self.options.image is None:
             self.desk.open_example()
@@ -81,6 +87,11 @@ class App:
             self.desk.choose_volume(self.host.load_volume(self.options.image))
 
 
-def run(options: AppOptions) -> None:
-    """Runs the app until it is stopped."""
-    asyncio.run(App(options).run())
+def run(options: AppOptions, announce: Callable[[str], None]) -> None:
+    """Runs the app until it is stopped.
+
+    Args:
+        options: How it is started.
+        announce: Is told the address once the page can be opened.
+    """
+    asyncio.run(App(options).run(announce))

@@ -3,17 +3,23 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from NeuroSAM2Web.options import AppOptions
 
 
-def serve(options: AppOptions) -> None:
-    """Serves the app until it is stopped."""
+def serve(options: AppOptions, announce: Callable[[str], None] = print) -> None:
+    """Serves the app until it is stopped.
+
+    Args:
+        options: How it is started.
+        announce: Is told the address once the page can be opened.
+    """
     os.environ["TRAME_ARGS"] = ""  # what is said on our command line is not trame's
     from NeuroSAM2Web.app import run
 
-    run(options)
+    run(options, announce)
 
 
 def main() -> int:
