@@ -39,11 +39,10 @@ class App:
 
     Args:
         options: How it is started.
-        announce: Is told the address, once pages are answered.
     """
 
-    def __init__(self, options: AppOptions, announce: Callable[[str], None]) -> None:
-        self.options, self._announce = options, announce
+    def __init__(self, options: AppOptions) -> None:
+        self.options = options
         options.home.mkdir(parents=True, exist_ok=True)
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
@@ -71,9 +70,17 @@ class App:
         self.server.state.flush()
         return any(busy)
 
-    async def run(self) -> None:
+    async def run(self, announce: Callable[[str], None]) -> None:
         """Serves the page until it is stopped."""
-        self.server.controller.on_server_ready.add(self._begin)
+
+        def ready(**_state: object) -> None:
+            self._begin()
+            page = address(self.server, self.access)
+            announce(page)
+            if self.options.opens_browser:
+                webbrowser.open(page)
+
+        self.server.controller.on_server_ready.add(ready)
         try:
             await self.server.start(
                 exec_mode="coroutine",
@@ -93,12 +100,8 @@ class App:
             panel.close()
         self._scratch.cleanup()
 
-    def _begin(self, **_state: object) -> None:
+    def _begin(self) -> None:
         self.bridge.start()
-        page = address(self.server, self.access)
-        self._announce(page)
-        if self.options.opens_browser:
-            webbrowser.open(page)
         if self.options.image is None:
             self.desk.open_example()
         else:
@@ -106,6 +109,11 @@ class App:
 
 
 def run(options: AppOptions, announce: Callable[[str], None]) -> None:
-    """Runs the app until it is stopped; see `App`."""
-    with suppress(GracefulExit):  # asked to end by a signal
-        asyncio.run(App(options, announce).run())
+    """Runs the app until it is stopped.
+
+    Args:
+        options: How it is started.
+        announce: Is told the address once the page can be opened.
+    """
+    with suppress(GracefulExit):  # a signal asked for it
+        asyncio.run(App(options).run(announce))

@@ -102,7 +102,6 @@ def _objects(panel: "SegmentPanel") -> None:
             key="row.id",
             active=("row.is_active",),
             click=(panel.choose, "[row.id]"),
-            title=("row.prompts + ' prompts'",),
             raw_attrs=[
                 ':data-object="row.name"',
                 ':data-ml="row.ml"',
@@ -150,7 +149,7 @@ def _propagation(panel: "SegmentPanel") -> None:
         key_button(
             "Propagate",
             "G",
-            click=panel.does(panel.propagate),
+            click=panel.do(panel.workplace.propagate),
             disabled=("!can_propagate",),
             color="primary",
             variant="flat",
@@ -165,7 +164,7 @@ def _propagation(panel: "SegmentPanel") -> None:
         )
         key_button(
             "Continue",
-            click=panel.does(lambda session: session.go_on()),
+            click=panel.do(panel.workplace.go_on),
             disabled=("!can_continue",),
             tip="Go on where you stopped, and do again what a correction has made out of date",
         )

@@ -56,12 +56,6 @@ class SegmentPanel:
 
         return pressed
 
-    def propagate(self, session: SessionController) -> None:
-        """As far and in the direction that the person has chosen."""
-        memory = self._memory
-        first, last = memory.slice_range or (None, None)
-        session.propagate(first=first, last=last, direction=memory.direction)
-
     def choose(self, segment_id: str) -> None:
         """Prompts go to this object from now on."""
         self.workplace.act(lambda session: session.choose(segment_id))

@@ -11,7 +11,7 @@ SERVED = "__neurosam2"
 MODULE = {
     "serve": {SERVED: str(Path(__file__).with_name("client"))},
     "scripts": [f"{SERVED}/neurosam2.js", f"{SERVED}/files.js"],
-    "styles": [f"{SERVED}/neurosam2.css"],
+    "styles": [f"{SERVED}/neurosam2.css", f"{SERVED}/shell.css"],
     "vue_use": ["NeuroSAM2"],
 }
 """What the server hands out, as trame wants it said."""

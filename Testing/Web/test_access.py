@@ -1,11 +1,11 @@
 """Who may talk to the app."""
 
-import asyncio
-
 import pytest
 from aiohttp import ClientSession, CookieJar, WSServerHandshakeError, web
 from NeuroSAM2Web.access import WRONG_HOST, WRONG_ORIGIN, WRONG_TOKEN, Access
 from NeuroSAM2Web.gate import gate
+
+from Testing.Support.apart import run_apart
 
 ACCESS = Access("the key of this start")
 HERE = "127.0.0.1:8742"
@@ -90,7 +90,7 @@ def visit():
                 await session.close()
                 await runner.cleanup()
 
-    return lambda act, *, jar=True: asyncio.run(run(act, jar))
+    return lambda act, *, jar=True: run_apart(run(act, jar))
 
 
 def test_the_address_with_the_token_leads_to_the_page_and_is_remembered(visit):

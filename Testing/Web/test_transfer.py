@@ -7,6 +7,7 @@ from aiohttp import ClientSession, web
 from NeuroSAM2Web.transfer import LARGEST_UPLOAD, Transfer
 
 from NeuroSAM2Core.errors import DataError
+from Testing.Support.apart import run_apart
 
 
 class Desk:
@@ -35,7 +36,7 @@ class Desk:
                     await session.close()
                     await runner.cleanup()
 
-        return asyncio.run(run())
+        return run_apart(run())
 
     def upload(self, name, data):
         async def act(session):

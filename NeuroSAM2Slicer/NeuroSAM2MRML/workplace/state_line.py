@@ -36,7 +36,7 @@ ACTIVITY = {
     Activity.STOPPING: "Stopping after this slice.",
 }
 FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
-UNSAVED = "Slicer ended unexpectedly while this volume was worked on. Bring the work back, or begin anew."
+UNSAVED = "This volume was worked on, and the work was not saved. Bring it back, or begin anew."
 THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
 
 
@@ -57,7 +57,7 @@ def state_line(
         has_segmentation: One is chosen.
         problem: Why there is no session although both are chosen; empty where there is one.
         session: The session.
-        has_unsaved: Slicer ended unexpectedly while this volume was worked on.
+        has_unsaved: It was worked on before, and that work was not saved.
     """
     if plan.sentence:
         return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
