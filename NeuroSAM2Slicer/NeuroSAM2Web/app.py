@@ -27,6 +27,7 @@ from NeuroSAM2Web.page import Panel, build_page
 from NeuroSAM2Web.port import HOST
 from NeuroSAM2Web.segment_panel import SegmentPanel
 from NeuroSAM2Web.server import address, guard
+from NeuroSAM2Web.train_panel import TrainPanel
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -52,13 +53,14 @@ class App:
         self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
         self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
         self.segment = SegmentPanel(self.desk)
+        folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
         self.panels: tuple[Panel, ...] = (
             self.segment,
+            TrainPanel(self.desk, folders),
             EnginePanel(self.desk, start_engine, settings),
         )
         self.access = Access()
         self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
-        folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
         self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_range)
         guard(self.server, self.access, self.files.transfer.routes())
         build_page(self.desk, self.panels, self.files)

@@ -10,9 +10,9 @@ SERVED = "__neurosam2"
 """Where the page finds what is in `client/`."""
 MODULE = {
     "serve": {SERVED: str(Path(__file__).with_name("client"))},
-    "scripts": [f"{SERVED}/neurosam2.js", f"{SERVED}/files.js"],
+    "scripts": [f"{SERVED}/neurosam2.js", f"{SERVED}/files.js", f"{SERVED}/curves.js"],
     "styles": [f"{SERVED}/neurosam2.css", f"{SERVED}/shell.css"],
-    "vue_use": ["NeuroSAM2"],
+    "vue_use": ["NeuroSAM2", "NeuroSAM2Curves"],
 }
 """What the server hands out, as trame wants it said."""
 Said = str | tuple[str]
@@ -27,6 +27,11 @@ def slice_view(**said: object) -> HtmlElement:
 def slice_bar(**said: object) -> HtmlElement:
     """The slider below a slice view, which is the quality ribbon as well where the object lies along the view."""
     return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], said)
+
+
+def curves(**said: object) -> HtmlElement:
+    """The curves of a training run."""
+    return _part("ns-curves", ["drawing"], said)
 
 
 def section(title: str) -> None:
