@@ -156,6 +156,9 @@ class TrainView:
 
 
 def as_sentence(text: str) -> str:
-    """A notice or an error with a capital and a full stop, for people."""
+    """A notice or an error with a capital and a full stop, for people; a file's name at its beginning stays as it is."""
     text = text.strip()
-    return text if not text else text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    if not text:
+        return ""
+    is_name = any(mark in text.split()[0][:-1] for mark in "./\\_")
+    return (text if is_name else text[0].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")

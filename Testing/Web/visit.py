@@ -27,8 +27,8 @@ FLAGS = (
     "--disable-sync",
 )
 START_S, LIMIT_S = 60.0, 60.0
-HARMLESS = "405 (Method Not Allowed)"
-"""The page's loader asks for something that its server does not do; it goes on without."""
+HARMLESS = "ResizeObserver loop completed"
+"""Chromium's word for a size that settles one frame later, as dialogs do while they open."""
 COUNT_CHANGED = """([name, x, y, radius]) => {
   const canvas = document.querySelector(`[data-view=${name}] canvas`);
   const scale = canvas.width / canvas.clientWidth;
@@ -143,7 +143,7 @@ class Visit:
         self.errors = []
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
         self.page.set_default_timeout(float(os.environ.get("T", LIMIT_S)) * 1000)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.page.on("console", self._note)
         self.page.goto(app.address)
 
@@ -239,5 +239,9 @@ class Visit:
         self.page.close()
 
     def _note(self, message):
-        if message.type == "error" and HARMLESS not in message.text:
-            self.errors.append(message.text)
+        if message.type == "error":
+            self._note_error(message.text)
+
+    def _note_error(self, text):
+        if HARMLESS not in text:
+            self.errors.append(text)
