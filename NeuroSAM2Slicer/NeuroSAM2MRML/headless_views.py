@@ -107,6 +107,7 @@ class SliceView:
         grab.SetInput(self.window)
         grab.SetInputBufferTypeToRGB()
         grab.ReadFrontBufferOff()
+        grab.ShouldRerenderOff()
         grab.Update()
         image = grab.GetOutput()
         width, height, _ = image.GetDimensions()

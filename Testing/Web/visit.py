@@ -165,10 +165,10 @@ class Visit:
         )
 
     def wait_object(self, condition, name="object 1"):
-        """Until something holds of an object's numbers: ml, done, confirmed, prompts."""
+        """Until something holds of an object's numbers, any object's if no name is given: ml, done, confirmed, prompts."""
         self.page.wait_for_function(
             f"""name => {{
-              const data = document.querySelector(`[data-object="${{name}}"]`)?.dataset;
+              const data = document.querySelector(name ? `[data-object="${{name}}"]` : "[data-object]")?.dataset;
               if (!data) return false;
               const [ml, done, confirmed, prompts] = [data.ml, data.done, data.confirmed, data.prompts].map(Number);
               return {condition};

@@ -28,7 +28,7 @@ class WorkplaceView:
     volume_ml: float | None
     """Of the active object; None without one."""
     volumes_ml: Mapping[str, float]
-    """By segment, of all objects whose labelmap is as it was when they were last active."""
+    """By segment, as measured last; each reading brings one that has changed up to date, the active object's first."""
     cells: tuple[RibbonCell, ...]
     """One for each slice along the active object's axis."""
     axis: Axis | None
@@ -86,13 +86,16 @@ class WorkplaceReader:
             session=view,
             has_unsaved=has_unsaved,
         )
-        volume = None if session is None else self._active_volume(session, view)
+        if session is not None:
+            self._measure_one(session, view)
+        volumes = {row.segment_id: known.ml for row in view.objects if (known := self._measured.get(row.segment_id))}
+        active = next((row.segment_id for row in view.objects if row.is_active), "")
         return WorkplaceView(
             state=state,
             session=view,
             pace=self._sentence_on_pace(view),
-            volume_ml=volume,
-            volumes_ml={} if session is None else self._known_volumes(session, view),
+            volume_ml=volumes.get(active),
+            volumes_ml={segment_id: ml for segment_id, ml in volumes.items() if ml is not None},
             cells=cells,
             axis=None if plane is None else plane.axis,
             shown=-1 if plane is None else plane.index,
@@ -106,28 +109,16 @@ class WorkplaceReader:
             self._pace = Pace(time.monotonic())
         return self._pace.sentence(session.progress, time.monotonic())
 
-    def _active_volume(self, session: SessionController, view: SessionView) -> float | None:
-        """Measured again only when the labelmap has changed, and not while it changes slice by slice."""
-        active = next((row for row in view.objects if row.is_active), None)
-        if active is None:
-            return None
-        image_time, known = _image_time(session, active.segment_id), self._measured.get(active.segment_id)
-        if image_time is None:
-            return None
-        if known is None or (known.image_time != image_time and view.progress is None):
-            known = Measured(image_time, volume_ml(session.desk.segmentation_node, active.segment_id))
-            self._measured[active.segment_id] = known
-        return known.ml
-
-    def _known_volumes(self, session: SessionController, view: SessionView) -> dict[str, float]:
-        rows = ((row, self._measured.get(row.segment_id)) for row in view.objects)
-        return {
-            row.segment_id: known.ml
-            for row, known in rows
-            if known is not None
-            and known.ml is not None
-            and (row.is_active or known.image_time == _image_time(session, row.segment_id))
-        }
+    def _measure_one(self, session: SessionController, view: SessionView) -> None:
+        """Measures again only where the labelmap has changed, and what is known not while it changes slice by slice."""
+        for row in sorted(view.objects, key=lambda row: not row.is_active):
+            image_time, known = _image_time(session, row.segment_id), self._measured.get(row.segment_id)
+            if image_time is None:
+                self._measured.pop(row.segment_id, None)
+            elif known is None or (known.image_time != image_time and view.progress is None):
+                ml = volume_ml(session.desk.segmentation_node, row.segment_id)
+                self._measured[row.segment_id] = Measured(image_time, ml)
+                return
 
 
 def _image_time(session: SessionController, segment_id: str) -> int | None:

@@ -24,6 +24,26 @@
     };
   }
 
+  // Draws one view at a time, the one in hand first, so that what was just clicked is never behind what nobody looks at.
+  const painter = {
+    views: new Set(),
+    inHand: "Red",
+    isBusy: false,
+    async paint() {
+      if (painter.isBusy) return;
+      painter.isBusy = true;
+      try {
+        for (let view; (view = painter.next()); ) await view.fetchPicture();
+      } finally {
+        painter.isBusy = false;
+      }
+    },
+    next() {
+      const waiting = [...painter.views].filter((view) => view.isOutOfDate());
+      return waiting.find((view) => view.name === painter.inHand) ?? waiting[0];
+    },
+  };
+
   const SliceView = {
     inject: ["trame"],
     props: { name: String, label: String, number: Number, tool: String, about: String },
@@ -47,11 +67,10 @@
       },
     },
     watch: {
-      number() { this.refresh(); },
+      number() { painter.paint(); },
       tool() { this.band = null; },
     },
     created() {
-      this.refresh = newest(() => this.fetchPicture());
       this.drag = newest((press) => this.trame.trigger("mouse", [this.name, press]));
       this.turn = newest(() => {
         const steps = this.steps;
@@ -62,10 +81,14 @@
       this.button = null;
     },
     mounted() {
-      this.observer = new ResizeObserver(() => this.refresh());
+      painter.views.add(this);
+      this.observer = new ResizeObserver(painter.paint);
       this.observer.observe(this.$el);
     },
-    beforeUnmount() { this.observer.disconnect(); },
+    beforeUnmount() {
+      painter.views.delete(this);
+      this.observer.disconnect();
+    },
     methods: {
       // The picture's size in its own pixels, and how many of them one of the page's is.
       size() {
@@ -73,20 +96,19 @@
         const scale = Math.min(window.devicePixelRatio || 1, LARGEST_PX / Math.max(width, height, 1));
         return { scale, width: Math.round(width * scale), height: Math.round(height * scale) };
       },
+      isOutOfDate() {
+        const { width, height } = this.size(), canvas = this.$refs.canvas;
+        return width && height && (this.shown < this.number || canvas.width !== width || canvas.height !== height);
+      },
       async fetchPicture() {
-        const { width, height } = this.size();
-        if (!width || !height) return;
-        const canvas = this.$refs.canvas;
-        if (this.shown === this.number && canvas.width === width && canvas.height === height) return;
+        const { width, height } = this.size(), canvas = this.$refs.canvas;
         const answer = await this.trame.trigger("picture", [this.name, width, height]);
         const picture = await createImageBitmap(new Blob([answer.data], { type: "image/jpeg" }));
-        if (!this.$refs.canvas) return;
         canvas.width = picture.width;
         canvas.height = picture.height;
         canvas.getContext("2d").drawImage(picture, 0, 0);
         picture.close();
         this.shown = answer.number;
-        if (this.shown < this.number) this.refresh();
       },
       place(event) {
         const box = this.$el.getBoundingClientRect();
@@ -99,6 +121,7 @@
       },
       down(event) {
         if (this.button !== null) return;
+        painter.inHand = this.name;
         this.$el.focus({ preventScroll: true });
         const isPlain = event.button === 0 && !event.shiftKey && !event.ctrlKey;
         const { x, y } = this.place(event);
@@ -149,6 +172,7 @@
         this.travel = 0;
       },
       step(count) {
+        painter.inHand = this.name;
         this.steps += count;
         this.turn();
       },
