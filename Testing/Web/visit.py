@@ -80,6 +80,10 @@ class AppProcess:
         """The engine's processes."""
         return [one for one in psutil.Process(self.process.pid).children(recursive=True) if one.is_running()]
 
+    def connections(self):
+        """The sockets of the app itself."""
+        return psutil.Process(self.process.pid).net_connections()
+
     def kill_worker(self):
         """The engine dies without a word."""
         dying = self.workers
@@ -140,11 +144,13 @@ class Visit:
 
     def __init__(self, browser, app, size=(1280, 800)):
         self.app = app
-        self.errors = []
+        self.errors, self.asked = [], []
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
         self.page.set_default_timeout(float(os.environ.get("T", LIMIT_S)) * 1000)
         self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.page.on("console", self._note)
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
         self.page.goto(app.address)
 
     def wait_ready(self):
