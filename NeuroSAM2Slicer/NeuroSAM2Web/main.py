@@ -16,7 +16,7 @@ def serve(options: AppOptions, announce: Callable[[str], None] = print) -> None:
         options: How it is started.
         announce: Is told the address once the page can be opened.
     """
-    os.environ["TRAME_ARGS"] = ""  # what is said on our command line is not trame's
+    os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
     from NeuroSAM2Web.app import run
 
     run(options, announce)
