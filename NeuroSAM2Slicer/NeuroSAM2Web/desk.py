@@ -27,6 +27,7 @@ class Desk:
 
     def __init__(self, host: WebHost, workplace: Workplace, server: Server, wake: Callable[[], None]) -> None:
         self.host, self.workplace, self.server, self.wake = host, workplace, server, wake
+        self._example = ""
         self.views = SliceViews(host, workplace, server, wake)
         _let_the_mouse_adjust(host.scene)
         self.copy()
@@ -47,8 +48,11 @@ class Desk:
         return PanelMemory(self.host.scene).segmentation_node
 
     def open_example(self) -> None:
-        """The example brain, with an empty segmentation."""
-        self.choose_volume(add_example(self.host))
+        """The example brain; the one that is there already if it is."""
+        there = self.host.scene.GetNodeByID(self._example) if self._example else None
+        node = add_example(self.host) if there is None else there
+        self._example = str(node.GetID())
+        self.choose_volume(node)
 
     def choose_volume(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """An image to work on, shown in the views; with the segmentation made for it, or a new one."""
@@ -91,10 +95,10 @@ class Desk:
         PanelMemory(self.host.scene).choose(volume, segmentation)
         self.workplace.select(volume, segmentation)
         self.state.tool = "look"
-        if is_new:
-            self.views.show(volume)
         if self.workplace.session is not None:
             self.workplace.session.warm_up()
+        if is_new:
+            self.views.show(volume)
         self.wake()
 
     def _made_for(self, volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode | None:

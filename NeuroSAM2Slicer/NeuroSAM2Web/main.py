@@ -15,7 +15,7 @@ def serve(options: AppOptions, announce: Callable[[str], None]) -> None:
         options: How it is started.
         announce: Is told the address, once pages are answered.
     """
-    os.environ["TRAME_ARGS"] = ""  # what is said on our command line is not trame's
+    os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
     from NeuroSAM2Web.app import run
 
     run(options, announce)

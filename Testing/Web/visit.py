@@ -146,7 +146,7 @@ class Visit:
         self.app = app
         self.errors, self.asked = [], []
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]})
-        self.page.set_default_timeout(float(os.environ.get("T", LIMIT_S)) * 1000)
+        self.page.set_default_timeout(LIMIT_S * 1000)
         self.page.on("pageerror", lambda error: self._note_error(str(error)))
         self.page.on("console", self._note)
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -167,7 +167,7 @@ class Visit:
 
     def wait_line(self, words):
         self.page.wait_for_function(
-            "words => document.querySelector('[data-test=line]').innerText.includes(words)", arg=words
+            "words => document.querySelector('[data-test=line]')?.innerText.includes(words)", arg=words
         )
 
     def wait_object(self, condition, name="object 1"):

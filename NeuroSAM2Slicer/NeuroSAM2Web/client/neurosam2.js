@@ -1,6 +1,6 @@
 // What the page does by itself: shows pictures when they have changed, turns the mouse into calls, draws the rubber band, presses buttons by key.
 (function () {
-  const LARGEST_PX = 1600;
+  const LARGEST_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
   const WHEEL_STEP = 50;
   const SMALLEST_BOX_PX = 3;
 
