@@ -13,6 +13,7 @@ from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.segment_state import ribbon_style
 
 from NeuroSAM2Core.volume import Direction
+from Testing.Support.apart import run_apart
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Web.room import HEIGHT, WIDTH, Room
 
@@ -218,7 +219,7 @@ def test_the_bridge_wakes_when_the_engine_speaks_and_survives_a_failure():
         bridge.stop()
 
     Talker_ = Talker(ours)  # noqa: N806
-    asyncio.run(listen())
+    run_apart(listen())
     ours.close()
     theirs.close()
     assert heard == ["start", b"news"]
