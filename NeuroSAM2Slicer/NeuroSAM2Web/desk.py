@@ -27,7 +27,7 @@ class Desk:
 
     def __init__(self, host: WebHost, workplace: Workplace, server: Server, wake: Callable[[], None]) -> None:
         self.host, self.workplace, self.server, self.wake = host, workplace, server, wake
-        self._example = ""
+        self._example: slicer.vtkMRMLScalarVolumeNode | None = None
         self.views = SliceViews(host, workplace, server, wake)
         _let_the_mouse_adjust(host.scene)
         self.copy()
@@ -49,10 +49,9 @@ class Desk:
 
     def open_example(self) -> None:
         """The example brain; the one that is there already if it is."""
-        there = self.host.scene.GetNodeByID(self._example) if self._example else None
-        node = add_example(self.host) if there is None else there
-        self._example = str(node.GetID())
-        self.choose_volume(node)
+        if self._example is None or not self.host.scene.IsNodePresent(self._example):
+            self._example = add_example(self.host)
+        self.choose_volume(self._example)
 
     def choose_volume(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """An image to work on, shown in the views; with the segmentation made for it, or a new one."""

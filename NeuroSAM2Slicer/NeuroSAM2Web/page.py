@@ -28,6 +28,14 @@ THEMES = {
     "light": {"dark": False, "colors": {"background": "#dfe3e8", "surface": "#ffffff", "primary": "#1668b0"}},
 }
 
+LOST = """<div class="ns-lost"><div>
+  <h2>This page has lost the app</h2>
+  <p>If the app still runs, reload the page: everything is there. If it has ended, start it again and open the address that it prints;
+  what was not saved is offered back.</p>
+  <button @click="window.location.reload()">Reload</button>
+</div></div>"""
+"""Shown where the server does not answer any more."""
+
 
 class Panel(Protocol):
     """A tab on the left."""
@@ -56,7 +64,8 @@ def build_page(desk: Desk, panels: Sequence[Panel], files: FilePanel) -> None:
     """
     server = desk.server
     server.enable_module(MODULE)
-    server.state.update({"trame__title": TITLE, "tab": panels[0].name, "large": "Red", "theme": "dark", "helps": False})
+    server.state.update({"tab": panels[0].name, "large": "Red", "theme": "dark", "helps": False})
+    server.state.update({"trame__title": TITLE, "trame__template_error": LOST})
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
         client.Style(ribbon_style())

@@ -1,6 +1,7 @@
 """The app's parts without a page or a server: what the page would call is called here."""
 
 from NeuroSAM2MRML.engine.choice import EngineChoice
+from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
 from NeuroSAM2MRML.workplace.workplace import Workplace
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.host import WebHost
@@ -15,7 +16,7 @@ WIDTH, HEIGHT = 400, 300
 class Room:
     """A person in front of the practice volume, with a quick engine."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, add_volume=add_practice_volume):
         self.engines = []
         self.host = WebHost(folder)
         self.workplace = Workplace(self.host, EngineChoice(), self._start)
@@ -23,7 +24,7 @@ class Room:
         self.desk = Desk(self.host, self.workplace, self.server, self.wake)
         self.panel = None
         self.panel = SegmentPanel(self.desk)
-        self.desk.choose_volume(self._volume())
+        self.desk.choose_volume(add_volume(self.host.scene))
         for name in self.desk.views.views:
             self.desk.views.picture(name, WIDTH, HEIGHT)
 
@@ -43,8 +44,3 @@ class Room:
     def _start(self, choice):
         self.engines.append(FakeEngine())
         return self.engines[-1]
-
-    def _volume(self):
-        from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
-
-        return add_practice_volume(self.host.scene)

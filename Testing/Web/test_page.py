@@ -145,3 +145,11 @@ def test_what_an_app_that_was_killed_had_done_comes_back(browser, tmp_path):
         visit.wait_object("ml > 0 && prompts === 1")
         visit.wait_quiet()
         assert (app.voxels(SHAPE) == before).all()
+
+
+def test_a_page_that_has_lost_its_app_says_what_to_do(browser, tmp_path):
+    with AppProcess(tmp_path / "home") as app, Visit(browser, app) as visit:
+        visit.wait_ready()
+        app.process.terminate()
+        visit.page.get_by_text("This page has lost the app").wait_for()
+        visit.page.get_by_role("button", name="Reload").wait_for()

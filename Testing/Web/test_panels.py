@@ -34,6 +34,11 @@ def box(room):
     room.desk.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
 
 
+def volumes(room):
+    found = room.host.scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+    return [found.GetItemAsObject(number) for number in range(found.GetNumberOfItems())]
+
+
 def test_the_state_says_what_can_be_done(room):
     assert room.state.can_prompt
     assert not room.state.can_propagate
@@ -108,6 +113,18 @@ def test_without_nilearn_the_example_is_made_on_the_spot(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert example_file() is None
     assert add_example(WebHost(tmp_path)).GetImageData() is not None
+
+
+def test_the_example_is_opened_once_and_anew_where_it_is_gone(room):
+    room.desk.open_example()
+    first = room.desk.volume_node
+    room.desk.choose_volume(next(node for node in volumes(room) if node is not first))
+    room.desk.open_example()
+    assert room.desk.volume_node is first
+    room.host.scene.RemoveNode(first)
+    room.desk.open_example()
+    assert room.desk.volume_node is not first
+    assert len(volumes(room)) == 2
 
 
 def test_a_question_is_asked_first_and_the_action_done_after_a_yes(tmp_path):

@@ -5,11 +5,18 @@ from io import BytesIO
 import numpy as np
 import pytest
 from NeuroSAM2MRML.headless_views import ORIENTATIONS
+from NeuroSAM2MRML.scene.arrays import to_vtk
+from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
+from NeuroSAM2MRML.scene.slice_views import shown_slice
+from NeuroSAM2MRML.scene.volume_nodes import local_matrix
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from NeuroSAM2Core.volume import SlicePlane
 from Testing.Web.room import HEIGHT, WIDTH, Room
 
+ROTATION = np.eye(4)
+ROTATION[:3, :3] = Rotation.from_euler("xyz", (17, -12, 9), degrees=True).as_matrix()
 MIDDLE = WIDTH / 2, HEIGHT / 2
 
 
@@ -59,6 +66,24 @@ def test_a_click_is_a_prompt_on_the_slice_and_at_the_place_that_were_clicked(roo
     plane = SlicePlane(axis, placed.index)
     np.testing.assert_allclose((placed.point.row, placed.point.col), plane.to_pixel(*there), atol=0.01)
     assert placed.point.positive
+
+
+def tilted(scene):
+    """The practice volume as a scan that was not acquired along the body's axes."""
+    node = add_practice_volume(scene)
+    local = to_vtk(ROTATION @ local_matrix(node))
+    node.SetIJKToRASMatrix(local)
+    return node
+
+
+def test_an_oblique_scan_is_shown_along_its_own_slices(tmp_path):
+    room = Room(tmp_path, tilted)
+    volume = room.workplace.session.desk.volume
+    for view in room.desk.views.views.values():
+        assert shown_slice(volume, view.node).notice == ""
+    room.desk.views.click("Red", *MIDDLE, WIDTH, HEIGHT, True)
+    assert room.record.prompts.points[0].index == room.state.positions["Red"]["index"]
+    assert pixels(room.desk.views.picture("Red", WIDTH, HEIGHT)).max() > 150
 
 
 def test_a_box_has_its_corners_where_the_mouse_went_down_and_up(room):
