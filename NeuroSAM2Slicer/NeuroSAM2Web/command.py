@@ -2,6 +2,8 @@
 
 import argparse
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 from NeuroSAM2Core.errors import ConfigError, DataError
@@ -65,8 +67,13 @@ def run(said: argparse.Namespace) -> int:
             image=image,
             port=choose_port(said.port, PORT),
             folders=tuple(said.folder),
-            opens_browser=not said.no_browser,
+            opens_browser=not said.no_browser and _has_display(),
         ),
         lambda address: print(f"NeuroSAM2 is at {address}", flush=True),
     )
     return 0
+
+
+def _has_display() -> bool:
+    """A browser would have a window; one that runs in the terminal is no help."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
