@@ -66,7 +66,7 @@ class FileDesk:
                     raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
                 self.desk.choose_segmentation(read_segmentation(scene, path, stem))
             else:
-                await asyncio.to_thread(check_bundle, path, path.parent)
+                await asyncio.to_thread(check_bundle, path, self.desk.host.journal_folder.parent)
                 self._open_scene(path)
 
     async def save(self, target: Target, path: Path) -> list[Path]:

@@ -104,10 +104,10 @@ class Folders:
         path = self.folder(folder)
         try:
             found = sorted(path.iterdir(), key=lambda one: (not one.is_dir(), one.name.lower()))
+            entries = tuple(entry for one in found if (entry := self._entry(one)) is not None)
         except OSError as error:
             raise DataError(f"{path} cannot be looked into: {error.strerror or error}") from error
         parent = "" if path in self.roots else str(path.parent)
-        entries = tuple(entry for one in found if (entry := self._entry(one)) is not None)
         return Listing(folder=str(path), parent=parent, entries=entries)
 
     def _entry(self, path: Path) -> Entry | None:
