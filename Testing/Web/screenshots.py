@@ -68,11 +68,6 @@ def outline(visit, folder):
     visit.page.wait_for_selector(".v-theme--light")
     save(visit, folder / "app-light.png")
     visit.page.get_by_title("Light or dark").click()
-    visit.page.get_by_title("Mouse and keys").click()
-    visit.page.get_by_text("How it works").wait_for()
-    save(visit, folder / "app-help.png")
-    visit.page.get_by_role("button", name="Close").click()
-    visit.page.get_by_text("How it works").wait_for(state="hidden")
 
 
 def look(visit, name, part):
