@@ -69,7 +69,8 @@ class SliceViews:
 
     def show(self, volume_node: slicer.vtkMRMLVolumeNode) -> None:
         """A volume in all views, along its own slices, whole."""
-        for view in self.views.values():
+        for name, view in self.views.items():
+            view.node.SetOrientation(ORIENTATIONS[name])
             view.node.RotateToVolumePlane(volume_node)
             view.show(volume_node)
         self._look_at(self.views["Red"])

@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 400, 300
 class Room:
     """A person in front of the practice volume, with a quick engine."""
 
-    def __init__(self, folder, add_volume=add_practice_volume):
+    def __init__(self, folder, add=lambda host: add_practice_volume(host.scene)):
         self.engines = []
         self.host = WebHost(folder)
         self.workplace = Workplace(self.host, EngineChoice(), self._start)
@@ -24,7 +24,7 @@ class Room:
         self.desk = Desk(self.host, self.workplace, self.server, self.wake)
         self.panel = None
         self.panel = SegmentPanel(self.desk)
-        self.desk.choose_volume(add_volume(self.host.scene))
+        self.desk.choose_volume(add(self.host))
         for name in self.desk.views.views:
             self.desk.views.picture(name, WIDTH, HEIGHT)
 

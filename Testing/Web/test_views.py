@@ -5,18 +5,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 from NeuroSAM2MRML.headless_views import ORIENTATIONS
-from NeuroSAM2MRML.scene.arrays import to_vtk
-from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
 from NeuroSAM2MRML.scene.slice_views import shown_slice
-from NeuroSAM2MRML.scene.volume_nodes import local_matrix
 from PIL import Image
-from scipy.spatial.transform import Rotation
 
-from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Core.volume import SlicePlane, resolve_axis
+from Testing.Support.scenes import GEOMETRIES, add_volume
 from Testing.Web.room import HEIGHT, WIDTH, Room
 
-ROTATION = np.eye(4)
-ROTATION[:3, :3] = Rotation.from_euler("xyz", (17, -12, 9), degrees=True).as_matrix()
 MIDDLE = WIDTH / 2, HEIGHT / 2
 
 
@@ -68,22 +63,16 @@ def test_a_click_is_a_prompt_on_the_slice_and_at_the_place_that_were_clicked(roo
     assert placed.point.positive
 
 
-def tilted(scene):
-    """The practice volume as a scan that was not acquired along the body's axes."""
-    node = add_practice_volume(scene)
-    local = to_vtk(ROTATION @ local_matrix(node))
-    node.SetIJKToRASMatrix(local)
-    return node
-
-
-def test_an_oblique_scan_is_shown_along_its_own_slices(tmp_path):
-    room = Room(tmp_path, tilted)
+@pytest.mark.parametrize("geometry", ["oblique", "left-handed oblique", "sagittal storage", "under a quarter turn"])
+def test_any_scan_is_shown_along_its_own_slices(tmp_path, geometry):
+    voxels = np.random.default_rng(0).integers(0, 100, (20, 24, 28)).astype(np.int16)
+    room = Room(tmp_path, lambda host: add_volume(host, voxels, GEOMETRIES[geometry]))
     volume = room.workplace.session.desk.volume
     for view in room.desk.views.views.values():
         assert shown_slice(volume, view.node).notice == ""
     room.desk.views.click("Red", *MIDDLE, WIDTH, HEIGHT, True)
     assert room.record.prompts.points[0].index == room.state.positions["Red"]["index"]
-    assert pixels(room.desk.views.picture("Red", WIDTH, HEIGHT)).max() > 150
+    assert room.record.prompts.axis == resolve_axis(volume, "axial")
 
 
 def test_a_box_has_its_corners_where_the_mouse_went_down_and_up(room):
