@@ -94,6 +94,11 @@ class FileDesk:
                 write_segmentation(segmentation_node, path)
             return [path, *self._methods_beside(path)]
 
+    @staticmethod
+    def names_beside(target: Target, name: str) -> list[str]:
+        """The names of all files that saving under a name may write."""
+        return [name] if target is Target.SCENE else [name, f"{stem_of(name)}.json"]
+
     @property
     def has_work(self) -> bool:
         """Something was outlined, which opening a scene would take away."""
