@@ -34,6 +34,15 @@ class ObjectView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentView:
+    """A segment of the person's own, which is no object until it is chosen."""
+
+    segment_id: str
+    name: str
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RibbonSlice:
     """One mark along the slice slider."""
 
@@ -55,6 +64,8 @@ class SessionView:
     progress: tuple[int, int] | None
     """Slices done and slices at most, while propagating."""
     objects: tuple[ObjectView, ...]
+    others: tuple[SegmentView, ...]
+    """Segments that are no objects."""
     ribbon: tuple[RibbonSlice, ...]
     """Of the active object, in the order of its slices."""
     can_prompt: bool
@@ -76,6 +87,7 @@ NO_SESSION = SessionView(
     notice="",
     progress=None,
     objects=(),
+    others=(),
     ribbon=(),
     can_prompt=False,
     can_propagate=False,

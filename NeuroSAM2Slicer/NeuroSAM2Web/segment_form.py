@@ -95,31 +95,15 @@ def _tools(panel: "SegmentPanel") -> None:
 def _objects(panel: "SegmentPanel") -> None:
     section("Objects")
     html.Div("The first one begins with your first click.", v_if="!objects.length", classes="ns-hint mb-2")
-    with (
-        v3.VList(v_if="objects.length", density="compact", classes="ns-objects py-0 mb-2", border=True, rounded=True),
-        v3.VListItem(
-            v_for="row in objects",
-            key="row.id",
-            active=("row.is_active",),
-            click=(panel.choose, "[row.id]"),
-            raw_attrs=[
-                ':data-object="row.name"',
-                ':data-ml="row.ml"',
-                ':data-done="row.done"',
-                ':data-confirmed="row.confirmed"',
-                ':data-prompts="row.prompts"',
-                ':aria-current="row.is_active"',
-            ],
-        ),
-        html.Div(classes="d-flex align-center"),
+    with v3.VList(
+        v_if="objects.length || others.length",
+        density="compact",
+        classes="ns-objects py-0 mb-2",
+        border=True,
+        rounded=True,
     ):
-        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
-        with html.Div(classes="flex-grow-1"):
-            html.Div("{{ row.name }}", classes="text-body-2")
-            html.Div(
-                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
-            )
-        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+        _object_rows(panel)
+        _other_rows(panel)
     with html.Div(classes="ns-row"):
         key_button(
             "Next object",
@@ -141,6 +125,43 @@ def _objects(panel: "SegmentPanel") -> None:
             disabled=("!can_clear",),
             tip="Take all clicks and the whole outline of this object away. Undo brings them back.",
         )
+
+
+def _object_rows(panel: "SegmentPanel") -> None:
+    marks = [f':data-{name}="row.{name}"' for name in ("ml", "done", "confirmed", "prompts")]
+    with (
+        v3.VListItem(
+            v_for="row in objects",
+            key="row.id",
+            active=("row.is_active",),
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-object="row.name"', ':aria-current="row.is_active"', *marks],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        with html.Div(classes="flex-grow-1"):
+            html.Div("{{ row.name }}", classes="text-body-2")
+            html.Div(
+                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+            )
+        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+
+
+def _other_rows(panel: "SegmentPanel") -> None:
+    """Segments of the person's own."""
+    with (
+        v3.VListItem(
+            v_for="row in others",
+            key="row.id",
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-segment="row.name"', 'title="Go on with this segment as an object"'],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        html.Div("{{ row.name }}", classes="text-body-2 flex-grow-1")
+        html.Span("yours", classes="text-caption text-medium-emphasis")
 
 
 def _propagation(panel: "SegmentPanel") -> None:

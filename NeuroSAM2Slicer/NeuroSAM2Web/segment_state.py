@@ -28,6 +28,7 @@ def segment_state(view: WorkplaceView) -> State:
         "can_outline": has_outline,
         "undo_tip": f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back",
         "objects": [_row(row, view) for row in session.objects],
+        "others": [{"id": one.segment_id, "name": one.name, "colour": _rgb(one.colour)} for one in session.others],
         "is_under_way": session.progress is not None,
         "percent": 100 * done / total if total else 0,
         "pace": view.pace,
@@ -47,13 +48,17 @@ def _row(row: ObjectView, view: WorkplaceView) -> State:
     return {
         "id": row.segment_id,
         "name": row.name,
-        "colour": _css(tuple(round(255 * part) for part in row.colour)),
+        "colour": _rgb(row.colour),
         "is_active": row.is_active,
         "done": row.num_done,
         "confirmed": row.num_confirmed,
         "prompts": row.num_prompts,
         "ml": None if millilitres is None else round(millilitres, 2),
     }
+
+
+def _rgb(colour: tuple[float, float, float]) -> str:
+    return _css(tuple(round(255 * part) for part in colour))
 
 
 def _css(colour: tuple[int, ...]) -> str:

@@ -73,6 +73,17 @@ def test_buttons_act_and_show_what_came_of_it(room):
     assert [row["is_active"] for row in room.state.objects] == [True, False]
 
 
+def test_a_segment_of_the_persons_own_is_listed_and_becomes_an_object_when_chosen(room):
+    segmentation = room.desk.segmentation_node.GetSegmentation()
+    segmentation.AddEmptySegment("", "thalamus", (1.0, 0.5, 0.0))
+    room.wake()
+    (other,) = room.state.others
+    assert (other["name"], other["colour"]) == ("thalamus", "rgb(255, 128, 0)")
+    room.panel.choose(other["id"])
+    assert not room.state.others
+    assert [(row["name"], row["is_active"]) for row in room.state.objects] == [("thalamus", True)]
+
+
 def test_the_range_is_remembered_in_the_scene_and_kept_in_bounds(room):
     room.panel.set_whole(False)
     last = room.state.num_slices - 1
