@@ -52,7 +52,8 @@ def main(folder: Path) -> None:
             )
             path = folder / "app-train.png"
             save(visit, path)
-            Image.open(path).quantize(256).save(path, optimize=True)  # noise does not pack well
+            picture = Image.open(path).quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            picture.save(path, optimize=True)  # noise in all its shades does not pack well
 
 
 def make_cases(home):
