@@ -1,10 +1,10 @@
-# The entries. `make demo` and `make test` are enough on a fresh machine.
+# The entries. `make app`, `make demo` and `make test` are enough on a fresh machine.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test newest-slicer demo bench gpu nano clean
+.PHONY: setup check test newest-slicer demo app bench gpu nano clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ newest-slicer: setup
 
 demo: setup
 	$(BIN)/python tools/demo.py demo
+
+# Opens in a browser and prints the address; for an image of yours: make app IMAGE=t1.nii.gz
+app: setup
+	$(BIN)/neurosam2 app $(IMAGE)
 
 bench: setup
 	$(BIN)/python -m benchmarks.run

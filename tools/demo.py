@@ -23,6 +23,8 @@ def run(folder: Path) -> int:
     print("neurosam2", *command)
     code = main(command)
     print(f"demo took {time.perf_counter() - started:.0f} s")
+    if code == 0:
+        print("to do it yourself, with the mouse, in a browser: make app")
     return code
 
 

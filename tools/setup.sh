@@ -26,6 +26,15 @@ if [ "$(uname)" = Linux ] && { is_missing libEGL.so.1 || is_missing libxkbcommon
         echo "setup: slice views and panels cannot be drawn here; on Debian: sudo apt-get install $DRAWING" >&2
     fi
 fi
+# What the tests of the browser app drive; without it they are skipped, and say so.
+BROWSER="chromium fonts-dejavu-core"
+if [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -q && apt-get install -y -q --no-install-recommends $BROWSER || echo "setup: no Chromium; the app's browser tests are skipped" >&2
+    else
+        echo "setup: the app's tests need a browser; on Debian: sudo apt-get install $BROWSER" >&2
+    fi
+fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel
 "$VENV/bin/pip" install --quiet --constraint constraints.txt torch

@@ -3,13 +3,18 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.metadata import entry_points
+from types import ModuleType
 
 from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
 COMMANDS = (segment, train, evaluate, report, serve, download, convert, pretrain)
+MORE_COMMANDS = "neurosam2.commands"
+"""Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"neurosam2 {__version__}")
     parser.add_argument("--verbose", action="store_true", help="say what is being done")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for command in (*COMMANDS, *_added()):
         command.add_parser(subparsers)
     said = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
@@ -37,3 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"neurosam2: {stop or 'stopped'}", file=sys.stderr)
         return 130
     return code
+
+
+def _added() -> Iterator[ModuleType]:
+    for entry in sorted(entry_points(group=MORE_COMMANDS), key=lambda one: one.name):
+        try:
+            yield entry.load()
+        except ImportError as error:
+            logger.warning("the command %s is left out: %s", entry.name, error)

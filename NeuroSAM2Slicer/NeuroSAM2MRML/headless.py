@@ -36,6 +36,7 @@ class HeadlessApplication:
         self.logic.SetMRMLScene(self.scene)
         self.logic.GetColorLogic().SetMRMLScene(self.scene)
         self.logic.GetColorLogic().AddDefaultColorNodes()
+        self.logic.SetModuleLogic("Colors", self.logic.GetColorLogic())
         self.logic.SetSliceLogics(vtk.vtkCollection())
         self.logic.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)

@@ -35,6 +35,15 @@ class ObjectView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentView:
+    """A segment of the person's own, which is no object until it is chosen."""
+
+    segment_id: str
+    name: str
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RibbonSlice:
     """One mark along the slice slider."""
 
@@ -56,6 +65,8 @@ class SessionView:
     progress: tuple[int, int] | None
     """Slices done and slices at most, while propagating."""
     objects: tuple[ObjectView, ...]
+    others: tuple[SegmentView, ...]
+    """Segments that are no objects."""
     ribbon: tuple[RibbonSlice, ...]
     """Of the active object, in the order of its slices."""
     can_prompt: bool
@@ -77,6 +88,7 @@ NO_SESSION = SessionView(
     notice="",
     progress=None,
     objects=(),
+    others=(),
     ribbon=(),
     can_prompt=False,
     can_propagate=False,
@@ -160,3 +172,12 @@ class TrainView:
     can_promote: bool
     can_roll_back: bool
     notice: str
+
+
+def as_sentence(text: str) -> str:
+    """A notice or an error with a capital and a full stop, for people; a file's name at its beginning stays as it is."""
+    text = text.strip()
+    if not text:
+        return ""
+    is_name = any(mark in text.split()[0][:-1] for mark in "./\\_")
+    return (text if is_name else text[0].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")

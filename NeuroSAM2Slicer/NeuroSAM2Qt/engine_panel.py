@@ -1,19 +1,15 @@
-"""The Engine section: reads the person's choice from its widgets and shows the one in force; the Test button."""
+"""The Engine section: reads the person's choice from its widgets and shows the one in force."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from NeuroSAM2MRML.engine.check import EngineCheck
 from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
 from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.view_state import ModelRow
+from NeuroSAM2MRML.workplace.engine_desk import EngineDesk, EngineView
 from NeuroSAM2MRML.workplace.workplace import Workplace
-
-from NeuroSAM2Core.errors import NeuroSAM2Error
 
 PLACES = tuple(Place)
 OWN_FILE = "A file of your own"
-TESTING = "Testing. Starting an engine takes a few seconds."
 
 
 class EnginePanel:
@@ -33,17 +29,17 @@ class EnginePanel:
         use: Callable[[EngineChoice], None],
         start: Callable[[EngineChoice], Engine],
     ) -> None:
-        self.ui, self.workplace, self._use, self._start = ui, workplace, use, start
-        self.check: EngineCheck | None = None
+        self.ui = ui
+        self.desk = EngineDesk(lambda: workplace.models, use, start)
         self._models = [row.name for row in workplace.models.view.rows]
-        self._said = ""
-        ui.modelSelector.addItems([*(_title(row) for row in workplace.models.view.rows), OWN_FILE])
+        self._shown: EngineView | None = None
+        ui.modelSelector.addItems([*self.desk.view.titles, OWN_FILE])
         self.show(workplace.choice)
         ui.placeSelector.connect("currentIndexChanged(int)", self._on_changed)
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_changed)
         ui.useEngineButton.connect("clicked()", self._on_use)
         ui.testButton.connect("clicked()", self._on_test)
-        ui.cancelDownloadButton.connect("clicked()", lambda: self.workplace.models.cancel_download())
+        ui.cancelDownloadButton.connect("clicked()", self.desk.cancel_download)
         self._on_changed()
 
     def show(self, choice: EngineChoice) -> None:
@@ -75,32 +71,24 @@ class EnginePanel:
 
     def poll(self) -> bool:
         """Goes on with a test and a download; true while one runs."""
-        models = self.workplace.models.view
-        if models.download is not None:
-            self._show_result(f"{models.notice}: {models.download[0] / 1e6:.0f} MB so far")
-        elif models.notice != self._said:
-            self._said = models.notice
-            self._show_result(models.notice)
-            for number, row in enumerate(models.rows):
-                self.ui.modelSelector.setItemText(number, _title(row))
-        self.ui.cancelDownloadButton.setVisible(models.download is not None)
-        if self.check is None:
-            return models.download is not None
-        verdict = self.check.poll()
-        if verdict is not None:
-            self.check = None
-            self._show_result(verdict.sentence)
-        return self.check is not None
+        is_busy = self.desk.poll()
+        self._show_progress()
+        return is_busy
 
     def close(self) -> None:
         """Ends a test."""
-        if self.check is not None:
-            self.check.cancel()
-            self.check = None
+        self.desk.close()
 
-    def _show_result(self, sentence: str) -> None:
-        self.ui.testLabel.text = sentence[:1].upper() + sentence[1:]
-        self.ui.testButton.text = "Test"
+    def _show_progress(self) -> None:
+        view, ui = self.desk.view, self.ui
+        if view == self._shown:
+            return
+        self._shown = view
+        ui.testLabel.text = view.sentence
+        ui.testButton.text = "Cancel test" if view.is_testing else "Test"
+        ui.cancelDownloadButton.setVisible(view.is_downloading)
+        for number, title in enumerate(view.titles):
+            ui.modelSelector.setItemText(number, title)
 
     def _on_changed(self) -> None:
         """Only what belongs to the choice can be filled in."""
@@ -114,28 +102,9 @@ class EnginePanel:
             widget.setVisible(ui.modelSelector.currentIndex == len(self._models))
 
     def _on_use(self) -> None:
-        choice = self.chosen()
-        try:
-            self._use(choice)
-        except NeuroSAM2Error as error:
-            self._show_result(str(error))
-            return
-        self._show_result(self.workplace.models.notice or "in use from now on")
+        self.desk.use(self.chosen())
+        self._show_progress()
 
     def _on_test(self) -> None:
-        if self.check is not None:
-            self.check.cancel()
-            self.poll()
-            return
-        try:
-            choice = self.chosen()
-            choice.check()
-            self.check = EngineCheck(self._start(choice), choice.load_model)
-        except NeuroSAM2Error as error:
-            self._show_result(str(error))
-            return
-        self.ui.testLabel.text, self.ui.testButton.text = TESTING, "Cancel test"
-
-
-def _title(row: ModelRow) -> str:
-    return f"{row.name}: {row.description}" + ("" if row.is_installed else " (to be downloaded)")
+        self.desk.test(self.chosen())
+        self._show_progress()

@@ -3,18 +3,11 @@
 from collections.abc import Callable
 
 import qt
-from NeuroSAM2MRML.workplace.ribbon import Mark, RibbonCell
+from NeuroSAM2MRML.workplace.ribbon import LEGEND, Mark, RibbonCell
 
 HEIGHT_PX, FRAME_PX = 28, 2
 CURRENT = "QTableWidget::item:selected {{ border: 2px solid black; background: rgb{colour}; }}"
 """The cell of the shown slice keeps its colour."""
-LEGEND = (
-    (Mark.CONFIRMED, "confirmed"),
-    (Mark.SURE, "sure"),
-    (Mark.ABSENT, "not there"),
-    (Mark.DOUBTFUL, "doubtful"),
-    (Mark.STALE, "out of date"),
-)
 
 
 class RibbonTable:

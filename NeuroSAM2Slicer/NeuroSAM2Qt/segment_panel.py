@@ -133,9 +133,9 @@ class SegmentPanel:
         ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
         ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
         ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
-        ui.propagateButton.connect("clicked()", act(self._propagate))
+        ui.propagateButton.connect("clicked()", self._do(self.workplace.propagate))
         ui.stopButton.connect("clicked()", act(lambda session: session.stop()))
-        ui.continueButton.connect("clicked()", act(lambda session: session.go_on()))
+        ui.continueButton.connect("clicked()", self._do(self.workplace.go_on))
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
         ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
 
@@ -235,11 +235,6 @@ class SegmentPanel:
         self.ui.progressBar.setValue(done)
         self.ui.paceLabel.text = view.pace
         self.range.show(len(view.cells))
-
-    def _propagate(self, session: SessionController) -> None:
-        memory = PanelMemory(slicer.mrmlScene)
-        first, last = memory.slice_range or (None, None)
-        session.propagate(first=first, last=last, direction=memory.direction)
 
     def _on_selected(self) -> None:
         volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()

@@ -1,6 +1,5 @@
-"""The training panel: buttons call the controller, its view is copied into the widgets. Training goes on without it."""
+"""The training panel: buttons call the desk, its view is copied into the widgets. Training goes on without it."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,20 +7,16 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
-from NeuroSAM2MRML.engine.local_process import LocalProcess
-from NeuroSAM2MRML.engine.pace import Pace
-from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
-from NeuroSAM2MRML.training.case_export import CaseExport
-from NeuroSAM2MRML.training.case_import import find_pairs
-from NeuroSAM2MRML.training.cases import ROLES, Role, labels_of
+from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
+from NeuroSAM2MRML.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.controller import TrainController
-from NeuroSAM2MRML.training.estimate import estimate
 from NeuroSAM2MRML.training.loss_plot import LossPlot
 from NeuroSAM2MRML.training.run import PARTS, TrainChoice
-from NeuroSAM2MRML.view_state import TrainView
+from NeuroSAM2MRML.view_state import TrainView, as_sentence
+from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
-from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Qt.help_text import TRAIN_HELP
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
@@ -31,8 +26,6 @@ from NeuroSAM2Qt.tables import fill_table, prepare_table
 FOLDER_KEY = "NeuroSAM2/TrainingFolder"
 POLL_MS = 250
 LOG_CHARS = 20_000
-ROLE_TITLES: dict[str, str] = dict(zip(ROLES, ("training", "checked while training", "held out"), strict=True))
-WELCOME = "Add the cases that you have outlined, then press Start."
 
 
 class TrainPanel:
@@ -47,11 +40,8 @@ class TrainPanel:
         self.ui, self.workplace = ui, workplace
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
         self.viewer = SampleViewer(ui)
-        self.controller: TrainController | None = None
-        self.export: CaseExport | None = None
-        """A case on its way to the list."""
-        self._shown: TrainView | None = None
-        self._pace: tuple[Pace, int] | None = None
+        self.desk: TrainDesk | None = None
+        self._shown: TrainDeskView | None = None
         self._parts = dict(
             zip(PARTS, (ui.trunkCheckBox, ui.neckCheckBox, ui.decoderCheckBox, ui.memoryCheckBox), strict=True)
         )
@@ -63,7 +53,7 @@ class TrainPanel:
         ui.helpLabel.text = TRAIN_HELP
         ui.logEdit.setVisible(False)
         ui.folderEdit.filters = ctk.ctkPathLineEdit.Dirs
-        ui.adaptSelector.addItems([one.title for one in ADAPTATIONS] + ["As chosen below, for experts"])
+        ui.adaptSelector.addItems([*(one.title for one in ADAPTATIONS), EXPERT])
         ui.modelSelector.addItems([row.name for row in workplace.models.view.rows if row.is_installed])
         self._connect()
         self._on_adaptation(0)
@@ -82,44 +72,48 @@ class TrainPanel:
     def close(self) -> None:
         """Slicer is about to unload the module; a run goes on."""
         self.timer.stop()
-        self._stop_adding()
-        if self.controller is not None:
-            self.controller.samples.cancel()
+        if self.desk is not None:
+            self.desk.close()
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
         folder = self.ui.folderEdit.currentPath.strip()
-        if not folder or (self.controller is not None and self.controller.folder == Path(folder)):
+        if not folder or (self.desk is not None and self.desk.controller.folder == Path(folder)):
             return
         slicer.app.userSettings().setValue(FOLDER_KEY, folder)
-        command = self.workplace.choice.command(own_python())
-        self.controller = TrainController(Path(folder), LocalProcess.start, command, use_model=self.workplace.use_model)
+        if self.desk is not None:
+            self.desk.close()
+        self.desk = TrainDesk(self.workplace, Path(folder), own_python())
         self._shown = None
         self.wake()
 
     def wake(self) -> None:
-        """Takes in and shows what there is."""
-        if self.controller is None:
+        """Takes in and shows what there is; soon again while there is more to write."""
+        if self.desk is None:
             return
-        session = self.workplace.session
-        if session is not None and session.talk.is_waiting:
-            self.controller.give_way()
+        is_adding = self.desk.poll()
         try:
-            self._go_on_adding(self.controller)
-            self.controller.poll()
-            view = self.controller.view
+            self.show(self.desk.view())
         except NeuroSAM2Error as error:
-            self._say(str(error))
+            self.ui.stateLabel.text = as_sentence(str(error))
             return
-        if view != self._shown:
-            self.show(view)
-        self._show_pace(view)
+        if is_adding:
+            qt.QTimer.singleShot(0, self.wake)
 
-    def show(self, view: TrainView) -> None:
+    def show(self, view: TrainDeskView) -> None:
         """Copies the view into the widgets."""
-        if self._shown is None or view.notice != self._shown.notice:
-            self._say(view.notice or WELCOME)
+        if view == self._shown:
+            return
+        has_run_changed = self._shown is None or view.run != self._shown.run
         self._shown = view
+        self.ui.stateLabel.text = view.sentence
+        self.ui.paceLabel.text = view.pace
+        self.ui.paceLabel.setVisible(view.run.is_running)
+        self.ui.estimateLabel.setVisible(not view.run.is_running)
+        if has_run_changed:
+            self._show_run(view.run)
+
+    def _show_run(self, view: TrainView) -> None:
         ui = self.ui
         files = {True: "there", False: "missing"}
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
@@ -170,62 +164,28 @@ class TrainPanel:
             button.connect("clicked()", self._do(action))
 
     def _do(self, action: Callable[[TrainController], object]) -> Callable[[], None]:
-        """A button's function: the action, then what came of it; a mistake is said."""
+        """A button's function: the action, then what came of it."""
 
         def pressed() -> None:
-            if self.controller is None:
-                return
-            try:
-                action(self.controller)
-            except NeuroSAM2Error as error:
-                self._say(str(error))
-                return
-            self._shown = None
-            self.wake()
+            if self.desk is not None:
+                self.desk.act(action)
+                self._shown = None
+                self.wake()
 
         return pressed
 
-    def _add_current(self, controller: TrainController) -> None:
-        if not self._has_packages():
-            return
-        session = self.workplace.session
-        if session is None or session.ended:
-            raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
-        desk = session.desk
-        self._stop_adding()
-        self.export = CaseExport(controller.cases, desk.volume.name, desk.volume, labels_of(desk), self._role())
-        controller.notice = f"adding {self.export.name}"
+    def _add_current(self, _controller: TrainController) -> None:
+        if self.desk is not None and self._has_packages():
+            self.desk.add_current(self._role())
 
-    def _go_on_adding(self, controller: TrainController) -> None:
-        """Writes some more of a case; soon again while there is more to write."""
-        if self.export is None:
-            return
-        export, self.export = self.export, None  # an error ends it
-        if export.advance():
-            controller.notice = f"{export.name} is on the list"
-        else:
-            self.export = export
-            qt.QTimer.singleShot(0, self.wake)
-
-    def _stop_adding(self) -> None:
-        if self.export is not None:
-            self.export.cancel()
-            self.export = None
-
-    def _add_folder(self, controller: TrainController) -> None:
+    def _add_folder(self, _controller: TrainController) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), "Folder with annotated volumes")
-        if folder:
-            pairs = find_pairs(Path(folder))
-            for pair in pairs:
-                controller.cases.add_files(pair.name, pair.image, pair.label, self._role())
-            controller.notice = f"{len(pairs)} cases are on the list"
+        if self.desk is not None and folder:
+            self.desk.add_folder(Path(folder), self._role())
 
-    def _remove(self, controller: TrainController) -> None:
-        cases, row = controller.cases.read(), self.ui.casesTable.currentRow()
-        if not 0 <= row < len(cases):
-            raise DataError("no case is chosen", hint="click on one in the list")
-        controller.cases.remove(cases[row].name)
-        controller.notice = f"{cases[row].name} is off the list; its files stay"
+    def _remove(self, _controller: TrainController) -> None:
+        if self.desk is not None:
+            self.desk.remove(self.ui.casesTable.currentRow())
 
     def _start(self, controller: TrainController) -> None:
         if self._has_packages():
@@ -265,29 +225,15 @@ class TrainPanel:
 
     def _show_plot(self) -> None:
         if self._shown is not None:
-            slicer.modules.plots.logic().ShowChartInLayout(self.plot.show(self._shown.losses, self._shown.dices))
+            run = self._shown.run
+            slicer.modules.plots.logic().ShowChartInLayout(self.plot.show(run.losses, run.dices))
 
     def _show_estimate(self) -> None:
-        if self.controller is not None:
-            self.ui.estimateLabel.text = estimate(self.controller.folder, self.ui.stepsSpinBox.value)
-
-    def _show_pace(self, view: TrainView) -> None:
-        self.ui.paceLabel.setVisible(view.is_running)
-        self.ui.estimateLabel.setVisible(not view.is_running)
-        if not view.is_running:
-            self._pace = None
-            return
-        if self._pace is None:
-            self._pace = Pace(time.monotonic(), "steps"), view.step
-        pace, first = self._pace
-        said = pace.sentence((view.step - first, view.num_steps - first), time.monotonic())
-        self.ui.paceLabel.text = f"Step {view.step}: {said}"
+        if self.desk is not None:
+            self.ui.estimateLabel.text = self.desk.estimate(self.ui.stepsSpinBox.value)
 
     def _show_log(self) -> None:
         is_on = self.ui.logCheckBox.isChecked()
         self.ui.logEdit.setVisible(is_on)
-        if is_on and self.controller is not None:
-            self.ui.logEdit.setPlainText(self.controller.log(LOG_CHARS))
-
-    def _say(self, sentence: str) -> None:
-        self.ui.stateLabel.text = sentence[:1].upper() + sentence[1:] + ("" if sentence.endswith(".") else ".")
+        if is_on and self.desk is not None:
+            self.ui.logEdit.setPlainText(self.desk.controller.log(LOG_CHARS))

@@ -168,7 +168,7 @@ def test_pictures_of_a_session(app, tmp_path):
     axial.drag(*(axial.to_xy(corner) for corner in corners))
     assert drag.is_done
     wait_quiet(session)
-    axial.draw(folder / "view-box.png")
+    axial.save(folder / "view-box.png")
     start_placing(app, watch.expect_point(1, positive=False))
     axial.click(*axial.to_xy(volume.to_ras(np.array([cols[0] + 2, rows[0] + 2, index]))))
     stop_placing(app)
@@ -177,9 +177,9 @@ def test_pictures_of_a_session(app, tmp_path):
     done = range(index - 6, index + 7)
     found = np.stack([session.desk.keeper.read(1, SlicePlane(Axis.K, k)) for k in done])
     assert 2 * (found & truth[done]).sum() / (found.sum() + truth[done].sum()) > 0.7
-    axial.draw(folder / "view-corrected.png")
+    axial.save(folder / "view-corrected.png")
     coronal.show(volume_node, volume.to_ras(np.array([cols.mean(), rows.mean(), index])))
-    coronal.draw(folder / "view-propagated.png")
+    coronal.save(folder / "view-propagated.png")
     assert all((folder / f"view-{what}.png").stat().st_size > 5000 for what in ("box", "corrected", "propagated"))
     link.close()
 

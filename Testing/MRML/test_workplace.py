@@ -6,9 +6,11 @@ from NeuroSAM2MRML.engine.check import EngineCheck
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
 from NeuroSAM2MRML.engine.pace import Pace, time_left
+from NeuroSAM2MRML.objects.scene_objects import COLOURS
 from NeuroSAM2MRML.scene.segment_volume import volume_ml
 from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.view_state import Activity
+from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 from NeuroSAM2MRML.workplace.ribbon import Mark
 from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
@@ -227,3 +229,40 @@ def test_the_test_says_what_does_not_work():
     check = EngineCheck(Refusing(), LoadModel(model="x"))
     assert check.poll().sentence == "there is no model 'x' (choose another)"
     assert not check.poll().is_good
+
+
+def test_continue_does_again_what_is_out_of_date_only_as_far_as_the_person_has_chosen(app, workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    PanelMemory(app.scene).slice_range = (3, 5)
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    workplace.propagate()
+    settle(workplace, engines)
+    workplace.act(lambda session: session.add_point(PLANE, 6, 6, positive=False))
+    settle(workplace, engines)
+    assert workplace.view().session.can_continue
+    workplace.go_on()
+    settle(workplace, engines)
+    assert workplace.view().session.objects[0].num_done == 3
+    assert workplace.view().cells[6].mark is Mark.NOTHING
+
+
+def test_every_object_has_its_volume(workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    settle(workplace, engines)
+    (first,) = workplace.view().volumes_ml.values()
+    workplace.act(lambda session: session.next_object())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(13, 13, 16, 16)))
+    settle(workplace, engines)
+    workplace.view()  # one is measured at each reading
+    view = workplace.view()
+    rows = {row.name: view.volumes_ml.get(row.segment_id) for row in view.session.objects}
+    assert rows == {"object 1": first, "object 2": view.volume_ml}
+    assert view.volume_ml < first
+
+
+def test_objects_are_told_apart_by_colour(workplace, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    for _ in COLOURS:
+        workplace.act(lambda session: session.next_object())
+    assert [row.colour for row in workplace.view().session.objects] == [pytest.approx(colour) for colour in COLOURS]

@@ -17,7 +17,7 @@ class School:
 
     @property
     def controller(self):
-        return self.panel.controller
+        return self.panel.desk.controller
 
     def outline(self, name, voxels=None):
         self.desk.load(voxels, name=name)
@@ -32,7 +32,7 @@ class School:
 
     def add_current(self):
         self.ui.addButton.click()
-        self.loop.until(lambda: self.panel.export is None)
+        self.loop.until(lambda: not self.panel.desk.is_adding)
 
     def current(self):
         """The image and the labels of the segmentation panel."""

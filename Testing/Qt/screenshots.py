@@ -43,10 +43,7 @@ class Studio:
         self.desk = self.school.desk
         self.application.window.resize(PANEL_PX, HEIGHT_PX)
         for name in BARS:
-            view = self.desk.view(name)
-            view.size = VIEW_PX
-            view.window.SetSize(*VIEW_PX)
-            view.logic.ResizeSliceNode(*VIEW_PX)
+            self.desk.view(name).resize(*VIEW_PX)
 
     def show_segment(self):
         self._show(self.desk.module)

@@ -122,7 +122,7 @@ def test_a_run_outlives_the_panel_and_is_found_again(school, loop):
     school.ui.startButton.click()
     loop.until(lambda: school.ui.stopButton.enabled)
     school.panel.close()
-    before, school.panel.controller = school.controller, None
+    before, school.panel.desk = school.controller, None
     school.panel.open_folder()
     school.panel.enter()
     assert before.is_running

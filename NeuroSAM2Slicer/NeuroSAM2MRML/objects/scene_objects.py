@@ -11,6 +11,17 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2MRML.objects.record import ObjectRecord
 
 OBJECT_TAG = "NeuroSAM2.Object"
+COLOURS = (
+    (0.25, 0.60, 1.00),
+    (0.95, 0.50, 0.15),
+    (0.85, 0.35, 0.85),
+    (0.15, 0.80, 0.85),
+    (0.60, 0.45, 1.00),
+    (0.70, 0.80, 0.20),
+    (1.00, 0.60, 0.75),
+    (0.75, 0.55, 0.40),
+)
+"""Of new objects, in turn: told apart from each other, from grey images, and from the colours of prompts."""
 
 
 class SceneObjects:
@@ -66,7 +77,9 @@ class SceneObjects:
         number = self.next_number
         segmentation = self.node.GetSegmentation()
         segment_id = segmentation.AddEmptySegment("", name or f"object {number}")
-        segmentation.GetSegment(segment_id).SetTag(OBJECT_TAG, str(number))
+        segment = segmentation.GetSegment(segment_id)
+        segment.SetTag(OBJECT_TAG, str(number))
+        segment.SetColor(*COLOURS[(number - 1) % len(COLOURS)])
         self.records[number] = ObjectRecord()
         return number
 

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import slicer
+
 from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.session.controller import SessionController
-from NeuroSAM2MRML.view_state import NO_SESSION, Activity, ObjectView, RibbonSlice, SessionView
+from NeuroSAM2MRML.view_state import NO_SESSION, Activity, ObjectView, RibbonSlice, SegmentView, SessionView
 
 
 def session_view(session: SessionController) -> SessionView:
@@ -19,6 +21,7 @@ def session_view(session: SessionController) -> SessionView:
         notice=session.notice,
         progress=talk.progress if is_running else None,
         objects=tuple(_object_view(session, number) for number in sorted(desk.objects.segments)),
+        others=_others(session),
         ribbon=_ribbon(record),
         can_prompt=True,
         can_propagate=bool(record.prompts.indices) and not is_running,
@@ -46,17 +49,35 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
     segment_id = desk.objects.segment_id(number)
     prompts = desk.objects.record(number).prompts
     quality = desk.objects.record(number).quality
-    red, green, blue = desk.segmentation_node.GetSegmentation().GetSegment(segment_id).GetColor()
     return ObjectView(
         object_id=number,
         segment_id=segment_id,
         name=desk.objects.name(number),
-        colour=(red, green, blue),
+        colour=_colour(desk.segmentation_node, segment_id),
         num_prompts=len(prompts.points) + len(prompts.boxes),
         num_confirmed=len(prompts.planes),
         num_done=sum(not one.is_stale for one in quality.values()),
         is_active=number == desk.active,
     )
+
+
+def _others(session: SessionController) -> tuple[SegmentView, ...]:
+    node, objects = session.desk.segmentation_node, session.desk.objects.segments.values()
+    segmentation = node.GetSegmentation()
+    return tuple(
+        SegmentView(
+            segment_id=segment_id,
+            name=segmentation.GetSegment(segment_id).GetName(),
+            colour=_colour(node, segment_id),
+        )
+        for segment_id in segmentation.GetSegmentIDs()
+        if segment_id not in objects
+    )
+
+
+def _colour(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[float, float, float]:
+    red, green, blue = node.GetSegmentation().GetSegment(segment_id).GetColor()
+    return red, green, blue
 
 
 def _ribbon(record: ObjectRecord) -> tuple[RibbonSlice, ...]:

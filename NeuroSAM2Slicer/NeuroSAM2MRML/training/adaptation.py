@@ -24,6 +24,8 @@ ADAPTATIONS = (
     ),
     Adaptation(title="Everything (most cases, most memory)", parts=PARTS),
 )
+EXPERT = "As chosen below, for experts"
+"""The title of any other choice of parts."""
 
 
 def matching(parts: Collection[str], adapter_rank: int) -> int | None:

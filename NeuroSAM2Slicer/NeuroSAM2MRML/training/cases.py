@@ -17,6 +17,8 @@ from NeuroSAM2MRML.session.desk import SessionDesk
 Role = Literal["training", "validation", "test"]
 """What a case is for; `validation` and `test` cases are held out."""
 ROLES: tuple[Role, ...] = ("training", "validation", "test")
+ROLE_TITLES: dict[str, str] = dict(zip(ROLES, ("training", "checked while training", "held out"), strict=True))
+"""For lists."""
 FILE = "dataset.json"
 
 

@@ -16,6 +16,8 @@ from NeuroSAM2MRML.view_state import ProofRow
 Part = Literal["trunk", "neck", "decoder", "memory"]
 DICES = ("validation.box_dice", "validation.click_dice")
 PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
+PRESETS = ("quick", "meta", "neurosam2d")
+"""Recipes that a person may choose: made for few cases and small computers; published ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

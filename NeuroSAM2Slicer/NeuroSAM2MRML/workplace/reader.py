@@ -1,10 +1,11 @@
 """The workplace as a panel shows it: a pure reading, but for what is measured only when it has changed."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.engine.installation import InstallPlan
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.scene.layers import Layer
@@ -26,18 +27,30 @@ class WorkplaceView:
     """Of the propagation under way; empty without one."""
     volume_ml: float | None
     """Of the active object; None without one."""
+    volumes_ml: Mapping[str, float]
+    """By segment, as measured last; each reading brings one that has changed up to date, the active object's first."""
     cells: tuple[RibbonCell, ...]
     """One for each slice along the active object's axis."""
+    axis: Axis | None
+    """That axis; None without a session."""
     shown: int
     """The cell of the slice that is looked at; -1 without a session."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A volume, and the time of the labelmap that it was measured on."""
+
+    image_time: int
+    ml: float | None
+
+
 class WorkplaceReader:
-    """Reads the view again and again; remembers when a propagation began and what the active object's volume was."""
+    """Reads the view again and again; remembers when a propagation began and what the objects' volumes were."""
 
     def __init__(self) -> None:
         self._pace: Pace | None = None
-        self._measured: tuple[tuple[str, int], float | None] = ("", 0), None
+        self._measured: dict[str, Measured] = {}
 
     def read(
         self,
@@ -73,12 +86,18 @@ class WorkplaceReader:
             session=view,
             has_unsaved=has_unsaved,
         )
+        if session is not None:
+            self._measure_one(session, view)
+        volumes = {row.segment_id: known.ml for row in view.objects if (known := self._measured.get(row.segment_id))}
+        active = next((row.segment_id for row in view.objects if row.is_active), "")
         return WorkplaceView(
             state=state,
             session=view,
             pace=self._sentence_on_pace(view),
-            volume_ml=None if session is None else self._active_volume(session, view),
+            volume_ml=volumes.get(active),
+            volumes_ml={segment_id: ml for segment_id, ml in volumes.items() if ml is not None},
             cells=cells,
+            axis=None if plane is None else plane.axis,
             shown=-1 if plane is None else plane.index,
         )
 
@@ -90,16 +109,21 @@ class WorkplaceReader:
             self._pace = Pace(time.monotonic())
         return self._pace.sentence(session.progress, time.monotonic())
 
-    def _active_volume(self, session: SessionController, view: SessionView) -> float | None:
-        """Measured again only when the labelmap has changed, and not while it changes slice by slice."""
-        active = next((row for row in view.objects if row.is_active), None)
-        if active is None:
-            return None
-        node = session.desk.segmentation_node
-        try:
-            key = active.segment_id, Layer(node, active.segment_id).image.GetMTime()
-        except NeuroSAM2Error:
-            return None
-        if key != self._measured[0] and (view.progress is None or key[0] != self._measured[0][0]):
-            self._measured = key, volume_ml(node, active.segment_id)
-        return self._measured[1]
+    def _measure_one(self, session: SessionController, view: SessionView) -> None:
+        """Measures again only where the labelmap has changed, and what is known not while it changes slice by slice."""
+        for row in sorted(view.objects, key=lambda row: not row.is_active):
+            image_time, known = _image_time(session, row.segment_id), self._measured.get(row.segment_id)
+            if image_time is None:
+                self._measured.pop(row.segment_id, None)
+            elif known is None or (known.image_time != image_time and view.progress is None):
+                ml = volume_ml(session.desk.segmentation_node, row.segment_id)
+                self._measured[row.segment_id] = Measured(image_time, ml)
+                return
+
+
+def _image_time(session: SessionController, segment_id: str) -> int | None:
+    """When the labelmap of a segment was changed last; None where it has none."""
+    try:
+        return int(Layer(session.desk.segmentation_node, segment_id).image.GetMTime())
+    except NeuroSAM2Error:
+        return None

@@ -21,6 +21,16 @@ class Mark(Enum):
     STALE = (215, 200, 140)
 
 
+LEGEND = (
+    (Mark.CONFIRMED, "confirmed"),
+    (Mark.SURE, "sure"),
+    (Mark.ABSENT, "not there"),
+    (Mark.DOUBTFUL, "doubtful"),
+    (Mark.STALE, "out of date"),
+)
+"""The marks in a person's words."""
+
+
 @dataclass(frozen=True, slots=True)
 class RibbonCell:
     """One slice."""

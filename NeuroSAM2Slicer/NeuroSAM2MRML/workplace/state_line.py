@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from NeuroSAM2MRML.engine.installation import InstallPlan
-from NeuroSAM2MRML.view_state import Activity, SessionView
+from NeuroSAM2MRML.view_state import Activity, SessionView, as_sentence
 
 
 class Fix(Enum):
@@ -36,7 +36,7 @@ ACTIVITY = {
     Activity.STOPPING: "Stopping after this slice.",
 }
 FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
-UNSAVED = "Slicer ended unexpectedly while this volume was worked on. Bring the work back, or begin anew."
+UNSAVED = "This volume was worked on, and the work was not saved. Bring it back, or begin anew."
 THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
 
 
@@ -57,7 +57,7 @@ def state_line(
         has_segmentation: One is chosen.
         problem: Why there is no session although both are chosen; empty where there is one.
         session: The session.
-        has_unsaved: Slicer ended unexpectedly while this volume was worked on.
+        has_unsaved: It was worked on before, and that work was not saved.
     """
     if plan.sentence:
         return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
@@ -66,18 +66,12 @@ def state_line(
     if not has_segmentation:
         return StateLine("Choose a segmentation to draw into.", Fix.SEGMENTATION, "New segmentation", is_problem=True)
     if problem:
-        return StateLine(_sentence(problem), is_problem=True)
+        return StateLine(as_sentence(problem), is_problem=True)
     if session.can_retry:
-        return StateLine(_sentence(session.notice), Fix.RETRY, "Try again", is_problem=True)
+        return StateLine(as_sentence(session.notice), Fix.RETRY, "Try again", is_problem=True)
     if session.activity is Activity.ENDED:
-        return StateLine(_sentence(session.notice), is_problem=True)
+        return StateLine(as_sentence(session.notice), is_problem=True)
     if has_unsaved and not session.objects and session.activity is Activity.READY:
         return StateLine(UNSAVED, Fix.RECOVER, "Bring it back")
-    said = ACTIVITY.get(session.activity, "") or _sentence(session.notice)
+    said = ACTIVITY.get(session.activity, "") or as_sentence(session.notice)
     return StateLine(said or (THEN if session.can_propagate else FIRST))
-
-
-def _sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    text = text.strip()
-    return text if not text else text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

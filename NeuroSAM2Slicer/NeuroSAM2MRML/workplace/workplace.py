@@ -89,7 +89,7 @@ class Workplace:
         ]
 
     def recover(self) -> None:
-        """Brings back what was not saved when Slicer ended, as one step; the newest work if there is more."""
+        """Brings back what was not saved, as one step; the newest work if there is more."""
         if self._unsaved:
             unsaved = self._unsaved.pop(0)
             self.act(lambda session: recover(session.desk, unsaved))
@@ -157,6 +157,19 @@ class Workplace:
         PanelMemory(self.host.scene).cleaning = cleaning
         if self.session is not None:
             self.session.talk.cleaning = cleaning
+
+    def propagate(self) -> None:
+        """Carries the active object through the slices that the person has chosen, in the direction chosen."""
+        memory = PanelMemory(self.host.scene)
+        first, last = memory.slice_range or (None, None)
+        self.act(lambda session: session.propagate(first=first, last=last, direction=memory.direction))
+
+    def go_on(self) -> None:
+        """Continues what was stopped; where nothing was, does again what is out of date, as far as the person has chosen."""
+        if self.session is not None and self.session.stopped is not None:
+            self.act(lambda session: session.go_on())
+        else:
+            self.propagate()
 
     def confirm_shown(self) -> None:
         """Accepts the active object on the slice that is looked at."""

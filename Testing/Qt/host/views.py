@@ -3,9 +3,9 @@
 The names are those of qSlicerLayoutManager, qMRMLSliceWidget and qMRMLSliceView, as far as the panels use them.
 """
 
-from Testing.Support.slice_views import SliceView
+from NeuroSAM2MRML.headless_views import ORIENTATIONS
 
-ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+from Testing.Support.slice_views import SliceView
 
 
 class SliceWidget:

@@ -1,0 +1,49 @@
+"""What a file holds, by its name. Pure."""
+
+from enum import Enum
+
+from NeuroSAM2Core.errors import DataError
+
+
+class FileKind(Enum):
+    """What a file holds."""
+
+    NIFTI = "a volume"
+    NRRD = "a volume of its own kind"
+    SEGMENTATION = "a segmentation"
+    SCENE = "a scene"
+
+
+ENDINGS = {
+    ".nii": FileKind.NIFTI,
+    ".nii.gz": FileKind.NIFTI,
+    ".seg.nrrd": FileKind.SEGMENTATION,
+    ".nrrd": FileKind.NRRD,
+    ".mrb": FileKind.SCENE,
+}
+"""The first that fits says it."""
+
+
+def kind_of(name: str) -> FileKind:
+    """What a file of that name holds.
+
+    Raises:
+        DataError: It cannot be opened.
+    """
+    for ending, kind in ENDINGS.items():
+        if name.lower().endswith(ending):
+            return kind
+    raise DataError(
+        f"{name or 'a file without a name'} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}"
+    )
+
+
+def is_readable(name: str) -> bool:
+    """A file of that name can be opened."""
+    return name.lower().endswith(tuple(ENDINGS))
+
+
+def stem_of(name: str) -> str:
+    """The name without what says its kind."""
+    ending = next((one for one in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(one)), "")
+    return name[: len(name) - len(ending)]

@@ -1,0 +1,131 @@
+"""Volumes and segmentations between files and the scene, where there is no application to do it.
+
+NIfTI goes through `Volume`; the rest through Slicer's own storage nodes. Whole scenes are the application's business.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
+from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
+
+
+def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+    """Puts a volume into the scene, under a name of its own."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    image = vtk.vtkImageData()
+    set_voxels(image, volume.voxels)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(to_vtk(volume.ijk_to_ras))
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+    """Puts the volume of an .nrrd file into the scene.
+
+    Raises:
+        DataError: It cannot be read, or holds no single-component volume.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    try:
+        _read(slicer.vtkMRMLVolumeArchetypeStorageNode(), path, node)
+        read_volume(node)
+    except DataError:
+        scene.RemoveNode(node)
+        raise
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
+    """Puts the segmentation of a .seg.nrrd file into the scene.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    try:
+        _read(slicer.vtkMRMLSegmentationStorageNode(), path, node)
+    except DataError:
+        scene.RemoveNode(node)
+        raise
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+    """Writes all segments into a .seg.nrrd file; the file is whole or not there.
+
+    Raises:
+        DataError: It cannot be written there.
+    """
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+
+    def write(target: Path) -> bool:
+        storage.SetFileName(str(target))
+        return bool(storage.WriteData(node))
+
+    write_whole(path, write)
+
+
+def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """All segments on a volume's own grid: 0 for nothing, 1 for the first segment, and so on; where some overlap, the later one has it.
+
+    Raises:
+        DataError: There are none, or one is not stored as a labelmap.
+    """
+    volume = read_volume(volume_node)
+    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
+    if not ids:
+        raise DataError(f"{segmentation_node.GetName()} is empty", hint="outline something first")
+    segments = SegmentWriter(segmentation_node, volume_node, volume)
+    voxels = np.zeros(volume.shape, np.min_scalar_type(len(ids)))
+    for number, segment_id in enumerate(ids, start=1):
+        for index, labels in enumerate(voxels):
+            labels[segments.read(segment_id, SlicePlane(Axis.K, index))] = number
+    return volume.with_voxels(voxels)
+
+
+def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
+    """Lets something be written under its own name in a folder beside the target, then puts it there in one step.
+
+    Args:
+        path: The target.
+        write: Writes the path that it is given, and says whether it has.
+
+    Raises:
+        DataError: It could not be written.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}", hint="choose a folder that you may write to"
+        ) from error
+    try:
+        partial = folder / path.name
+        if not write(partial) or not partial.is_file():
+            raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLStorableNode) -> None:
+    check_nrrd(path)
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")

@@ -1,0 +1,157 @@
+"""The training panel of any toolkit: the chosen project, cases on their way to its list, the pace of a run, and one sentence.
+
+The run itself is the controller's; here it meets the workplace: its session is the current case, its clicks come first, its engine gets
+the new model.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2MRML.engine.local_process import LocalProcess, StartProcess
+from NeuroSAM2MRML.engine.pace import Pace
+from NeuroSAM2MRML.training.case_export import CaseExport
+from NeuroSAM2MRML.training.case_import import find_pairs
+from NeuroSAM2MRML.training.cases import Role, labels_of
+from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.estimate import estimate
+from NeuroSAM2MRML.view_state import TrainView, as_sentence
+from NeuroSAM2MRML.workplace.workplace import Workplace
+
+WELCOME = "Add the cases that you have outlined, then press Start."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainDeskView:
+    """What the panel shows."""
+
+    run: TrainView
+    sentence: str
+    pace: str
+    """Of the run under way; empty without one."""
+
+
+class TrainDesk:
+    """One panel's.
+
+    Args:
+        workplace: Of the segmentation panel.
+        folder: The project.
+        own_python: The interpreter that has torch, where the engine's choice names no other.
+        start: Starts processes.
+    """
+
+    def __init__(
+        self, workplace: Workplace, folder: Path, own_python: str, start: StartProcess = LocalProcess.start
+    ) -> None:
+        self.workplace = workplace
+        self.controller = TrainController(
+            folder, start, workplace.choice.command(own_python), use_model=workplace.use_model
+        )
+        self._export: CaseExport | None = None
+        self._pace: tuple[Pace, int] | None = None
+
+    @property
+    def is_adding(self) -> bool:
+        """A case is on its way to the list."""
+        return self._export is not None
+
+    def act(self, action: Callable[[TrainController], object]) -> None:
+        """Does something; a mistake becomes the notice."""
+        try:
+            action(self.controller)
+        except NeuroSAM2Error as error:
+            self.controller.notice = str(error)
+
+    def add_current(self, role: Role) -> None:
+        """Begins to put what is outlined now on the list."""
+        self.act(lambda controller: self._begin_export(controller, role))
+
+    def add_folder(self, folder: Path, role: Role) -> None:
+        """Puts all annotated volumes of a folder on the list, where they are."""
+
+        def add(controller: TrainController) -> None:
+            pairs = find_pairs(folder)
+            for pair in pairs:
+                controller.cases.add_files(pair.name, pair.image, pair.label, role)
+            controller.notice = f"{len(pairs)} cases are on the list"
+
+        self.act(add)
+
+    def remove(self, row: int) -> None:
+        """Takes a case off the list.
+
+        Args:
+            row: Its place in the list; out of range for none.
+        """
+
+        def remove(controller: TrainController) -> None:
+            cases = controller.cases.read()
+            if not 0 <= row < len(cases):
+                raise DataError("no case is chosen", hint="click on one in the list")
+            controller.cases.remove(cases[row].name)
+            controller.notice = f"{cases[row].name} is off the list; its files stay"
+
+        self.act(remove)
+
+    def poll(self) -> bool:
+        """Takes in what has happened and goes on adding a case; true while there is more to write. Never waits."""
+        session = self.workplace.session
+        if session is not None and session.talk.is_waiting:
+            self.controller.give_way()
+        self.act(self._go_on_adding)
+        self.act(lambda controller: controller.poll())
+        return self.is_adding
+
+    def view(self) -> TrainDeskView:
+        """What the panel shows.
+
+        Raises:
+            DataError: The project's list cannot be read.
+        """
+        run = self.controller.view
+        return TrainDeskView(run=run, sentence=as_sentence(run.notice) or WELCOME, pace=self._sentence_on_pace(run))
+
+    def estimate(self, steps: int) -> str:
+        """How long so many steps will take, in a sentence."""
+        return estimate(self.controller.folder, steps)
+
+    def close(self) -> None:
+        """Ends what is on its way to the list and a look at the cases; a run goes on."""
+        self.controller.samples.cancel()
+        self._stop_adding()
+
+    def _stop_adding(self) -> None:
+        if self._export is not None:
+            self._export.cancel()
+            self._export = None
+
+    def _begin_export(self, controller: TrainController, role: Role) -> None:
+        session = self.workplace.session
+        if session is None or session.ended:
+            raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
+        desk = session.desk
+        self._stop_adding()
+        self._export = CaseExport(controller.cases, desk.volume.name, desk.volume, labels_of(desk), role)
+        controller.notice = f"adding {self._export.name}"
+
+    def _go_on_adding(self, controller: TrainController) -> None:
+        """Writes some more of a case; an error ends it."""
+        if self._export is None:
+            return
+        export, self._export = self._export, None
+        if export.advance():
+            controller.notice = f"{export.name} is on the list"
+        else:
+            self._export = export
+
+    def _sentence_on_pace(self, run: TrainView) -> str:
+        if not run.is_running:
+            self._pace = None
+            return ""
+        if self._pace is None:
+            self._pace = Pace(time.monotonic(), "steps"), run.step
+        pace, first = self._pace
+        return f"Step {run.step}: {pace.sentence((run.step - first, run.num_steps - first), time.monotonic())}"

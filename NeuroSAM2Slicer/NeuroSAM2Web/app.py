@@ -1,0 +1,121 @@
+"""The app put together: scene, views, workplace, panels, page, server."""
+
+import asyncio
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from aiohttp.web_runner import GracefulExit
+from NeuroSAM2MRML.engine.choice import EngineChoice
+from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.workplace.workplace import Workplace
+from trame.app import get_server
+
+from NeuroSAM2Web.access import Access
+from NeuroSAM2Web.bridge import WorkerBridge
+from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.engine_panel import EnginePanel
+from NeuroSAM2Web.file_desk import FileDesk
+from NeuroSAM2Web.file_panel import FilePanel
+from NeuroSAM2Web.folders import Folders
+from NeuroSAM2Web.host import WebHost
+from NeuroSAM2Web.options import AppOptions
+from NeuroSAM2Web.page import Panel, build_page
+from NeuroSAM2Web.port import HOST
+from NeuroSAM2Web.segment_panel import SegmentPanel
+from NeuroSAM2Web.server import address, guard
+from NeuroSAM2Web.train_panel import TrainPanel
+
+
+def start_engine(choice: EngineChoice) -> Engine:
+    """The engine of a choice."""
+    return choice.connect(sys.executable)
+
+
+class App:
+    """One person's app.
+
+    Args:
+        options: How it is started.
+    """
+
+    def __init__(self, options: AppOptions) -> None:
+        self.options = options
+        options.home.mkdir(parents=True, exist_ok=True)
+        self.server = get_server("neurosam2", client_type="vue3")
+        self.host = WebHost(options.home)
+        settings = options.home / "engine.json"
+        choice = EngineChoice.from_text(settings.read_text() if settings.is_file() else "")
+        self.workplace = Workplace(self.host, choice, start_engine, sys.executable)
+        self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
+        self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
+        self.segment = SegmentPanel(self.desk)
+        folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
+        self.panels: tuple[Panel, ...] = (
+            self.segment,
+            TrainPanel(self.desk, folders),
+            EnginePanel(self.desk, start_engine, settings),
+        )
+        self.access = Access()
+        self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
+        self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_range)
+        guard(self.server, self.access, self.files.transfer.routes())
+        build_page(self.desk, self.panels, self.files)
+
+    def poll(self) -> bool:
+        """Takes in and shows what there is; true while more is expected soon."""
+        busy = [panel.poll() for panel in self.panels]
+        self.desk.copy()
+        self.server.state.flush()
+        return any(busy)
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Serves the page until it is stopped."""
+
+        def ready(**_state: object) -> None:
+            self._begin()
+            page = address(self.server, self.access)
+            announce(page)
+            if self.options.opens_browser:
+                webbrowser.open(page)
+
+        self.server.controller.on_server_ready.add(ready)
+        try:
+            await self.server.start(
+                exec_mode="coroutine",
+                host=HOST,
+                port=self.options.port,
+                open_browser=False,
+                show_connection_info=False,
+                timeout=0,
+            )
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends everything that was started."""
+        self.bridge.stop()
+        for panel in self.panels:
+            panel.close()
+        self._scratch.cleanup()
+
+    def _begin(self) -> None:
+        self.bridge.start()
+        if self.options.image is None:
+            self.desk.open_example()
+        else:
+            self.files.open(str(self.options.image))
+
+
+def run(options: AppOptions, announce: Callable[[str], None]) -> None:
+    """Runs the app until it is stopped.
+
+    Args:
+        options: How it is started.
+        announce: Is told the address once the page can be opened.
+    """
+    with suppress(GracefulExit):  # a signal asked for it
+        asyncio.run(App(options).run(announce))

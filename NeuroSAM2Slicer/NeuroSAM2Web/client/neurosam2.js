@@ -1,0 +1,251 @@
+// What the page does by itself: shows pictures when they have changed, turns the mouse into calls, draws the rubber band, presses buttons by key.
+(function () {
+  const LARGEST_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
+  const WHEEL_STEP = 50;
+  const SMALLEST_BOX_PX = 3;
+
+  // Calls the server with the newest arguments only, one call at a time; nothing that changes the scene goes through here.
+  function newest(call) {
+    let waiting = null;
+    let isBusy = false;
+    return async function (...args) {
+      waiting = args;
+      if (isBusy) return;
+      isBusy = true;
+      try {
+        while (waiting) {
+          const now = waiting;
+          waiting = null;
+          await call(...now);
+        }
+      } finally {
+        isBusy = false;
+      }
+    };
+  }
+
+  // Draws one view at a time, the one in hand first, so that what was just clicked is never behind what nobody looks at.
+  const painter = {
+    views: new Set(),
+    inHand: "Red",
+    isBusy: false,
+    async paint() {
+      if (painter.isBusy) return;
+      painter.isBusy = true;
+      try {
+        for (let view; (view = painter.next()); ) await view.fetchPicture();
+      } finally {
+        painter.isBusy = false;
+      }
+    },
+    next() {
+      const waiting = [...painter.views].filter((view) => view.isOutOfDate());
+      return waiting.find((view) => view.name === painter.inHand) ?? waiting[0];
+    },
+  };
+
+  const SliceView = {
+    inject: ["trame"],
+    props: { name: String, label: String, number: Number, tool: String, about: String },
+    data: () => ({ shown: -1, band: null }),
+    template: `
+      <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
+        :data-view="name" :data-shown="shown" :data-number="number"
+        @pointerdown="down" @pointermove="move" @pointerup="up" @pointercancel="cancel"
+        @wheel.prevent="wheel" @keydown="key" @contextmenu.prevent>
+        <canvas ref="canvas"></canvas>
+        <div v-if="band" class="ns-band" :style="bandStyle"></div>
+        <slot></slot>
+      </div>`,
+    computed: {
+      bandStyle() {
+        const { x0, y0, x1, y1 } = this.band;
+        return {
+          left: Math.min(x0, x1) + "px", top: Math.min(y0, y1) + "px",
+          width: Math.abs(x1 - x0) + "px", height: Math.abs(y1 - y0) + "px",
+        };
+      },
+    },
+    watch: {
+      number() { painter.paint(); },
+      tool() { this.band = null; },
+    },
+    created() {
+      this.drag = newest((press) => this.trame.trigger("mouse", [this.name, press]));
+      this.turn = newest(() => {
+        const steps = this.steps;
+        this.steps = 0;
+        return steps ? this.trame.trigger("wheel", [this.name, steps]) : null;
+      });
+      this.steps = this.travel = 0;
+      this.button = null;
+    },
+    mounted() {
+      painter.views.add(this);
+      this.observer = new ResizeObserver(painter.paint);
+      this.observer.observe(this.$el);
+    },
+    beforeUnmount() {
+      painter.views.delete(this);
+      this.observer.disconnect();
+    },
+    methods: {
+      // The picture's size in its own pixels, and how many of them one of the page's is.
+      size() {
+        const width = this.$el.clientWidth, height = this.$el.clientHeight;
+        const scale = Math.min(window.devicePixelRatio || 1, LARGEST_PX / Math.max(width, height, 1));
+        return { scale, width: Math.round(width * scale), height: Math.round(height * scale) };
+      },
+      isOutOfDate() {
+        const { width, height } = this.size(), canvas = this.$refs.canvas;
+        return width && height && (this.shown < this.number || canvas.width !== width || canvas.height !== height);
+      },
+      async fetchPicture() {
+        const { width, height } = this.size(), canvas = this.$refs.canvas;
+        const answer = await this.trame.trigger("picture", [this.name, width, height]);
+        const picture = await createImageBitmap(new Blob([answer.data], { type: "image/jpeg" }));
+        canvas.width = picture.width;
+        canvas.height = picture.height;
+        canvas.getContext("2d").drawImage(picture, 0, 0);
+        picture.close();
+        this.shown = answer.number;
+      },
+      place(event) {
+        const box = this.$el.getBoundingClientRect();
+        return { x: event.clientX - box.left, y: event.clientY - box.top };
+      },
+      press(phase, event) {
+        const { scale, width, height } = this.size();
+        const { x, y } = this.place(event);
+        return { phase, button: this.button, x: x * scale, y: y * scale, width, height, has_shift: event.shiftKey };
+      },
+      down(event) {
+        if (this.button !== null) return;
+        painter.inHand = this.name;
+        this.$el.focus({ preventScroll: true });
+        const isPlain = event.button === 0 && !event.shiftKey && !event.ctrlKey;
+        const { x, y } = this.place(event);
+        if (isPlain && (this.tool === "positive" || this.tool === "negative")) {
+          const { scale, width, height } = this.size();
+          this.trame.trigger("click", [this.name, x * scale, y * scale, width, height, this.tool === "positive"]);
+          return;
+        }
+        this.$el.setPointerCapture(event.pointerId);
+        this.button = event.button === 0 && event.ctrlKey ? 2 : event.button;
+        if (isPlain && this.tool === "box") {
+          this.band = { x0: x, y0: y, x1: x, y1: y };
+          return;
+        }
+        this.trame.trigger("mouse", [this.name, this.press("down", event)]);
+      },
+      move(event) {
+        if (this.band) {
+          const { x, y } = this.place(event);
+          this.band = { ...this.band, x1: x, y1: y };
+        } else if (this.button !== null) {
+          this.drag(this.press("move", event));
+        }
+      },
+      up(event) {
+        if (this.button === null) return;
+        if (this.band) this.drawBox(event);
+        else this.trame.trigger("mouse", [this.name, this.press("up", event)]);
+        this.button = this.band = null;
+      },
+      cancel(event) {
+        if (this.button !== null && !this.band) this.trame.trigger("mouse", [this.name, this.press("up", event)]);
+        this.button = this.band = null;
+      },
+      drawBox(event) {
+        const { scale, width, height } = this.size();
+        const { x, y } = this.place(event), { x0, y0 } = this.band;
+        if (Math.max(Math.abs(x - x0), Math.abs(y - y0)) < SMALLEST_BOX_PX) return;
+        const corners = [x0, y0, x, y].map((one) => one * scale);
+        this.trame.trigger("box", [this.name, corners, width, height]);
+        this.trame.state.set("tool", "look");
+      },
+      wheel(event) {
+        if (Math.sign(event.deltaY) !== Math.sign(this.travel)) this.travel = 0;
+        this.travel += event.deltaMode ? Math.sign(event.deltaY) * WHEEL_STEP : event.deltaY;
+        if (Math.abs(this.travel) < WHEEL_STEP) return;
+        this.step(this.travel < 0 ? 1 : -1);
+        this.travel = 0;
+      },
+      step(count) {
+        painter.inHand = this.name;
+        this.steps += count;
+        this.turn();
+      },
+      key(event) {
+        const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+        if (!steps) return;
+        event.preventDefault();
+        this.step(steps);
+      },
+    },
+  };
+
+  const SliceBar = {
+    inject: ["trame"],
+    props: { name: String, label: String, index: Number, count: Number, cells: Array },
+    template: `
+      <div class="ns-bar" tabindex="0" role="slider" :aria-label="label + ' slice'" aria-valuemin="0" :aria-valuemax="count - 1"
+        :aria-valuenow="index" :aria-valuetext="sentence(index)" :data-bar="name" :data-index="index"
+        :class="{ 'ns-ribbon': cells.length }" :title="title"
+        @pointerdown="down" @pointermove="move" @keydown="key">
+        <i v-for="(cell, n) in cells" :key="n" :class="'ns-mark ns-' + cell[0]"></i>
+        <b v-if="count" :style="{ left: ((index + 0.5) / count) * 100 + '%' }"></b>
+      </div>`,
+    data: () => ({ title: "" }),
+    created() {
+      this.goTo = newest((index) => this.trame.trigger("go", [this.name, index]));
+    },
+    methods: {
+      sentence(index) {
+        return this.cells.length ? this.cells[index]?.[1] ?? "" : "Slice " + index;
+      },
+      under(event) {
+        const box = this.$el.getBoundingClientRect();
+        return Math.min(this.count - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * this.count)));
+      },
+      down(event) {
+        this.$el.setPointerCapture(event.pointerId);
+        this.goTo(this.under(event));
+      },
+      move(event) {
+        this.title = this.sentence(this.under(event));
+        if (event.buttons & 1) this.goTo(this.under(event));
+      },
+      key(event) {
+        const last = this.count - 1;
+        const index = {
+          ArrowRight: this.index + 1, ArrowUp: this.index + 1, ArrowLeft: this.index - 1, ArrowDown: this.index - 1,
+          PageUp: this.index + 10, PageDown: this.index - 10, Home: 0, End: last,
+        }[event.key];
+        if (index === undefined) return;
+        event.preventDefault();
+        this.goTo(Math.min(last, Math.max(0, index)));
+      },
+    },
+  };
+
+  // A key presses the button that bears it, exactly when the button could be pressed; never while somebody types.
+  function pressByKey(event) {
+    if (event.altKey || event.metaKey || event.repeat) return;
+    if (event.target.closest?.("input, textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
+    const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
+    if (key === "Escape") window.trame.state.set("tool", "look");
+    const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (!button || button.disabled) return;
+    event.preventDefault();
+    button.click();
+  }
+
+  window.NeuroSAM2 = {
+    install(app) {
+      app.component("ns-slice-view", SliceView);
+      app.component("ns-slice-bar", SliceBar);
+      document.addEventListener("keydown", pressByKey);
+    },
+  };
+})();

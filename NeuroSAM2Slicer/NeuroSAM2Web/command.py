@@ -1,0 +1,80 @@
+"""`neurosam2 app`: the app in a browser, on this computer. What it needs is looked for before anything heavy is imported."""
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from NeuroSAM2Core.errors import ConfigError, DataError
+
+PACKAGES = ("slicer", "vtkmodules", "trame", "trame_client", "trame_vuetify", "nilearn")
+PORT = 8742
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "app",
+        help="segment and train in a browser, without Slicer",
+        description="Opens the app in a browser on this computer. It answers nobody else; from another computer, come through a "
+        "tunnel, such as `ssh -L 8742:127.0.0.1:8742 this-machine`, and open the address that is printed here.",
+    )
+    parser.add_argument(
+        "image", type=Path, nargs="?", help="what to open: .nii, .nii.gz, .nrrd or .mrb (default: a brain to try)"
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"port to listen on; 0 for any (default: {PORT}, or any where it is taken)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="where the app may read and write, besides the image's folder and the current one; may be said several times",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.set_defaults(run=run)
+
+
+def run(said: argparse.Namespace) -> int:
+    """Serves until it is told to stop; see `add_parser`."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the app needs packages that are not installed: {', '.join(missing)}", hint='pip install "neurosam2[app]"'
+        )
+    from NeuroSAM2Web.drawing import missing_libraries, spare_the_display
+
+    if problem := missing_libraries():
+        raise ConfigError(problem)
+    spare_the_display()
+    if said.image is not None and not said.image.is_file():
+        raise DataError(
+            f"there is no file {said.image}", hint="check the path; a relative one starts from the current folder"
+        )
+    for folder in said.folder:
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}", hint="give --folder one that exists")
+    image = None if said.image is None else said.image.resolve()
+
+    from NeuroSAM2Web.main import serve
+    from NeuroSAM2Web.options import AppOptions
+    from NeuroSAM2Web.port import choose_port
+
+    serve(
+        AppOptions(
+            image=image,
+            port=choose_port(said.port, PORT),
+            folders=tuple(said.folder),
+            opens_browser=not said.no_browser and _has_display(),
+        ),
+        lambda address: print(f"NeuroSAM2 is at {address}", flush=True),
+    )
+    return 0
+
+
+def _has_display() -> bool:
+    """A browser would have a window; one that runs in the terminal is no help."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

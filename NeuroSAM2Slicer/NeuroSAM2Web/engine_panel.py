@@ -1,0 +1,162 @@
+"""The engine's tab: which model, on which device, on which machine; the Test button."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
+from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.workplace.engine_desk import EngineDesk
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.widgets import section
+
+OWN_FILE = "file"
+DEVICE_TITLES = dict(zip(DEVICES, ("Automatic", "NVIDIA card (CUDA)", "Apple (MPS)", "Processor (CPU)"), strict=True))
+PLACES = {Place.SLICER: "This computer", Place.REMOTE: "A server"}
+
+
+class EnginePanel:
+    """One panel.
+
+    Args:
+        desk: Has the workplace and the page.
+        start: Starts an engine, for the test.
+        settings: Where the choice is kept for the next start.
+    """
+
+    name, title, icon = "engine", "Engine", "mdi-memory"
+
+    def __init__(self, desk: Desk, start: Callable[[EngineChoice], Engine], settings: Path) -> None:
+        self.desk, self._settings = desk, settings
+        self.engine = EngineDesk(lambda: desk.workplace.models, self._put_to_work, start)
+        self._names = [row.name for row in desk.workplace.models.view.rows]
+        self._kept = desk.workplace.choice.to_text()
+        self._show(desk.workplace.choice)
+        self._copy()
+
+    def poll(self) -> bool:
+        """Goes on with a test and a download; true while one runs."""
+        is_busy = self.engine.poll()
+        self._copy()
+        self._keep_choice()
+        return is_busy
+
+    def close(self) -> None:
+        """Ends a test."""
+        self.engine.close()
+
+    def build(self) -> None:
+        """Its part of the page."""
+        said = {"density": "compact", "variant": "outlined", "classes": "mb-3", "hide_details": True}
+        section("Model")
+        v3.VSelect(items=("model_titles",), v_model=("engine_model",), label="Model", **said)
+        v3.VTextField(
+            v_if=f"engine_model === '{OWN_FILE}'", v_model=("engine_file",), label="Model file (.safetensors)", **said
+        )
+        v3.VSelect(items=("device_titles", _items(DEVICE_TITLES)), v_model=("engine_device",), label="Device", **said)
+        section("Where it runs")
+        places = _items({place.value: title for place, title in PLACES.items()})
+        v3.VSelect(items=("place_titles", places), v_model=("engine_place",), label="Runs on", **said)
+        with html.Div(v_if=f"engine_place === '{Place.REMOTE.value}'"):
+            html.Div("Start `neurosam2 serve` there. It prints the port and the token.", classes="ns-hint mb-3")
+            v3.VTextField(v_model=("engine_host",), label="Server", **said)
+            v3.VTextField(v_model=("engine_port",), label="Port", type="number", **said)
+            v3.VTextField(v_model=("engine_token",), label="Token", type="password", autocomplete="off", **said)
+        with html.Div(classes="ns-row"):
+            v3.VBtn(
+                "Use",
+                click=self.use,
+                color="primary",
+                variant="flat",
+                size="small",
+                title="Use this engine from now on. Your clicks and outlines stay.",
+            )
+            v3.VBtn(
+                "{{ is_testing ? 'Cancel test' : 'Test' }}",
+                click=self.test,
+                variant="tonal",
+                size="small",
+                title="Try this engine on a small image, and say what works and how fast",
+            )
+            v3.VBtn(
+                "Cancel download",
+                v_if="is_downloading",
+                click=self.cancel_download,
+                variant="tonal",
+                size="small",
+                title="Stop the download. What has come is kept for the next time.",
+            )
+        v3.VProgressLinear(v_if="is_testing || is_downloading", indeterminate=True, color="primary", classes="mb-2")
+        html.Div("{{ engine_sentence }}", classes="text-body-2", raw_attrs=['role="status"', 'data-test="engine"'])
+
+    def use(self) -> None:
+        """Puts what is chosen to work; the person is asked first where something is to be downloaded."""
+        choice = self._chosen()
+        self.desk.host.attempt(lambda: self.engine.use(choice))
+        self.desk.wake()
+
+    def test(self) -> None:
+        """Tries what is chosen, or ends the test."""
+        self.engine.test(self._chosen())
+        self.desk.wake()
+
+    def cancel_download(self) -> None:
+        """Stops it."""
+        self.engine.cancel_download()
+        self.desk.wake()
+
+    def _put_to_work(self, choice: EngineChoice) -> None:
+        self.desk.state.tool = "look"
+        self.desk.workplace.use_engine(choice)
+
+    def _chosen(self) -> EngineChoice:
+        state = self.desk.state
+        return EngineChoice(
+            place=Place(state.engine_place),
+            host=str(state.engine_host).strip(),
+            port=int(state.engine_port) if str(state.engine_port).isdigit() else 0,
+            token=str(state.engine_token).strip(),
+            model=str(state.engine_file).strip() if state.engine_model == OWN_FILE else str(state.engine_model),
+            device=str(state.engine_device),
+        )
+
+    def _show(self, choice: EngineChoice) -> None:
+        is_named = choice.model in self._names
+        self.desk.state.update(
+            {
+                "engine_place": choice.place.value,
+                "engine_host": choice.host,
+                "engine_port": choice.port,
+                "engine_token": choice.token,
+                "engine_model": choice.model if is_named else OWN_FILE,
+                "engine_file": "" if is_named else choice.model,
+                "engine_device": choice.device,
+            }
+        )
+
+    def _copy(self) -> None:
+        view = self.engine.view
+        titles = [*zip(self._names, view.titles, strict=True), (OWN_FILE, "A file of your own")]
+        self.desk.state.update(
+            {
+                "model_titles": _items(dict(titles)),
+                "engine_sentence": view.sentence,
+                "is_testing": view.is_testing,
+                "is_downloading": view.is_downloading,
+            }
+        )
+
+    def _keep_choice(self) -> None:
+        """Also one that came from elsewhere: a download that has ended, a model that was trained."""
+        choice = self.desk.workplace.choice
+        text = choice.to_text()
+        if text != self._kept:
+            self._kept = text
+            self._settings.write_text(text)
+            self._show(choice)
+
+
+def _items(titles: dict[str, str]) -> list[dict[str, str]]:
+    return [{"value": value, "title": title} for value, title in titles.items()]

@@ -1,0 +1,138 @@
+"""Opening and saving: a file becomes what is worked on, and what is worked on becomes files.
+
+MRML is touched on the event loop only; NIfTI is read and packed beside it.
+"""
+
+import asyncio
+from enum import Enum
+from pathlib import Path
+
+import slicer
+from NeuroSAM2MRML.scene.bundle import check_bundle
+from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of, stem_of
+from NeuroSAM2MRML.scene.files import (
+    add_volume,
+    labels_on,
+    read_nrrd,
+    read_segmentation,
+    write_segmentation,
+    write_whole,
+)
+from NeuroSAM2MRML.session.sidecar import write_sidecar
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Web.desk import Desk
+
+
+class Target(Enum):
+    """What is saved, by the ending of its file."""
+
+    NIFTI = ".nii.gz"
+    SEGMENTATION = ".seg.nrrd"
+    SCENE = ".mrb"
+
+
+class FileDesk:
+    """Files for a desk; one at a time.
+
+    Args:
+        desk: Works on them.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._turn = asyncio.Lock()
+
+    async def open(self, path: Path, name: str) -> None:
+        """Opens a file; what was open stays in the scene, unless the file is a scene of its own.
+
+        Args:
+            path: Where it is.
+            name: What the person calls it.
+
+        Raises:
+            NeuroSAM2Error: It cannot be read, or does not go with what is open.
+        """
+        kind, stem, scene = kind_of(name), stem_of(name), self.desk.host.scene
+        async with self._turn:
+            if kind is FileKind.NIFTI:
+                volume = await asyncio.to_thread(Volume.read, path)
+                self.desk.choose_volume(add_volume(scene, volume, stem))
+            elif kind is FileKind.NRRD:
+                self.desk.choose_volume(read_nrrd(scene, path, stem))
+            elif kind is FileKind.SEGMENTATION:
+                if self.desk.volume_node is None:
+                    raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
+                self.desk.choose_segmentation(read_segmentation(scene, path, stem))
+            else:
+                await asyncio.to_thread(check_bundle, path, self.desk.host.journal_folder.parent)
+                self._open_scene(path)
+
+    async def save(self, target: Target, path: Path) -> list[Path]:
+        """Writes what is worked on; beside a segmentation, what led to it.
+
+        Args:
+            target: What.
+            path: Where to; its name ends as the target says.
+
+        Returns:
+            The files.
+
+        Raises:
+            NeuroSAM2Error: There is nothing to save, or it cannot be written there.
+        """
+        async with self._turn:
+            if target is Target.SCENE:
+                write_whole(path, self._write_scene)
+                return [path]
+            volume_node, segmentation_node = self._chosen()
+            if target is Target.NIFTI:
+                labels = labels_on(segmentation_node, volume_node)
+                await asyncio.to_thread(labels.write, path)
+            else:
+                write_segmentation(segmentation_node, path)
+            return [path, *self._methods_beside(path)]
+
+    @staticmethod
+    def names_beside(target: Target, name: str) -> list[str]:
+        """The names of all files that saving under a name may write."""
+        return [name] if target is Target.SCENE else [name, f"{stem_of(name)}.json"]
+
+    @property
+    def has_work(self) -> bool:
+        """Something was outlined, which opening a scene would take away."""
+        session = self.desk.workplace.session
+        return session is not None and any(record.prompts.planes for record in session.desk.records.values())
+
+    def name_for(self, target: Target) -> str:
+        """A name for the file."""
+        volume = self.desk.volume_node
+        stem = "scene" if volume is None else str(volume.GetName())
+        return f"{stem}{'' if target is Target.SCENE else ' segmentation'}{target.value}".replace("/", "-")
+
+    def _chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+        volume_node, segmentation_node = self.desk.volume_node, self.desk.segmentation_node
+        if volume_node is None or segmentation_node is None:
+            raise DataError("there is no segmentation to save", hint="open an image and outline something first")
+        return volume_node, segmentation_node
+
+    def _open_scene(self, path: Path) -> None:
+        self.desk.workplace.select(None, None)
+        self.desk.host.scene.Clear(0)
+        try:
+            self.desk.host.load(path)
+        finally:
+            self.desk.restore()
+
+    def _write_scene(self, path: Path) -> bool:
+        self.desk.host.save(path)
+        return True
+
+    def _methods_beside(self, path: Path) -> list[Path]:
+        session = self.desk.workplace.session
+        if session is None or session.ended:
+            return []
+        methods = path.with_name(f"{stem_of(path.name)}.json")
+        write_sidecar(session.desk, methods)
+        return [methods]

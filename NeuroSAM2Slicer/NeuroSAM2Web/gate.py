@@ -1,0 +1,67 @@
+"""The gate in front of every HTTP request and every websocket, as middleware of aiohttp; `Access` decides."""
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from NeuroSAM2Web.access import Access
+
+TOKEN = "token"
+"""Query parameter of the address that is printed."""
+HOME = "/index.html"
+
+
+def gate(access: Access) -> Middleware:
+    """Lets pass what `access` lets pass; the first visit trades the token in the address for a cookie.
+
+    Args:
+        access: Of this start.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        shown = request.query.get(TOKEN, ""), request.cookies.get(access.cookie, "")
+        refusal = access.refusal(host=request.host, origin=request.headers.get("Origin"), shown=shown)
+        response: web.StreamResponse
+        if refusal:
+            response = web.Response(status=403, text=refusal)
+        elif request.method == "GET" and TOKEN in request.query:
+            response = web.Response(status=303, headers={"Location": HOME})
+            response.set_cookie(access.cookie, access.token, httponly=True, samesite="Strict", path="/")
+        else:
+            try:
+                response = await handler(request)
+            except web.HTTPException as answer:
+                answer.headers.update(headers(request.host))
+                raise
+        if not response.prepared:
+            response.headers.update(headers(request.host))
+        return response
+
+    return check
+
+
+def headers(host: str) -> dict[str, str]:
+    """What a page may do: load and call nothing but this app, and be framed by nobody.
+
+    Args:
+        host: The Host header of the request.
+    """
+    policy = {
+        "default-src": "'self'",
+        "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",  # Vue compiles its templates in the browser
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": f"'self' ws://{host}",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{key} {value}" for key, value in policy.items()),
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-cache",
+    }

@@ -1,0 +1,41 @@
+"""What the mouse and the keys do, one click away."""
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+IN_SHORT = (
+    "Press B and drag a box around something in a slice view. Press G: the outline goes through the other slices. Where it is wrong, "
+    "press P or N and click; only what depends on that slice is done again."
+)
+MOUSE = (
+    ("Click with Include, Exclude or Box in hand", "Say what belongs to the object"),
+    ("Wheel, or arrow up and down", "The next slice"),
+    ("Drag, with no tool in hand", "Brightness and contrast"),
+    ("Drag with the middle button, or with Shift", "Move the picture"),
+    ("Drag with the right button, or with Ctrl", "Zoom"),
+)
+KEYS = (
+    ("P, N, B", "Include, Exclude, Box; once more puts the tool down, and so does Escape"),
+    ("O, M", "Next object, use its mask"),
+    ("G, S", "Propagate, stop"),
+    ("C, D", "Confirm this slice, go to the next doubtful one"),
+    ("Ctrl+Z, Ctrl+Y", "Undo, redo"),
+    ("Ctrl+O, Ctrl+S", "Open, save"),
+)
+
+
+def build_help() -> None:
+    """The dialog; shown while `helps` is true."""
+    with v3.VDialog(v_model=("helps",), max_width=560), v3.VCard(title="How it works"):
+        with v3.VCardText():
+            html.P(IN_SHORT, classes="mb-3")
+            for title, lines in (("Mouse", MOUSE), ("Keys", KEYS)):
+                html.Div(title, classes="ns-section")
+                with html.Table(classes="ns-help mb-2"):
+                    for cause, effect in lines:
+                        with html.Tr():
+                            html.Td(cause)
+                            html.Td(effect)
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Close", click="helps = false", color="primary")

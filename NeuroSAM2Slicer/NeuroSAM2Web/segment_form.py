@@ -1,0 +1,252 @@
+"""What the segmentation panel looks like."""
+
+from typing import TYPE_CHECKING
+
+from NeuroSAM2MRML.workplace.ribbon import LEGEND
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Web.widgets import key_button, section
+
+if TYPE_CHECKING:
+    from NeuroSAM2Web.segment_panel import SegmentPanel
+
+DIRECTIONS = {Direction.BOTH: "Both ways", Direction.UP: "Up", Direction.DOWN: "Down"}
+TOOLS = (
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    (
+        "box",
+        "Box",
+        "B",
+        "mdi-vector-square",
+        "Drag a box around the object in a slice view. The best way to begin.",
+        "amber",
+    ),
+)
+
+
+def build_form(panel: "SegmentPanel") -> None:
+    """All of it, from the state line down."""
+    _state_line(panel)
+    _tools(panel)
+    _objects(panel)
+    _propagation(panel)
+    _review(panel)
+
+
+def _state_line(panel: "SegmentPanel") -> None:
+    with v3.VAlert(
+        variant="tonal",
+        density="compact",
+        classes="ns-line mb-3",
+        raw_attrs=['role="status"', 'data-test="line"'],
+        type=("line_is_problem ? 'warning' : 'info'",),
+        icon=("line_is_problem ? 'mdi-alert' : 'mdi-information-outline'",),
+    ):
+        html.Span("{{ line }}")
+        with html.Div(v_if="line_button", classes="mt-2"):
+            v3.VBtn("{{ line_button }}", size="small", variant="flat", color="primary", click=panel.fix)
+
+
+def _tools(panel: "SegmentPanel") -> None:
+    section("Outline")
+    with v3.VBtnToggle(
+        model_value=("tool",),
+        update_modelValue="tool = $event || 'look'",
+        density="comfortable",
+        divided=True,
+        variant="outlined",
+        classes="ns-tools w-100 mb-2",
+    ):
+        for value, text, key, icon, tip, colour in TOOLS:
+            with v3.VBtn(
+                value=value,
+                title=tip,
+                disabled=("!can_prompt",),
+                base_color=colour,
+                color=colour,
+                size="small",
+                raw_attrs=[f'data-key="{key}"', f'aria-keyshortcuts="{key}"'],
+            ):
+                v3.VIcon(icon, start=True)
+                html.Span(text)
+                html.Kbd(key, classes="ns-key")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Undo",
+            "Ctrl+Z",
+            icon="mdi-undo",
+            click=panel.does(lambda session: session.undo()),
+            disabled=("!can_undo",),
+            tip=("undo_tip",),
+        )
+        key_button(
+            "Redo",
+            "Ctrl+Y",
+            icon="mdi-redo",
+            click=panel.does(lambda session: session.redo()),
+            disabled=("!can_redo",),
+            tip="Bring back what was undone",
+        )
+
+
+def _objects(panel: "SegmentPanel") -> None:
+    section("Objects")
+    html.Div("The first one begins with your first click.", v_if="!objects.length", classes="ns-hint mb-2")
+    with v3.VList(
+        v_if="objects.length || others.length",
+        density="compact",
+        classes="ns-objects py-0 mb-2",
+        border=True,
+        rounded=True,
+    ):
+        _object_rows(panel)
+        _other_rows(panel)
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Next object",
+            "O",
+            click=panel.does(lambda session: session.next_object()),
+            disabled=("!can_prompt",),
+            tip="Begin another object, in a segment of its own",
+        )
+        key_button(
+            "Use mask",
+            "M",
+            click=panel.use_mask,
+            disabled=("!can_outline",),
+            tip="Take what the object shows on this slice as it is, and go on from there",
+        )
+        key_button(
+            "Clear",
+            click=panel.does(lambda session: session.clear()),
+            disabled=("!can_clear",),
+            tip="Take all clicks and the whole outline of this object away. Undo brings them back.",
+        )
+
+
+def _object_rows(panel: "SegmentPanel") -> None:
+    marks = [f':data-{name}="row.{name}"' for name in ("ml", "done", "confirmed", "prompts")]
+    with (
+        v3.VListItem(
+            v_for="row in objects",
+            key="row.id",
+            active=("row.is_active",),
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-object="row.name"', ':aria-current="row.is_active"', *marks],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        with html.Div(classes="flex-grow-1"):
+            html.Div("{{ row.name }}", classes="text-body-2")
+            html.Div(
+                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+            )
+        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+
+
+def _other_rows(panel: "SegmentPanel") -> None:
+    """Segments of the person's own."""
+    with (
+        v3.VListItem(
+            v_for="row in others",
+            key="row.id",
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-segment="row.name"', 'title="Go on with this segment as an object"'],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        html.Div("{{ row.name }}", classes="text-body-2 flex-grow-1")
+        html.Span("yours", classes="text-caption text-medium-emphasis")
+
+
+def _propagation(panel: "SegmentPanel") -> None:
+    section("Propagate")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Propagate",
+            "G",
+            click=panel.do(panel.workplace.propagate),
+            disabled=("!can_propagate",),
+            color="primary",
+            variant="flat",
+            tip="Carry the outline through the other slices. Slices that you confirmed stay as they are.",
+        )
+        key_button(
+            "Stop",
+            "S",
+            click=panel.does(lambda session: session.stop()),
+            disabled=("!can_stop",),
+            tip="Stop after the slice that is being outlined. What is done stays.",
+        )
+        key_button(
+            "Continue",
+            click=panel.do(panel.workplace.go_on),
+            disabled=("!can_continue",),
+            tip="Go on where you stopped, and do again what a correction has made out of date",
+        )
+    with html.Div(v_if="is_under_way", classes="mb-2", raw_attrs=['role="status"', 'data-test="progress"']):
+        v3.VProgressLinear(
+            model_value=("percent",), indeterminate=("percent === 0",), height=6, color="primary", rounded=True
+        )
+        html.Div("{{ pace }}", classes="text-caption mt-1 ns-number")
+    with html.Div(classes="d-flex ga-3 align-center mb-2"):
+        v3.VSelect(
+            items=("directions", [{"title": title, "value": way.value} for way, title in DIRECTIONS.items()]),
+            model_value=("direction",),
+            update_modelValue=(panel.set_direction, "[$event]"),
+            label="Direction",
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+        )
+        v3.VSwitch(
+            model_value=("is_whole",),
+            update_modelValue=(panel.set_whole, "[$event]"),
+            label="All slices",
+            density="compact",
+            hide_details=True,
+            color="primary",
+            inset=True,
+        )
+    with html.Div(v_if="!is_whole", classes="d-flex ga-2 mb-2"):
+        for field, label in (("first", "From slice"), ("last", "To slice")):
+            v3.VTextField(
+                model_value=(field,),
+                change=(panel.set_end, f"['{field}', $event.target.value]"),
+                label=label,
+                type="number",
+                min=0,
+                max=("num_slices - 1",),
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+            )
+
+
+def _review(panel: "SegmentPanel") -> None:
+    section("Review")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Confirm slice",
+            "C",
+            click=panel.do(panel.workplace.confirm_shown),
+            disabled=("!can_outline",),
+            tip="Accept the outline of the shown slice. It is never overwritten from then on.",
+        )
+        key_button(
+            "Next doubtful",
+            "D",
+            click=panel.do(panel.workplace.go_to_next_doubtful),
+            disabled=("!can_outline",),
+            tip="Go to the next slice that the model is not sure of",
+        )
+    with html.Div(classes="ns-legend", v_if="ribbon.length"):
+        for mark, word in LEGEND:
+            with html.Span():
+                html.I(classes=f"ns-{mark.name}")
+                html.Span(word)

@@ -1,0 +1,65 @@
+"""What the page is told of the workplace: the view's values as plain words and numbers. Pure."""
+
+from NeuroSAM2MRML.view_state import ObjectView
+from NeuroSAM2MRML.workplace.reader import WorkplaceView
+from NeuroSAM2MRML.workplace.ribbon import Mark
+from NeuroSAM2MRML.workplace.state_line import Fix
+
+State = dict[str, object]
+
+
+def segment_state(view: WorkplaceView) -> State:
+    """The state variables of the segmentation panel."""
+    session = view.session
+    has_outline = session.can_prompt and bool(session.objects)
+    done, total = session.progress or (0, 0)
+    return {
+        "line": view.state.sentence,
+        "line_is_problem": view.state.is_problem,
+        "line_button": view.state.button if view.state.fix is not Fix.NOTHING else "",
+        "activity": session.activity.name.lower(),
+        "can_prompt": session.can_prompt,
+        "can_propagate": session.can_propagate,
+        "can_stop": session.can_stop,
+        "can_continue": session.can_continue,
+        "can_clear": session.can_clear,
+        "can_undo": session.can_undo,
+        "can_redo": session.can_redo,
+        "can_outline": has_outline,
+        "undo_tip": f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back",
+        "objects": [_row(row, view) for row in session.objects],
+        "others": [{"id": one.segment_id, "name": one.name, "colour": _rgb(one.colour)} for one in session.others],
+        "is_under_way": session.progress is not None,
+        "percent": 100 * done / total if total else 0,
+        "pace": view.pace,
+        "ribbon": [[cell.mark.name, cell.sentence] for cell in view.cells] if session.objects else [],
+        "ribbon_axis": "" if view.axis is None else str(view.axis),
+        "num_slices": len(view.cells),
+    }
+
+
+def ribbon_style() -> str:
+    """The colours of the ribbon's marks as CSS."""
+    return "".join(f".ns-{mark.name}{{background:{_css(mark.value)}}}" for mark in Mark)
+
+
+def _row(row: ObjectView, view: WorkplaceView) -> State:
+    millilitres = view.volumes_ml.get(row.segment_id)
+    return {
+        "id": row.segment_id,
+        "name": row.name,
+        "colour": _rgb(row.colour),
+        "is_active": row.is_active,
+        "done": row.num_done,
+        "confirmed": row.num_confirmed,
+        "prompts": row.num_prompts,
+        "ml": None if millilitres is None else round(millilitres, 2),
+    }
+
+
+def _rgb(colour: tuple[float, float, float]) -> str:
+    return _css(tuple(round(255 * part) for part in colour))
+
+
+def _css(colour: tuple[int, ...]) -> str:
+    return f"rgb({', '.join(map(str, colour))})"

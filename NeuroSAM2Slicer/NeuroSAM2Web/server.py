@@ -1,0 +1,63 @@
+"""What stands in front of trame's web server: the gate, our own routes, and a first page under our own name."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import web
+from trame_client.module import vue3
+from trame_server import Server
+
+from NeuroSAM2Web.access import Access
+from NeuroSAM2Web.gate import HOME, TOKEN, gate
+from NeuroSAM2Web.port import HOST
+from NeuroSAM2Web.widgets import SERVED
+
+FAVICON = f"{SERVED}/favicon.svg"
+TITLE = "NeuroSAM2"
+LOADER = '<p style="display:grid;place-items:center;height:100vh;margin:0;font:16px Roboto,sans-serif;color:#888">NeuroSAM2 is starting</p>'
+
+
+def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> None:
+    """Puts the gate in front of a server that is not started yet, and routes behind it.
+
+    Args:
+        server: Of trame.
+        access: What the gate demands.
+        routes: What the server answers besides the page.
+    """
+    server.state.trame__favicon = FAVICON
+    logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
+
+    def bind(wslink: web.Application) -> None:
+        wslink.app.middlewares.append(gate(access))  # type: ignore[attr-defined]
+        ours = [web.get(HOME, _home), web.get("/loading.tpl", _loader), web.post("/paraview/", _session)]
+        wslink.app.add_routes([*ours, *routes])  # type: ignore[attr-defined]
+
+    server.controller.on_server_bind.add(bind)
+
+
+def address(server: Server, access: Access) -> str:
+    """Where the page of a server that is ready is opened, with the token of this start."""
+    return f"http://{HOST}:{server.port}/?{TOKEN}={access.token}"
+
+
+async def _home(_request: web.Request) -> web.Response:
+    """The client's page with our icon and title, before any of its scripts runs."""
+    page = (Path(vue3.www) / "index.html").read_text()
+    for theirs, ours in (
+        ('href="logo.png"', f'href="{FAVICON}"'),
+        ("<title>trame is built by Kitware</title>", f"<title>{TITLE}</title>"),
+        ("Application built with trame, a product from Kitware", "NeuroSAM2 in the browser"),
+    ):
+        page = page.replace(theirs, ours)
+    return web.Response(text=page, content_type="text/html")
+
+
+async def _loader(_request: web.Request) -> web.Response:
+    return web.Response(text=LOADER, content_type="text/html")
+
+
+async def _session(request: web.Request) -> web.Response:
+    """The client asks a launcher, where there is one, for the address of its server; it is this one."""
+    return web.json_response({"sessionURL": f"ws://{request.host}/ws"})

@@ -1,0 +1,105 @@
+"""Files between the browser and the app, over plain HTTP behind the gate. An upload goes straight to the disk, up to a bound."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+from NeuroSAM2MRML.scene.file_kinds import kind_of
+from NeuroSAM2MRML.view_state import as_sentence
+
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Web.folders import size_text
+
+UPLOAD, DOWNLOADS = "/files/upload", "/files/download"
+LARGEST_UPLOAD = 4 * 10**9
+PIECE = 1 << 20
+Received = Callable[[Path, str], Awaitable[None]]
+
+
+class Transfer:
+    """Both roads.
+
+    Args:
+        folder: For files on their way; emptied by its owner.
+        on_received: Takes an uploaded file and the name it had.
+        largest: Bytes that an upload may have.
+    """
+
+    def __init__(self, folder: Path, on_received: Received, *, largest: int = LARGEST_UPLOAD) -> None:
+        self.largest = largest
+        self._folder, self._on_received = folder, on_received
+        self._offered: dict[str, Path] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the server."""
+        return [web.post(UPLOAD, self._upload), web.get(DOWNLOADS + "/{key}", self._download)]
+
+    def offer(self, paths: Sequence[Path]) -> list[str]:
+        """The addresses under which files from rooms can be fetched, until others are offered."""
+        for path in self._offered.values():
+            _delete(path)
+        self._offered = {secrets.token_urlsafe(16): path for path in paths}
+        return [f"{DOWNLOADS}/{key}" for key in self._offered]
+
+    def room(self, name: str) -> Path:
+        """A path for a file of that name, in a folder of its own."""
+        folder = self._folder / secrets.token_hex(8)
+        folder.mkdir()
+        return folder / name
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        name = Path(request.query.get("name", "").replace("\\", "/")).name
+        try:
+            kind_of(name)
+            self._check_size(name, request.content_length or 0)
+            path = self.room(name)
+        except (DataError, OSError, ValueError) as error:
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
+        try:
+            await self._receive(request, path)
+            await self._on_received(path, name)
+        except NeuroSAM2Error as error:
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
+        except OSError as error:
+            return web.Response(status=507, text=f"{name} could not be stored: {error.strerror or error}")
+        finally:
+            _delete(path)
+        return web.Response(text="")
+
+    async def _receive(self, request: web.Request, path: Path) -> None:
+        size = 0
+        with path.open("wb") as file:
+            async for piece in request.content.iter_chunked(PIECE):
+                size += len(piece)
+                self._check_size(path.name, size)
+                file.write(piece)
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > self.largest:
+            raise TooLargeError(
+                f"{name} is too large to upload; at most {size_text(self.largest)}",
+                hint="put it into a folder of this computer and open it from there",
+            )
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        path = self._offered.get(request.match_info["key"])
+        if path is None:
+            return web.Response(status=404, text="This file is not here any more; save it again.")
+        said = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
+        return web.FileResponse(
+            path, headers={hdrs.CONTENT_DISPOSITION: said, hdrs.CONTENT_TYPE: "application/octet-stream"}
+        )
+
+
+class TooLargeError(DataError):
+    """An upload that is larger than it may be."""
+
+
+def _delete(path: Path) -> None:
+    """A file, and its room once it is empty."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()

@@ -1,0 +1,176 @@
+"""The slice views in the page: their pictures, on demand, and what the mouse does in them.
+
+The page asks for a picture when a view's number has grown, one at a time for each view, so that nothing is drawn that nobody sees.
+Positions come in pixels of the picture, from its upper left corner.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import slicer
+from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2MRML.headless_views import ORIENTATIONS, SliceView
+from NeuroSAM2MRML.scene.slice_views import shown_slice
+from NeuroSAM2MRML.workplace.workplace import Workplace
+from trame_server import Server
+
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Web.picture import encode
+
+LARGEST_PX = 4096
+BUTTONS = ("Left", "Middle", "Right")
+EVENTS = {"down": "ButtonPressEvent", "up": "ButtonReleaseEvent"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Press:
+    """Where and how a button of the mouse went down, moved or came up."""
+
+    phase: str
+    """down, move or up."""
+    button: int
+    """0, 1 or 2 for left, middle and right."""
+    x: float
+    y: float
+    width: int
+    height: int
+    has_shift: bool = False
+
+
+class SliceViews:
+    """The three of them.
+
+    Args:
+        host: Has the scene.
+        workplace: Gets the prompts.
+        server: Serves the page.
+        wake: Called after each action.
+    """
+
+    def __init__(
+        self, host: HeadlessApplication, workplace: Workplace, server: Server, wake: Callable[[], None]
+    ) -> None:
+        self.workplace, self._state, self._wake = workplace, server.state, wake
+        self.views = {name: SliceView(host, name, orientation) for name, orientation in ORIENTATIONS.items()}
+        self._is_drawing = False
+        for name, view in self.views.items():
+            self._state[number_of(name)] = 0
+            view.watch(partial(self._note, name))
+        for name, action in (
+            ("picture", self.picture),
+            ("click", self.click),
+            ("box", self.box),
+            ("mouse", self.mouse),
+            ("wheel", self.wheel),
+            ("go", self.go),
+        ):
+            server.trigger(name)(action)
+
+    def show(self, volume_node: slicer.vtkMRMLVolumeNode) -> None:
+        """A volume in all views, along its own slices, whole."""
+        for name, view in self.views.items():
+            view.node.SetOrientation(ORIENTATIONS[name])
+            view.node.RotateToVolumePlane(volume_node)
+            view.show(volume_node)
+        self._look_at(self.views["Red"])
+
+    def is_shown(self, volume_node: slicer.vtkMRMLVolumeNode) -> bool:
+        """The volume is the one in the views."""
+        return all(view.logic.GetBackgroundLayer().GetVolumeNode() is volume_node for view in self.views.values())
+
+    def picture(self, name: str, width: int, height: int) -> dict[str, object]:
+        """What a view shows now, as a file, with its number."""
+        view = self._sized(name, width, height)
+        self._is_drawing = True
+        try:
+            rows = view.draw().tobytes()
+        finally:
+            self._is_drawing = False
+        return {"number": self._state[number_of(name)], "data": encode(rows, view.size)}
+
+    def click(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
+        """A point of the active object."""
+        view = self._sized(name, width, height)
+        ras = view.to_ras(x, height - 1 - y)
+        self.workplace.act(lambda session: session.click(ras, positive=positive, view=view.node))
+        self._wake()
+
+    def box(self, name: str, corners: list[float], width: int, height: int) -> None:
+        """A box around the active object, between two opposite corners."""
+        view = self._sized(name, width, height)
+        x0, y0, x1, y1 = corners
+        start, end = view.to_ras(x0, height - 1 - y0), view.to_ras(x1, height - 1 - y1)
+        self.workplace.act(lambda session: session.drag_box(start, end, view=view.node))
+        self._wake()
+
+    def mouse(self, name: str, said: dict[str, object]) -> None:
+        """A button without a tool: window and level, pan, zoom, as Slicer's own views have it."""
+        press = Press(**said)  # type: ignore[arg-type]
+        view = self._sized(name, press.width, press.height)
+        event = "MouseMoveEvent" if press.phase == "move" else BUTTONS[press.button] + EVENTS[press.phase]
+        place = int(press.x), press.height - 1 - int(press.y)
+        if press.phase == "down":
+            self.mouse_enters(view, place)
+        view.mouse(event, *place, has_shift=press.has_shift)
+
+    def mouse_enters(self, view: SliceView, place: tuple[int, int]) -> None:
+        """Slicer's views must have seen the mouse before it is pressed."""
+        for event in ("EnterEvent", "MouseMoveEvent"):
+            view.mouse(event, *place)
+
+    def wheel(self, name: str, steps: int) -> None:
+        """So many slices up or down."""
+        view, volume = self.views[name], self._volume()
+        if volume is not None:
+            self.go(name, shown_slice(volume, view.node).plane.index + steps)
+
+    def go(self, name: str, index: int) -> None:
+        """To a slice along the view's axis; to the nearest there is."""
+        view, volume = self.views[name], self._volume()
+        if volume is None:
+            return
+        plane = shown_slice(volume, view.node).plane
+        last = volume.shape[plane.axis.array_axis] - 1
+        self.workplace.go_to(replace(plane, index=min(max(index, 0), last)))
+        self._look_at(view)
+        self._wake()
+
+    def positions(self) -> dict[str, dict[str, object]]:
+        """Which slice each view shows, of how many, and along which axis of the volume."""
+        volume = self._volume()
+        if volume is None:
+            return {name: {"index": 0, "count": 0, "axis": ""} for name in self.views}
+        shown = {name: shown_slice(volume, view.node).plane for name, view in self.views.items()}
+        return {
+            name: {"index": plane.index, "count": volume.shape[plane.axis.array_axis], "axis": str(plane.axis)}
+            for name, plane in shown.items()
+        }
+
+    def _volume(self) -> Volume | None:
+        session = self.workplace.session
+        return None if session is None or session.ended else session.desk.volume
+
+    def _look_at(self, view: SliceView) -> None:
+        if self.workplace.session is not None:
+            self.workplace.session.look_at(view.node)
+
+    def _sized(self, name: str, width: int, height: int) -> SliceView:
+        """The view, as large as in the page that asks."""
+        view, size = self.views[name], (min(max(width, 1), LARGEST_PX), min(max(height, 1), LARGEST_PX))
+        if view.size != size:
+            self._is_drawing = True
+            try:
+                view.resize(*size)
+            finally:
+                self._is_drawing = False
+        return view
+
+    def _note(self, name: str) -> None:
+        if not self._is_drawing:
+            self._state[number_of(name)] += 1
+
+
+def number_of(name: str) -> str:
+    """The state variable that grows with every change of a view."""
+    return f"picture_{name}"

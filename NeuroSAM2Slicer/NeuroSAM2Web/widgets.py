@@ -1,0 +1,75 @@
+"""Building blocks of the page: our own parts of `client/`, and buttons that bear their keys."""
+
+from pathlib import Path
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+from trame_client.widgets.core import HtmlElement
+
+SERVED = "__neurosam2"
+"""Where the page finds what is in `client/`."""
+MODULE = {
+    "serve": {SERVED: str(Path(__file__).with_name("client"))},
+    "scripts": [f"{SERVED}/neurosam2.js", f"{SERVED}/files.js", f"{SERVED}/curves.js"],
+    "styles": [f"{SERVED}/neurosam2.css", f"{SERVED}/shell.css"],
+    "vue_use": ["NeuroSAM2", "NeuroSAM2Curves"],
+}
+"""What the server hands out, as trame wants it said."""
+Said = str | tuple[str]
+"""A text, or an expression of the page's state."""
+
+
+def slice_view(**said: object) -> HtmlElement:
+    """A slice view: its picture and the mouse in it."""
+    return _part("ns-slice-view", ["name", "label", "number", "tool", "about"], said)
+
+
+def slice_bar(**said: object) -> HtmlElement:
+    """The slider below a slice view, which is the quality ribbon as well where the object lies along the view."""
+    return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], said)
+
+
+def curves(**said: object) -> HtmlElement:
+    """The curves of a training run."""
+    return _part("ns-curves", ["drawing"], said)
+
+
+def section(title: str) -> None:
+    """The title of a part of a panel."""
+    html.Div(title, classes="ns-section")
+
+
+def key_button(
+    text: str,
+    key: str = "",
+    *,
+    tip: Said = "",
+    icon: str = "",
+    size: str = "small",
+    variant: str = "tonal",
+    **said: object,
+) -> None:
+    """A button that a key presses, too.
+
+    Args:
+        text: On it.
+        key: Such as P or Ctrl+Z; empty for none.
+        tip: What it does, for whoever points at it.
+        icon: Before the text.
+        size: Of Vuetify.
+        variant: Of Vuetify.
+        said: As for any Vuetify button.
+    """
+    marks = [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"'] if key else []
+    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **said):
+        if icon:
+            v3.VIcon(icon, start=True)
+        html.Span(text)
+        if key:
+            html.Kbd(key, classes="ns-key")
+
+
+def _part(tag: str, properties: list[str], said: dict[str, object]) -> HtmlElement:
+    element = HtmlElement(tag, **said)
+    element._attr_names += properties
+    return element

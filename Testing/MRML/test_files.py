@@ -1,0 +1,213 @@
+"""Volumes and segmentations in and out of a scene, exactly."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import slicer
+from NeuroSAM2MRML.scene.bundle import check_bundle
+from NeuroSAM2MRML.scene.file_kinds import FileKind, is_readable, kind_of, stem_of
+from NeuroSAM2MRML.scene.files import (
+    add_volume,
+    labels_on,
+    read_nrrd,
+    read_segmentation,
+    write_segmentation,
+    write_whole,
+)
+from NeuroSAM2MRML.scene.layers import Layer, reference_grid
+from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
+
+from NeuroSAM2Core import Volume
+from NeuroSAM2Core.errors import DataError
+from Testing.Support.scenes import GEOMETRIES, add_segmentation
+from Testing.Support.scenes import add_volume as add_node
+
+RNG = np.random.default_rng(3)
+OBLIQUE = GEOMETRIES["anisotropic oblique"].matrix
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "stem"),
+    [
+        ("a.nii", FileKind.NIFTI, "a"),
+        ("a.b.NII.GZ", FileKind.NIFTI, "a.b"),
+        ("a.nrrd", FileKind.NRRD, "a"),
+        ("a.seg.nrrd", FileKind.SEGMENTATION, "a"),
+        ("a.mrb", FileKind.SCENE, "a"),
+    ],
+)
+def test_a_name_says_what_is_in_a_file(name, kind, stem):
+    assert (kind_of(name), stem_of(name), is_readable(name)) == (kind, stem, True)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "nii", "a.mrml", "a.nii.gz.part"])
+def test_other_names_are_refused_with_what_is_expected(name):
+    assert not is_readable(name)
+    with pytest.raises(DataError, match=r"expected a name that ends in \.nii"):
+        kind_of(name)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_a_volume_enters_the_scene_voxel_for_voxel(app, dtype):
+    volume = Volume((100 * RNG.random((4, 5, 6))).astype(dtype), OBLIQUE, name="T1")
+    first, second = (add_volume(app.scene, volume, "T1") for _ in range(2))
+    there = read_volume(first)
+    np.testing.assert_array_equal(there.voxels, volume.voxels)
+    assert there.voxels.dtype == dtype
+    np.testing.assert_allclose(there.ijk_to_ras, OBLIQUE)
+    assert first.GetName() == "T1"
+    assert second.GetName() != "T1"
+
+
+def test_the_same_image_as_nifti_and_as_nrrd_is_the_same_in_the_scene(app, tmp_path):
+    volume = Volume(RNG.integers(0, 900, (4, 5, 6)).astype(np.int16), OBLIQUE, name="T1")
+    node = add_volume(app.scene, volume, "T1")
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(tmp_path / "T1.nrrd"))
+    assert storage.WriteData(node)
+    there = read_volume(read_nrrd(app.scene, tmp_path / "T1.nrrd", "T1"))
+    np.testing.assert_array_equal(there.voxels, volume.voxels)
+    np.testing.assert_allclose(there.ijk_to_ras, OBLIQUE, atol=1e-6)
+
+
+@pytest.mark.parametrize("read", [read_nrrd, read_segmentation])
+def test_a_damaged_file_is_said_and_leaves_the_scene_as_it_was(app, tmp_path, read):
+    (tmp_path / "a.seg.nrrd").write_bytes(b"NRRD0004\nnothing of the kind")
+    count = app.scene.GetNumberOfNodes()
+    for name in ("a.seg.nrrd", "missing.seg.nrrd"):
+        with pytest.raises(DataError, match="cannot be read"):
+            read(app.scene, tmp_path / name, "a")
+    assert app.scene.GetNumberOfNodes() == count
+
+
+@pytest.fixture(params=["anisotropic oblique", "under a turn"])
+def painted(app, request):
+    """An image, and a segmentation with two objects that overlap in one voxel."""
+    volume_node = add_node(app, RNG.integers(0, 900, (5, 8, 9)).astype(np.int16), GEOMETRIES[request.param])
+    node, ids = add_segmentation(app, "one", "two")
+    node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    masks = np.zeros((2, 5, 8, 9), bool)
+    masks[0, 1:4, 2:5, 3:6] = True
+    masks[1, 3:5, 4:7, 5:9] = True
+    for name, mask in zip(ids, masks, strict=True):
+        node.GetSegmentation().SeparateSegmentLabelmap(name)
+        layer, grid = Layer(node, name), reference_grid(node)
+        layer.make_room(grid.extent, grid)
+        layer.voxels[mask] = layer.label
+        layer.announce()
+    return volume_node, node, masks
+
+
+def test_labels_are_on_the_images_own_grid_and_numbered_in_order(app, painted):
+    volume_node, node, masks = painted
+    count = app.scene.GetNumberOfNodes()
+    labels = labels_on(node, volume_node)
+    np.testing.assert_array_equal(labels.voxels, np.where(masks[1], 2, masks[0]))
+    np.testing.assert_allclose(labels.ijk_to_ras, read_volume(volume_node).ijk_to_ras, atol=1e-9)
+    assert app.scene.GetNumberOfNodes() == count
+
+
+def test_a_segmentation_comes_back_from_its_file_with_names_and_overlap(app, painted, tmp_path):
+    _, node, masks = painted
+    path = tmp_path / "both.seg.nrrd"
+    write_segmentation(node, path)
+    again = read_segmentation(app.scene, path, "again")
+    names = again.GetSegmentation().GetSegmentIDs()
+    assert [again.GetSegmentation().GetSegment(name).GetName() for name in names] == ["one", "two"]
+    for name, mask in zip(names, masks, strict=True):
+        layer = Layer(again, name)
+        assert (layer.voxels == layer.label).sum() == mask.sum()
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["both.seg.nrrd"]
+
+
+def damages(data):
+    """A file's bytes, damaged in every way that has been seen to end a process that reads it."""
+    head, body = data[: data.index(b"\n\n")].split(b"\n"), data[data.index(b"\n\n") :]
+    needed = (b"type:", b"dimension:", b"sizes:", b"encoding:", b"space:", b"space directions:")
+    yield from (b"\n".join(one for one in head if not one.startswith(start)) + body for start in needed)
+    yield data[:200]
+    yield data[:-20]
+    yield data[: -len(body) + 2]
+    for old, new in (
+        (b"space:", b"spa.e:"),
+        (b"posterior", b"postXrior"),
+        (b"gzip", b"bzip"),
+        (b"_Name:=", b"_Name^="),
+        (b"(", b"["),
+    ):
+        yield data.replace(old, new, 1)
+    yield data.replace(b"encoding: gzip\n", b"encoding: gzip\ndata file: /etc/passwd\n")
+
+
+def test_damage_that_would_end_the_process_is_found_before_slicer_reads_the_file(painted, tmp_path):
+    _, node, _ = painted
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(node, path)
+    check_nrrd(path)
+    for number, data in enumerate(damages(path.read_bytes())):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"cannot be read|cut short"):
+            check_nrrd(path)
+        assert number < 20
+    with zipfile.ZipFile(tmp_path / "a.mrb", "w") as file:
+        file.writestr("a/a.mrml", "<MRML></MRML>")
+        file.write(path, "a/Data/a.seg.nrrd")
+    with pytest.raises(DataError, match=r"a\.mrb: a\.seg\.nrrd cannot be read"):
+        check_bundle(tmp_path / "a.mrb", tmp_path)
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.mrb"
+    path.write_text("old")
+
+    def half(target):
+        target.write_text("half")
+        return False
+
+    with pytest.raises(DataError, match="space left"):
+        write_whole(path, half)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(DataError, match="choose a folder"):
+        write_whole(tmp_path / "nowhere" / "a.mrb", half)
+
+
+def bundle(path, names):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, b"x" * 100)
+    return path
+
+
+def test_a_sound_bundle_passes(app, tmp_path):
+    add_node(app, np.ones((3, 4, 5), np.int16))
+    app.save(tmp_path / "a.mrb")
+    check_bundle(tmp_path / "a.mrb", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["a/a.txt"], "holds no scene"),
+        (["a/a.mrml", "../b.nrrd"], "reaches outside"),
+        (["/etc/a.mrml"], "reaches outside"),
+    ],
+)
+def test_a_bundle_without_a_scene_or_with_a_way_out_is_refused(tmp_path, names, sentence):
+    with pytest.raises(DataError, match=sentence):
+        check_bundle(bundle(tmp_path / "a.mrb", names), tmp_path)
+
+
+def test_a_damaged_bundle_is_refused_before_it_is_unpacked(tmp_path):
+    path = bundle(tmp_path / "a.mrb", ["a/a.mrml"])
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        check_bundle(path, tmp_path)
+    path.write_bytes(data[:50])
+    with pytest.raises(DataError, match="cannot be read"):
+        check_bundle(path, tmp_path)

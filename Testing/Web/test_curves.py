@@ -1,0 +1,47 @@
+"""The curves of a run as lines of a drawing."""
+
+import math
+
+import pytest
+from NeuroSAM2Web.curves import BOX, MOST_POINTS, draw
+
+
+def corners(line):
+    return [tuple(float(number) for number in corner.split(",")) for corner in line.split()]
+
+
+def test_a_curve_spans_the_whole_run_and_its_axis():
+    drawing = draw([(0, 2.0), (50, 1.0), (100, 0.0)], [(100, 1.0)], 100)
+    middle = (BOX.left + BOX.right) / 2, (BOX.top + BOX.bottom) / 2
+    assert corners(drawing.loss) == [(BOX.left, BOX.top), middle, (BOX.right, BOX.bottom)]
+    assert corners(drawing.dice) == [(BOX.right, BOX.top)]
+    assert [mark.text for mark in drawing.losses] == ["0", "0.5", "1", "1.5", "2"]
+    assert [mark.text for mark in drawing.dices] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert [mark.text for mark in drawing.steps] == ["0", "50", "100"]
+    assert (drawing.last_loss, drawing.last_dice) == ("0", "1.000")
+
+
+def test_a_run_under_way_leaves_room_for_its_rest():
+    (corner,) = corners(draw([(25, 1.0)], (), 100).loss)
+    assert corner[0] == pytest.approx(BOX.left + (BOX.right - BOX.left) / 4, abs=0.1)
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end():
+    losses = [(step, 1 / step) for step in range(1, 100_001)]
+    line = corners(draw(losses, (), 100_000).loss)
+    assert MOST_POINTS / 2 < len(line) <= MOST_POINTS + 1
+    assert line[-1] == (BOX.right, pytest.approx(BOX.bottom, abs=0.1))
+
+
+@pytest.mark.parametrize(
+    ("largest", "top"), [(0.9, "1"), (1.1, "2"), (3.0, "4"), (37.0, "40"), (0.031, "0.04"), (9.0, "10")]
+)
+def test_the_axis_ends_at_a_round_number_above_the_largest_value(largest, top):
+    assert draw([(1, largest)], (), 10).losses[-1].text == top
+
+
+def test_values_that_are_none_are_left_out():
+    drawing = draw([(1, 1.0), (2, math.nan), (3, math.inf), (4, 0.5)], (), 4)
+    assert len(corners(drawing.loss)) == 2
+    assert draw([(1, 0.0)], (), 0).loss
+    assert draw((), (), 0).loss == ""

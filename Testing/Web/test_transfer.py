@@ -1,0 +1,127 @@
+"""Uploads go to the disk, up to a bound; downloads come from there."""
+
+import asyncio
+
+import pytest
+from aiohttp import ClientSession, web
+from NeuroSAM2Web.transfer import LARGEST_UPLOAD, Transfer
+
+from NeuroSAM2Core.errors import DataError
+from Testing.Support.apart import run_apart
+
+
+class Desk:
+    """A server with the two roads, and what it was given."""
+
+    def __init__(self, folder, *, largest=1000):
+        self.folder, self.received, self.problem = folder, [], ""
+        self.transfer = Transfer(folder, self.take, largest=largest)
+
+    async def take(self, path, name):
+        self.received.append((name, path.read_bytes()))
+        if self.problem:
+            raise DataError(self.problem)
+
+    def visit(self, act):
+        async def run():
+            app = web.Application()
+            app.router.add_routes(self.transfer.routes())
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
+                try:
+                    return await act(session)
+                finally:
+                    await session.close()
+                    await runner.cleanup()
+
+        return run_apart(run())
+
+    def upload(self, name, data):
+        async def act(session):
+            async with session.post("/files/upload", params={"name": name}, data=data) as answer:
+                return answer.status, await answer.text()
+
+        return self.visit(act)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def test_an_upload_arrives_whole_under_its_name_and_leaves_nothing_behind(desk):
+    assert desk.upload("brain é.nii.gz", b"x" * 1000) == (200, "")
+    assert desk.received == [("brain é.nii.gz", b"x" * 1000)]
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_a_path_in_the_name_counts_for_nothing(desk):
+    assert desk.upload("../../etc/brain.nii", b"x")[0] == 200
+    assert desk.upload("C:\\data\\brain.nii", b"x")[0] == 200
+    assert [name for name, _ in desk.received] == ["brain.nii", "brain.nii"]
+
+
+@pytest.mark.parametrize("name", ["", "brain.txt", "brain", "nii", "..", "brain.exe"])
+def test_what_cannot_be_opened_is_not_taken(desk, name):
+    status, text = desk.upload(name, b"x")
+    assert status == 400
+    assert "cannot be opened" in text
+    assert desk.received == []
+
+
+def test_too_large_is_refused_by_its_announced_size_before_anything_is_read(tmp_path):
+    desk = Desk(tmp_path, largest=LARGEST_UPLOAD)
+
+    async def act(session):
+        host = session._base_url
+        reader, writer = await asyncio.open_connection(host.host, host.port)
+        head = f"POST /files/upload?name=a.nii HTTP/1.1\r\nHost: x\r\nContent-Length: {5 * 10**9}\r\n\r\n"
+        writer.write(head.encode())
+        status = await reader.readline()
+        writer.close()
+        return status
+
+    assert b"413" in desk.visit(act)
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_too_large_is_refused_while_it_comes_where_no_size_was_announced(desk):
+    async def pieces():
+        for _ in range(11):
+            yield b"x" * 100
+
+    status, text = desk.upload("a.nii", pieces())
+    assert status == 413
+    assert "too large to upload; at most 1 kB" in text
+    assert desk.received == []
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_a_file_that_turns_out_unreadable_is_said_in_the_answer(desk):
+    desk.problem = "a.nii cannot be read"
+    assert desk.upload("a.nii", b"x") == (400, "a.nii cannot be read.")
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_saved_files_are_fetched_until_others_are_offered(desk):
+    path, methods = desk.transfer.room("mask é.nii.gz"), desk.transfer.room("mask.json")
+    path.write_bytes(b"mask" * 1000)
+    methods.write_text("{}")
+    addresses = desk.transfer.offer([path, methods])
+
+    async def act(session):
+        found = []
+        for address in (*addresses, addresses[0]):
+            async with session.get(address) as answer:
+                found.append((await answer.read(), answer.headers["Content-Disposition"]))
+        desk.transfer.offer([])
+        async with session.get(addresses[0]) as answer:
+            return found, answer.status
+
+    found, status = desk.visit(act)
+    mask = b"mask" * 1000, "attachment; filename*=UTF-8''mask%20%C3%A9.nii.gz"
+    assert found == [mask, (b"{}", "attachment; filename*=UTF-8''mask.json"), mask]
+    assert status == 404
+    assert list(desk.folder.iterdir()) == []
