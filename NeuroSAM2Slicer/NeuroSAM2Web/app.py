@@ -61,7 +61,7 @@ class App:
         )
         self.access = Access()
         self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
-        self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_range)
+        self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_memory)
         guard(self.server, self.access, self.files.transfer.routes())
         build_page(self.desk, self.panels, self.files)
 

@@ -9,6 +9,7 @@ IN_SHORT = (
 )
 MOUSE = (
     ("Click with Include, Exclude or Box in hand", "Say what belongs to the object"),
+    ("Point with Include or Exclude in hand", "See as a line what a click there would give"),
     ("Wheel, or arrow up and down", "The next slice"),
     ("Drag, with no tool in hand", "Brightness and contrast"),
     ("Drag with the middle button, or with Shift", "Move the picture"),

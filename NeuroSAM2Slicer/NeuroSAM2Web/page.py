@@ -132,7 +132,14 @@ def _build_view(name: str) -> None:
                 v_if=f"!({is_large})",
                 title="Make this view the large one",
             )
-        with slice_view(name=name, label=label, number=(number_of(name),), tool=("tool",), about=(place,)):
+        with slice_view(
+            name=name,
+            label=label,
+            number=(number_of(name),),
+            tool=("tool",),
+            about=(place,),
+            previews=("previews",),
+        ):
             for side, letter in zip(("left", "right", "top", "bottom"), WAYS[name], strict=True):
                 html.Span(letter, classes=f"ns-way ns-way-{side}")
         slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(ribbon,))

@@ -34,6 +34,7 @@ def build_form(panel: "SegmentPanel") -> None:
     _objects(panel)
     _propagation(panel)
     _review(panel)
+    _cleaning(panel)
 
 
 def _state_line(panel: "SegmentPanel") -> None:
@@ -90,6 +91,16 @@ def _tools(panel: "SegmentPanel") -> None:
             disabled=("!can_redo",),
             tip="Bring back what was undone",
         )
+
+    v3.VSwitch(
+        v_model=("previews",),
+        label="Preview while pointing",
+        density="compact",
+        hide_details=True,
+        color="primary",
+        inset=True,
+        raw_attrs=['title="Show as a line what a click would give, while you point with Include or Exclude"'],
+    )
 
 
 def _objects(panel: "SegmentPanel") -> None:
@@ -250,3 +261,36 @@ def _review(panel: "SegmentPanel") -> None:
             with html.Span():
                 html.I(classes=f"ns-{mark.name}")
                 html.Span(word)
+
+
+def _cleaning(panel: "SegmentPanel") -> None:
+    section("Holes and islands")
+    with html.Div(classes="d-flex ga-2 mb-2"):
+        for field, label, tip in (
+            ("hole_mm", "Fill holes up to", "Holes of an outline that are narrower than this are filled"),
+            ("island_mm", "Drop islands up to", "Parts of an outline that are narrower than this are removed"),
+        ):
+            v3.VTextField(
+                model_value=(field,),
+                change=(panel.set_cleaning, f"['{field}', $event.target.value]"),
+                label=label,
+                suffix="mm",
+                placeholder="by itself",
+                persistent_placeholder=True,
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                raw_attrs=[
+                    f'title="{tip}. 0 leaves them alone; empty leaves it to the model."',
+                    f'data-test="{field}"',
+                ],
+            )
+    v3.VSwitch(
+        model_value=("cleans_whole",),
+        update_modelValue=(panel.set_cleans_whole, "[$event]"),
+        label="The whole object, too, after Propagate",
+        density="compact",
+        hide_details=True,
+        color="primary",
+        inset=True,
+    )

@@ -1,18 +1,21 @@
 """The segmentation panel: buttons call the workplace, the workplace's view is copied into the page's state. The twin of Slicer's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 from NeuroSAM2MRML.workplace.state_line import Fix
 
+from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.volume import Direction
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.segment_form import build_form
 from NeuroSAM2Web.segment_state import segment_state
 
 QUIET = (Activity.READY, Activity.ENDED)
+POINT_TOOLS = ("positive", "negative")
 
 
 class SegmentPanel:
@@ -26,8 +29,8 @@ class SegmentPanel:
 
     def __init__(self, desk: Desk) -> None:
         self.desk, self.workplace = desk, desk.workplace
-        desk.state.update({"tool": "look", "line": ""})
-        self.show_range()
+        desk.state.update({"tool": "look", "line": "", "previews": True})
+        self.show_memory()
         self._copy()
 
     def build(self) -> None:
@@ -90,6 +93,36 @@ class SegmentPanel:
             {"direction": memory.direction.value, "is_whole": is_whole, "first": first, "last": last}
         )
 
+    def show_memory(self) -> None:
+        """Shows what the scene remembers of all choices."""
+        self.show_range()
+        self.show_cleaning()
+
+    def show_cleaning(self) -> None:
+        """Shows which holes and islands are seen to."""
+        cleaning = self._memory.cleaning
+        sizes = {"hole_mm": cleaning.hole_mm, "island_mm": cleaning.island_mm}
+        said = {field: "" if size is None else f"{size:g}" for field, size in sizes.items()}
+        self.desk.state.update({**said, "cleans_whole": cleaning.is_whole})
+
+    def set_cleaning(self, field: str, text: str) -> None:
+        """The size of holes or islands was typed; empty leaves it to the engine, and what is no size is not taken."""
+        try:
+            size = float(text.strip().replace(",", ".")) if text.strip() else None
+            said = self._memory.cleaning
+            said = replace(said, hole_mm=size) if field == "hole_mm" else replace(said, island_mm=size)
+        except (ValueError, ConfigError):
+            pass
+        else:
+            self.workplace.clean_by(said)
+        self.desk.state.dirty(field)
+        self.show_cleaning()
+
+    def set_cleans_whole(self, is_whole: bool) -> None:
+        """The object as a whole, or its slices alone."""
+        self.workplace.clean_by(replace(self._memory.cleaning, is_whole=is_whole))
+        self.show_cleaning()
+
     def set_direction(self, value: str) -> None:
         """Another direction was chosen."""
         self._memory.direction = Direction(value)
@@ -120,4 +153,5 @@ class SegmentPanel:
         self.desk.state.update(segment_state(view))
         if not view.session.can_prompt:
             self.desk.state.tool = "look"
-        return view.session.activity not in QUIET
+        is_pointing = self.desk.state.previews and self.desk.state.tool in POINT_TOOLS
+        return view.session.activity not in QUIET or is_pointing

@@ -35,6 +35,7 @@ def build_form(panel: "TrainPanel") -> None:
         html.Span("{{ train_sentence }}")
     _cases(panel)
     _settings(panel)
+    _samples(panel)
     _run(panel)
     _proof(panel)
 
@@ -155,6 +156,27 @@ def _expert(panel: "TrainPanel") -> None:
         raw_attrs=['data-test="train-settings"'],
         **FIELD,
     )
+
+
+def _samples(panel: "TrainPanel") -> None:
+    key_button(
+        "Look at the cases",
+        tip="Check every case, and draw some clips as training will see them. Nothing is trained.",
+        click=panel.look,
+        disabled=("!train_can_look",),
+        classes="w-100 mb-2",
+    )
+    html.Pre("{{ train_report }}", v_if="train_report", classes="ns-log mb-2", raw_attrs=['data-test="report"'])
+    with html.Div(v_if="train_sample", classes="mb-3"):
+        html.Img(src=("train_sample.src",), style="width: 100%", raw_attrs=[':alt="train_sample.caption"'])
+        with html.Div(classes="d-flex align-center justify-space-between"):
+            for icon, step, tip in (
+                ("mdi-chevron-left", -1, "The clip before"),
+                ("mdi-chevron-right", 1, "The next clip"),
+            ):
+                if step > 0:
+                    html.Span("{{ train_sample.caption }}", classes="text-caption", raw_attrs=['data-test="sample"'])
+                v3.VBtn(icon=icon, size="x-small", variant="text", title=tip, click=(panel.turn, f"[{step}]"))
 
 
 def _run(panel: "TrainPanel") -> None:

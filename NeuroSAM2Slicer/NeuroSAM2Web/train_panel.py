@@ -16,6 +16,7 @@ from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
 from NeuroSAM2Web.curves import draw
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.folders import Folders
+from NeuroSAM2Web.samples import Samples
 from NeuroSAM2Web.train_form import build_form
 
 FOLDER = "NeuroSAM2 training"
@@ -39,6 +40,7 @@ class TrainPanel:
         self.desk: TrainDesk | None = None
         self._shown: TrainDeskView | None = None
         self._looks_at = 0.0
+        self.samples = Samples(desk.state)
         self.page.state.update(
             {
                 "train_folder": str(folders.roots[0] / FOLDER) if folders.roots else "",
@@ -126,6 +128,14 @@ class TrainPanel:
             self.page.state.train_chosen = -1
             self._show_now()
 
+    def look(self) -> None:
+        """Looks at the cases as a run with what is chosen would see them."""
+        self.does(lambda controller: controller.look(self._choice()))()
+
+    def turn(self, step: int) -> None:
+        """To another picture of them."""
+        self.samples.turn(step)
+
     def start(self) -> None:
         """Begins a run with what is chosen."""
         self.does(lambda controller: controller.begin(self._choice()))()
@@ -201,6 +211,7 @@ class TrainPanel:
             return
         if self._shown is None or view.run != self._shown.run:
             state.update(run_state(view.run))
+            self.samples.show(view.run.pictures)
             self._show_estimate()
             self._copy_log()
         self._shown = view
@@ -227,12 +238,21 @@ def run_state(view: TrainView) -> Mapping[str, object]:
             {"what": row.what, "before": f"{row.before:.3g}", "after": f"{row.after:.3g}"} for row in view.proof
         ],
         "train_curves": asdict(draw(view.losses, view.dices, view.num_steps)) if view.losses else None,
+        "train_report": view.report,
         "train_is_running": view.is_running,
         "train_step": view.step,
         "train_num_steps": view.num_steps,
         **{
             f"train_{name}": getattr(view, name)
-            for name in ("can_start", "can_stop", "can_continue", "can_prove", "can_promote", "can_roll_back")
+            for name in (
+                "can_look",
+                "can_start",
+                "can_stop",
+                "can_continue",
+                "can_prove",
+                "can_promote",
+                "can_roll_back",
+            )
         },
     }
 

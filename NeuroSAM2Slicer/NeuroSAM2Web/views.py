@@ -60,6 +60,8 @@ class SliceViews:
         for name, action in (
             ("picture", self.picture),
             ("click", self.click),
+            ("point", self.point),
+            ("leave", self.leave),
             ("box", self.box),
             ("mouse", self.mouse),
             ("wheel", self.wheel),
@@ -95,6 +97,18 @@ class SliceViews:
         ras = view.to_ras(x, height - 1 - y)
         self.workplace.act(lambda session: session.click(ras, positive=positive, view=view.node))
         self._wake()
+
+    def point(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
+        """The mouse is here with a point tool in hand: what a click would give is shown."""
+        view, session = self._sized(name, width, height), self.workplace.session
+        if session is not None and not session.ended:
+            session.preview.point(view.to_ras(x, height - 1 - y), positive=positive, view=view.node)
+            self._wake()
+
+    def leave(self) -> None:
+        """The mouse has left, or the tool was put down."""
+        if self.workplace.session is not None:
+            self.workplace.session.preview.leave()
 
     def box(self, name: str, corners: list[float], width: int, height: int) -> None:
         """A box around the active object, between two opposite corners."""

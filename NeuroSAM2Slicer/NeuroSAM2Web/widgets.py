@@ -21,7 +21,7 @@ Said = str | tuple[str]
 
 def slice_view(**said: object) -> HtmlElement:
     """A slice view: its picture and the mouse in it."""
-    return _part("ns-slice-view", ["name", "label", "number", "tool", "about"], said)
+    return _part("ns-slice-view", ["name", "label", "number", "tool", "about", "previews"], said)
 
 
 def slice_bar(**said: object) -> HtmlElement:

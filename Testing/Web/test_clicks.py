@@ -41,6 +41,16 @@ CLICK_TO_MASK = """([name, x, y, inner, outer]) => new Promise(resolve => {
 })"""
 
 
+COUNT_PINK = """() => {
+  const canvas = document.querySelector("[data-view=Red] canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let count = 0;
+  for (let n = 0; n < data.length; n += 4) if (data[n] > 180 && data[n + 1] < 120 && data[n + 2] > 140) count++;
+  return count;
+}"""
+"""Of the preview's line; JPEG blurs its colour."""
+
+
 def spots(count, seed=0):
     """Places in the brain, as parts of the axial view."""
     rng = np.random.default_rng(seed)
@@ -74,6 +84,24 @@ def test_two_hundred_clicks_at_human_speed_all_arrive(visit):
     visit.wait_object(f"prompts === {NUM_CLICKS}")
     visit.wait_quiet()
     assert len(said_at(visit)) == NUM_CLICKS
+
+
+def test_pointing_shows_a_line_that_goes_when_the_mouse_leaves_and_is_never_work(visit):
+    page = visit.page
+    visit.take("p", "positive")
+    assert page.evaluate(COUNT_PINK) == 0
+    page.mouse.move(*visit.at("Red", 0.5, 0.45))
+    page.wait_for_function(f"({COUNT_PINK})() > 20")
+    assert visit.state("objects") == []
+    assert not visit.state("can_undo")
+    page.mouse.move(5, 5)
+    page.wait_for_function(f"({COUNT_PINK})() === 0")
+    page.get_by_label("Preview while pointing").click()
+    page.mouse.move(*visit.at("Red", 0.45, 0.5))
+    visit.click(0.45, 0.5)
+    visit.wait_object("prompts === 1 && ml > 0")
+    visit.wait_quiet()
+    assert page.evaluate(COUNT_PINK) == 0
 
 
 def test_a_mask_is_seen_soon_after_the_click(visit, record_property):

@@ -12,7 +12,7 @@ from NeuroSAM2Web.example import NAME, add_example, example_file
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.segment_state import ribbon_style
 
-from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Core.volume import Cleaning, Direction
 from Testing.Support.apart import run_apart
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Web.room import HEIGHT, WIDTH, Room
@@ -59,6 +59,37 @@ def test_the_state_says_what_can_be_done(room):
 
 def test_every_mark_of_the_ribbon_has_a_colour():
     assert all(f".ns-{mark.name}{{" in ribbon_style() for mark in Mark)
+
+
+def test_pointing_shows_what_a_click_would_give_and_records_nothing(room):
+    room.state.tool = "positive"
+    before = room.record
+    room.desk.views.point("Red", 200, 150, WIDTH, HEIGHT, True)
+    outline = room.workplace.session.preview.outline
+    for _ in range(3):
+        room.wake()
+    assert outline.is_shown
+    assert room.record == before
+    assert not room.state.objects
+    assert not room.state.can_undo
+    room.desk.views.leave()
+    assert not outline.is_shown
+
+
+def test_holes_and_islands_are_seen_to_as_typed_and_what_is_no_size_is_not_taken(room):
+    memory = PanelMemory(room.host.scene)
+    assert (room.state.hole_mm, room.state.island_mm) == ("", "")
+    room.panel.set_cleaning("hole_mm", "2,5")
+    room.panel.set_cleaning("island_mm", "0")
+    room.panel.set_cleans_whole(True)
+    assert memory.cleaning == Cleaning(hole_mm=2.5, island_mm=0.0, is_whole=True)
+    assert room.workplace.session.talk.cleaning == memory.cleaning
+    assert (room.state.hole_mm, room.state.island_mm, room.state.cleans_whole) == ("2.5", "0", True)
+    for nonsense in ("wide", "-1", "nan"):
+        room.panel.set_cleaning("hole_mm", nonsense)
+        assert memory.cleaning.hole_mm == 2.5
+    room.panel.set_cleaning("hole_mm", "")
+    assert memory.cleaning.hole_mm is None
 
 
 def test_buttons_act_and_show_what_came_of_it(room):

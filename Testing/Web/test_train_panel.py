@@ -1,5 +1,6 @@
 """The training panel behind the page, with a program that pretends to train."""
 
+import base64
 import json
 import sys
 import time
@@ -100,6 +101,25 @@ def test_what_is_adapted_is_chosen_in_words_or_by_experts(school):
     school.panel.set_rank("0")
     school.panel.set_parts(["memory", "decoder"])
     assert school.state.train_adapt == 0
+
+
+def test_the_cases_are_looked_at_and_their_pictures_turned_over(school):
+    assert not school.state.train_can_look
+    school.outline()
+    school.add()
+    assert school.state.train_sample is None
+    school.panel.look()
+    school.until(lambda: school.state.train_sample is not None)
+    first = school.state.train_sample
+    count = len(school.controller.view.pictures)
+    assert count > 1
+    assert first["caption"] == f"Clip 1 of {count}"
+    assert base64.b64decode(first["src"].partition(",")[2]).startswith(b"\x89PNG")
+    assert school.state.train_report
+    school.panel.turn(-1)
+    assert school.state.train_sample["caption"] == f"Clip {count} of {count}"
+    school.panel.turn(1)
+    assert school.state.train_sample == first
 
 
 def test_a_run_is_started_watched_stopped_and_continued(school):

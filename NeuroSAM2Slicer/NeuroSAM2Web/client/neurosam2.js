@@ -46,18 +46,19 @@
 
   const SliceView = {
     inject: ["trame"],
-    props: { name: String, label: String, number: Number, tool: String, about: String },
+    props: { name: String, label: String, number: Number, tool: String, about: String, previews: Boolean },
     data: () => ({ shown: -1, band: null }),
     template: `
       <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
         :data-view="name" :data-shown="shown" :data-number="number"
-        @pointerdown="down" @pointermove="move" @pointerup="up" @pointercancel="cancel"
+        @pointerdown="down" @pointermove="move" @pointerup="up" @pointercancel="cancel" @pointerleave="leave"
         @wheel.prevent="wheel" @keydown="key" @contextmenu.prevent>
         <canvas ref="canvas"></canvas>
         <div v-if="band" class="ns-band" :style="bandStyle"></div>
         <slot></slot>
       </div>`,
     computed: {
+      placesPoints() { return this.tool === "positive" || this.tool === "negative"; },
       bandStyle() {
         const { x0, y0, x1, y1 } = this.band;
         return {
@@ -68,7 +69,11 @@
     },
     watch: {
       number() { painter.paint(); },
-      tool() { this.band = null; },
+      tool() {
+        this.band = null;
+        this.leave();
+      },
+      previews() { this.leave(); },
     },
     created() {
       this.drag = newest((press) => this.trame.trigger("mouse", [this.name, press]));
@@ -77,6 +82,8 @@
         this.steps = 0;
         return steps ? this.trame.trigger("wheel", [this.name, steps]) : null;
       });
+      this.point = newest((...where) => this.trame.trigger(where.length ? "point" : "leave", where));
+      this.isPointing = false;
       this.steps = this.travel = 0;
       this.button = null;
     },
@@ -125,9 +132,8 @@
         this.$el.focus({ preventScroll: true });
         const isPlain = event.button === 0 && !event.shiftKey && !event.ctrlKey;
         const { x, y } = this.place(event);
-        if (isPlain && (this.tool === "positive" || this.tool === "negative")) {
-          const { scale, width, height } = this.size();
-          this.trame.trigger("click", [this.name, x * scale, y * scale, width, height, this.tool === "positive"]);
+        if (isPlain && this.placesPoints) {
+          this.trame.trigger("click", this.pointAt(event));
           return;
         }
         this.$el.setPointerCapture(event.pointerId);
@@ -144,7 +150,18 @@
           this.band = { ...this.band, x1: x, y1: y };
         } else if (this.button !== null) {
           this.drag(this.press("move", event));
+        } else if (this.placesPoints && this.previews) {
+          this.isPointing = true;
+          this.point(...this.pointAt(event));
         }
+      },
+      pointAt(event) {
+        const { scale, width, height } = this.size(), { x, y } = this.place(event);
+        return [this.name, x * scale, y * scale, width, height, this.tool === "positive"];
+      },
+      leave() {
+        if (this.isPointing) this.point();
+        this.isPointing = false;
       },
       up(event) {
         if (this.button === null) return;
