@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2MRML.engine.choice import EngineChoice
+from NeuroSAM2MRML.engine.local_process import command_of
 from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.train_panel import FOLDER, TrainPanel
 
@@ -70,7 +71,7 @@ def school(tmp_path, monkeypatch):
     monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
     both = School(tmp_path)
     yield both
-    if both.controller.is_running:
+    if both.controller.run is not None:
         both.finish()
     both.panel.close()
 
@@ -175,6 +176,8 @@ def test_a_run_outlives_the_app_and_is_found_again(school):
     school.add()
     school.panel.start()
     before = school.controller
+    config = str(before.run.folder.with_suffix(".toml"))
+    school.until(lambda: config in command_of(before._training.pid))  # the child has become the program
     school.panel.close()
     school.panel = TrainPanel(school.room.desk, school.folders)
     assert school.state.train_is_running
