@@ -42,7 +42,7 @@ class Access:
             return WRONG_HOST
         if origin is not None and origin.lower() != f"http://{host.lower()}":
             return WRONG_ORIGIN
-        if not any(hmac.compare_digest(one.encode(), self.token.encode()) for one in shown):
+        if not any(hmac.compare_digest(one.encode(errors="replace"), self.token.encode()) for one in shown):
             return WRONG_TOKEN
         return ""
 

@@ -45,10 +45,11 @@ def run(said: argparse.Namespace) -> int:
         raise ConfigError(
             f"the app needs packages that are not installed: {', '.join(missing)}", hint='pip install "neurosam2[app]"'
         )
-    from NeuroSAM2Web.drawing import missing_libraries
+    from NeuroSAM2Web.drawing import missing_libraries, spare_the_display
 
     if problem := missing_libraries():
         raise ConfigError(problem)
+    spare_the_display()
     if said.image is not None and not said.image.is_file():
         raise DataError(
             f"there is no file {said.image}", hint="check the path; a relative one starts from the current folder"

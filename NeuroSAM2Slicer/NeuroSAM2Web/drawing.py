@@ -5,6 +5,8 @@ import ctypes.util
 import os
 import sys
 
+WINDOW, OFF_SCREEN = "VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow"
+"""The environment variable by which VTK is told how to draw, and the way that needs no display."""
 PACKAGES = "libegl1 libgl1-mesa-dri"
 DEVICE_PLATFORM = 0x313F
 """EGL_PLATFORM_DEVICE_EXT."""
@@ -13,14 +15,23 @@ MOST_DEVICES = 16
 
 def missing_libraries() -> str:
     """A sentence that says what to install; empty where slice views can be drawn."""
-    if sys.platform != "linux" or os.environ.get("DISPLAY") or "VTK_DEFAULT_OPENGL_WINDOW" in os.environ:
-        return ""
-    if _draws_off_screen():
+    if _has_display() or WINDOW in os.environ or _draws_off_screen():
         return ""
     return (
         f"slice views cannot be drawn here; on Debian or Ubuntu: apt-get install {PACKAGES}; "
         "on other systems: install Mesa's EGL library and its software renderer"
     )
+
+
+def spare_the_display() -> None:
+    """Where there is no display, VTK is told not to look for one; it would complain on every start."""
+    if not _has_display():
+        os.environ.setdefault(WINDOW, OFF_SCREEN)
+
+
+def _has_display() -> bool:
+    """Or needs none: VTK looks for an X server on Linux only."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY"))
 
 
 def _draws_off_screen() -> bool:

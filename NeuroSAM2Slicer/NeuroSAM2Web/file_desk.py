@@ -66,7 +66,7 @@ class FileDesk:
                     raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
                 self.desk.choose_segmentation(read_segmentation(scene, path, stem))
             else:
-                await asyncio.to_thread(check_bundle, path, path.parent)
+                await asyncio.to_thread(check_bundle, path, self.desk.host.journal_folder.parent)
                 self._open_scene(path)
 
     async def save(self, target: Target, path: Path) -> list[Path]:
@@ -93,6 +93,11 @@ class FileDesk:
             else:
                 write_segmentation(segmentation_node, path)
             return [path, *self._methods_beside(path)]
+
+    @staticmethod
+    def names_beside(target: Target, name: str) -> list[str]:
+        """The names of all files that saving under a name may write."""
+        return [name] if target is Target.SCENE else [name, f"{stem_of(name)}.json"]
 
     @property
     def has_work(self) -> bool:

@@ -11,7 +11,7 @@ from NeuroSAM2MRML.view_state import as_sentence
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Web.file_desk import FileDesk, Target
-from NeuroSAM2Web.folders import Folders, size_text
+from NeuroSAM2Web.folders import Folders, check_name, size_text
 from NeuroSAM2Web.transfer import Transfer
 
 CLOSES_SCENE = "Opening a scene closes the one that is open, and what was not saved is lost. Open it?"
@@ -115,16 +115,19 @@ class FilePanel:
         """Saves into the folder; says so first where a file is there already."""
         with self._sentences():
             target, name = self._wanted()
-            path = self.folders.target(self.state.save_folder, name)
-            if path.exists() and not replaces:
-                self.state.save_replaces = f"{name} is there already."
+            names = self.files.names_beside(target, name)
+            paths = [self.folders.target(self.state.save_folder, one) for one in names]
+            there = [one for one, path in zip(names, paths, strict=True) if path.exists()]
+            if there and not replaces:
+                self.state.save_replaces = f"Already there: {', '.join(there)}."
             else:
-                self.start(self._save(target, path))
+                self.start(self._save(target, paths[0]))
 
     def fetch(self) -> None:
         """Saves for the browser, and shows the links."""
         with self._sentences():
             target, name = self._wanted()
+            check_name(name)
             self.start(self._fetch(target, self.transfer.room(name)))
 
     def start(self, work: Coroutine[object, object, None]) -> None:

@@ -88,8 +88,7 @@ class Folders:
         Raises:
             DataError: The folder is not there or lies outside, or the name is none.
         """
-        if not name or name in (".", "..") or Path(name).name != name or "\\" in name or "\0" in name:
-            raise DataError(f"{name!r} is no name for a file", hint="leave out slashes")
+        check_name(name)
         return self.resolve(str(self.folder(folder) / name))
 
     def listing(self, folder: str = "") -> Listing:
@@ -104,10 +103,10 @@ class Folders:
         path = self.folder(folder)
         try:
             found = sorted(path.iterdir(), key=lambda one: (not one.is_dir(), one.name.lower()))
+            entries = tuple(entry for one in found if (entry := self._entry(one)) is not None)
         except OSError as error:
             raise DataError(f"{path} cannot be looked into: {error.strerror or error}") from error
         parent = "" if path in self.roots else str(path.parent)
-        entries = tuple(entry for one in found if (entry := self._entry(one)) is not None)
         return Listing(folder=str(path), parent=parent, entries=entries)
 
     def _entry(self, path: Path) -> Entry | None:
@@ -118,6 +117,16 @@ class Folders:
         if path.is_file() and is_readable(path.name):
             return Entry(name=path.name, path=str(path), is_folder=False, size=size_text(path.stat().st_size))
         return None
+
+
+def check_name(name: str) -> None:
+    """Refuses what is no name for a file in a folder.
+
+    Raises:
+        DataError: It is empty, or has a path in it.
+    """
+    if not name or name in (".", "..") or Path(name).name != name or "\\" in name or "\0" in name:
+        raise DataError(f"{name!r} is no name for a file", hint="leave out slashes")
 
 
 def size_text(num_bytes: int) -> str:

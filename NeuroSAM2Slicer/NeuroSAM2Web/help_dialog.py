@@ -20,6 +20,7 @@ KEYS = (
     ("G, S", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),
     ("Ctrl+Z, Ctrl+Y", "Undo, redo"),
+    ("Ctrl+O, Ctrl+S", "Open, save"),
 )
 
 

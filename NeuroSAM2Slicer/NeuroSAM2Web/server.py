@@ -1,5 +1,6 @@
 """What stands in front of trame's web server: the gate, our own routes, and a first page under our own name."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> Non
         routes: What the server answers besides the page.
     """
     server.state.trame__favicon = FAVICON
+    logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
 
     def bind(wslink: web.Application) -> None:
         wslink.app.middlewares.append(gate(access))  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from NeuroSAM2MRML.scene.file_kinds import kind_of
+from NeuroSAM2MRML.view_state import as_sentence
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Web.folders import size_text
@@ -56,12 +57,12 @@ class Transfer:
             self._check_size(name, request.content_length or 0)
             path = self.room(name)
         except (DataError, OSError, ValueError) as error:
-            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=str(error))
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
         try:
             await self._receive(request, path)
             await self._on_received(path, name)
         except NeuroSAM2Error as error:
-            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=str(error))
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
         except OSError as error:
             return web.Response(status=507, text=f"{name} could not be stored: {error.strerror or error}")
         finally:

@@ -119,6 +119,7 @@ def test_the_address_with_the_token_leads_to_the_page_and_is_remembered(visit):
         ("/", {}),
         ("/nothing/here", {}),
         ("/?token=wrong", {}),
+        ("/?token=%ff%ED%A0%80", {}),
         (f"/?token={ACCESS.token}", {"Host": "evil.example"}),
         (f"/?token={ACCESS.token}", {"Origin": "http://evil.example"}),
         ("/index.html", {"Cookie": f"{ACCESS.cookie}=wrong"}),

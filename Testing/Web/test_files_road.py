@@ -71,7 +71,7 @@ def test_saved_reopened_in_another_process_and_gone_on_with(browser, home, desk,
     (told,) = methods["objects"]
     assert [len(told["boxes"]), [point["positive"] for point in told["points"]]] == [1, [False]]
     assert told["volume_ml"] == pytest.approx(float(before["ml"]), abs=0.01)
-    segmentation = read_segmentation(make_app(tmp_path).scene, save(desk, SEGMENTATION, "mask.seg.nrrd"), "again")
+    segmentation = read_segmentation(make_app(tmp_path).scene, save(desk, SEGMENTATION, "objects.seg.nrrd"), "again")
     layer = Layer(segmentation, segmentation.GetSegmentation().GetNthSegmentID(0))
     assert (layer.voxels == layer.label).sum() == there.sum()
     scene = save(desk, SCENE, "work.mrb")
@@ -163,7 +163,15 @@ def test_what_cannot_be_opened_or_written_is_said_and_the_work_goes_on(desk, hom
     card.get_by_label("Folder").fill(str(home))
     card.get_by_label("File name").fill("T1.nii.gz")
     card.get_by_role("button", name="Save into the folder").click()
-    card.get_by_text("T1.nii.gz is there already").wait_for()
+    card.get_by_text("Already there: T1.nii.gz").wait_for()
+    (home / "kept.json").write_text("mine")
+    card.get_by_label("File name").fill("kept.nii.gz")
+    card.get_by_role("button", name="Save into the folder").click()
+    card.get_by_text("Already there: kept.json").wait_for()
+    card.get_by_label("File name").fill("../escaped.nii.gz")
+    card.get_by_role("button", name="Download").click()
+    wait_problem(desk, "no name for a file")
+    assert (home / "kept.json").read_text() == "mine"
     card.get_by_role("button", name="Cancel").click()
     card.wait_for(state="hidden")
     outline(desk)

@@ -26,6 +26,14 @@ def add_case(visit, path, role):
     visit.page.locator(f'[data-case="{path.name.split(".")[0]}"]').wait_for()
 
 
+def scroll(visit, steps):
+    """With the wheel, until the view is there."""
+    target = visit.index() + steps
+    visit.wheel(steps)
+    visit.page.wait_for_selector(f"[data-bar=Red][data-index='{target}']")
+    visit.wait_drawn()
+
+
 def wait_train(visit, name):
     visit.page.wait_for_function("name => trame.state.get(name)", arg=f"train_{name}", timeout=LIMIT_MS)
 
@@ -52,8 +60,7 @@ def test_cases_are_trained_on_while_clicking_and_the_new_model_is_used_and_taken
         wait_train(visit, "can_stop")
 
         visit.take("p", "positive")
-        visit.wheel(2)
-        visit.wait_drawn()
+        scroll(visit, 2)
         visit.click(0.5, 0.5)
         visit.wait_object("prompts === 2")
         visit.wait_quiet()
@@ -68,8 +75,7 @@ def test_cases_are_trained_on_while_clicking_and_the_new_model_is_used_and_taken
         assert visit.page.locator("[data-test=proof]").count() > 1
         press(visit, "Use new model")
         wait_train(visit, "can_roll_back")
-        visit.wheel(-4)
-        visit.wait_drawn()
+        scroll(visit, -4)
         visit.click(0.5, 0.5)
         visit.wait_object("prompts === 3")
         visit.wait_quiet()

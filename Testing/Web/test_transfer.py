@@ -101,7 +101,7 @@ def test_too_large_is_refused_while_it_comes_where_no_size_was_announced(desk):
 
 def test_a_file_that_turns_out_unreadable_is_said_in_the_answer(desk):
     desk.problem = "a.nii cannot be read"
-    assert desk.upload("a.nii", b"x") == (400, "a.nii cannot be read")
+    assert desk.upload("a.nii", b"x") == (400, "a.nii cannot be read.")
     assert list(desk.folder.iterdir()) == []
 
 

@@ -33,7 +33,9 @@ def kind_of(name: str) -> FileKind:
     for ending, kind in ENDINGS.items():
         if name.lower().endswith(ending):
             return kind
-    raise DataError(f"{name} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}")
+    raise DataError(
+        f"{name or 'a file without a name'} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}"
+    )
 
 
 def is_readable(name: str) -> bool:
