@@ -154,4 +154,4 @@ class SegmentPanel:
         if not view.session.can_prompt:
             self.desk.state.tool = "look"
         is_pointing = self.desk.state.previews and self.desk.state.tool in POINT_TOOLS
-        return view.session.activity not in QUIET or is_pointing
+        return view.session.activity not in QUIET or is_pointing or self.workplace.has_more
