@@ -40,7 +40,7 @@ class TrainScenarios(unittest.TestCase):
         session = self.hands.session.desk
         from NeuroSAM2MRML.training.cases import labels_of
 
-        self.panel.controller.cases.add("head", session.volume, labels_of(session), "training")
+        self.panel.desk.controller.cases.add("head", session.volume, labels_of(session), "training")
         self.panel.wake()
         self.assertEqual(self.ui.casesTable.rowCount, 1)
         self.assertTrue(self.ui.startButton.enabled)
