@@ -201,7 +201,8 @@ class Visit:
         self.page.wait_for_selector(f"[data-view=Red].ns-tool-{tool}")
 
     def at(self, name, x, y):
-        """A place in a view, as parts of its width and height, in pixels of the page."""
+        """A place in a view, as parts of its width and height, in pixels of the page; once no dialog lies over it any more."""
+        self.page.locator(".v-overlay__scrim").first.wait_for(state="detached")
         box = self.page.locator(f"[data-view={name}]").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
