@@ -264,33 +264,37 @@ def _review(panel: "SegmentPanel") -> None:
 
 
 def _cleaning(panel: "SegmentPanel") -> None:
-    section("Holes and islands")
-    with html.Div(classes="d-flex ga-2 mb-2"):
-        for field, label, tip in (
-            ("hole_mm", "Fill holes up to", "Holes of an outline that are narrower than this are filled"),
-            ("island_mm", "Drop islands up to", "Parts of an outline that are narrower than this are removed"),
-        ):
-            v3.VTextField(
-                model_value=(field,),
-                change=(panel.set_cleaning, f"['{field}', $event.target.value]"),
-                label=label,
-                suffix="mm",
-                placeholder="by itself",
-                persistent_placeholder=True,
-                density="compact",
-                hide_details=True,
-                variant="outlined",
-                raw_attrs=[
-                    f'title="{tip}. 0 leaves them alone; empty leaves it to the model."',
-                    f'data-test="{field}"',
-                ],
-            )
-    v3.VSwitch(
-        model_value=("cleans_whole",),
-        update_modelValue=(panel.set_cleans_whole, "[$event]"),
-        label="The whole object, too, after Propagate",
-        density="compact",
-        hide_details=True,
-        color="primary",
-        inset=True,
-    )
+    with (
+        v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"),
+        v3.VExpansionPanel(title="Holes and islands"),
+        v3.VExpansionPanelText(),
+    ):
+        with html.Div(classes="d-flex ga-2 mb-2"):
+            for field, label, tip in (
+                ("hole_mm", "Fill holes up to", "Holes of an outline that are narrower than this are filled"),
+                ("island_mm", "Drop islands up to", "Parts of an outline that are narrower than this are removed"),
+            ):
+                v3.VTextField(
+                    model_value=(field,),
+                    change=(panel.set_cleaning, f"['{field}', $event.target.value]"),
+                    label=label,
+                    suffix="mm",
+                    placeholder="by itself",
+                    persistent_placeholder=True,
+                    density="compact",
+                    hide_details=True,
+                    variant="outlined",
+                    raw_attrs=[
+                        f'title="{tip}. 0 leaves them alone; empty leaves it to the model."',
+                        f'data-test="{field}"',
+                    ],
+                )
+        v3.VSwitch(
+            model_value=("cleans_whole",),
+            update_modelValue=(panel.set_cleans_whole, "[$event]"),
+            label="The whole object, too, after Propagate",
+            density="compact",
+            hide_details=True,
+            color="primary",
+            inset=True,
+        )
