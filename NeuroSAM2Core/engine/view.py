@@ -126,17 +126,16 @@ class View:
         there = track.state(number)
         if there is None:
             return self.predictor.begin(self.model.without_memory(features.coarse), None)
-        conditioned = self._condition(track, number, features)
         others = [n for n in track.confirmed if n != number]
+        conditioned = self._condition(track, number, others, features)
         appearance = appearance_of(self.model, self.features, track, self.options, number, others)
         if number in track.confirmed:  # from before this session, with what was said there
             answer = self.predictor.adopt(MaskPrompt(track.given[number].mask), features)
             return self.predictor.resume(conditioned, answer, track.prompts[number], appearance)
         return self.predictor.begin(conditioned, there.logits, appearance)
 
-    def _condition(self, track: ObjectTrack, number: int, features: ImageFeatures) -> Tensor:
-        """The slice's coarse features after they have seen what is remembered of the others."""
-        others = [n for n in track.confirmed if n != number]
+    def _condition(self, track: ObjectTrack, number: int, others: list[int], features: ImageFeatures) -> Tensor:
+        """The slice's coarse features after they have seen what is remembered of the other confirmed ones."""
         if not others:
             return self.model.without_memory(features.coarse)
         reverse = number < min(others, key=lambda n: abs(n - number))

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import qt
+from NeuroSAM2MRML.training.album import Album
 
 WIDTH_PX = 420
 
@@ -17,8 +18,7 @@ class SampleViewer:
 
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
-        self._pictures: tuple[Path, ...] = ()
-        self._number = 0
+        self._album = Album()
         ui.previousSampleButton.connect("clicked()", lambda: self._turn(-1))
         ui.nextSampleButton.connect("clicked()", lambda: self._turn(1))
         self._show()
@@ -27,19 +27,18 @@ class SampleViewer:
         """These pictures, from the first one on if they are others."""
         self.ui.sampleReportLabel.setVisible(bool(report))
         self.ui.sampleReportLabel.text = report
-        if pictures != self._pictures:
-            self._pictures, self._number = pictures, 0
+        if self._album.fill(pictures):
             self._show()
 
     def _turn(self, step: int) -> None:
-        self._number = (self._number + step) % len(self._pictures)
+        self._album.turn(step)
         self._show()
 
     def _show(self) -> None:
-        ui, count = self.ui, len(self._pictures)
+        ui, shown = self.ui, self._album.picture
         for widget in (ui.sampleLabel, ui.sampleCaptionLabel, ui.previousSampleButton, ui.nextSampleButton):
-            widget.setVisible(count > 0)
-        if count:
-            picture = qt.QPixmap(str(self._pictures[self._number]))
+            widget.setVisible(shown is not None)
+        if shown is not None:
+            picture = qt.QPixmap(str(shown))
             ui.sampleLabel.setPixmap(picture.scaledToWidth(WIDTH_PX, qt.Qt.SmoothTransformation))
-            ui.sampleCaptionLabel.text = f"Clip {self._number + 1} of {count}"
+            ui.sampleCaptionLabel.text = self._album.caption

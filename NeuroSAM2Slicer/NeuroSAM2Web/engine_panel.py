@@ -10,7 +10,7 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Web.desk import Desk
-from NeuroSAM2Web.widgets import section
+from NeuroSAM2Web.widgets import choices, section
 
 OWN_FILE = "file"
 DEVICE_TITLES = dict(zip(DEVICES, ("Automatic", "NVIDIA card (CUDA)", "Apple (MPS)", "Processor (CPU)"), strict=True))
@@ -55,9 +55,9 @@ class EnginePanel:
         v3.VTextField(
             v_if=f"engine_model === '{OWN_FILE}'", v_model=("engine_file",), label="Model file (.safetensors)", **said
         )
-        v3.VSelect(items=("device_titles", _items(DEVICE_TITLES)), v_model=("engine_device",), label="Device", **said)
+        v3.VSelect(items=("device_titles", choices(DEVICE_TITLES)), v_model=("engine_device",), label="Device", **said)
         section("Where it runs")
-        places = _items({place.value: title for place, title in PLACES.items()})
+        places = choices({place.value: title for place, title in PLACES.items()})
         v3.VSelect(items=("place_titles", places), v_model=("engine_place",), label="Runs on", **said)
         with html.Div(v_if=f"engine_place === '{Place.REMOTE.value}'"):
             html.Div("Start `neurosam2 serve` there. It prints the port and the token.", classes="ns-hint mb-3")
@@ -141,7 +141,7 @@ class EnginePanel:
         titles = [*zip(self._names, view.titles, strict=True), (OWN_FILE, "A file of your own")]
         self.desk.state.update(
             {
-                "model_titles": _items(dict(titles)),
+                "model_titles": choices(dict(titles)),
                 "engine_sentence": view.sentence,
                 "is_testing": view.is_testing,
                 "is_downloading": view.is_downloading,
@@ -156,7 +156,3 @@ class EnginePanel:
             self._kept = text
             self._settings.write_text(text)
             self._show(choice)
-
-
-def _items(titles: dict[str, str]) -> list[dict[str, str]]:
-    return [{"value": value, "title": title} for value, title in titles.items()]

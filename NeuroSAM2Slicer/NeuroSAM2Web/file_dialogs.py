@@ -5,7 +5,7 @@ from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Web.file_desk import Target
 from NeuroSAM2Web.file_panel import FilePanel
-from NeuroSAM2Web.widgets import key_button
+from NeuroSAM2Web.widgets import key_button, progress
 
 TITLES = {
     Target.NIFTI: "Segmentation, NIfTI labels (.nii.gz)",
@@ -60,13 +60,7 @@ def build_dialogs(panel: FilePanel) -> None:
         v_if="files_busy || files_percent >= 0", classes="ns-busy", raw_attrs=['role="status"', 'data-test="busy"']
     ):
         html.Span("{{ files_busy || 'Sending the file, ' + files_percent + ' %' }}")
-        v3.VProgressLinear(
-            model_value=("files_percent",),
-            indeterminate=("files_percent < 0 || files_percent > 99",),
-            height=5,
-            color="primary",
-            rounded=True,
-        )
+        progress("files_percent", is_unknown="files_percent < 0 || files_percent > 99")
     for name, colour, timeout in (("files_problem", "error", -1), ("files_said", "success", 8000)):
         with v3.VSnackbar(
             model_value=(f"!!{name}",),

@@ -7,12 +7,12 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Core.volume import Direction
-from NeuroSAM2Web.widgets import key_button, section
+from NeuroSAM2Web.widgets import choices, key_button, progress, section, switch
 
 if TYPE_CHECKING:
     from NeuroSAM2Web.segment_panel import SegmentPanel
 
-DIRECTIONS = {Direction.BOTH: "Both ways", Direction.UP: "Up", Direction.DOWN: "Down"}
+DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
     ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
@@ -92,13 +92,9 @@ def _tools(panel: "SegmentPanel") -> None:
             tip="Bring back what was undone",
         )
 
-    v3.VSwitch(
+    switch(
+        "Preview while pointing",
         v_model=("previews",),
-        label="Preview while pointing",
-        density="compact",
-        hide_details=True,
-        color="primary",
-        inset=True,
         raw_attrs=['title="Show as a line what a click would give, while you point with Include or Exclude"'],
     )
 
@@ -201,13 +197,11 @@ def _propagation(panel: "SegmentPanel") -> None:
             tip="Go on where you stopped, and do again what a correction has made out of date",
         )
     with html.Div(v_if="is_under_way", classes="mb-2", raw_attrs=['role="status"', 'data-test="progress"']):
-        v3.VProgressLinear(
-            model_value=("percent",), indeterminate=("percent === 0",), height=6, color="primary", rounded=True
-        )
+        progress("percent", is_unknown="percent === 0")
         html.Div("{{ pace }}", classes="text-caption mt-1 ns-number")
     with html.Div(classes="d-flex ga-3 align-center mb-2"):
         v3.VSelect(
-            items=("directions", [{"title": title, "value": way.value} for way, title in DIRECTIONS.items()]),
+            items=("directions", choices(DIRECTIONS)),
             model_value=("direction",),
             update_modelValue=(panel.set_direction, "[$event]"),
             label="Direction",
@@ -215,15 +209,7 @@ def _propagation(panel: "SegmentPanel") -> None:
             hide_details=True,
             variant="outlined",
         )
-        v3.VSwitch(
-            model_value=("is_whole",),
-            update_modelValue=(panel.set_whole, "[$event]"),
-            label="All slices",
-            density="compact",
-            hide_details=True,
-            color="primary",
-            inset=True,
-        )
+        switch("All slices", model_value=("is_whole",), update_modelValue=(panel.set_whole, "[$event]"))
     with html.Div(v_if="!is_whole", classes="d-flex ga-2 mb-2"):
         for field, label in (("first", "From slice"), ("last", "To slice")):
             v3.VTextField(
@@ -289,12 +275,8 @@ def _cleaning(panel: "SegmentPanel") -> None:
                         f'data-test="{field}"',
                     ],
                 )
-        v3.VSwitch(
+        switch(
+            "The whole object, too, after Propagate",
             model_value=("cleans_whole",),
             update_modelValue=(panel.set_cleans_whole, "[$event]"),
-            label="The whole object, too, after Propagate",
-            density="compact",
-            hide_details=True,
-            color="primary",
-            inset=True,
         )

@@ -7,7 +7,7 @@ from NeuroSAM2MRML.training.run import PRESETS
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from NeuroSAM2Web.widgets import curves, key_button, section
+from NeuroSAM2Web.widgets import choices, curves, key_button, progress, section, switch
 
 if TYPE_CHECKING:
     from NeuroSAM2Web.train_panel import TrainPanel
@@ -59,7 +59,7 @@ def _cases(panel: "TrainPanel") -> None:
         ),
     ):
         pass
-    v3.VSelect(items=("train_roles", _items(ROLES)), v_model=("train_role",), label="Next case is", **FIELD)
+    v3.VSelect(items=("train_roles", choices(ROLES)), v_model=("train_role",), label="Next case is", **FIELD)
     with html.Div(classes="ns-row"):
         key_button(
             "Add current case",
@@ -203,13 +203,7 @@ def _run(panel: "TrainPanel") -> None:
             disabled=("!train_can_continue",),
         )
     with html.Div(v_if="train_is_running", classes="mb-3", raw_attrs=['role="status"', ':data-step="train_step"']):
-        v3.VProgressLinear(
-            model_value=("100 * train_step / Math.max(1, train_num_steps)",),
-            indeterminate=("train_step === 0",),
-            height=6,
-            color="primary",
-            rounded=True,
-        )
+        progress("100 * train_step / Math.max(1, train_num_steps)", is_unknown="train_step === 0")
         html.Div("{{ train_pace }}", classes="text-caption mt-1")
     with html.Div(v_if="train_curves", classes="mb-2"):
         curves(drawing=("train_curves",))
@@ -219,13 +213,7 @@ def _run(panel: "TrainPanel") -> None:
                 '<i style="background: var(--ns-dice)"></i>Dice on checked cases {{ train_curves.last_dice }}',
                 v_if="train_curves.dice",
             )
-    v3.VSwitch(
-        model_value=("train_has_log",),
-        update_modelValue=(panel.show_log, "[$event]"),
-        label="What the run says",
-        density="compact",
-        hide_details=True,
-    )
+    switch("What the run says", model_value=("train_has_log",), update_modelValue=(panel.show_log, "[$event]"))
     html.Pre("{{ train_log }}", v_if="train_has_log", classes="ns-log mb-3")
 
 
@@ -259,7 +247,3 @@ def _proof(panel: "TrainPanel") -> None:
             click=panel.does(lambda controller: controller.roll_back()),
             disabled=("!train_can_roll_back",),
         )
-
-
-def _items(titles: dict[str, str]) -> list[dict[str, str]]:
-    return [{"title": title, "value": value} for value, title in titles.items()]

@@ -1,5 +1,6 @@
 """Building blocks of the page: our own parts of `client/`, and buttons that bear their keys."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from trame.widgets import html
@@ -37,6 +38,31 @@ def curves(**said: object) -> HtmlElement:
 def section(title: str) -> None:
     """The title of a part of a panel."""
     html.Div(title, classes="ns-section")
+
+
+def switch(label: str, **said: object) -> None:
+    """A switch with its label.
+
+    Args:
+        label: Beside it.
+        said: As for any of Vuetify's.
+    """
+    v3.VSwitch(label=label, density="compact", hide_details=True, color="primary", inset=True, **said)
+
+
+def progress(percent: str, *, is_unknown: str) -> None:
+    """How far something is.
+
+    Args:
+        percent: An expression of the page's state, 0 to 100.
+        is_unknown: One that is true while that cannot be said.
+    """
+    v3.VProgressLinear(model_value=(percent,), indeterminate=(is_unknown,), height=6, color="primary", rounded=True)
+
+
+def choices(titles: Mapping[str, str]) -> list[dict[str, str]]:
+    """Values and their titles, as Vuetify's lists want them said."""
+    return [{"value": value, "title": title} for value, title in titles.items()]
 
 
 def key_button(
