@@ -1,75 +1,71 @@
-"""`make gpu`: what can only be measured on a GPU, in under ten minutes; written into benchmarks/README.md. Without one it says so."""
+"""`make gpu`: all that only a GPU can tell, in one command of under ten minutes. Without a GPU it says so.
 
-import statistics
+The parts run one after the other, each for as long as it may and time is left, and each writes its own table into benchmarks/README.md.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
-from benchmarks import gpu_components, gpu_fine_tuning
-from benchmarks.pair import NAME, OPTIONS, drain, our_model
-from benchmarks.report import as_table, publish, seconds
-from NeuroSAM2Core import Session, load_model
-from NeuroSAM2Core.train.config import PretrainConfig
-from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.pretrain import SyntheticCourse, start, update_rules
-from NeuroSAM2Core.train.step import ClipSegmenter
-from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
-from NeuroSAM2Core.train.update import update
-from Testing.Support.volumes import noise_volume
-
-SLICES = 64
-BOX = (60, 50, 190, 200)
-WARM_STEPS, STEPS = 3, 8
+ROOT = Path(__file__).resolve().parents[1]
+TOTAL_S = 580
+TOOLS_S = 60
+PARTS = {"benchmarks.gpu_components": 300, "benchmarks.gpu_speed": 90, "benchmarks.gpu_fine_tuning": 360}
+"""Modules and the seconds they may take."""
+COMPILERS = {"nvcc": "nvcc,nvvm,crt,cccl", "compute-sanitizer": "sanitizer"}
+"""Programs, and the parts of the package cuda-toolkit that have them."""
+LIBRARIES = {"cupy": "cupy-cuda{major}x", "cc3d": "connected-components-3d"}
+"""Modules that the kernels are measured against, and their packages."""
 
 
 def main() -> int:
-    """Measures, or says why not."""
+    """Runs all parts, or says why not."""
     if not torch.cuda.is_available():
         print("gpu: skipped, this machine has no CUDA device that PyTorch can use")
         return 0
-    rows = []
-    volume = noise_volume(SLICES, 256, 256)
-    models = [(f"{NAME} at {size} px", our_model(size).cuda()) for size in (512, 1024)] + [("nano", load_model("nano"))]
-    for name, model in models:
-        Session(model, volume, options=OPTIONS).add_box(1, "axial", 0, BOX)  # warm-up
-        times = []
-        for _ in range(3):
-            session = Session(model, volume, options=OPTIONS)
-            first = seconds(lambda s=session: (s.add_box(1, "axial", 0, BOX), torch.cuda.synchronize()))
-            whole = seconds(lambda s=session: (drain(s), torch.cuda.synchronize()))
-            times.append((first, whole / (SLICES - 1)))
-        first, per_slice = (statistics.median(t) for t in zip(*times, strict=True))
-        rows.append((name, f"{1000 * first:.1f} ms", f"{1000 * per_slice:.1f} ms", f"{1 / per_slice:.0f}"))
-    head = ("model", "first mask", "per slice", "slices per second")
-    training = as_table(("pretraining stage", "clips x objects x slices", "per step"), list(training_rows()))
-    publish("gpu", "make gpu", as_table(head, rows) + "\n" + training)
-    return gpu_components.main() | gpu_fine_tuning.main()
+    until = time.monotonic() + TOTAL_S
+    if missing := missing_tools(torch.version.cuda or ""):
+        finished([sys.executable, "-m", "pip", "install", "--quiet", "--retries=0", "--timeout=10", *missing], TOOLS_S)
+    done = [finished([sys.executable, "-m", name], min(s, until - time.monotonic())) for name, s in PARTS.items()]
+    return 0 if all(done) else 1
 
 
-def training_rows() -> Iterator[tuple[str, ...]]:
-    """Each stage of the pretraining and its time per optimiser step."""
-    config = PretrainConfig()
-    for stage in config.stages:
-        per_step = seconds_per_step(replace(config, stages=(replace(stage, steps=WARM_STEPS + STEPS),)))
-        yield f"{stage.image_size} px", f"{stage.clips} x {stage.objects} x {stage.slices}", f"{1000 * per_step:.0f} ms"
+def missing_tools(cuda: str) -> list[str]:
+    """Packages with what this machine lacks to compile, check and compare the kernels.
+
+    Args:
+        cuda: PyTorch's version of CUDA, `major.minor`.
+    """
+    major = cuda.partition(".")[0]
+    packages = [package.format(major=major) for module, package in LIBRARIES.items() if find_spec(module) is None]
+    system = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
+    if parts := [part for program, part in COMPILERS.items() if shutil.which(program, path=system) is None]:
+        packages.append(f"cuda-toolkit[{','.join(parts)}]=={cuda}.*")
+    return packages
 
 
-def seconds_per_step(config: PretrainConfig) -> float:
-    """The median time of a step of a run with one stage, on a batch that is ready."""
-    device = torch.device("cuda")
-    batch = SyntheticClips(config)[0].to(device)
-    state, rules, team = start(config, device), update_rules(config, device), Team(device)
-    segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
-    segmenter.train()
-    SyntheticCourse(config, device, workers=0).prepare(state, segmenter)
-
-    def step() -> None:
-        update(state, segmenter, [batch], segmenter.prompts, rules, team)
-        torch.cuda.synchronize()
-
-    return statistics.median([seconds(step) for _ in range(config.total_steps)][WARM_STEPS:])
+def finished(command: list[str], limit_s: float) -> bool:
+    """Runs a command and all it starts to its end, or kills them at the limit; whether it went well, which is said if not."""
+    said = " ".join(command[1:])
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
+        try:
+            code = process.wait(timeout=max(limit_s, 0))
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            print(f"gpu: `{said}` was not through after {max(limit_s, 0):.0f} s", flush=True)
+            return False
+    if code:
+        print(f"gpu: `{said}` ended with {code}", flush=True)
+    return code == 0
 
 
 if __name__ == "__main__":

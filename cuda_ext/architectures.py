@@ -1,25 +1,9 @@
 """Which GPU architectures a build is for, when nobody says."""
 
-import re
-import subprocess
-
 KNOWN = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 """Compute capabilities: Turing, Ampere (two), Ada, Hopper, Blackwell (two)."""
 NEEDS = {"8.9": (11, 8), "9.0": (11, 8), "10.0": (12, 8), "12.0": (12, 8)}
 """The first toolkit that knows an architecture, where that matters."""
-
-
-def toolkit_version(nvcc: str) -> str:
-    """`major.minor` of a CUDA compiler.
-
-    Args:
-        nvcc: Its path.
-    """
-    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"release (\d+\.\d+)", said)
-    if found is None:
-        raise SystemExit(f"{nvcc} --version does not say which CUDA toolkit it is of")
-    return found[1]
 
 
 def arch_list(toolkit: str) -> str:

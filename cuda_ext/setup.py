@@ -20,7 +20,8 @@ for folder in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *si
     if folder not in sys.path:
         sys.path.append(folder)
 
-from architectures import arch_list, toolkit_version  # noqa: E402
+from architectures import arch_list  # noqa: E402
+from toolkit import by_pip, find_toolkit, runtime_links, toolkit_version  # noqa: E402
 
 
 def stop(sentence: str) -> None:
@@ -28,6 +29,8 @@ def stop(sentence: str) -> None:
     raise SystemExit(f"neurosam2-cuda: {sentence}\nNeuroSAM2 works without it: masks are then cleaned on the CPU.")
 
 
+if home := find_toolkit(Path(sysconfig.get_path("purelib"))):
+    os.environ["CUDA_HOME"] = str(home)
 try:
     import torch
     from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CUDAExtension
@@ -36,10 +39,11 @@ except ImportError as error:
 
 if torch.version.cuda is None:
     stop(f"PyTorch {torch.__version__} was built without CUDA; install a CUDA build of it first (pytorch.org)")
+want = torch.version.cuda
 nvcc = shutil.which("nvcc", path=str(Path(CUDA_HOME or "") / "bin")) if CUDA_HOME else None
 if nvcc is None:
-    stop(f"nvcc was not found; install the CUDA toolkit {torch.version.cuda} (or set CUDA_HOME to it)")
-have, want = toolkit_version(nvcc), torch.version.cuda
+    stop(f"nvcc was not found; install the CUDA toolkit {want} (or set CUDA_HOME to it){by_pip(want)}")
+have = toolkit_version(nvcc)
 if have.split(".")[0] != want.split(".")[0]:
     stop(
         f"nvcc is of CUDA {have}, but PyTorch {torch.__version__} was built for CUDA {want}; the first numbers must agree"
@@ -53,6 +57,7 @@ setup(
         CUDAExtension(
             "neurosam2_cuda._C",
             ["csrc/bindings.cpp", "csrc/launch.cu"],
+            library_dirs=runtime_links(Path(CUDA_HOME), HERE / "build" / "links"),
             extra_compile_args={"cxx": host, "nvcc": ["-O3"]},
         )
     ],

@@ -85,6 +85,57 @@ def test_architectures_are_those_that_the_toolkit_knows(architectures):
     ]
 
 
+@pytest.fixture(scope="module")
+def toolkit():
+    return load_by_path(ROOT / "cuda_ext" / "toolkit.py")
+
+
+def make_toolkit(home, *, headers=True):
+    (home / "bin").mkdir(parents=True)
+    program = home / "bin" / "nvcc"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    if headers:
+        (home / "include").mkdir()
+        (home / "include" / "cuda_runtime.h").touch()
+    return home
+
+
+def test_the_toolkit_is_the_one_that_is_named_or_the_first_whole_one(toolkit, tmp_path, monkeypatch):
+    packages = tmp_path / "site-packages"
+    script, whole = make_toolkit(tmp_path / "script", headers=False), make_toolkit(tmp_path / "whole")
+    older, newer = (make_toolkit(packages / "nvidia" / name) for name in ("cu9", "cu13"))
+    monkeypatch.setattr(toolkit, "SYSTEM", tmp_path / "none")
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(script / "bin"))
+    assert toolkit.find_toolkit(packages) == newer, "a script that calls another nvcc is no toolkit"
+    monkeypatch.setenv("PATH", str(whole / "bin"))
+    assert toolkit.find_toolkit(packages) == whole
+    monkeypatch.setenv("CUDA_HOME", str(older))
+    assert toolkit.find_toolkit(packages) == older
+    monkeypatch.delenv("CUDA_HOME")
+    monkeypatch.setenv("PATH", "")
+    assert toolkit.find_toolkit(tmp_path / "nothing here") is None
+
+
+def test_a_toolkit_of_pip_gets_the_name_that_the_linker_looks_for(toolkit, tmp_path):
+    home, folder = tmp_path / "cu13", tmp_path / "links"
+    (home / "lib").mkdir(parents=True)
+    assert toolkit.runtime_links(home, folder) == []
+    (home / "lib" / "libcudart.so.13").write_text("the library")
+    for _ in range(2):
+        assert toolkit.runtime_links(home, folder) == [str(folder)]
+        assert (folder / "libcudart.so").read_text() == "the library"
+    (home / "lib" / "libcudart.so").touch()
+    assert toolkit.runtime_links(home, folder) == []
+
+
+def test_pip_is_named_only_where_it_has_a_compiler(toolkit):
+    assert '"cuda-toolkit[nvcc,nvvm,crt,cccl]==13.0.*"' in toolkit.by_pip("13.0")
+    assert toolkit.by_pip("12.8") == ""
+
+
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch was built with CUDA")
 def test_a_pytorch_without_cuda_is_told_in_a_sentence():
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
