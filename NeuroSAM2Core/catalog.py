@@ -30,6 +30,8 @@ class CatalogEntry:
     sha256_source: str = ""
     image_size: int | None = None
     """Side of the input the model was trained for; the architecture's own if None."""
+    learns_appearance: bool = False
+    """Measured; see `SAM2Config.learns_appearance`."""
     sure_iou: float | None = None
     """Measured; see `SAM2Config.sure_iou`."""
 

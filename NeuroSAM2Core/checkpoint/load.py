@@ -51,9 +51,9 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
             f"the model {entry.name} is not on this machine", hint=f"fetch it with `neurosam2 download {entry.name}`"
         )
     checkpoint = Checkpoint.load(installed)
-    if entry.sure_iou is None:
-        return checkpoint
-    return replace(checkpoint, config=replace(checkpoint.config, sure_iou=entry.sure_iou))
+    sure_iou = checkpoint.config.sure_iou if entry.sure_iou is None else entry.sure_iou
+    config = replace(checkpoint.config, learns_appearance=entry.learns_appearance, sure_iou=sure_iou)
+    return replace(checkpoint, config=config)
 
 
 def resolve_device(device: str) -> torch.device:

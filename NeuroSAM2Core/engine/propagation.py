@@ -76,7 +76,7 @@ def appearance_of(
 def learns_appearance(model: SAM2, options: EngineOptions) -> bool:
     """The choice, or what suits the model."""
     chosen = options.learns_appearance
-    return model.config.paints_prompts if chosen is None else chosen
+    return model.config.learns_appearance if chosen is None else chosen
 
 
 def memory_rules(model: SAM2, options: EngineOptions) -> MemoryRules:

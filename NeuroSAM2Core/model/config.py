@@ -91,6 +91,9 @@ class SAM2Config:
     samples_prompts: bool = False
     """Point tokens also carry the fine features under the point. Of our own models only: at 256 pixels a coarse feature covers a whole
     gyrus, so that it cannot say what exactly was clicked."""
+    learns_appearance: bool = False
+    """While it propagates, the engine learns from the prompted slices what the object looks like (docs/adr/0010). Of our own general
+    models only: one that was fine-tuned for a structure knows it better."""
     sure_iou: float = 0.8
     """From this predicted overlap on a mask needs no second look. It changes no mask; `benchmarks/confidence.py` measures it."""
 
@@ -192,6 +195,7 @@ def _presets() -> dict[str, SAM2Config]:
         num_mask_memories=3,
         max_object_pointers=4,
         paints_prompts=True,
+        learns_appearance=True,
         samples_prompts=True,
     )
     return presets

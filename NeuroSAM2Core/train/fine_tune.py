@@ -163,7 +163,7 @@ def begin(config: TrainConfig, newest: Checkpoint | None, device: torch.device) 
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         # Out of the file, where a tensor may begin at any byte: how sums are rounded depends on that.
         tensor.data = tensor.data.clone()
-    model.config = replace(model.config, intensity_range=config.data.intensity_range)
+    model.config = replace(model.config, intensity_range=config.data.intensity_range, learns_appearance=False)
     model.set_image_size(config.start.image_size or model.config.image_size)
     torch.manual_seed(config.run.seed)
     adapt(model.image_encoder.trunk, config.lora)

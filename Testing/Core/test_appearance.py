@@ -1,5 +1,6 @@
 """What an object looks like is learned from confirmed slices and keeps propagation to it; it never adds, and a person has the last word."""
 
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
+from NeuroSAM2Core.catalog import catalog
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.engine.appearance import learn_appearance
 from NeuroSAM2Core.engine.propagation import learns_appearance
-from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model import PRESETS, ImageFeatures, MaskPrediction, SAM2Config
 from NeuroSAM2Core.train.evaluation.metrics import dice
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
@@ -73,12 +76,27 @@ def test_nothing_is_learned_from_an_empty_or_full_slice(level):
     assert learn_appearance([]) is None
 
 
-def test_it_is_for_our_own_models_and_can_be_chosen():
+def test_it_is_for_our_own_general_models_and_can_be_chosen():
     own, official = small_model(paints_prompts=True), small_model()
+    assert [name for name, preset in PRESETS.items() if preset.learns_appearance] == ["nano"]
+    assert [name for name, entry in catalog().items() if entry.learns_appearance] == ["nano"]
+    assert load_model("nano", device="cpu").config.learns_appearance
     assert learns_appearance(own, EngineOptions())
     assert not learns_appearance(official, EngineOptions())
     assert learns_appearance(official, EngineOptions(learns_appearance=True))
     assert not learns_appearance(own, EngineOptions.as_reference())
+
+
+def test_a_model_file_says_whether_it_is_for_it(tmp_path):
+    for learns in (False, True):
+        model, path = small_model(), tmp_path / f"{learns}.safetensors"
+        Checkpoint(replace(model.config, learns_appearance=learns), model.state_dict(), Provenance(name="mine")).save(
+            path
+        )
+        assert learns_appearance(load_model(path, device="cpu"), EngineOptions()) is learns
+    values = small_model(paints_prompts=True).config.to_dict()
+    del values["learns_appearance"]
+    assert not SAM2Config.from_dict(values).learns_appearance, "files from before say nothing: fine-tuned ones"
 
 
 def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_word():

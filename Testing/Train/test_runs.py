@@ -164,6 +164,14 @@ def test_the_last_two_checkpoints_and_the_model_are_left(tmp_path):
     assert saved.provenance.notes == "step 4 of 4"
 
 
+def test_a_model_that_was_fine_tuned_is_not_carved_by_what_is_learned_on_the_spot(tmp_path):
+    config = mini_config(tmp_path / "run", steps=1)
+    mini = Checkpoint.load(tmp_path / "mini.safetensors")
+    replace(mini, config=replace(mini.config, learns_appearance=True)).save(tmp_path / "mini.safetensors")
+    outcome = run(config)
+    assert not Checkpoint.load(outcome.folder.model).config.learns_appearance
+
+
 def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path, caplog):
     config = mini_config(tmp_path / "run", steps=4)
     whole = weights(run(config))
