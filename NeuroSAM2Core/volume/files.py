@@ -16,14 +16,13 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError, GeometryError
-from NeuroSAM2Core.volume.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
 
 
-def read_volume(path: Path) -> Volume:
-    """The volume in a NIfTI file: integers as stored, anything scaled as float32.
+def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The voxels (K, J, I) of a NIfTI file, integers as stored, anything scaled as float32; and its matrix (4, 4) from (i, j, k) to RAS mm.
 
     Raises:
         DataError: The file is missing, damaged or not NIfTI.
@@ -67,24 +66,28 @@ def read_volume(path: Path) -> Volume:
                 f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
             ) from error
         raise
-    return Volume(voxels.T, affine, name=path.name.removesuffix(".gz").removesuffix(".nii"))
+    return voxels.T, affine
 
 
-def write_volume(volume: Volume, path: Path) -> None:
-    """Writes a NIfTI file with the volume's exact matrix; the file is whole or not there.
+def write_nifti(path: Path, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64]) -> None:
+    """Writes a NIfTI file with this very matrix; the file is whole or not there.
+
+    Args:
+        path: Of the file.
+        voxels: (K, J, I); booleans as bytes.
+        ijk_to_ras: (4, 4), in mm.
 
     Raises:
         DataError: It cannot be written there.
     """
     check_target(path)
-    voxels = volume.voxels
     if voxels.dtype == bool:
         voxels = voxels.view(np.uint8)
     if voxels.dtype not in WRITABLE:
         voxels = voxels.astype(np.float32 if voxels.dtype.kind == "f" else np.int32)
-    image = nibabel.Nifti1Image(voxels.T, volume.ijk_to_ras)
+    image = nibabel.Nifti1Image(voxels.T, ijk_to_ras)
     image.header.set_xyzt_units("mm")
-    image.set_sform(volume.ijk_to_ras, code="scanner")
+    image.set_sform(ijk_to_ras, code="scanner")
     suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
     partial: Path | None = None
     try:

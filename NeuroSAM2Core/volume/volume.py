@@ -48,16 +48,17 @@ class Volume:
 
     @classmethod
     def read(cls, path: str | Path) -> "Volume":
-        """The volume in a NIfTI file; see `files.read_volume`."""
-        from NeuroSAM2Core.volume.files import read_volume
+        """The volume in a NIfTI file; see `files.read_nifti`."""
+        from NeuroSAM2Core.volume.files import read_nifti
 
-        return read_volume(Path(path))
+        path = Path(path)
+        return cls(*read_nifti(path), name=path.name.removesuffix(".gz").removesuffix(".nii"))
 
     def write(self, path: str | Path) -> None:
-        """Writes a NIfTI file; see `files.write_volume`."""
-        from NeuroSAM2Core.volume.files import write_volume
+        """Writes a NIfTI file; see `files.write_nifti`."""
+        from NeuroSAM2Core.volume.files import write_nifti
 
-        write_volume(self, Path(path))
+        write_nifti(Path(path), self.voxels, self.ijk_to_ras)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ import tempfile
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from aiohttp.web_runner import GracefulExit
@@ -17,16 +18,19 @@ from trame.app import get_server
 from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.engine_form import build_engine_form
 from NeuroSAM2Web.engine_panel import EnginePanel
 from NeuroSAM2Web.file_desk import FileDesk
 from NeuroSAM2Web.file_panel import FilePanel
 from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.options import AppOptions
-from NeuroSAM2Web.page import Panel, build_page
+from NeuroSAM2Web.page import Tab, build_page
 from NeuroSAM2Web.port import HOST
+from NeuroSAM2Web.segment_form import build_segment_form
 from NeuroSAM2Web.segment_panel import SegmentPanel
 from NeuroSAM2Web.server import address, guard
+from NeuroSAM2Web.train_form import build_train_form
 from NeuroSAM2Web.train_panel import TrainPanel
 
 
@@ -54,16 +58,18 @@ class App:
         self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
         self.segment = SegmentPanel(self.desk)
         folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
-        self.panels: tuple[Panel, ...] = (
-            self.segment,
-            TrainPanel(self.desk, folders),
-            EnginePanel(self.desk, start_engine, settings),
-        )
+        self.train, self.engine = TrainPanel(self.desk, folders), EnginePanel(self.desk, start_engine, settings)
+        self.panels = (self.segment, self.train, self.engine)
         self.access = Access()
         self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
         self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_memory)
         guard(self.server, self.access, self.files.transfer.routes())
-        build_page(self.desk, self.panels, self.files)
+        tabs = (
+            Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
+            Tab("train", "Train", "mdi-school-outline", partial(build_train_form, self.train)),
+            Tab("engine", "Engine", "mdi-memory", partial(build_engine_form, self.engine)),
+        )
+        build_page(self.desk, tabs, self.files)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected soon."""

@@ -59,7 +59,8 @@ def run(said: argparse.Namespace) -> int:
             raise DataError(f"there is no folder {folder}", hint="give --folder one that exists")
     image = None if said.image is None else said.image.resolve()
 
-    from NeuroSAM2Web.main import serve
+    os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
+    from NeuroSAM2Web.app import run as serve
     from NeuroSAM2Web.options import AppOptions
     from NeuroSAM2Web.port import choose_port
 

@@ -1,7 +1,7 @@
 """The page: a bar on top, the panels' tabs on the left, the three views."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import slicer
 from NeuroSAM2MRML.headless_views import ORIENTATIONS
@@ -37,34 +37,28 @@ LOST = """<div class="ns-lost"><div>
 """Shown where the server does not answer any more."""
 
 
-class Panel(Protocol):
+@dataclass(frozen=True, slots=True)
+class Tab:
     """A tab on the left."""
 
     name: str
     title: str
     icon: str
-
-    def build(self) -> None:
-        """Its part of the page."""
-
-    def poll(self) -> bool:
-        """Takes in and shows what there is; true while more is expected soon."""
-
-    def close(self) -> None:
-        """The app ends."""
+    build: Callable[[], None]
+    """Makes its part of the page."""
 
 
-def build_page(desk: Desk, panels: Sequence[Panel], files: FilePanel) -> None:
+def build_page(desk: Desk, tabs: Sequence[Tab], files: FilePanel) -> None:
     """Makes the page.
 
     Args:
         desk: What it shows.
-        panels: In the order of their tabs.
+        tabs: The panels, in their order.
         files: Opens and saves.
     """
     server = desk.server
     server.enable_module(MODULE)
-    server.state.update({"tab": panels[0].name, "large": "Red", "theme": "dark", "helps": False})
+    server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False})
     server.state.update({"trame__title": TITLE, "trame__template_error": LOST})
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
@@ -72,13 +66,13 @@ def build_page(desk: Desk, panels: Sequence[Panel], files: FilePanel) -> None:
         _build_bar(desk, files)
         with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
             with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
-                for panel in panels:
-                    v3.VTab(panel.title, value=panel.name, prepend_icon=panel.icon, size="small")
+                for tab in tabs:
+                    v3.VTab(tab.title, value=tab.name, prepend_icon=tab.icon, size="small")
             v3.VDivider()
             with v3.VWindow(v_model=("tab",)):
-                for panel in panels:
-                    with v3.VWindowItem(value=panel.name, eager=True), html.Div(classes="pa-3"):
-                        panel.build()
+                for tab in tabs:
+                    with v3.VWindowItem(value=tab.name, eager=True), html.Div(classes="pa-3"):
+                        tab.build()
         with v3.VMain(style="height: 100vh"), html.Div(classes="ns-views"):
             for name in ORIENTATIONS:
                 _build_view(name)

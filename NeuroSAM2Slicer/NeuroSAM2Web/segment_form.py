@@ -1,16 +1,12 @@
 """What the segmentation panel looks like."""
 
-from typing import TYPE_CHECKING
-
 from NeuroSAM2MRML.workplace.ribbon import LEGEND
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Web.segment_panel import SegmentPanel
 from NeuroSAM2Web.widgets import choices, key_button, progress, section, switch
-
-if TYPE_CHECKING:
-    from NeuroSAM2Web.segment_panel import SegmentPanel
 
 DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
 TOOLS = (
@@ -27,7 +23,7 @@ TOOLS = (
 )
 
 
-def build_form(panel: "SegmentPanel") -> None:
+def build_segment_form(panel: SegmentPanel) -> None:
     """All of it, from the state line down."""
     _state_line(panel)
     _tools(panel)
@@ -37,7 +33,7 @@ def build_form(panel: "SegmentPanel") -> None:
     _cleaning(panel)
 
 
-def _state_line(panel: "SegmentPanel") -> None:
+def _state_line(panel: SegmentPanel) -> None:
     with v3.VAlert(
         variant="tonal",
         density="compact",
@@ -51,7 +47,7 @@ def _state_line(panel: "SegmentPanel") -> None:
             v3.VBtn("{{ line_button }}", size="small", variant="flat", color="primary", click=panel.fix)
 
 
-def _tools(panel: "SegmentPanel") -> None:
+def _tools(panel: SegmentPanel) -> None:
     section("Outline")
     with v3.VBtnToggle(
         model_value=("tool",),
@@ -99,7 +95,7 @@ def _tools(panel: "SegmentPanel") -> None:
     )
 
 
-def _objects(panel: "SegmentPanel") -> None:
+def _objects(panel: SegmentPanel) -> None:
     section("Objects")
     html.Div("The first one begins with your first click.", v_if="!objects.length", classes="ns-hint mb-2")
     with v3.VList(
@@ -134,7 +130,7 @@ def _objects(panel: "SegmentPanel") -> None:
         )
 
 
-def _object_rows(panel: "SegmentPanel") -> None:
+def _object_rows(panel: SegmentPanel) -> None:
     marks = [f':data-{name}="row.{name}"' for name in ("ml", "done", "confirmed", "prompts")]
     with (
         v3.VListItem(
@@ -155,7 +151,7 @@ def _object_rows(panel: "SegmentPanel") -> None:
         html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
 
 
-def _other_rows(panel: "SegmentPanel") -> None:
+def _other_rows(panel: SegmentPanel) -> None:
     """Segments of the person's own."""
     with (
         v3.VListItem(
@@ -171,7 +167,7 @@ def _other_rows(panel: "SegmentPanel") -> None:
         html.Span("yours", classes="text-caption text-medium-emphasis")
 
 
-def _propagation(panel: "SegmentPanel") -> None:
+def _propagation(panel: SegmentPanel) -> None:
     section("Propagate")
     with html.Div(classes="ns-row"):
         key_button(
@@ -225,7 +221,7 @@ def _propagation(panel: "SegmentPanel") -> None:
             )
 
 
-def _review(panel: "SegmentPanel") -> None:
+def _review(panel: SegmentPanel) -> None:
     section("Review")
     with html.Div(classes="ns-row"):
         key_button(
@@ -249,7 +245,7 @@ def _review(panel: "SegmentPanel") -> None:
                 html.Span(word)
 
 
-def _cleaning(panel: "SegmentPanel") -> None:
+def _cleaning(panel: SegmentPanel) -> None:
     with (
         v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"),
         v3.VExpansionPanel(title="Holes and islands"),

@@ -11,7 +11,6 @@ from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.volume import Direction
 from NeuroSAM2Web.desk import Desk
-from NeuroSAM2Web.segment_form import build_form
 from NeuroSAM2Web.segment_state import segment_state
 
 QUIET = (Activity.READY, Activity.ENDED)
@@ -25,17 +24,11 @@ class SegmentPanel:
         desk: Has the workplace, the views and the page.
     """
 
-    name, title, icon = "segment", "Segment", "mdi-draw"
-
     def __init__(self, desk: Desk) -> None:
         self.desk, self.workplace = desk, desk.workplace
         desk.state.update({"tool": "look", "line": "", "previews": True})
         self.show_memory()
         self._copy()
-
-    def build(self) -> None:
-        """Its part of the page."""
-        build_form(self)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected."""

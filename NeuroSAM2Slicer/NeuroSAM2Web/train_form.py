@@ -1,16 +1,12 @@
 """What the training panel looks like."""
 
-from typing import TYPE_CHECKING
-
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT
 from NeuroSAM2MRML.training.run import PRESETS
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from NeuroSAM2Web.train_panel import TrainPanel
 from NeuroSAM2Web.widgets import choices, curves, key_button, progress, section, switch
-
-if TYPE_CHECKING:
-    from NeuroSAM2Web.train_panel import TrainPanel
 
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True, "classes": "mb-3"}
 ROLES = {"training": "to train on", "validation": "to check while training", "test": "to compare models on"}
@@ -22,7 +18,7 @@ PARTS = {
 }
 
 
-def build_form(panel: "TrainPanel") -> None:
+def build_train_form(panel: TrainPanel) -> None:
     """All of it, from the state line down."""
     with v3.VAlert(
         variant="tonal",
@@ -40,7 +36,7 @@ def build_form(panel: "TrainPanel") -> None:
     _proof(panel)
 
 
-def _cases(panel: "TrainPanel") -> None:
+def _cases(panel: TrainPanel) -> None:
     section("Annotated cases")
     html.Div("No cases yet.", v_if="!train_cases.length", classes="ns-hint mb-2")
     with (
@@ -96,7 +92,7 @@ def _cases(panel: "TrainPanel") -> None:
         )
 
 
-def _settings(panel: "TrainPanel") -> None:
+def _settings(panel: TrainPanel) -> None:
     section("Train")
     with html.Div(classes="d-flex ga-2 mt-3"):
         v3.VSelect(items=("train_models",), v_model=("train_model",), label="Start from", **FIELD)
@@ -127,7 +123,7 @@ def _settings(panel: "TrainPanel") -> None:
         _expert(panel)
 
 
-def _expert(panel: "TrainPanel") -> None:
+def _expert(panel: TrainPanel) -> None:
     v3.VSelect(items=("train_presets", list(PRESETS)), v_model=("train_preset",), label="Recipe", **FIELD)
     with html.Div(classes="d-flex flex-wrap mb-2"):
         for part, (title, tip) in PARTS.items():
@@ -158,7 +154,7 @@ def _expert(panel: "TrainPanel") -> None:
     )
 
 
-def _samples(panel: "TrainPanel") -> None:
+def _samples(panel: TrainPanel) -> None:
     key_button(
         "Look at the cases",
         tip="Check every case, and draw some clips as training will see them. Nothing is trained.",
@@ -179,7 +175,7 @@ def _samples(panel: "TrainPanel") -> None:
                 v3.VBtn(icon=icon, size="x-small", variant="text", title=tip, click=(panel.turn, f"[{step}]"))
 
 
-def _run(panel: "TrainPanel") -> None:
+def _run(panel: TrainPanel) -> None:
     html.Div("{{ train_estimate }}", v_if="!train_is_running", classes="ns-hint mb-2")
     with html.Div(classes="ns-row"):
         key_button(
@@ -217,7 +213,7 @@ def _run(panel: "TrainPanel") -> None:
     html.Pre("{{ train_log }}", v_if="train_has_log", classes="ns-log mb-3")
 
 
-def _proof(panel: "TrainPanel") -> None:
+def _proof(panel: TrainPanel) -> None:
     section("Does it help?")
     key_button(
         "Compare on held-out cases",

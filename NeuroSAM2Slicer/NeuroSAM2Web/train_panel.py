@@ -17,7 +17,6 @@ from NeuroSAM2Web.curves import draw
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.samples import Samples
-from NeuroSAM2Web.train_form import build_form
 
 FOLDER = "NeuroSAM2 training"
 LOG_CHARS = 20_000
@@ -32,8 +31,6 @@ class TrainPanel:
         desk: Has the workplace and the page.
         folders: That may be used.
     """
-
-    name, title, icon = "train", "Train", "mdi-school-outline"
 
     def __init__(self, desk: Desk, folders: Folders) -> None:
         self.page, self.folders = desk, folders
@@ -61,10 +58,6 @@ class TrainPanel:
         )
         self.adapt(0)
         self.open_folder()
-
-    def build(self) -> None:
-        """Its part of the page."""
-        build_form(self)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while a case is being written."""

@@ -63,7 +63,7 @@ class AppProcess:
         self._log = (home / "app.log").open("wb")
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "NeuroSAM2Web.main", "--port", "0", "--no-browser", *arguments],
+            [sys.executable, "-m", "NeuroSAM2Web", "--port", "0", "--no-browser", *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=environment,
