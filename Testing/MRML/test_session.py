@@ -158,6 +158,22 @@ def test_undo_of_the_first_click_takes_the_object_back_and_redo_brings_it(sittin
     assert len(sitting.desk.active_record.prompts.points) == 1
 
 
+def test_an_object_begun_after_undo_is_called_as_if_the_first_had_never_been(sitting):
+    session, objects = sitting.session, sitting.desk.objects
+    session.add_point(PLANE, 7, 10)
+    sitting.settle()
+    session.undo()
+    session.add_point(PLANE, 5, 5)
+    sitting.settle()
+    assert [objects.name(number) for number in objects.segments] == ["object 1"]
+    session.next_object()
+    session.add_point(PLANE, 3, 3)
+    objects.node.GetSegmentation().GetSegment(objects.segment_id(sitting.desk.active)).SetName("tumour")
+    session.next_object()
+    session.add_point(PLANE, 9, 12)
+    assert [objects.name(number) for number in objects.segments] == ["object 1", "tumour", "object 2"]
+
+
 def test_manual_edits_share_the_stack(sitting):
     session = sitting.session
     session.add_point(PLANE, 7, 10)

@@ -4,6 +4,8 @@ The segmentation says which objects there are, so that they come and go with und
 the scene. Records of segments that are gone are kept in case they come back.
 """
 
+import re
+
 import slicer
 import vtk
 
@@ -76,12 +78,17 @@ class SceneObjects:
         """A new object with an empty segment."""
         number = self.next_number
         segmentation = self.node.GetSegmentation()
-        segment_id = segmentation.AddEmptySegment("", name or f"object {number}")
+        segment_id = segmentation.AddEmptySegment("", name or self._next_name())
         segment = segmentation.GetSegment(segment_id)
         segment.SetTag(OBJECT_TAG, str(number))
         segment.SetColor(*COLOURS[(number - 1) % len(COLOURS)])
         self.records[number] = ObjectRecord()
         return number
+
+    def _next_name(self) -> str:
+        """One more than the highest that is in use; numbers of objects that undo took away are not, to a person."""
+        named = [re.fullmatch(r"object (\d+)", self.name(number)) for number in self.segments]
+        return f"object {1 + max((int(match[1]) for match in named if match), default=0)}"
 
     def adopt(self, segment_id: str) -> int:
         """The object of a segment; a segment of the person's own becomes one.
