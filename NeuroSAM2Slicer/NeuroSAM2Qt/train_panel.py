@@ -8,9 +8,9 @@ import ctk
 import qt
 import slicer
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
-from NeuroSAM2MRML.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.loss_plot import LossPlot
+from NeuroSAM2MRML.training.roles import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.run import PARTS, TrainChoice
 from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
-from NeuroSAM2MRML.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.roles import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.run import PARTS, PRESETS, TrainChoice
 from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView

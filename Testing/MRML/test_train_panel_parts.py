@@ -68,7 +68,8 @@ def test_pairs_are_found_in_bids_twins_and_lists(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "dataset.json").write_text(json.dumps({"validation": [{"image": "x.nrrd", "seg": "y.nrrd"}]}))
-    assert [pair.name for pair in find_pairs(tmp_path)] == ["a", "sub-1", "x"]
+    roles = {pair.name: pair.role for pair in find_pairs(tmp_path)}
+    assert roles == {"a": None, "sub-1": None, "x": "validation"}
 
 
 @pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]"])

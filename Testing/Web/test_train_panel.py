@@ -171,6 +171,20 @@ def test_the_new_model_is_compared_used_and_taken_back(school):
     assert school.room.workplace.choice.model == "nano"
 
 
+def test_a_folder_that_says_what_its_cases_are_for_is_believed(school):
+    folder = school.data / "said"
+    folder.mkdir()
+    for name in ("one", "two", "one-seg", "two-seg"):
+        Volume(np.ones((3, 4, 5), np.int16), np.eye(4)).write(folder / f"{name}.nii.gz")
+    roles = {"one": "training", "two": "test"}
+    said = {role: [{"image": f"{name}.nii.gz", "seg": f"{name}-seg.nii.gz"}] for name, role in roles.items()}
+    (folder / "dataset.json").write_text(json.dumps(said))
+    school.state.train_role, school.state.train_source = "validation", "said"
+    school.panel.add_folder()
+    assert {row["name"]: row["role"] for row in school.state.train_cases} == {"one": "training", "two": "held out"}
+    assert school.state.train_sentence.startswith("2 cases are on the list; 2 as their dataset.json says")
+
+
 def test_a_run_outlives_the_app_and_is_found_again(school):
     school.outline()
     school.add()

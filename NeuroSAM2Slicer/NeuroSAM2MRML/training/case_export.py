@@ -10,7 +10,8 @@ from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2MRML.training.cases import CaseList, Role
+from NeuroSAM2MRML.training.cases import CaseList
+from NeuroSAM2MRML.training.roles import Role
 
 BUDGET_S = 0.02
 """How long one call may take."""

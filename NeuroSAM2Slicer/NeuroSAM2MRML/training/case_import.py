@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.training.roles import ROLES, Role
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 TWINS = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
@@ -20,6 +21,8 @@ class Pair:
     name: str
     image: Path
     label: Path
+    role: Role | None = None
+    """What it is for, where a dataset.json says so."""
 
 
 def find_pairs(folder: Path) -> list[Pair]:
@@ -28,7 +31,7 @@ def find_pairs(folder: Path) -> list[Pair]:
     Raises:
         DataError: There are none, or the dataset.json is not what it should be.
     """
-    pairs = [*_from_dataset(folder), *_from_bids(folder), *_from_twins(folder)]
+    pairs = [*_from_bids(folder), *_from_twins(folder), *_from_dataset(folder)]
     known = {pair.name: pair for pair in pairs}
     if not known:
         raise DataError(f"there are no annotated volumes in {folder}", hint=f"expected {HOW}")
@@ -41,11 +44,11 @@ def _from_dataset(folder: Path) -> Iterator[Pair]:
         return
     try:
         said = json.loads(path.read_text())
-        for role in ("training", "validation", "test"):
+        for role in ROLES:
             for one in said.get(role, []):
                 if isinstance(one, dict):
                     label = next(one[key] for key in LABEL_KEYS if key in one)
-                    yield Pair(_stem(Path(one["image"])), folder / one["image"], folder / label)
+                    yield Pair(_stem(Path(one["image"])), folder / one["image"], folder / label, role)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="each case needs an image and a seg") from error
 

@@ -6,19 +6,14 @@ The list lives in the file alone, which is written whole or not at all; so a run
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.session.desk import SessionDesk
+from NeuroSAM2MRML.training.roles import ROLES, Role
 
-Role = Literal["training", "validation", "test"]
-"""What a case is for; `validation` and `test` cases are held out."""
-ROLES: tuple[Role, ...] = ("training", "validation", "test")
-ROLE_TITLES: dict[str, str] = dict(zip(ROLES, ("training", "checked while training", "held out"), strict=True))
-"""For lists."""
 FILE = "dataset.json"
 
 

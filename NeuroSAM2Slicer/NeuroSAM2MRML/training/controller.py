@@ -13,7 +13,8 @@ from pathlib import Path
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProcess
 from NeuroSAM2MRML.session.desk import SessionDesk
-from NeuroSAM2MRML.training.cases import CaseList, Role, labels_of
+from NeuroSAM2MRML.training.cases import CaseList, labels_of
+from NeuroSAM2MRML.training.roles import Role
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
 from NeuroSAM2MRML.training.samples import LOOKING, Samples
 from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView

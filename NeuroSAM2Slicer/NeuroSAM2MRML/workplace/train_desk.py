@@ -14,9 +14,10 @@ from NeuroSAM2MRML.engine.local_process import LocalProcess, StartProcess
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.training.case_export import CaseExport
 from NeuroSAM2MRML.training.case_import import find_pairs
-from NeuroSAM2MRML.training.cases import Role, labels_of
+from NeuroSAM2MRML.training.cases import labels_of
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.estimate import estimate
+from NeuroSAM2MRML.training.roles import Role
 from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
@@ -70,13 +71,21 @@ class TrainDesk:
         self.act(lambda controller: self._begin_export(controller, role))
 
     def add_folder(self, folder: Path, role: Role) -> None:
-        """Puts all annotated volumes of a folder on the list, where they are."""
+        """Puts all annotated volumes of a folder on the list, where they are.
+
+        Args:
+            folder: Holds them.
+            role: Of those that no dataset.json there gives one.
+        """
 
         def add(controller: TrainController) -> None:
             pairs = find_pairs(folder)
             for pair in pairs:
-                controller.cases.add_files(pair.name, pair.image, pair.label, role)
-            controller.notice = f"{len(pairs)} cases are on the list"
+                controller.cases.add_files(pair.name, pair.image, pair.label, pair.role or role)
+            kept = sum(pair.role is not None for pair in pairs)
+            controller.notice = f"{len(pairs)} cases are on the list" + (
+                f"; {kept} as their dataset.json says" if kept else ""
+            )
 
         self.act(add)
 
