@@ -1,17 +1,18 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
-Usage: python -m benchmarks.run [speed] [files] [quality] [confidence] [training] [worker] [mrml] [components]
+Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components]
 """
 
 import sys
 
-from benchmarks import components, confidence, files, mrml, quality, speed, training, worker
+from benchmarks import components, confidence, corrections, files, mrml, quality, speed, training, worker
 from benchmarks.report import publish
 
 PARTS = {
     "speed": speed.measure,
     "files": files.measure,
     "quality": quality.measure,
+    "corrections": corrections.measure,
     "confidence": confidence.measure,
     "training": training.measure,
     "worker": worker.measure,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from NeuroSAM2Core.prompts import PointPrompt
@@ -30,12 +30,12 @@ def heard(
         points: All clicks on the slice, in order, in pixels of the slice.
         shape: The slice, (H, W).
     """
-    if all(_agrees(logits, point, shape) for point in points):
+    if agreement(logits, points, shape).all():
         return logits
     distances = torch.stack([_distance_px(logits, point, shape) for point in points])
     radius = max(RADIUS_PX, *(MIN_GRID_RADIUS * n / m for n, m in zip(shape, logits.shape[-2:], strict=True)))
     for i, point in enumerate(points):
-        if _agrees(logits, point, shape):
+        if agreement(logits, [point], shape).all():
             continue
         near = distances[i] <= radius
         others = [j for j, other in enumerate(points) if other.positive != point.positive]
@@ -46,11 +46,15 @@ def heard(
     return logits
 
 
-def _agrees(logits: Float[Tensor, "1 1 h w"], point: PointPrompt, shape: tuple[int, int]) -> bool:
+def agreement(
+    logits: Float[Tensor, "1 m h w"], points: Sequence[PointPrompt], shape: tuple[int, int]
+) -> Bool[Tensor, "m n"]:
+    """Which of M masks are as each of N clicks says, at its pixel; see `heard`."""
     height, width = shape
-    place = logits.new_tensor([2 * (point.col + 0.5) / width - 1, 2 * (point.row + 0.5) / height - 1]).view(1, 1, 1, 2)
-    value = F.grid_sample(logits, place, mode="bilinear", padding_mode="border", align_corners=False)
-    return (value.item() > 0) == point.positive
+    places = [(2 * (p.col + 0.5) / width - 1, 2 * (p.row + 0.5) / height - 1) for p in points]
+    grid = logits.new_tensor(places).view(1, 1, -1, 2)
+    values = F.grid_sample(logits, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0]
+    return (values > 0) == torch.tensor([p.positive for p in points], device=logits.device)
 
 
 def _distance_px(logits: Float[Tensor, "1 1 h w"], point: PointPrompt, shape: tuple[int, int]) -> Float[Tensor, "h w"]:

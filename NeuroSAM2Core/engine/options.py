@@ -19,9 +19,12 @@ class EngineOptions:
     """Replace an uncertain single mask by the best of three. As the reference's video predictor."""
     hears_clicks: bool = True
     """Make a clicked pixel what the person said where the model does not. Reference: the model has the last word."""
+    weighs_corrections: bool | None = None
+    """Answer a correction with that of the model's four masks that heeds the clicks and changes little else (docs/adr/0012); None: for
+    our own small models. Reference: the single mask."""
     learns_appearance: bool | None = None
-    """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: for our own small models,
-    whose memory is coarse. Reference: no."""
+    """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: where
+    the model says so. Reference: no."""
     half_memory: bool = True
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
@@ -62,6 +65,7 @@ class EngineOptions:
             binarize_prompted=False,
             stability_fallback=False,
             hears_clicks=False,
+            weighs_corrections=False,
             learns_appearance=False,
             aligns_pixel_centres=False,
             is_exact=True,

@@ -14,7 +14,8 @@ from torch import Tensor
 from NeuroSAM2Core.engine.appearance import Appearance
 from NeuroSAM2Core.engine.heard import heard
 from NeuroSAM2Core.engine.options import EngineOptions
-from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points
+from NeuroSAM2Core.engine.weighing import weighing
+from NeuroSAM2Core.model import SAM2, Chooser, ImageFeatures, MaskPrediction, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import SliceStack
@@ -108,15 +109,22 @@ class SlicePredictor:
             mask_logits=None if before is None else before.float().clamp(-MAX_FED_BACK, MAX_FED_BACK),
             multimask=points.labels.shape[1] <= 1,
             stability_fallback=self.options.stability_fallback,
+            choose=self._choose(said, last),
         )
         return answer if replay.appearance is None else replay.appearance.carve(answer, features)
 
+    def _choose(self, said: list[Said], last: MaskPrediction | None) -> Chooser | None:
+        """What weighs the model's masks, where a click corrects what was answered to those before it."""
+        clicks = self._clicks(said)
+        if last is None or not clicks or not weighs_corrections(self.model, self.options):
+            return None
+        return weighing(last.logits.float(), clicks, self.stack.slice_shape)
+
     def _heard(self, said: list[Said], answer: MaskPrediction) -> MaskPrediction:
         """The answer with every click's pixel as it was said to be; an object that was clicked is there."""
-        clicks = [one for one in said if isinstance(one, PointPrompt)]
         if not self.options.hears_clicks:
             return answer
-        points = [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in clicks]
+        points = self._clicks(said)
         logits = heard(answer.logits, points, self.stack.slice_shape)
         if logits is answer.logits:
             return answer
@@ -124,6 +132,11 @@ class SlicePredictor:
         if any(point.positive for point in points):
             presence = presence.clamp(min=PRESENT_LOGIT)
         return replace(answer, logits=logits, presence_logit=presence)
+
+    def _clicks(self, said: list[Said]) -> list[PointPrompt]:
+        """Clicks of the stored plane in pixels of the stack's."""
+        clicks = [one for one in said if isinstance(one, PointPrompt)]
+        return [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in clicks]
 
     def _points(self, said: list[Said]) -> Points:
         """Prompts of the stored plane as points in the model's pixels."""
@@ -143,6 +156,12 @@ class SlicePredictor:
         places = torch.tensor([coords], dtype=torch.float32, device=device)
         shift = 0.5 if self.options.aligns_pixel_centres else 0.0
         return Points((places + shift) * scale - shift, torch.tensor([labels], dtype=torch.float32, device=device))
+
+
+def weighs_corrections(model: SAM2, options: EngineOptions) -> bool:
+    """The choice, or what suits the model."""
+    chosen = options.weighs_corrections
+    return model.config.paints_prompts if chosen is None else chosen
 
 
 def _in_order(prompts: PromptSet) -> list[Said]:

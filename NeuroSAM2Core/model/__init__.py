@@ -3,11 +3,12 @@
 from NeuroSAM2Core.model.config import PRESETS, HieraConfig, SAM2Config
 from NeuroSAM2Core.model.image_input import to_model_input, to_slice, to_square
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
-from NeuroSAM2Core.model.sam2 import SAM2
+from NeuroSAM2Core.model.sam2 import SAM2, Chooser
 
 __all__ = [
     "PRESETS",
     "SAM2",
+    "Chooser",
     "HieraConfig",
     "ImageFeatures",
     "MaskPrediction",

@@ -63,6 +63,7 @@ class MaskDecoder(nn.Module):
         grid_position: Float[Tensor, "1 c s s"],
         *,
         multimask: bool,
+        every: bool = False,
         stability_fallback: bool,
     ) -> Candidates:
         """Decodes B objects on one slice.
@@ -75,6 +76,7 @@ class MaskDecoder(nn.Module):
             prompt_grid: The mask prompt.
             grid_position: Position encoding of the coarse grid.
             multimask: Answer with the three candidates instead of the single mask.
+            every: Answer with the single mask and the three candidates.
             stability_fallback: Replace a single mask whose border is uncertain by the best of the three candidates.
         """
         batch, _, side, _ = image.shape
@@ -94,6 +96,8 @@ class MaskDecoder(nn.Module):
             logits = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
             return Candidates(logits, ious[:, chosen], mask_tokens[:, chosen], presence)
 
+        if every:
+            return candidates(slice(0, None))
         if multimask:
             return candidates(slice(1, None))
         single = candidates(slice(0, 1))

@@ -57,7 +57,7 @@ class MaskPrediction:
     presence_logit: Float[Tensor, "b 1"]
     """Above 0 the object is in this slice."""
     all_logits: Float[Tensor, "b m s4 s4"]
-    """All M candidate masks; M is 3 where one prompt leaves the extent open, else 1."""
+    """All M candidate masks; M is 3 where one prompt leaves the extent open, 4 where someone else chooses, else 1."""
     all_ious: Float[Tensor, "b m"]
     """The expected IoU of each candidate."""
 

@@ -6,12 +6,12 @@ trainer both drive it through the same five methods. State-dict keys and shapes 
 Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
@@ -24,6 +24,8 @@ from NeuroSAM2Core.model.position import sine_time
 from NeuroSAM2Core.model.prompt_encoder import NOTHING, PromptEncoder
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
 
+Chooser = Callable[[Float[Tensor, "b m s4 s4"], Float[Tensor, "b m"]], Int[Tensor, " b"]]
+"""Chooses a candidate for each object, given all masks and the IoU expected of each."""
 ABSENT_LOGIT = -1024.0
 MASK_PROMPT_LOGIT = 10.0
 MEMORY_MASK_SCALE = 20.0
@@ -130,6 +132,7 @@ class SAM2(nn.Module):
         mask_logits: Float[Tensor, "b 1 h w"] | None = None,
         multimask: bool,
         stability_fallback: bool = False,
+        choose: Chooser | None = None,
     ) -> MaskPrediction:
         """The masks of B objects on one slice.
 
@@ -140,6 +143,8 @@ class SAM2(nn.Module):
             mask_logits: An earlier answer to refine, at a quarter of the input size.
             multimask: Consider three readings of the prompt and choose the most promising.
             stability_fallback: See `MaskDecoder`; for inference only.
+            choose: Chooses among the single mask and all three readings, whatever the other two say; the object's token stays the
+                single mask's.
         """
         batch = len(conditioned)
         prompt_grid = self.sam_prompt_encoder.grid(mask_logits, points, batch)
@@ -154,16 +159,18 @@ class SAM2(nn.Module):
             prompt_grid,
             self.sam_prompt_encoder.grid_position(),
             multimask=multimask,
+            every=choose is not None,
             stability_fallback=stability_fallback,
         )
         is_present = answer.presence_logit > 0
         logits = torch.where(is_present[..., None, None], answer.logits.float(), ABSENT_LOGIT)
-        best = answer.ious.argmax(dim=1)
+        best = answer.ious.argmax(dim=1) if choose is None else choose(logits, answer.ious)
+        token = best if choose is None else torch.zeros_like(best)
         rows = torch.arange(batch, device=best.device)
         return MaskPrediction(
             logits=logits[rows, best][:, None],
             iou=answer.ious[rows, best][:, None],
-            pointer=self._pointer(answer.tokens[rows, best], is_present),
+            pointer=self._pointer(answer.tokens[rows, token], is_present),
             presence_logit=answer.presence_logit,
             all_logits=logits,
             all_ious=answer.ious,

@@ -1,0 +1,38 @@
+"""Which of the model's four masks answers one more click on a slice.
+
+After the first prompt the reference takes the single mask, whatever it is. A small model's single mask may shrug the click off, or jump to
+another object for it; one of its three readings of the prompt often does neither. So all four are weighed: what the model expects of a
+mask, how many of the clicks it heeds, and how much of the mask so far it keeps (docs/adr/0012).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from NeuroSAM2Core.engine.heard import agreement
+from NeuroSAM2Core.model import Chooser
+from NeuroSAM2Core.prompts import PointPrompt
+
+HEEDED, KEPT = 0.5, 0.25
+"""What heeding all clicks, and keeping all of the mask, are worth beside an expected IoU of 1."""
+
+
+def weighing(before: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int]) -> Chooser:
+    """Chooses an answer to corrections.
+
+    Args:
+        before: The answer to the prompts before.
+        points: All clicks on the slice, in pixels of the slice.
+        shape: The slice, (H, W).
+    """
+
+    def choose(logits: Float[Tensor, "1 m h w"], ious: Float[Tensor, "1 m"]) -> Int[Tensor, " 1"]:
+        heeded = agreement(logits, points, shape).float().mean(dim=1)
+        masks, mask = logits > 0, before > 0
+        common = (masks & mask).sum(dim=(2, 3))
+        kept = 2 * common / (masks.sum(dim=(2, 3)) + mask.sum(dim=(2, 3))).clamp(min=1)
+        return torch.argmax(ious + HEEDED * heeded + KEPT * kept, dim=1)
+
+    return choose
