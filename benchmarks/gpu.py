@@ -5,25 +5,21 @@ The parts run one after the other, each for as long as it may and time is left, 
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+
+from benchmarks.gpu_tools import missing_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 TOTAL_S = 580
 TOOLS_S = 60
 PARTS = {"benchmarks.gpu_components": 300, "benchmarks.gpu_speed": 90, "benchmarks.gpu_fine_tuning": 360}
 """Modules and the seconds they may take."""
-COMPILERS = {"nvcc": "nvcc,nvvm,crt,cccl", "compute-sanitizer": "sanitizer"}
-"""Programs, and the parts of the package cuda-toolkit that have them."""
-LIBRARIES = {"cupy": "cupy-cuda{major}x", "cc3d": "connected-components-3d"}
-"""Modules that the kernels are measured against, and their packages."""
 
 
 def main() -> int:
@@ -32,24 +28,10 @@ def main() -> int:
         print("gpu: skipped, this machine has no CUDA device that PyTorch can use")
         return 0
     until = time.monotonic() + TOTAL_S
-    if missing := missing_tools(torch.version.cuda or ""):
+    if missing := missing_packages(torch.version.cuda or ""):
         finished([sys.executable, "-m", "pip", "install", "--quiet", "--retries=0", "--timeout=10", *missing], TOOLS_S)
     done = [finished([sys.executable, "-m", name], min(s, until - time.monotonic())) for name, s in PARTS.items()]
     return 0 if all(done) else 1
-
-
-def missing_tools(cuda: str) -> list[str]:
-    """Packages with what this machine lacks to compile, check and compare the kernels.
-
-    Args:
-        cuda: PyTorch's version of CUDA, `major.minor`.
-    """
-    major = cuda.partition(".")[0]
-    packages = [package.format(major=major) for module, package in LIBRARIES.items() if find_spec(module) is None]
-    system = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/cuda/bin"])
-    if parts := [part for program, part in COMPILERS.items() if shutil.which(program, path=system) is None]:
-        packages.append(f"cuda-toolkit[{','.join(parts)}]=={cuda}.*")
-    return packages
 
 
 def finished(command: list[str], limit_s: float) -> bool:
@@ -59,10 +41,11 @@ def finished(command: list[str], limit_s: float) -> bool:
         try:
             code = process.wait(timeout=max(limit_s, 0))
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
             print(f"gpu: `{said}` was not through after {max(limit_s, 0):.0f} s", flush=True)
             return False
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # what it has started is in a group with it
+                os.killpg(process.pid, signal.SIGKILL)
     if code:
         print(f"gpu: `{said}` ended with {code}", flush=True)
     return code == 0

@@ -6,11 +6,9 @@ Needs PyTorch with CUDA, nvcc, SciPy and pytest; CuPy, cc3d and compute-sanitize
 """
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -20,6 +18,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from benchmarks.gpu_tools import find_program
 from benchmarks.report import as_table, publish
 from NeuroSAM2Core import device_ops
 
@@ -78,9 +77,7 @@ def run_tests() -> int:
 
 def sanitize() -> int:
     """memcheck and racecheck of every operator on small masks."""
-    by_pip = Path(sysconfig.get_path("purelib")).glob("nvidia/cu*/bin")
-    places = [os.environ.get("PATH", ""), "/usr/local/cuda/bin", *map(str, by_pip)]
-    sanitizer = shutil.which("compute-sanitizer", path=os.pathsep.join(places))
+    sanitizer = find_program("compute-sanitizer")
     if sanitizer is None:
         print("gpu_components: compute-sanitizer is not installed; not run")
         return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, gpu_components
+from benchmarks import gpu, gpu_components, gpu_tools
 
 
 def test_a_part_that_hangs_is_killed_with_all_it_started(capfd, tmp_path):
@@ -44,7 +44,7 @@ def test_the_parts_cannot_take_longer_than_the_whole(monkeypatch):
     given = []
     now = iter([0.0, 300.0, 390.0, 575.0])
     monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(gpu, "missing_tools", lambda cuda: [])
+    monkeypatch.setattr(gpu, "missing_packages", lambda cuda: [])
     monkeypatch.setattr(gpu.time, "monotonic", lambda: next(now))
     monkeypatch.setattr(gpu, "finished", lambda command, limit: given.append(limit) or True)
     assert gpu.main() == 0
@@ -53,16 +53,16 @@ def test_the_parts_cannot_take_longer_than_the_whole(monkeypatch):
 
 
 def test_what_is_missing_is_asked_for_in_the_version_of_pytorchs_cuda(monkeypatch):
-    monkeypatch.setattr(gpu, "find_spec", lambda module: None)
-    monkeypatch.setattr(gpu.shutil, "which", lambda program, path: None)
-    assert gpu.missing_tools("13.0") == [
+    monkeypatch.setattr(gpu_tools, "find_spec", lambda module: None)
+    monkeypatch.setattr(gpu_tools, "find_program", lambda name: None)
+    assert gpu_tools.missing_packages("13.0") == [
         "cupy-cuda13x",
         "connected-components-3d",
         "cuda-toolkit[nvcc,nvvm,crt,cccl,sanitizer]==13.0.*",
     ]
-    monkeypatch.setattr(gpu, "find_spec", lambda module: object())
-    monkeypatch.setattr(gpu.shutil, "which", lambda program, path: program)
-    assert gpu.missing_tools("13.0") == []
+    monkeypatch.setattr(gpu_tools, "find_spec", lambda module: object())
+    monkeypatch.setattr(gpu_tools, "find_program", lambda name: name)
+    assert gpu_tools.missing_packages("13.0") == []
 
 
 def test_the_table_compares_with_the_floor_the_cpu_and_the_references_passes(monkeypatch):
