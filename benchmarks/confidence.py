@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
@@ -20,16 +19,15 @@ from NeuroSAM2MRML.objects.record import FALL
 
 from benchmarks.quality import Mask, mni152
 from benchmarks.report import as_table
+from benchmarks.unseen import unseen_objects
 from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.synth import sample_volume
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 MODEL = "nano"
 SEEDS = range(1_000_000, 1_000_024)
 SYNTHETIC, MNI = "synthetic", "MNI152"
 SHAPE = (32, 128, 128)
-OBJECTS_PER_VOLUME, MIN_PIXELS = 3, 64
 GOOD_IOU = 0.8
 PRESENT = 0.8
 FALSE_ALARMS = 0.1
@@ -132,13 +130,8 @@ def rated(slices: Iterator[tuple[float, ...]]) -> Rated:
 
 def synthetic(model: SAM2) -> Iterator[tuple[float, ...]]:
     """Heads and shapes as the model was trained on, of other seeds."""
-    for seed in SEEDS:
-        sample = sample_volume(SHAPE, torch.Generator().manual_seed(seed))
-        volume = Volume(sample.image.numpy().astype(np.float32), UPRIGHT)
-        truths = [np.isin(sample.labels.numpy(), list(one.labels)) for one in sample.objects]
-        large = [truth for truth in truths if truth.sum(axis=(1, 2)).max() >= MIN_PIXELS]
-        for number in np.random.default_rng(seed).permutation(len(large))[:OBJECTS_PER_VOLUME]:
-            yield from overlaps(model, volume, large[number], Axis.K)
+    for image, truth in unseen_objects(SEEDS, SHAPE):
+        yield from overlaps(model, Volume(image, UPRIGHT), truth, Axis.K)
 
 
 def brain(model: SAM2) -> Iterator[tuple[float, ...]]:

@@ -7,22 +7,20 @@ synthetic volumes, of the MNI152 brain along all three axes, and of faint lesion
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.quality import Mask, mni152
 from benchmarks.report import as_table
+from benchmarks.unseen import unseen_objects
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import box_from_mask, click_from_error
-from NeuroSAM2Core.synth import sample_volume
 from NeuroSAM2Core.train.evaluation.metrics import dice
 from NeuroSAM2Core.volume import Axis
 from tools.make_finetuning_cases import make_case, template
 
 SEEDS = range(3_000_000, 3_000_030)
 SHAPE = (8, 128, 128)
-OBJECTS_PER_VOLUME, MIN_PIXELS = 3, 64
 LESIONS = 12
 CLICKS = 5
 Picture = tuple[NDArray[np.float32], Mask]
@@ -60,13 +58,9 @@ def course(model: SAM2, image: NDArray[np.float32], truth: Mask, start: str, wei
 
 
 def synthetic() -> Iterator[Picture]:
-    """Of seeds that no training has seen."""
-    for seed in SEEDS:
-        sample = sample_volume(SHAPE, torch.Generator().manual_seed(seed))
-        truths = [np.isin(sample.labels.numpy(), list(one.labels)) for one in sample.objects]
-        large = [truth for truth in truths if truth.sum(axis=(1, 2)).max() >= MIN_PIXELS]
-        for number in np.random.default_rng(seed).permutation(len(large))[:OBJECTS_PER_VOLUME]:
-            yield largest(sample.image.numpy(), large[number])
+    """Heads and shapes as the model was trained on, of other seeds."""
+    for image, truth in unseen_objects(SEEDS, SHAPE):
+        yield largest(image, truth)
 
 
 def brain() -> Iterator[Picture]:

@@ -83,9 +83,8 @@ class TrainDesk:
             for pair in pairs:
                 controller.cases.add_files(pair.name, pair.image, pair.label, pair.role or role)
             kept = sum(pair.role is not None for pair in pairs)
-            controller.notice = f"{len(pairs)} cases are on the list" + (
-                f"; {kept} as their dataset.json says" if kept else ""
-            )
+            of_their_own = f"; {kept} as their dataset.json says" if kept else ""
+            controller.notice = f"{len(pairs)} cases are on the list{of_their_own}"
 
         self.act(add)
 
