@@ -7,13 +7,13 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
-from NeuroSAM2Core.volume import IntensityWindow, SliceStack
+from NeuroSAM2Core.volume import SliceStack
 
 logger = logging.getLogger(__name__)
 
@@ -22,22 +22,19 @@ MAX_SIZE_FOR_BATCHES = 256
 
 
 class FeatureCache:
-    """The encoded slices of a stack; the least recently used are forgotten first.
+    """The encoded crops of a stack's slices; the least recently used are forgotten first.
 
     Args:
         model: Encodes.
         stack: The slices.
-        window: What is black and what is white.
-        max_bytes: Room for features; one slice is always kept.
+        max_bytes: Room for features; those of one crop are always kept.
         is_exact: Encode in float32 even where the device is faster in bfloat16.
     """
 
-    def __init__(
-        self, model: SAM2, stack: SliceStack, window: IntensityWindow, *, max_bytes: int, is_exact: bool
-    ) -> None:
-        self.model, self.stack, self.window = model, stack, window
+    def __init__(self, model: SAM2, stack: SliceStack, *, max_bytes: int, is_exact: bool) -> None:
+        self.model, self.stack = model, stack
         self.max_bytes, self.is_exact = max_bytes, is_exact
-        self._kept: OrderedDict[int, ImageFeatures] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, Crop], ImageFeatures] = OrderedDict()
         self._bytes = 0
         self._batch = LOOK_AHEAD
 
@@ -56,34 +53,42 @@ class FeatureCache:
         self._kept.clear()
         self._bytes = 0
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._kept
+    def __contains__(self, key: tuple[int, Crop]) -> bool:
+        return key in self._kept
 
-    def get(self, number: int, upcoming: Sequence[int] = ()) -> ImageFeatures:
-        """The features of a slice, (1, ...).
+    def get(self, number: int, crop: Crop, upcoming: Sequence[int] = ()) -> ImageFeatures:
+        """The features of a crop of a slice, (1, ...).
 
         Args:
             number: The slice in the stack.
-            upcoming: Slices that will be asked for next; small ones are encoded along with it.
+            crop: The part of it.
+            upcoming: Slices whose same part will be asked for next; small ones are encoded along with it.
         """
-        if number not in self._kept:
-            batch = [number]
-            if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
-                batch += [n for n in upcoming[: self._batch - 1] if n not in self._kept]
-            features = self._encode(batch)
-            for row, n in reversed(list(enumerate(batch[: len(features.coarse)]))):
-                self._keep(n, features[[row]])
-        self._kept.move_to_end(number)
-        return self._kept[number]
+        self.ensure([(number, crop), *((n, crop) for n in upcoming)])
+        self._kept.move_to_end((number, crop))
+        return self._kept[number, crop]
 
-    def model_input(self, numbers: Sequence[int]) -> Tensor:
-        """Slices as the model sees them, (B, 3, S, S)."""
-        grey = np.stack([self.window.normalise(self.stack.voxels[n]) for n in numbers])
-        config = self.model.config
-        return to_model_input(torch.from_numpy(grey).to(self.model.device), config.image_size, config.intensity_range)
+    def ensure(self, keys: Sequence[tuple[int, Crop]]) -> None:
+        """Encodes the first of some crops, and as many of the others along with it as are encoded together."""
+        if keys[0] in self._kept:
+            return
+        batch = [keys[0]]
+        if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
+            batch += [key for key in keys[1 : self._batch] if key not in self._kept]
+        features = self._encode(batch)
+        for row, key in reversed(list(enumerate(batch[: len(features.coarse)]))):
+            self._keep(key, features[[row]])
 
-    def _encode(self, batch: Sequence[int]) -> ImageFeatures:
-        """The features of the first slice, and of as many of the others as the device has room for."""
+    def model_input(self, keys: Sequence[tuple[int, Crop]]) -> Tensor:
+        """Crops as the model sees them, (B, 3, S, S)."""
+        config, inputs = self.model.config, []
+        for number, crop in keys:
+            grey = torch.from_numpy(crop.window.normalise(crop.of(self.stack.voxels[number])))
+            inputs.append(to_model_input(grey[None].to(self.model.device), config.image_size, config.intensity_range))
+        return torch.cat(inputs)
+
+    def _encode(self, batch: Sequence[tuple[int, Crop]]) -> ImageFeatures:
+        """The features of the first crop, and of as many of the others as the device has room for."""
         try:
             with computing(self.model, is_exact=self.is_exact, part="encoder"):
                 return self.model.encode_image(self.model_input(batch))
@@ -100,8 +105,8 @@ class FeatureCache:
             torch.cuda.empty_cache()
         return self._encode(batch[: self._batch])
 
-    def _keep(self, number: int, features: ImageFeatures) -> None:
-        self._kept[number] = features
+    def _keep(self, key: tuple[int, Crop], features: ImageFeatures) -> None:
+        self._kept[key] = features
         self._bytes += features.nbytes
         while self._bytes > self.max_bytes and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)

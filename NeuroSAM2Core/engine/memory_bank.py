@@ -4,6 +4,7 @@ The bank holds one object's memories, or those of a batch of objects that go thr
 may look at is decided in `memory_selection`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jaxtyping import Float
@@ -28,9 +29,9 @@ class MemoryBank:
 
     rules: MemoryRules
     num_slices: int
-    conditioning: dict[int, SliceMemory] = field(default_factory=dict)
+    conditioning: Mapping[int, SliceMemory] = field(default_factory=dict)
     """Slices with prompts, in the order they were prompted."""
-    recent: dict[int, SliceMemory] = field(default_factory=dict)
+    recent: Mapping[int, SliceMemory] = field(default_factory=dict)
     """Other slices that were done."""
     keys: dict[int, LayerKeys] | None = None
     """Attention keys kept between slices; None where gradients flow."""
@@ -59,10 +60,14 @@ class MemoryBank:
         self, selection: MemorySelection, like: Float[Tensor, "b c s s"]
     ) -> tuple[list[SpatialMemory], list[PointerMemory]]:
         longest = min(self.num_slices, self.rules.max_pointers) - 1
-        memory = {**self.recent, **self.conditioning}
-        slices = [SpatialMemory(memory[i].features.to(like.dtype), slot) for i, slot in selection.slices]
-        pointers = [PointerMemory(memory[i].pointer, distance / max(longest, 1)) for i, distance in selection.pointers]
+        slices = [SpatialMemory(self._of(i).features.to(like.dtype), slot) for i, slot in selection.slices]
+        pointers = [
+            PointerMemory(self._of(i).pointer, distance / max(longest, 1)) for i, distance in selection.pointers
+        ]
         return slices, pointers
+
+    def _of(self, index: int) -> SliceMemory:
+        return self.conditioning[index] if index in self.conditioning else self.recent[index]
 
     def _keys(self, model: SAM2, selection: MemorySelection, slices: list[SpatialMemory]) -> list[LayerKeys] | None:
         if self.keys is None:

@@ -1,8 +1,10 @@
 """The engine's choices, each with what the reference does instead (docs/adr/0002)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.model import SAM2Config
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,31 @@ class EngineOptions:
     learns_appearance: bool | None = None
     """Keep propagated masks to what looks like the object on its prompted slices (docs/adr/0010); None: where
     the model says so. Reference: no."""
+    crops: bool | None = None
+    """Show the model a crop around a small object, under the crop's own intensity window, and move it along with the object; None: where
+    the model says so. Reference: the whole slice under the volume's window."""
+    crop_scale: float = 2.0
+    """Side of a crop as a multiple of the longer side of the box or mask in it."""
+    click_fields_mm: tuple[float, ...] = (48.0, 96.0)
+    """A first click is read in crops of these sizes and on the whole slice; only where `crops` is on."""
+    carries_boxes: bool | None = None
+    """Give the tight box of the mask before as a prompt on the next slice, and choose the candidate that keeps most of that mask; None:
+    where the model says so. Reference: memory alone."""
+    box_margin_px: float = 2.0
+    """How much wider than the mask before a carried box is, pixels of the model's input."""
+    overlap_weight: float = 0.5
+    """What keeping all of the mask before is worth beside an expected IoU of 1, when a candidate is chosen."""
+    ends_by_shape: bool | None = None
+    """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
+    so. Reference: by the object score alone."""
+    min_iou: float = 0.4
+    """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
+    min_area_share: float = 0.3
+    """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`."""
+    min_overlap: float = 0.0
+    """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
+    upsampling: Literal["bilinear", "bicubic"] | None = None
+    """How logits are brought to the size of the slice; None: bicubic where the model says `adaptive_crops`. Reference: bilinear."""
     half_memory: bool = True
     """Keep memories as bfloat16. As the reference."""
     aligns_pixel_centres: bool = True
@@ -67,12 +94,32 @@ class EngineOptions:
             hears_clicks=False,
             weighs_corrections=False,
             learns_appearance=False,
+            crops=False,
+            carries_boxes=False,
+            ends_by_shape=False,
+            upsampling="bilinear",
             aligns_pixel_centres=False,
             is_exact=True,
             sweeps=True,
             stop_after_absent=None,
             max_hole_area=0,
             min_island_area=0,
+        )
+
+    def resolved(self, config: SAM2Config) -> "EngineOptions":
+        """These options with every open choice (None) made as suits a model."""
+
+        def chosen(choice: bool | None, default: bool) -> bool:
+            return default if choice is None else choice
+
+        return replace(
+            self,
+            weighs_corrections=chosen(self.weighs_corrections, config.paints_prompts),
+            learns_appearance=chosen(self.learns_appearance, config.learns_appearance),
+            crops=chosen(self.crops, config.adaptive_crops),
+            carries_boxes=chosen(self.carries_boxes, config.adaptive_crops),
+            ends_by_shape=chosen(self.ends_by_shape, config.adaptive_crops),
+            upsampling=self.upsampling or ("bicubic" if config.adaptive_crops else "bilinear"),
         )
 
     def __post_init__(self) -> None:

@@ -50,8 +50,9 @@ class OutlinedVolume:
         options: EngineOptions | None = None,
     ) -> None:
         self.model, self.volume = model.eval(), volume
-        self.options = options or EngineOptions()
+        self.options = (options or EngineOptions()).resolved(model.config)
         self.window = window or percentile_window(volume.voxels)
+        self._is_window_fixed = window is not None
         self.cleaning = BY_ITSELF
         """How masks are cleaned; see `clean_by`."""
         self._views: dict[Axis, View] = {}
@@ -184,6 +185,8 @@ class OutlinedVolume:
 
     def _view(self, axis: Axis) -> View:
         if axis not in self._views:
-            self._views[axis] = View(self.model, self.volume, axis, self.window, self.options)
+            self._views[axis] = View(
+                self.model, self.volume, axis, self.window, self.options, is_window_fixed=self._is_window_fixed
+            )
             self._views[axis].clean_by(self.cleaning)
         return self._views[axis]

@@ -3,26 +3,49 @@
 Where the logits are on a CUDA device and the compiled kernels are there, masks are cleaned on that device before they leave it.
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from NeuroSAM2Core.device_ops import fill_holes, is_extension_active, largest_component, remove_islands
+from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.options import EngineOptions
-from NeuroSAM2Core.model import to_slice
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
+
+RINGING_LOGIT = 20.0
 
 
-def at_slice(logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The model's logits at the slice's own size, (H, W)."""
-    full: NDArray[np.float32] = to_slice(logits, *shape)[0].cpu().numpy()
+def at_slice(
+    logits: Float[Tensor, "1 1 s4 s4"], crop: Crop, shape: tuple[int, int], options: EngineOptions
+) -> Float[Tensor, "h w"]:
+    """The logits of a crop at the size of the slice (H, W); surely not the object outside of the crop."""
+    inside = to_size(logits, crop.shape, options.upsampling)
+    if crop.shape == shape:
+        return inside
+    full = inside.new_full(shape, ABSENT_LOGIT)
+    full[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] = inside
     return full
 
 
-def finish(logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], options: EngineOptions) -> NDArray[np.bool_]:
+def to_size(
+    logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], upsampling: Literal["bilinear", "bicubic"] | None
+) -> Float[Tensor, "h w"]:
+    """Logits at another size. Bicubic ones are limited first: they would ring beside the mark of an absent object."""
+    if upsampling == "bicubic":
+        logits = logits.clamp(-RINGING_LOGIT, RINGING_LOGIT)
+    return F.interpolate(logits.float(), size=shape, mode=upsampling or "bilinear")[0, 0]
+
+
+def finish(
+    logits: Float[Tensor, "1 1 s4 s4"], crop: Crop, shape: tuple[int, int], options: EngineOptions
+) -> NDArray[np.bool_]:
     """The mask (H, W) of one slice of the stack."""
-    mask = _where_cleaned(to_slice(logits, *shape)[0] > 0)
+    mask = _where_cleaned(at_slice(logits, crop, shape, options) > 0)
     if options.max_hole_area != 0:
         mask = fill_holes(mask, dims=2, max_area=options.max_hole_area)
     if options.min_island_area > 1:

@@ -1,50 +1,157 @@
 """One pass: slice after slice away from a confirmed one, each seeing what is remembered of those before it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from NeuroSAM2Core.engine.appearance import Appearance, learn_appearance
-from NeuroSAM2Core.engine.feature_cache import FeatureCache
-from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
-from NeuroSAM2Core.engine.memory_selection import MemoryRules
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from NeuroSAM2Core.engine.appearance import ABSENT, Appearance, learn_appearance
+from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
+from NeuroSAM2Core.engine.carrying import carried_box, keeping
+from NeuroSAM2Core.engine.crop import Crop, logits_in_crop
+from NeuroSAM2Core.engine.ending import SliceEvidence, ending_of
+from NeuroSAM2Core.engine.memory_bank import MemoryBank
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
-from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
 MAX_EXAMPLES = 8
 """Confirmed slices that an appearance is learned from."""
+MAX_WIDENINGS = 2
+"""How often a slice is seen again in a wider crop."""
 
 
-def run_pass(
-    model: SAM2, cache: FeatureCache, track: ObjectTrack, run: Pass, options: EngineOptions, *, num_slices: int
-) -> Iterator[int]:
+def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[int]:
     """Does the slices of a pass that are not done yet, and yields each one's number once its state is in the track.
 
     The generator may be dropped between slices: what is done stays, and the same pass goes on from there.
     """
+    options = context.options
     done = done_of(track, run, options)
-    bank = begin_memory(model, track, options, num_slices=num_slices)
-    appearance = appearance_of(model, cache, track, options, run.start, track.confirmed)
     seen = track.tracked if options.sweeps else run.slices[:done]
-    bank.recent = {n: track.tracked[n].memory for n in seen if n in track.tracked}
+    recent = {n: track.tracked[n] for n in seen if n in track.tracked}
+    step = _SliceStep(context, track, run, recent)
     absent = 0
     for count, number in enumerate(run.slices[done:], start=done + 1):
         if number in track.confirmed:  # only where passes sweep over them
             track.progress[run] = count
             continue
-        before = track.state(number - run.step)
-        with computing(model, is_exact=options.is_exact):  # not around the yield: it would hold for whoever asks
-            features = cache.get(number, upcoming=run.slices[count:])
-            state = track_slice(model, features, bank, appearance, before, number, options, reverse=run.step < 0)
-        bank.recent[number] = state.memory
-        track.tracked[number] = state
+        with computing(
+            context.model, is_exact=options.is_exact
+        ):  # not around the yield: it would hold for whoever asks
+            state = step.track(number, upcoming=run.slices[count:])
+        recent[number] = track.tracked[number] = state
         track.progress[run] = count
         yield number
         absent = 0 if state.presence_logit > 0 else absent + 1
         if absent == options.stop_after_absent:
             track.progress[run] = len(run.slices)
             return
+
+
+class _SliceStep:
+    """Answers the slices of one pass, each with what was remembered of those before it.
+
+    Args:
+        context: The axis.
+        track: The object.
+        run: The pass.
+        recent: Slices of the pass that are done; the caller adds to it.
+    """
+
+    def __init__(self, context: AxisContext, track: ObjectTrack, run: Pass, recent: dict[int, SliceState]) -> None:
+        self.context, self.track_of_object, self.run, self.recent = context, track, run, recent
+        self.first = track.confirmed[run.start]
+        self.largest_area = max(state.area for state in (self.first, *recent.values()))
+        self._crop: Crop | None = None
+        self._bank: MemoryBank
+        self._appearance: Appearance | None
+
+    def track(self, number: int, upcoming: range) -> SliceState:
+        """The answer on a slice without prompts."""
+        crops, place = self.context.crops, number - self.run.step
+        before = self.track_of_object.state(place)
+        if before is None:
+            crop = self.first.crop
+        else:
+            crop = crops.following(before.crop, self.first.crop, place, before.crop.bounds_of(before.logits))
+        state = self._track_in(crop, number, before, upcoming)
+        for _ in range(MAX_WIDENINGS if self.context.options.crops else 0):
+            wider = crops.widened(crop, number, crop.bounds_of(state.logits))
+            if wider is None:
+                break
+            crop = wider
+            state = self._track_in(crop, number, before, range(0))
+        self.largest_area = max(self.largest_area, state.area)
+        return state
+
+    def _track_in(self, crop: Crop, number: int, before: SliceState | None, upcoming: range) -> SliceState:
+        context, options = self.context, self.context.options
+        model = context.model
+        self._look_through(crop)
+        features = context.features.get(number, crop, upcoming)
+        coarse = self._bank.condition(model, features, number, reverse=self.run.step < 0)
+        logits = None if before is None else logits_in_crop(before.logits.float(), before.crop, crop)
+        mask = None if logits is None or not (logits > 0).any() else logits > 0
+        box, chooser = None, None
+        if options.carries_boxes and mask is not None:
+            box = carried_box(mask, model.config.image_size, options.box_margin_px)
+            chooser = keeping(mask, options.overlap_weight)
+        answer = model.decode(
+            coarse,
+            features,
+            points=box,
+            mask_logits=logits if model.config.paints_prompts else None,
+            multimask=True,
+            choose=chooser,
+        )
+        if self._appearance is not None:
+            answer = self._appearance.carve(answer, features)
+        return self._ended(answer, mask, crop, features)
+
+    def _ended(
+        self,
+        answer: MaskPrediction,
+        mask: Bool[Tensor, "1 1 s4 s4"] | None,
+        crop: Crop,
+        features: ImageFeatures,
+    ) -> SliceState:
+        """The state of a slice, absent where the object has ended; `mask` is that of the slice before."""
+        context = self.context
+        state = context.remember(features, answer, crop, is_prompted=False)
+        overlap = 1.0
+        if mask is not None:
+            now = answer.logits > 0
+            overlap = float((now & mask).sum() / (now | mask).sum().clamp(min=1))
+        evidence = SliceEvidence(
+            object_score_logit=state.presence_logit, expected_iou=state.iou, area=state.area, overlap=overlap
+        )
+        ending = ending_of(evidence, self.largest_area, context.options)
+        if ending is None or state.presence_logit <= 0:
+            return replace(state, ending=ending)
+        return replace(context.remember(features, as_absent(answer), crop, is_prompted=False), ending=ending)
+
+    def _look_through(self, crop: Crop) -> None:
+        """Sees the memories and the appearance of the object as a crop shows them."""
+        if crop == self._crop:
+            return
+        context, track = self.context, self.track_of_object
+        self._crop = crop
+        self._bank = MemoryBank(context.memory_rules, context.num_slices, keys={})
+        self._bank.conditioning = CropMemories(context, track.confirmed, crop, is_prompted=True)
+        self._bank.recent = CropMemories(context, self.recent, crop, is_prompted=False)
+        self._appearance = appearance_of(context, track, self.run.start, track.confirmed, crop)
+
+
+def as_absent(answer: MaskPrediction) -> MaskPrediction:
+    """An answer that says that the object is not there."""
+    presence = answer.presence_logit.clamp(max=ABSENT)
+    return replace(answer, logits=torch.full_like(answer.logits, ABSENT_LOGIT), presence_logit=presence)
 
 
 def done_of(track: ObjectTrack, run: Pass, options: EngineOptions) -> int:
@@ -54,83 +161,16 @@ def done_of(track: ObjectTrack, run: Pass, options: EngineOptions) -> int:
     return track.done_of(run, stop_after_absent=options.stop_after_absent)
 
 
-def begin_memory(model: SAM2, track: ObjectTrack, options: EngineOptions, *, num_slices: int) -> MemoryBank:
-    """A bank that remembers the confirmed slices and nothing else yet."""
-    bank = MemoryBank(memory_rules(model, options), num_slices, keys={})
-    bank.conditioning = {n: state.memory for n, state in track.confirmed.items()}
-    return bank
-
-
 def appearance_of(
-    model: SAM2, cache: FeatureCache, track: ObjectTrack, options: EngineOptions, number: int, confirmed: Iterable[int]
+    context: AxisContext, track: ObjectTrack, number: int, confirmed: Iterable[int], crop: Crop
 ) -> Appearance | None:
     """What the object looks like on the confirmed slices closest to one; None where that is not asked for or cannot be said."""
-    if not learns_appearance(model, options):
+    if not context.options.learns_appearance:
         return None
     closest = sorted(confirmed, key=lambda n: (abs(n - number), n))[:MAX_EXAMPLES]
-    examples = [(cache.get(n), track.confirmed[n].logits) for n in closest]
-    with computing(model, is_exact=True):
+    examples = []
+    for n in closest:
+        state = track.confirmed[n]
+        examples.append((context.features.get(n, crop), logits_in_crop(state.logits, state.crop, crop)))
+    with computing(context.model, is_exact=True):
         return learn_appearance(examples)
-
-
-def learns_appearance(model: SAM2, options: EngineOptions) -> bool:
-    """The choice, or what suits the model."""
-    chosen = options.learns_appearance
-    return model.config.learns_appearance if chosen is None else chosen
-
-
-def memory_rules(model: SAM2, options: EngineOptions) -> MemoryRules:
-    """How far memory reaches for this model."""
-    return MemoryRules(
-        num_slots=model.config.num_mask_memories,
-        max_pointers=model.config.max_object_pointers,
-        max_conditioning=options.max_conditioning,
-        stride=options.memory_stride,
-        signed_offsets=model.config.has_pointer_time,
-    )
-
-
-def track_slice(
-    model: SAM2,
-    features: ImageFeatures,
-    bank: MemoryBank,
-    appearance: Appearance | None,
-    before: SliceState | None,
-    number: int,
-    options: EngineOptions,
-    *,
-    reverse: bool,
-) -> SliceState:
-    """The answer on a slice without prompts.
-
-    Args:
-        model: Answers.
-        features: Of the slice.
-        bank: What is remembered.
-        appearance: What the object looks like, where that was learned.
-        before: The answer on the slice before, for models that are shown it.
-        number: The slice.
-        options: The engine's choices.
-        reverse: The pass goes down.
-    """
-    coarse = bank.condition(model, features, number, reverse=reverse)
-    hint = before.logits.float() if model.config.paints_prompts and before is not None else None
-    answer = model.decode(coarse, features, mask_logits=hint, multimask=True)
-    if appearance is not None:
-        answer = appearance.carve(answer, features)
-    return remember(model, features, answer, options, is_prompted=False)
-
-
-def remember(
-    model: SAM2, features: ImageFeatures, answer: MaskPrediction, options: EngineOptions, *, is_prompted: bool
-) -> SliceState:
-    """An answer with the memory made of it."""
-    memory = model.write_memory(
-        features, answer.logits, answer.presence_logit, binarize=is_prompted and options.binarize_prompted
-    )
-    return SliceState(
-        answer.logits,
-        float(answer.iou),
-        float(answer.presence_logit),
-        SliceMemory(memory.bfloat16() if options.half_memory else memory, answer.pointer),
-    )

@@ -105,10 +105,35 @@ class Session(OutlinedVolume):
             object_id=prompts.object_id,
             plane=prompts.plane,
             mask=view.mask_of(answer),
-            predicted_iou=float(answer.iou),
-            presence=probability(float(answer.presence_logit)),
+            predicted_iou=float(answer.prediction.iou),
+            presence=probability(float(answer.prediction.presence_logit)),
             revision=prompts.revision,
         )
+
+    def readings(self, object_id: int, axis: str, index: int) -> list[SliceMask]:
+        """What the one click on a slice can mean, the most likely first; see `choose_reading`. Empty where that was not left open."""
+        view, track = self._object(object_id)
+        plane = SlicePlane(resolve_axis(self.volume, axis), index)
+        plane.check_inside(self.volume)
+        if plane.axis != view.stack.axis:
+            return []
+        number = view.stack.number_of(index)
+        revision = track.prompts[number].revision if number in track.prompts else 0
+        return [
+            SliceMask(
+                object_id=object_id,
+                plane=plane,
+                mask=view.mask_of(answer),
+                predicted_iou=float(answer.prediction.iou),
+                presence=probability(float(answer.prediction.presence_logit)),
+                revision=revision,
+            )
+            for answer in view.readings(track, number)
+        ]
+
+    def choose_reading(self, object_id: int, axis: str, index: int, reading: int) -> SliceMask:
+        """Answers the click on a slice with another of its readings; they are counted from 0 and begin again after the last one."""
+        return self.set_prompts(self._said(object_id, axis, index).with_reading(reading))
 
     def restore(self, known: SliceMask, prompts: PromptSet | None = None) -> None:
         """Takes up what is known of an object on a slice from before this session; other slices stay as they are.
@@ -185,10 +210,7 @@ class Session(OutlinedVolume):
         """
         plane.check_inside(self.volume)
         view = self._view(plane.axis)
-        if not view.features.has_room:
-            return False
-        view.features.get(view.stack.number_of(plane.index))
-        return True
+        return view.warm(view.stack.number_of(plane.index))
 
     def remove(self, object_id: int) -> None:
         """Forgets an object."""

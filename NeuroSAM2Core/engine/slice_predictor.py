@@ -1,169 +1,249 @@
-"""What one slice looks like, given what was said about it: from a prompt set to the model's answer.
+"""What one slice looks like, given its prompts: from a prompt set to the model's answer.
 
-The clicks of a set are replayed in order, each refining the answer to those before, so that the same statement always gets the same
+The clicks of a set are replayed in order, each refining the answer to those before, so that the same prompts always get the same
 answer. The latest replay is kept: one more click costs one more decoding.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float
 from torch import Tensor
 
-from NeuroSAM2Core.engine.appearance import Appearance
-from NeuroSAM2Core.engine.heard import heard
+from NeuroSAM2Core.engine.crop import Bounds, Crop, CropPlanner, logits_in_crop
+from NeuroSAM2Core.engine.heard import agreement, heard
 from NeuroSAM2Core.engine.options import EngineOptions
+from NeuroSAM2Core.engine.readings import rank_readings, split
+from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer
 from NeuroSAM2Core.engine.weighing import weighing
 from NeuroSAM2Core.model import SAM2, Chooser, ImageFeatures, MaskPrediction, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.volume import SliceStack
 
 MAX_FED_BACK = 32.0
 PRESENT_LOGIT = 1.0
 """Of an object that a person has clicked and the model thought absent."""
+MAX_WIDENINGS = 2
+"""How often a slice is seen again in a wider crop."""
 
-Said = BoxPrompt | PointPrompt
+Prompt = BoxPrompt | PointPrompt
+
+
+@dataclass(slots=True)
+class SliceLook:
+    """How an object's memory sees crops of one slice; each is looked at once."""
+
+    look: Callable[[Crop], CropView]
+    prepare: Callable[[Sequence[Crop]], None]
+    """Encodes several crops together before they are looked at."""
+    seen: dict[Crop, CropView] = field(default_factory=dict)
+
+    def at(self, crop: Crop) -> CropView:
+        """The slice in a crop."""
+        if crop not in self.seen:
+            self.seen[crop] = self.look(crop)
+        return self.seen[crop]
+
+    def copy(self) -> "SliceLook":
+        """The same, whose further crops are not kept here."""
+        return replace(self, seen=dict(self.seen))
 
 
 @dataclass(slots=True)
 class Replay:
     """The answers to a slice's prompts so far, in order."""
 
-    conditioned: Float[Tensor, "1 c s s"]
-    start: Float[Tensor, "1 1 s4 s4"] | None
-    said: list[Said]
-    answers: list[MaskPrediction | None]
+    look: SliceLook
+    start: SliceAnswer | None
+    """The mask that is there already and is to be corrected."""
+    prompts: list[Prompt] = field(default_factory=list)
+    answers: list[SliceAnswer | None] = field(default_factory=list)
     """To each of them with those before it; None where it is not known."""
-    appearance: Appearance | None = None
-    """What the object looks like on other slices, where that was learned."""
+    readings: list[SliceAnswer] = field(default_factory=list)
+    """Of the first click, where nothing but clicks was given on a slice without a mask."""
+    reading: int = 0
+    """Which of them the answers go on from."""
 
 
 class SlicePredictor:
     """Answers prompt sets on the slices of a stack."""
 
-    def __init__(self, model: SAM2, stack: SliceStack, options: EngineOptions) -> None:
-        self.model, self.stack, self.options = model, stack, options
+    def __init__(self, model: SAM2, crops: CropPlanner, options: EngineOptions) -> None:
+        self.model, self.crops, self.options = model, crops, options
+        self.stack = crops.stack
 
-    def begin(
-        self,
-        conditioned: Float[Tensor, "1 c s s"],
-        start: Float[Tensor, "1 1 s4 s4"] | None,
-        appearance: Appearance | None = None,
-    ) -> Replay:
-        """A slice on which nothing was said yet.
+    def resume(self, look: SliceLook, answer: SliceAnswer, prompts: PromptSet) -> Replay:
+        """A slice that was prompted before this session, of which only the last answer is known."""
+        given = _in_order(prompts)
+        unknown: list[SliceAnswer | None] = [None] * max(0, len(given) - 1)
+        return Replay(look, answer, given, [*unknown, answer] if given else [])
 
-        Args:
-            conditioned: Its coarse features, conditioned on memory or not.
-            start: The mask that is there already and is to be corrected.
-            appearance: What the object looks like on other slices.
-        """
-        return Replay(conditioned, start, [], [], appearance)
-
-    def resume(
-        self,
-        conditioned: Float[Tensor, "1 c s s"],
-        answer: MaskPrediction,
-        prompts: PromptSet,
-        appearance: Appearance | None = None,
-    ) -> Replay:
-        """A slice on which something was said before, of which only the last answer is known."""
-        said = _in_order(prompts)
-        unknown: list[MaskPrediction | None] = [None] * max(0, len(said) - 1)
-        return Replay(conditioned, answer.logits, said, [*unknown, answer] if said else [], appearance)
-
-    def answer(self, prompts: PromptSet, features: ImageFeatures, replay: Replay) -> MaskPrediction:
-        """The answer to all that was said; `replay` goes on from what it has in common with it."""
+    def answer(self, prompts: PromptSet, number: int, replay: Replay) -> SliceAnswer:
+        """The answer to all prompts of slice `number`; `replay` goes on from what it has in common with them."""
         if prompts.mask is not None:
-            return self.adopt(prompts.mask, features)
-        said = _in_order(prompts)
+            crop = self.crop_of_mask(prompts.mask, number)
+            return SliceAnswer(self.use_mask(prompts.mask, crop, replay.look.at(crop).features), crop)
+        given = _in_order(prompts)
         common = 0
-        while common < min(len(said), len(replay.said)) and said[common] == replay.said[common]:
+        while common < min(len(given), len(replay.prompts)) and given[common] == replay.prompts[common]:
             common += 1
-        if common and replay.answers[common - 1] is None:
+        if prompts.reading != replay.reading or (common and replay.answers[common - 1] is None):
             common = 0
-        del replay.said[common:], replay.answers[common:]
-        for count in range(common + 1, len(said) + 1):
-            replay.answers.append(self._heard(said[:count], self._decode(said[:count], features, replay)))
-            replay.said.append(said[count - 1])
+        del replay.prompts[common:], replay.answers[common:]
+        replay.reading = prompts.reading
+        for count in range(common + 1, len(given) + 1):
+            replay.answers.append(self._step(given[:count], number, replay))
+            replay.prompts.append(given[count - 1])
         answer = replay.answers[-1]
         assert answer is not None
         return answer
 
-    def adopt(self, mask: MaskPrompt, features: ImageFeatures) -> MaskPrediction:
-        """A given mask as the answer."""
+    def crop_of_mask(self, mask: MaskPrompt, number: int) -> Crop:
+        """The crop around a given mask."""
+        seen = self.stack.mask_to_stack(mask.mask)
+        rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        if not len(rows):
+            return self.crops.whole
+        return self.crops.around(number, (float(rows[0]), float(cols[0]), float(rows[-1]), float(cols[-1])))
+
+    def use_mask(self, mask: MaskPrompt, crop: Crop, features: ImageFeatures) -> MaskPrediction:
+        """A given mask as the answer in a crop."""
         size = self.model.config.image_size
-        seen = torch.from_numpy(self.stack.mask_to_stack(mask.mask).copy()).to(self.model.device)
+        seen = torch.from_numpy(crop.of(self.stack.mask_to_stack(mask.mask)).copy()).to(self.model.device)
         full = F.interpolate(seen[None, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
         return self.model.adopt_mask(features, full)
 
-    def _decode(self, said: list[Said], features: ImageFeatures, replay: Replay) -> MaskPrediction:
+    def _step(self, given: list[Prompt], number: int, replay: Replay) -> SliceAnswer:
+        """The answer to some prompts after those before the last one were answered."""
         last = replay.answers[-1] if replay.answers else None
-        before = replay.start if last is None else last.logits
-        points = self._points(said)
+        clicks = self._clicks(given)
+        newest = given[-1]
+        if last is None and replay.start is None and isinstance(newest, PointPrompt):
+            return self._read(given, number, replay)
+        before = last or replay.start
+        if replay.readings and last is not None:
+            before = last = self._settled(last, clicks, replay.readings)
+        if isinstance(newest, BoxPrompt):
+            crop = self.crops.around(number, self._bounds(newest))
+        else:
+            assert before is not None
+            crop = self.crops.including(before.crop, number, [p for p in clicks if p.positive])
+        answer = self._decode(given, crop, before, last, replay.look)
+        for _ in range(MAX_WIDENINGS if self.options.crops else 0):
+            wider = self.crops.widened(crop, number, crop.bounds_of(answer.logits))
+            if wider is None:
+                break
+            crop = wider
+            answer = self._decode(given, crop, before, last, replay.look)
+        return SliceAnswer(self._enforced(clicks, answer, crop), crop)
+
+    def _read(self, given: list[Prompt], number: int, replay: Replay) -> SliceAnswer:
+        """The first click alone: what it may mean, and the reading that was asked for."""
+        clicks = self._clicks(given)
+        if not self.options.crops:
+            crop = self.crops.whole
+            return SliceAnswer(self._enforced(clicks, self._decode(given, crop, None, None, replay.look), crop), crop)
+        if not replay.readings:
+            fields = self.crops.around_click(number, clicks[0], self.options.click_fields_mm)
+            replay.look.prepare(fields)
+            candidates = []
+            for crop in fields:
+                answer = SliceAnswer(self._decode(given, crop, None, None, replay.look), crop)
+                candidates += split(answer)
+            candidates = [SliceAnswer(self._enforced(clicks, one.prediction, one.crop), one.crop) for one in candidates]
+            replay.readings = rank_readings(candidates, self.crops, number, self.options)
+        return replay.readings[replay.reading % len(replay.readings)]
+
+    def _settled(self, last: SliceAnswer, clicks: list[PointPrompt], readings: list[SliceAnswer]) -> SliceAnswer:
+        """The last answer or, where the clicks contradict it, the reading of the first click that agrees with them best."""
+        agreeing = self._agreement(last, clicks)
+        if agreeing == 1:
+            return last
+        best = max(readings, key=lambda one: self._agreement(one, clicks))
+        return best if self._agreement(best, clicks) > agreeing else last
+
+    def _agreement(self, answer: SliceAnswer, clicks: list[PointPrompt]) -> float:
+        """The share of clicks that a mask agrees with; outside of its crop there is no object."""
+        inside = answer.crop.points_inside(clicks)
+        count = sum(not p.positive for p in clicks) - sum(not p.positive for p in inside)
+        if inside:
+            count += int(agreement(answer.prediction.logits.float(), inside, answer.crop.shape)[0].sum())
+        return count / len(clicks)
+
+    def _decode(
+        self, given: list[Prompt], crop: Crop, before: SliceAnswer | None, last: SliceAnswer | None, look: SliceLook
+    ) -> MaskPrediction:
+        view = look.at(crop)
+        points = self._points(given, crop)
+        fed_back = None
+        if before is not None:
+            moved = logits_in_crop(before.prediction.logits.float(), before.crop, crop)
+            fed_back = moved.clamp(-MAX_FED_BACK, MAX_FED_BACK)
         answer = self.model.decode(
-            replay.conditioned,
-            features,
+            view.conditioned,
+            view.features,
             points=points,
-            mask_logits=None if before is None else before.float().clamp(-MAX_FED_BACK, MAX_FED_BACK),
+            mask_logits=fed_back,
             multimask=points.labels.shape[1] <= 1,
             stability_fallback=self.options.stability_fallback,
-            choose=self._choose(said, last),
+            choose=self._choose(given, crop, last),
         )
-        return answer if replay.appearance is None else replay.appearance.carve(answer, features)
+        return answer if view.appearance is None else view.appearance.carve(answer, view.features)
 
-    def _choose(self, said: list[Said], last: MaskPrediction | None) -> Chooser | None:
+    def _choose(self, given: list[Prompt], crop: Crop, last: SliceAnswer | None) -> Chooser | None:
         """What weighs the model's masks, where a click corrects what was answered to those before it."""
-        clicks = self._clicks(said)
-        if last is None or not clicks or not weighs_corrections(self.model, self.options):
+        clicks = crop.points_inside(self._clicks(given))
+        if last is None or not clicks or not self.options.weighs_corrections:
             return None
-        return weighing(last.logits.float(), clicks, self.stack.slice_shape)
+        return weighing(logits_in_crop(last.prediction.logits.float(), last.crop, crop), clicks, crop.shape)
 
-    def _heard(self, said: list[Said], answer: MaskPrediction) -> MaskPrediction:
-        """The answer with every click's pixel as it was said to be; an object that was clicked is there."""
-        if not self.options.hears_clicks:
+    def _enforced(self, clicks: list[PointPrompt], answer: MaskPrediction, crop: Crop) -> MaskPrediction:
+        """The answer with every clicked pixel as the click says; an object with a positive click is there."""
+        inside = crop.points_inside(clicks)
+        if not self.options.hears_clicks or not inside:
             return answer
-        points = self._clicks(said)
-        logits = heard(answer.logits, points, self.stack.slice_shape)
+        logits = heard(answer.logits, inside, crop.shape)
         if logits is answer.logits:
             return answer
         presence = answer.presence_logit
-        if any(point.positive for point in points):
+        if any(point.positive for point in inside):
             presence = presence.clamp(min=PRESENT_LOGIT)
         return replace(answer, logits=logits, presence_logit=presence)
 
-    def _clicks(self, said: list[Said]) -> list[PointPrompt]:
+    def _clicks(self, given: list[Prompt]) -> list[PointPrompt]:
         """Clicks of the stored plane in pixels of the stack's."""
-        clicks = [one for one in said if isinstance(one, PointPrompt)]
+        clicks = [one for one in given if isinstance(one, PointPrompt)]
         return [PointPrompt(*self.stack.to_stack(p.row, p.col), p.positive) for p in clicks]
 
-    def _points(self, said: list[Said]) -> Points:
+    def _bounds(self, box: BoxPrompt) -> Bounds:
+        return self.stack.box_to_stack(box.row0, box.col0, box.row1, box.col1)
+
+    def _points(self, given: list[Prompt], crop: Crop) -> Points:
         """Prompts of the stored plane as points in the model's pixels."""
         coords, labels = [], []
-        for one in said:
+        for one in given:
             if isinstance(one, BoxPrompt):
-                row0, col0, row1, col1 = self.stack.box_to_stack(one.row0, one.col0, one.row1, one.col1)
+                row0, col0, row1, col1 = self._bounds(one)
                 coords += [(col0, row0), (col1, row1)]
                 labels += [TOP_LEFT, BOTTOM_RIGHT]
             else:
                 row, col = self.stack.to_stack(one.row, one.col)
+                if not crop.contains(row, col):  # negative: nothing outside of the crop is object
+                    continue
                 coords.append((col, row))
                 labels.append(POSITIVE if one.positive else NEGATIVE)
-        height, width = self.stack.slice_shape
         size, device = self.model.config.image_size, self.model.device
-        scale = torch.tensor([size / width, size / height], device=device)
-        places = torch.tensor([coords], dtype=torch.float32, device=device)
+        scale = torch.tensor([size / crop.width, size / crop.height], device=device)
+        corner = torch.tensor([crop.left, crop.top], dtype=torch.float32, device=device)
+        places: Tensor = torch.tensor([coords], dtype=torch.float32, device=device).view(1, -1, 2) - corner
         shift = 0.5 if self.options.aligns_pixel_centres else 0.0
-        return Points((places + shift) * scale - shift, torch.tensor([labels], dtype=torch.float32, device=device))
+        return Points(
+            (places + shift) * scale - shift, torch.tensor([labels], dtype=torch.float32, device=device).view(1, -1)
+        )
 
 
-def weighs_corrections(model: SAM2, options: EngineOptions) -> bool:
-    """The choice, or what suits the model."""
-    chosen = options.weighs_corrections
-    return model.config.paints_prompts if chosen is None else chosen
-
-
-def _in_order(prompts: PromptSet) -> list[Said]:
-    """What was said, in the order in which it is answered."""
+def _in_order(prompts: PromptSet) -> list[Prompt]:
+    """The prompts in the order in which they are answered."""
     return [*([prompts.box] if prompts.box else []), *prompts.points]

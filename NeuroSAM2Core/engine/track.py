@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from jaxtyping import Float
 from torch import Tensor
 
+from NeuroSAM2Core.engine.crop import Crop
+from NeuroSAM2Core.engine.ending import Ending
 from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_bank import SliceMemory
 from NeuroSAM2Core.engine.passes import Pass
@@ -20,6 +22,16 @@ class SliceState:
     iou: float
     presence_logit: float
     memory: SliceMemory
+    crop: Crop
+    """What the model saw of the slice; the logits are its."""
+    ending: Ending | None = None
+    """Why the object is not on this slice; None where it is, or where a person said so."""
+
+    @property
+    def area(self) -> float:
+        """Of the mask, pixels of the slice."""
+        height, width = self.logits.shape[-2:]
+        return float((self.logits > 0).sum()) * self.crop.height * self.crop.width / (height * width)
 
     @property
     def nbytes(self) -> int:
@@ -52,7 +64,16 @@ class ObjectTrack:
             confirmed=dict(self.confirmed),
             tracked=dict(self.tracked),
             given=dict(self.given),
-            replays={n: replace(one, said=[*one.said], answers=[*one.answers]) for n, one in self.replays.items()},
+            replays={
+                n: replace(
+                    one,
+                    look=one.look.copy(),
+                    prompts=[*one.prompts],
+                    answers=[*one.answers],
+                    readings=[*one.readings],
+                )
+                for n, one in self.replays.items()
+            },
             progress=dict(self.progress),
         )
 

@@ -5,21 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
+from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
 from NeuroSAM2Core.engine.cleaning import on_slices
+from NeuroSAM2Core.engine.crop import Crop, CropPlanner
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.engine.given import GivenMask
+from NeuroSAM2Core.engine.memory_bank import MemoryBank
 from NeuroSAM2Core.engine.memory_selection import select_memory
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.precision import computing
-from NeuroSAM2Core.engine.propagation import appearance_of, begin_memory, done_of, memory_rules, remember, run_pass
-from NeuroSAM2Core.engine.slice_predictor import Replay, SlicePredictor
+from NeuroSAM2Core.engine.propagation import appearance_of, done_of, run_pass
+from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer
+from NeuroSAM2Core.engine.slice_predictor import Replay, SliceLook, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.errors import Cancelled, PromptError
-from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model import SAM2, MaskPrediction
 from NeuroSAM2Core.prompts import MaskPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, SliceStack, Volume
 
@@ -31,19 +34,35 @@ class View:
         model: Answers.
         volume: The image.
         axis: Of the stored grid.
-        window: The intensities that become black and white.
-        options: The engine's choices.
+        window: The intensities that become black and white on whole slices.
+        is_window_fixed: Crops keep that window, too.
+        options: The engine's choices, every open one made.
     """
 
     def __init__(
-        self, model: SAM2, volume: Volume, axis: Axis, window: IntensityWindow, options: EngineOptions
+        self,
+        model: SAM2,
+        volume: Volume,
+        axis: Axis,
+        window: IntensityWindow,
+        options: EngineOptions,
+        *,
+        is_window_fixed: bool = False,
     ) -> None:
         self.model, self.volume, self.options = model, volume, options
         self.stack = SliceStack.of(volume, axis)
         self.features = FeatureCache(
-            model, self.stack, window, max_bytes=options.feature_cache_bytes, is_exact=options.is_exact
+            model, self.stack, max_bytes=options.feature_cache_bytes, is_exact=options.is_exact
         )
-        self.predictor = SlicePredictor(model, self.stack, options)
+        self.crops = CropPlanner.of(
+            self.stack,
+            volume.spacing_mm,
+            window,
+            scale=options.crop_scale if options.crops else None,
+            is_window_fixed=is_window_fixed,
+        )
+        self.context = AxisContext(model, self.stack, self.features, self.crops, options)
+        self.predictor = SlicePredictor(model, self.crops, options)
         self.finishing = options
         """How masks are cleaned."""
 
@@ -54,14 +73,26 @@ class View:
     def answer(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceState:
         """The answer to a prompt set: on a slice that has a mask it corrects what is there, elsewhere it starts anew."""
         answer = self.predict(track, prompts, number)
-        return remember(self.model, self.features.get(number), answer, self.options, is_prompted=True)
+        features = self.features.get(number, answer.crop)
+        return self.context.remember(features, answer.prediction, answer.crop, is_prompted=True)
 
-    def predict(self, track: ObjectTrack, prompts: PromptSet, number: int) -> MaskPrediction:
+    def predict(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceAnswer:
         """The model's part of an answer, of which nothing is remembered yet."""
-        features = self.features.get(number)
         if number not in track.replays:
-            track.replays[number] = self._begin(track, number, features)
-        return self.predictor.answer(prompts, features, track.replays[number])
+            track.replays[number] = self._begin(track, number)
+        return self.predictor.answer(prompts, number, track.replays[number])
+
+    def readings(self, track: ObjectTrack, number: int) -> list[SliceAnswer]:
+        """What the first click on a slice can mean, the most likely first; empty where that was not left open."""
+        replay = track.replays.get(number)
+        return list(replay.readings) if replay is not None and len(replay.prompts) == 1 else []
+
+    def warm(self, number: int) -> bool:
+        """Encodes a slice before it is asked for; False where that would push out others."""
+        if not self.features.has_room:
+            return False
+        self.features.get(number, self.crops.whole)
+        return True
 
     def plan(self, track: ObjectTrack, first: int | None, last: int | None, direction: Direction) -> list[Pass]:
         """The passes through a range of stored slices that are not finished."""
@@ -84,7 +115,7 @@ class View:
         for run in passes:
             done = done_of(track, run, self.options)
             self.take_up(track, run.slices[max(0, done - self.reach) : done], is_cancelled)
-            slices = run_pass(self.model, self.features, track, run, self.options, num_slices=len(self.stack))
+            slices = run_pass(self.context, track, run)
             while True:
                 _check_cancelled(is_cancelled)
                 number = next(slices, None)
@@ -95,7 +126,7 @@ class View:
     @property
     def reach(self) -> int:
         """How many slices back a slice can look."""
-        rules = memory_rules(self.model, self.options)
+        rules = self.context.memory_rules
         return max(rules.num_slots * rules.stride, rules.max_pointers)
 
     def take_up(
@@ -108,46 +139,72 @@ class View:
                 with computing(self.model, is_exact=self.options.is_exact):
                     track.tracked[number] = self.adopt(track.given[number], number, is_prompted=False)
 
-    def mask_of(self, answer: SliceState | MaskPrediction) -> NDArray[np.bool_]:
+    def mask_of(self, answer: SliceState | SliceAnswer) -> NDArray[np.bool_]:
         """The mask (H, W) of the stored plane that a person gets."""
-        seen = finish(answer.logits, self.stack.slice_shape, self.finishing)
+        logits = answer.logits if isinstance(answer, SliceState) else answer.prediction.logits
+        seen = finish(logits, answer.crop, self.stack.slice_shape, self.finishing)
         return np.ascontiguousarray(self.stack.mask_from_stack(seen))
 
     def adopt(self, given: GivenMask, number: int, *, is_prompted: bool) -> SliceState:
         """A given mask as if it had been answered."""
-        features = self.features.get(number)
-        answer = self.predictor.adopt(MaskPrompt(given.mask), features)
-        state = remember(self.model, features, answer, self.options, is_prompted=is_prompted)
+        answer = self._use_mask(given, number)
+        features = self.features.get(number, answer.crop)
+        state = self.context.remember(features, answer.prediction, answer.crop, is_prompted=is_prompted)
         return replace(state, iou=given.iou, presence_logit=given.presence_logit)
 
-    def _begin(self, track: ObjectTrack, number: int, features: ImageFeatures) -> Replay:
+    def _use_mask(self, given: GivenMask, number: int) -> SliceAnswer:
+        mask = MaskPrompt(given.mask)
+        crop = self.predictor.crop_of_mask(mask, number)
+        return SliceAnswer(self.predictor.use_mask(mask, crop, self.features.get(number, crop)), crop)
+
+    def _begin(self, track: ObjectTrack, number: int) -> Replay:
         """A slice about to be prompted: blank, or with a mask that is there already and is to be corrected."""
         self.take_up(track, [number])
         there = track.state(number)
         if there is None:
-            return self.predictor.begin(self.model.without_memory(features.coarse), None)
+            return Replay(self._look(lambda crop: self._without_memory(number, crop), number), None)
         others = [n for n in track.confirmed if n != number]
-        conditioned = self._condition(track, number, others, features)
-        appearance = appearance_of(self.model, self.features, track, self.options, number, others)
-        if number in track.confirmed:  # from before this session, with what was said there
-            answer = self.predictor.adopt(MaskPrompt(track.given[number].mask), features)
-            return self.predictor.resume(conditioned, answer, track.prompts[number], appearance)
-        return self.predictor.begin(conditioned, there.logits, appearance)
+        look = self._look(lambda crop: self._with_memory(track, number, others, crop), number)
+        if number in track.confirmed:  # from before this session, with its prompts
+            return self.predictor.resume(look, self._use_mask(track.given[number], number), track.prompts[number])
+        answer = SliceAnswer(_as_prediction(there), there.crop)
+        return Replay(look, answer)
 
-    def _condition(self, track: ObjectTrack, number: int, others: list[int], features: ImageFeatures) -> Tensor:
-        """The slice's coarse features after they have seen what is remembered of the other confirmed ones."""
+    def _look(self, look: Callable[[Crop], CropView], number: int) -> SliceLook:
+        return SliceLook(look, lambda crops: self.features.ensure([(number, crop) for crop in crops]))
+
+    def _without_memory(self, number: int, crop: Crop) -> CropView:
+        features = self.features.get(number, crop)
+        return CropView(features, self.model.without_memory(features.coarse))
+
+    def _with_memory(self, track: ObjectTrack, number: int, others: list[int], crop: Crop) -> CropView:
+        """A crop of a slice after it has seen what is remembered of the other confirmed ones."""
+        others = [n for n in others if n in track.confirmed]
         if not others:
-            return self.model.without_memory(features.coarse)
+            return self._without_memory(number, crop)
+        features = self.features.get(number, crop)
         reverse = number < min(others, key=lambda n: abs(n - number))
-        rules, recent = memory_rules(self.model, self.options), track.known - {number, *others}
-        selection = select_memory(number, others, recent, rules, num_slices=len(self.stack), reverse=reverse)
+        context, recent = self.context, track.known - {number, *others}
+        selection = select_memory(
+            number, others, recent, context.memory_rules, num_slices=len(self.stack), reverse=reverse
+        )
         self.take_up(track, [n for n, _ in selection.slices + selection.pointers])
-        bank = begin_memory(self.model, track, self.options, num_slices=len(self.stack))
-        bank.conditioning.pop(number, None)
-        bank.recent = {n: state.memory for n, state in track.tracked.items() if n != number}
-        return bank.condition(self.model, features, number, reverse=reverse)
+        bank = MemoryBank(context.memory_rules, len(self.stack))
+        confirmed = {n: track.confirmed[n] for n in others}
+        tracked = {n: state for n, state in track.tracked.items() if n != number}
+        bank.conditioning = CropMemories(context, confirmed, crop, is_prompted=True)
+        bank.recent = CropMemories(context, tracked, crop, is_prompted=False)
+        conditioned = bank.condition(self.model, features, number, reverse=reverse)
+        return CropView(features, conditioned, appearance_of(context, track, number, others, crop))
 
 
 def _check_cancelled(is_cancelled: Callable[[], bool]) -> None:
     if is_cancelled():
         raise Cancelled("stopped; what is done stays")
+
+
+def _as_prediction(state: SliceState) -> MaskPrediction:
+    """A state as the answer that it was made of."""
+    iou, presence = (state.logits.new_tensor([[value]]) for value in (state.iou, state.presence_logit))
+    pointer = state.memory.pointer
+    return MaskPrediction(state.logits, iou, pointer, presence, state.logits, iou, pointer[:, None])

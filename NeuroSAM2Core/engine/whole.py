@@ -39,6 +39,7 @@ def logits_of(view: View, track: ObjectTrack) -> NDArray[np.float32]:
         if state is None:  # a given mask that nothing was asked of yet
             seen = np.where(track.given[number].mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
         else:
-            seen = view.stack.mask_from_stack(at_slice(state.logits, view.stack.slice_shape))
+            full = at_slice(state.logits, state.crop, view.stack.slice_shape, view.options)
+            seen = view.stack.mask_from_stack(full.cpu().numpy())
         view.stack.plane(number).of(voxels)[...] = seen
     return voxels

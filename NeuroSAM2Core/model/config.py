@@ -94,6 +94,9 @@ class SAM2Config:
     learns_appearance: bool = False
     """While it propagates, the engine learns from the prompted slices what the object looks like (docs/adr/0010). Of our own general
     models only: one that was fine-tuned for a structure knows it better."""
+    adaptive_crops: bool = False
+    """The engine shows this model crops around small objects, carries the box of each mask to the next slice, reads a click at several
+    sizes and ends objects by their shape. Of models that were trained on such clips."""
     sure_iou: float = 0.8
     """From this predicted overlap on a mask needs no second look. It changes no mask; `benchmarks/confidence.py` measures it."""
 
@@ -197,6 +200,7 @@ def _presets() -> dict[str, SAM2Config]:
         paints_prompts=True,
         learns_appearance=True,
         samples_prompts=True,
+        adaptive_crops=True,
     )
     return presets
 

@@ -3,7 +3,7 @@
 Shapes use B for the batch (images, or objects on one slice), C for `width`, Cm for `memory_width`, S for the image size, s = S / 16.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -60,6 +60,17 @@ class MaskPrediction:
     """All M candidate masks; M is 3 where one prompt leaves the extent open, 4 where someone else chooses, else 1."""
     all_ious: Float[Tensor, "b m"]
     """The expected IoU of each candidate."""
+    all_pointers: Float[Tensor, "b m c"]
+    """The object pointer of each candidate."""
+
+    def candidate(self, m: int) -> "MaskPrediction":
+        """The answer with candidate `m` as the chosen mask."""
+        return replace(
+            self,
+            logits=self.all_logits[:, m : m + 1],
+            iou=self.all_ious[:, m : m + 1],
+            pointer=self.all_pointers[:, m],
+        )
 
 
 @dataclass(frozen=True, slots=True)

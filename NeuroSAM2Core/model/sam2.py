@@ -167,13 +167,15 @@ class SAM2(nn.Module):
         best = answer.ious.argmax(dim=1) if choose is None else choose(logits, answer.ious)
         token = best if choose is None else torch.zeros_like(best)
         rows = torch.arange(batch, device=best.device)
+        pointers = self._or_absent(self.obj_ptr_proj(answer.tokens), is_present[:, None])
         return MaskPrediction(
             logits=logits[rows, best][:, None],
             iou=answer.ious[rows, best][:, None],
-            pointer=self._pointer(answer.tokens[rows, token], is_present),
+            pointer=pointers[rows, token],
             presence_logit=answer.presence_logit,
             all_logits=logits,
             all_ious=answer.ious,
+            all_pointers=pointers,
         )
 
     def adopt_mask(self, features: ImageFeatures, mask: Bool[Tensor, "b 1 S S"]) -> MaskPrediction:
@@ -192,13 +194,15 @@ class SAM2(nn.Module):
             2 * MASK_PROMPT_LOGIT * filled - MASK_PROMPT_LOGIT, size=(quarter, quarter), mode="bilinear", antialias=True
         )
         certain = torch.ones_like(is_present, dtype=torch.float32)
+        pointer = self._or_absent(seen.pointer, is_present)
         return MaskPrediction(
             logits=logits,
             iou=certain,
-            pointer=self._or_absent(seen.pointer, is_present),
+            pointer=pointer,
             presence_logit=torch.where(is_present, MASK_PROMPT_LOGIT, -MASK_PROMPT_LOGIT),
             all_logits=logits,
             all_ious=certain,
+            all_pointers=pointer[:, None],
         )
 
     def write_memory(
@@ -246,10 +250,9 @@ class SAM2(nn.Module):
         position = self.obj_ptr_tpos_proj(sine_time(offsets, self.config.width).to(stacked.dtype))
         return tokens, tokens + position.repeat_interleave(per_pointer, dim=0)
 
-    def _pointer(self, token: Float[Tensor, "b c"], is_present: Bool[Tensor, "b 1"]) -> Float[Tensor, "b c"]:
-        return self._or_absent(self.obj_ptr_proj(token), is_present)
-
-    def _or_absent(self, pointer: Float[Tensor, "b c"], is_present: Bool[Tensor, "b 1"]) -> Float[Tensor, "b c"]:
+    def _or_absent(
+        self, pointer: Float[Tensor, "b ... c"], is_present: Bool[Tensor, "b ..."]
+    ) -> Float[Tensor, "b ... c"]:
         return torch.where(is_present, pointer, self.no_obj_ptr)
 
 

@@ -67,12 +67,16 @@ class PromptSet:
     points: tuple[PointPrompt, ...] = ()
     box: BoxPrompt | None = None
     mask: MaskPrompt | None = None
+    reading: int = 0
+    """Which of the masks that a first click can mean, 0 for the most likely; without a box or a mask only."""
     revision: int = 0
     """Counts the statements about this object and slice; an answer to an older one is out of date."""
 
     def __post_init__(self) -> None:
         if self.object_id < 1:
             raise PromptError(f"object ids start at 1; got {self.object_id}")
+        if self.reading < 0:
+            raise PromptError(f"readings are counted from 0; got {self.reading}")
         if self.mask is not None and (self.points or self.box):
             raise PromptError(
                 "a mask prompt stands alone on its slice", hint="clear the slice before adding points or a box"
@@ -87,17 +91,21 @@ class PromptSet:
         """One more click."""
         return replace(self, points=(*self.points, point), revision=self.revision + 1)
 
+    def with_reading(self, reading: int) -> "PromptSet":
+        """Another reading of the first click."""
+        return replace(self, reading=reading, revision=self.revision + 1)
+
     def without_last_point(self) -> "PromptSet":
         """One click fewer."""
         return replace(self, points=self.points[:-1], revision=self.revision + 1)
 
     def with_box(self, box: BoxPrompt) -> "PromptSet":
         """The box, in place of the one before."""
-        return replace(self, box=box, revision=self.revision + 1)
+        return replace(self, box=box, reading=0, revision=self.revision + 1)
 
     def with_mask(self, mask: MaskPrompt) -> "PromptSet":
         """The mask, in place of everything before."""
-        return replace(self, mask=mask, points=(), box=None, revision=self.revision + 1)
+        return replace(self, mask=mask, points=(), box=None, reading=0, revision=self.revision + 1)
 
     def check_inside(self, height: int, width: int) -> None:
         """Checks that every prompt is on the slice.

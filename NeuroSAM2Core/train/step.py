@@ -93,7 +93,9 @@ class ClipSegmenter(nn.Module):
         if plan is None:
             plan = PromptPlan.draw(self.prompts, num_slices, rng)
         # Pointers are dated as in a long volume, however short the clip.
-        bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers))
+        conditioning: dict[int, SliceMemory] = {}
+        recent: dict[int, SliceMemory] = {}
+        bank = MemoryBank(self.rules, max(num_slices, self.rules.max_pointers), conditioning, recent)
         losses: list[Losses] = []
         latest: dict[int, Tensor] = {}
         first: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -116,7 +118,7 @@ class ClipSegmenter(nn.Module):
             memory = SliceMemory(
                 self._run(model.write_memory, seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
             )
-            (bank.conditioning if t in plan.prompted or t in plan.corrected else bank.recent)[t] = memory
+            (conditioning if t in plan.prompted or t in plan.corrected else recent)[t] = memory
         return StepResult(sum(losses[1:], losses[0]), _mean(first[True]), _mean(first[False]), _mean(final))
 
     def _encode(self, batch: ClipBatch) -> ImageFeatures:

@@ -1,7 +1,7 @@
 """Volumes, their geometry, slices, intensities and files: NumPy only."""
 
 from NeuroSAM2Core.volume.cleaning import BY_ITSELF, Cleaning
-from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, ct_window, percentile_window
+from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, crop_window, ct_window, percentile_window
 from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
 from NeuroSAM2Core.volume.plane import Axis, Direction, SlicePlane, resolve_axis
 from NeuroSAM2Core.volume.stack import SliceStack
@@ -18,6 +18,7 @@ __all__ = [
     "SlicePlane",
     "SliceStack",
     "Volume",
+    "crop_window",
     "ct_window",
     "pack_mask",
     "percentile_window",

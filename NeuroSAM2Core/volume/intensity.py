@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import ConfigError
 
 SAMPLE_SIZE = 1 << 18
+PADDING_SHARE = 0.05
+"""Share of equal lowest values from which on they are taken for padding."""
 CT_WINDOWS = {
     "brain": (40.0, 80.0),
     "subdural": (75.0, 215.0),
@@ -62,6 +64,28 @@ def percentile_window(voxels: NDArray[Any], lower: float = 0.5, upper: float = 9
     if low == high:  # nearly constant: use all there is
         low, high = float(sample.min()), float(sample.max())
     return IntensityWindow(low, high if high > low else low + 1.0)
+
+
+def crop_window(values: NDArray[Any], lower: float = 1.0, upper: float = 99.0) -> IntensityWindow | None:
+    """The window between two percentiles of a part of a slice; padding does not count. None where the part is nearly constant.
+
+    Args:
+        values: The part, of any shape.
+        lower: Percentile that becomes 0.
+        upper: Percentile that becomes 1.
+    """
+    seen = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    seen = without_padding(seen)
+    if not seen.size:
+        return None
+    low, high = (float(v) for v in np.percentile(seen, (lower, upper)))
+    return IntensityWindow(low, high) if low < high else None
+
+
+def without_padding(values: NDArray[Any]) -> NDArray[Any]:
+    """The values without those at the lowest one, where these are so many that they are padding or a removed background."""
+    rest = values[values > values.min()] if values.size else values
+    return rest if rest.size and values.size - rest.size > PADDING_SHARE * values.size else values
 
 
 def ct_window(name: str) -> IntensityWindow:

@@ -11,7 +11,6 @@ from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.engine.appearance import learn_appearance
-from NeuroSAM2Core.engine.propagation import learns_appearance
 from NeuroSAM2Core.model import PRESETS, ImageFeatures, MaskPrediction, SAM2Config
 from NeuroSAM2Core.train.evaluation.metrics import dice
 from Testing.Support.models import small_model
@@ -35,7 +34,8 @@ def scene(seed, shift=(0, 0)):
 
 def answer_of(logits, presence=3.0):
     one = torch.tensor([[presence]])
-    return MaskPrediction(logits, torch.ones(1, 1), torch.zeros(1, 32), one, logits, torch.ones(1, 1))
+    pointer = torch.zeros(1, 32)
+    return MaskPrediction(logits, torch.ones(1, 1), pointer, one, logits, torch.ones(1, 1), pointer[:, None])
 
 
 def test_it_is_known_again_elsewhere():
@@ -81,10 +81,10 @@ def test_it_is_for_our_own_general_models_and_can_be_chosen():
     assert [name for name, preset in PRESETS.items() if preset.learns_appearance] == ["nano"]
     assert [name for name, entry in catalog().items() if entry.learns_appearance] == ["nano"]
     assert load_model("nano", device="cpu").config.learns_appearance
-    assert learns_appearance(own, EngineOptions())
-    assert not learns_appearance(official, EngineOptions())
-    assert learns_appearance(official, EngineOptions(learns_appearance=True))
-    assert not learns_appearance(own, EngineOptions.as_reference())
+    assert EngineOptions().resolved(own.config).learns_appearance
+    assert not EngineOptions().resolved(official.config).learns_appearance
+    assert EngineOptions(learns_appearance=True).resolved(official.config).learns_appearance
+    assert not EngineOptions.as_reference().resolved(own.config).learns_appearance
 
 
 def test_a_model_file_says_whether_it_is_for_it(tmp_path):
@@ -93,7 +93,8 @@ def test_a_model_file_says_whether_it_is_for_it(tmp_path):
         Checkpoint(replace(model.config, learns_appearance=learns), model.state_dict(), Provenance(name="mine")).save(
             path
         )
-        assert learns_appearance(load_model(path, device="cpu"), EngineOptions()) is learns
+        config = load_model(path, device="cpu").config
+        assert EngineOptions().resolved(config).learns_appearance is learns
     values = small_model(paints_prompts=True).config.to_dict()
     del values["learns_appearance"]
     assert not SAM2Config.from_dict(values).learns_appearance, "files from before say nothing: fine-tuned ones"

@@ -29,7 +29,8 @@ class Pair:
             options=replace(EngineOptions.as_reference(), **{"half_memory": False, **options}),
         )
         with torch.inference_mode():
-            frames = self.ours._view(Axis.K).features.model_input(range(num_slices))
+            view = self.ours._view(Axis.K)
+        frames = view.features.model_input([(n, view.crops.whole) for n in range(num_slices)])
         predictor = reference_model(name, image_size, presence_bias=presence, overrides=tuple(overrides), video=True)
         self.reference = ReferenceVideo(
             predictor, frames.clone(), HEIGHT, WIDTH, half_memory=self.ours.options.half_memory

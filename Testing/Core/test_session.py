@@ -13,7 +13,7 @@ from Testing.Core.test_volume import restored
 from Testing.Support.models import small_model
 from Testing.Support.volumes import UPRIGHT, noise_volume
 
-PLAIN = EngineOptions(stop_after_absent=None, max_hole_area=0, min_island_area=0)
+PLAIN = EngineOptions(stop_after_absent=None, ends_by_shape=False, max_hole_area=0, min_island_area=0)
 BOX = (10, 12, 40, 44)
 
 

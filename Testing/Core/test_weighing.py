@@ -6,7 +6,6 @@ import torch
 
 from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.engine.heard import agreement
-from NeuroSAM2Core.engine.slice_predictor import weighs_corrections
 from NeuroSAM2Core.engine.weighing import weighing
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import PointPrompt
@@ -61,10 +60,10 @@ def test_nothing_anywhere_is_no_reason_to_fail():
 
 def test_it_is_for_our_own_models_and_can_be_chosen():
     own, official = small_model(paints_prompts=True), small_model()
-    assert weighs_corrections(own, EngineOptions())
-    assert not weighs_corrections(official, EngineOptions())
-    assert weighs_corrections(official, EngineOptions(weighs_corrections=True))
-    assert not weighs_corrections(own, EngineOptions.as_reference())
+    assert EngineOptions().resolved(own.config).weighs_corrections
+    assert not EngineOptions().resolved(official.config).weighs_corrections
+    assert EngineOptions(weighs_corrections=True).resolved(official.config).weighs_corrections
+    assert not EngineOptions.as_reference().resolved(own.config).weighs_corrections
 
 
 @pytest.mark.parametrize("weighs", [False, True])
@@ -99,4 +98,4 @@ def test_the_mask_that_was_chosen_is_answered_with_what_is_expected_of_it():
         assert torch.equal(answer.logits[0], answer.all_logits[0, number : number + 1])
         assert torch.equal(answer.iou[0], answer.all_ious[0, number : number + 1])
         single = model.decode(conditioned, features, multimask=False)
-        assert torch.equal(answer.pointer, single.pointer), "the object stays the single mask's"
+        torch.testing.assert_close(answer.pointer, single.pointer, msg="the object stays the single mask's")

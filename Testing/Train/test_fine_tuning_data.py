@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, Volume
+from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.feature_cache import FeatureCache
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.model import SAM2, SAM2Config, to_model_input
@@ -80,7 +81,9 @@ def test_a_volume_trained_on_and_a_volume_segmented_reach_the_model_as_the_same_
     model = small_model()
     stack = SliceStack.of(segmented, resolve_axis(segmented, axis))
     window = Session(model, segmented).window
-    seen = FeatureCache(model, stack, window, max_bytes=0, is_exact=True).model_input(range(len(stack)))
+    whole = Crop(0, 0, *stack.slice_shape, window)
+    cache = FeatureCache(model, stack, max_bytes=0, is_exact=True)
+    seen = cache.model_input([(n, whole) for n in range(len(stack))])
 
     prepared = prepare(Case(name="c", image=tmp_path / "image.nii", label=tmp_path / "label.nii"))
     volume = TrainingVolume.of(prepared.image, find_objects(prepared.labels, DataConfig(datasets=("d",))))
@@ -97,7 +100,8 @@ def test_the_other_range_is_the_models_own_and_the_engine_keeps_to_it():
     stack = SliceStack.of(volume, resolve_axis(volume, "axial"))
 
     def seen(model):
-        return FeatureCache(model, stack, Session(model, volume).window, max_bytes=0, is_exact=True).model_input([3])
+        whole = Crop(0, 0, *stack.slice_shape, Session(model, volume).window)
+        return FeatureCache(model, stack, max_bytes=0, is_exact=True).model_input([(3, whole)])
 
     config = replace(small_model().config, intensity_range=(-1.0, 1.0))
     assert SAM2Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
