@@ -17,7 +17,7 @@ from NeuroSAM2Core.volume import Axis, Volume
 SEED_RADIUS = 2
 SMALL_BOX, SMALL_SEED_RADIUS = 24, 1
 """In boxes with a side shorter than this, in pixels, seeds of clicks are smaller."""
-MOST_VOXELS = 1_000_000
+MOST_VOXELS = 1_500_000
 """Larger parts are halved along the axes with the smallest spacing."""
 MARGIN = 4
 """Voxels added around a click outside the part that was looked at."""
@@ -79,7 +79,9 @@ class Seeds:
         low, high = np.percentile(voxels, (1, 99))
         voxels = np.clip((voxels - low) / max(high - low, 1e-6), 0, 1)
         every = tuple(slice(None, None, int(step)) for step in steps)
-        solved = self.solve(voxels[every], seeds[every], tuple((spacing * steps).tolist()))
+        coarse = seeds[every].copy()
+        coarse[tuple((np.argwhere(seeds == 1) // steps).T)] = 1  # also those on slices that are left out
+        solved = self.solve(voxels[every], coarse, tuple((spacing * steps).tolist()))
         for axis, step in enumerate(steps):
             solved = solved.repeat(int(step), axis)
         self.answer = np.zeros(self.image.shape, bool)

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.quality import methods as m
-from benchmarks.quality.baseline import measure_baseline
+from benchmarks.quality.baseline import REPOSITORY, measure_baseline
 from benchmarks.quality.cases import QUICK_ROWS, CaseFile, ImageSource, lesion_sources, mni_sources, prepared
 from benchmarks.quality.heads import head_sources
+from benchmarks.quality.pictures import write_curve, write_pictures
 from benchmarks.quality.results import Entry, Results
 from benchmarks.quality.table import tables
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
@@ -18,7 +19,8 @@ from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 CORRECTIONS, QUICK_CORRECTIONS = 5, 1
 METHODS = ("current", "baseline", "growcut", "random-walker")
 CACHE_ENVIRONMENT, BASELINE_ENVIRONMENT = "NEUROSAM2_QUALITY_CACHE", "NEUROSAM2_BASELINE"
-DEFAULT_CACHE = Path(__file__).resolve().parents[2] / "runs" / "quality"
+DEFAULT_CACHE = REPOSITORY / "runs" / "quality"
+PICTURES = REPOSITORY / "docs" / "screenshots" / "quality"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--heads", type=Path, help="folder of the held-out heads' label maps")
     out.add_argument("--cache", type=Path, default=folder(CACHE_ENVIRONMENT) or DEFAULT_CACHE,
                      help=f"folder of images and results (${CACHE_ENVIRONMENT}; default: %(default)s)")  # fmt: skip
+    out.add_argument("--pictures", nargs="?", type=Path, const=PICTURES, metavar="FOLDER",
+                     help=f"also draw every row and the retention curve, into {PICTURES.relative_to(REPOSITORY)} by default")  # fmt: skip
     out.add_argument("--table", action="store_true", help="measure nothing, only print what is there")
     return out
 
@@ -99,7 +103,11 @@ def measured_tables(options: argparse.Namespace) -> str:
         if not options.table:
             m.measure_missing(method, files, set(names), results, corrections=corrections)
     versions = {method.name: method.version for method in here} if not options.table else {}
-    return tables(newest(results, columns, names, versions), columns)
+    entries = newest(results, columns, names, versions)
+    if options.pictures:
+        write_pictures(options.pictures, options.cache, files, set(names), columns)
+        write_curve(options.pictures / "retention.png", entries, columns)
+    return tables(entries, columns)
 
 
 def newest(results: Results, columns: Sequence[str], rows: Sequence[str], versions: dict[str, str]) -> list[Entry]:

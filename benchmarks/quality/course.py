@@ -100,6 +100,7 @@ def measure_case(
         clicked, clicks = measure_click(tool, case, prompts)
     ml = case.image.voxel_volume_ml
     return Measurement(
+        corrections=corrections,
         voxels=int(first.truth.sum()),
         slices=first.num_slices,
         axis=prompts.axis,

@@ -138,6 +138,8 @@ def bin_names(ends: Sequence[int] = BIN_ENDS) -> list[str]:
 class Measurement:
     """Everything measured on one object with one method. What a method cannot do is not a number."""
 
+    corrections: int
+    """Clicks after the box that were allowed."""
     voxels: int
     """Of the truth."""
     slices: int
@@ -181,7 +183,9 @@ class Measurement:
     """All that was measured for this object."""
 
     def whole_after(self, corrections: int) -> float:
-        """Dice of the whole object after so many corrections, or after the last one that was needed."""
+        """Dice of the whole object after so many corrections, or after the last one that was needed; not a number beyond those allowed."""
+        if corrections > self.corrections:
+            return math.nan
         return self.box_whole[min(corrections, len(self.box_whole) - 1)]
 
     def to_dict(self) -> dict[str, object]:

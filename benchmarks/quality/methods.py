@@ -95,7 +95,6 @@ def measure_missing(
                     size=case.row.size,
                     group=case.row.group,
                     digest=case.digest,
-                    corrections=corrections,
                     measured=measured,
                 )
             )

@@ -20,8 +20,6 @@ class Entry:
     group: str
     digest: str
     """Of the image and the truth."""
-    corrections: int
-    """That were allowed."""
     measured: Measurement
 
     def to_json(self) -> str:
@@ -59,7 +57,7 @@ class Results:
         """A measurement of just that with at least so many corrections."""
         for entry in reversed(self.entries):
             same = (entry.method, entry.version, entry.row, entry.digest) == (method, version, row, digest)
-            if same and entry.corrections >= corrections:
+            if same and entry.measured.corrections >= corrections:
                 return entry
         return None
 
