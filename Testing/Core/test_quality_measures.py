@@ -12,9 +12,10 @@ from benchmarks.quality.measures import BIN_ENDS, Confidence, Measurement, Slice
 from benchmarks.quality.prompts import best_view, correction, first_prompts, jittered_box
 from benchmarks.quality.results import Entry, Results
 from benchmarks.quality.table import tables
+from NeuroSAM2Core import Session
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.train.evaluation import dice
-from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane, Volume
 
 SHAPE = (12, 20, 24)
 
@@ -143,6 +144,48 @@ def test_corrections_end_where_nothing_is_wrong_any_more(case):
     assert measured.missed_slices == (1, 0)
     assert measured.whole_after(0) < measured.whole_after(5) == 1.0
     assert math.isnan(measured.whole_after(6))
+
+
+class FakeSession(Session):
+    """Answers a click with everything; its second reading is the truth. A box is answered with the truth, carried one slice too far."""
+
+    def __init__(self):
+        self.volumes, self.index = {}, 0
+
+    def answer(self, object_id, axis, index, volume):
+        self.volumes[object_id], plane = volume, SlicePlane(Axis(axis), index)
+        return SliceMask(object_id=object_id, plane=plane, mask=plane.of(volume), predicted_iou=0.9, presence=1.0)
+
+    def add_box(self, object_id, axis, index, box):
+        return self.answer(object_id, axis, index, TRUTH | block((8, 9), (4, 14), (5, 17)))
+
+    def add_point(self, object_id, axis, index, point, *, positive=True):
+        return self.answer(object_id, axis, index, np.ones(SHAPE, bool))
+
+    def readings(self, object_id, axis, index):
+        return [self.answer(object_id, axis, index, v) for v in (~TRUTH, TRUTH, np.ones(SHAPE, bool))]
+
+    def choose_reading(self, object_id, axis, index, number):
+        self.volumes[object_id] = (~TRUTH, TRUTH)[number]
+
+    def propagate(self, object_id):
+        return [self.answer(object_id, "k", index, self.volumes[object_id]) for index in range(6, 9)]
+
+    def mask(self, object_id):
+        return self.volumes[object_id]
+
+    def remove(self, object_id):
+        del self.volumes[object_id]
+
+
+def test_a_session_is_measured_with_a_click_its_readings_and_its_confidence(case):
+    measured, shown = measure_case(FakeSession(), case, corrections=0, sure_iou=0.8)
+    assert (measured.box_slice, measured.false_slices) == (1.0, (1,))
+    assert measured.confidence == Confidence(sure_good=2, sure_bad=1)
+    assert (measured.click_slice, measured.click_best, measured.click_best_whole) == (0.0, 1.0, 1.0)
+    assert measured.click_over == pytest.approx((20 * 24 - 120) / 120)
+    assert np.array_equal(shown.clicked, ~TRUTH[measured.index])
+    assert np.array_equal(shown.boxed[1], TRUTH[measured.index])
 
 
 def test_results_go_on_after_a_line_that_was_cut_off(case, tmp_path):

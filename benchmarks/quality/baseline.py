@@ -1,6 +1,8 @@
 """The bundled model as it was at another commit: measured by a process that imports the core from a checkout of that commit.
 
-Usage, by `measure_baseline` only: python baseline.py CHECKOUT, with the rest as JSON on standard input.
+Usage, by `measure_baseline` only: python baseline.py CHECKOUT, with the rest as JSON on standard input. That process takes the measuring
+modules from this repository and the core from the checkout: what `cases`, `prompts`, `course` and `methods` import of the core must be
+there in both.
 """
 
 import json
@@ -12,10 +14,28 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def baseline_name(checkout: Path) -> str:
+    """What the model of a checkout is called in tables: nano at COMMIT.
+
+    Raises:
+        DataError: There is no core in the folder.
+    """
+    from NeuroSAM2Core.errors import DataError
+
+    if not (checkout / "NeuroSAM2Core" / "__init__.py").exists():
+        raise DataError(
+            f"there is no NeuroSAM2Core in {checkout}", hint=f"make it with: git worktree add {checkout} COMMIT"
+        )
+    asked = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"nano at {asked.stdout.strip() or checkout.name}"
+
+
 def measure_baseline(
     checkout: Path, name: str, files: Sequence[Path], rows: Sequence[str], results: Path, *, corrections: int
-) -> str:
-    """Measures what is missing of the baseline, into the same file of results, and returns its version.
+) -> None:
+    """Measures what is missing of the baseline, into the same file of results.
 
     Args:
         checkout: A folder with the repository at the commit of the baseline, for example made by `git worktree add`.
@@ -25,8 +45,6 @@ def measure_baseline(
         results: The file of results.
         corrections: Clicks after the box.
     """
-    if not (checkout / "NeuroSAM2Core" / "__init__.py").exists():
-        raise SystemExit(f"there is no NeuroSAM2Core in {checkout}; make it with: git worktree add {checkout} COMMIT")
     task = {"name": name, "files": [str(f) for f in files], "rows": list(rows), "results": str(results)}
     subprocess.run(
         [sys.executable, __file__, str(checkout.resolve())],
@@ -34,7 +52,6 @@ def measure_baseline(
         text=True,
         check=True,
     )
-    return name
 
 
 def main() -> None:

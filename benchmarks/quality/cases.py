@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -278,7 +279,7 @@ def lesion_sources() -> list[ImageSource]:
         return image, {f"lesion {number + 1}": np.asarray(label.voxels > 0)}
 
     return [
-        ImageSource(f"lesion {n + 1}", (Row(f"lesion {n + 1}", "small", "lesions"),), lambda n=n: make(n))
+        ImageSource(f"lesion {n + 1}", (Row(f"lesion {n + 1}", "small", "lesions"),), partial(make, n))
         for n in range(LESIONS)
     ]
 

@@ -1,11 +1,12 @@
 """GrowCut and random walker behind the same prompts: they need seeds in and around the object, and a part of the image to look at.
 
-The middle third of the box is object, everything outside the box is background on every slice, and so are the first and last slice of
-the part of the image that is looked at; clicks are small balls. That part is the surroundings of the box: half its longer side more on
-all sides within the slice, its longer side up and down. So small structures are seen at full resolution; large ones at half of it or
-less, since the tools take minutes otherwise.
+The middle third of the box is object. Everything outside the box, a little widened, is background on every slice, and so are the first and
+last slice of the part of the image that is looked at. Clicks are small balls. That part is the surroundings of the box: half its longer
+side more on all sides within the slice, its longer side up and down. So small structures are seen at full resolution; large ones at half
+of it or less, since the tools take minutes otherwise.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.volume import Axis, Volume
 
+LOOSE = 0.05
+"""Background begins so far outside the box, as a share of its sides: boxes are drawn by hand."""
 SEED_RADIUS = 2
 SMALL_BOX, SMALL_SEED_RADIUS = 24, 1
 """In boxes with a side shorter than this, in pixels, seeds of clicks are smaller."""
@@ -42,16 +45,17 @@ class Seeds:
         self.axis = Axis(axis).array_axis
         r0, c0, r1, c1 = (round(v) for v in box)
         seeds = np.moveaxis(self.seeds, self.axis, 0)
+        rows, cols = (math.ceil(LOOSE * (last - first + 1)) for first, last in ((r0, r1), (c0, c1)))
         seeds[:] = 2
-        seeds[:, r0 : r1 + 1, c0 : c1 + 1] = 0
+        seeds[:, max(0, r0 - rows) : r1 + rows + 1, max(0, c0 - cols) : c1 + cols + 1] = 0
         height, width = (r1 - r0) // 3, (c1 - c0) // 3
         seeds[index, r0 + height : r1 - height + 1, c0 + width : c1 - width + 1] = 1
         spacing = self.image.spacing_mm[::-1]
         rows_mm, cols_mm = (spacing[a] for a in range(3) if a != self.axis)
         longer_mm = max((r1 - r0 + 1) * rows_mm, (c1 - c0 + 1) * cols_mm)
         self.seed_radius = SMALL_SEED_RADIUS if min(r1 - r0, c1 - c0) < SMALL_BOX else SEED_RADIUS
-        rows, cols, deep = longer_mm / 2 / rows_mm, longer_mm / 2 / cols_mm, longer_mm / spacing[self.axis]
-        self._look_at(self._place(index - deep, r0 - rows, c0 - cols), self._place(index + deep, r1 + rows, c1 + cols))
+        around = self._place(longer_mm / spacing[self.axis], longer_mm / 2 / rows_mm, longer_mm / 2 / cols_mm)
+        self._look_at(self._place(index, r0, c0) - around, self._place(index, r1, c1) + around)
 
     def add_point(
         self, object_id: int, axis: str, index: int, point: Sequence[float], *, positive: bool = True

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.quality import methods as m
-from benchmarks.quality.baseline import REPOSITORY, measure_baseline
+from benchmarks.quality.baseline import REPOSITORY, baseline_name, measure_baseline
 from benchmarks.quality.cases import QUICK_ROWS, CaseFile, ImageSource, lesion_sources, mni_sources, prepared
 from benchmarks.quality.heads import head_sources
 from benchmarks.quality.pictures import write_curve, write_pictures
@@ -87,10 +87,11 @@ def measured_tables(options: argparse.Namespace) -> str:
     if "baseline" in asked and options.baseline is None:
         print(f"the baseline is left out: name a checkout with --baseline or ${BASELINE_ENVIRONMENT}")
     elif "baseline" in asked:
-        columns.append(m.BASELINE)
+        name = baseline_name(options.baseline)
+        columns.append(name)
         if not options.table:
             paths = [file.path for file in files]
-            measure_baseline(options.baseline, m.BASELINE, paths, names, results.path, corrections=corrections)
+            measure_baseline(options.baseline, name, paths, names, results.path, corrections=corrections)
             results = Results.open(results.path)
     here: list[m.Method] = []
     if "current" in asked:

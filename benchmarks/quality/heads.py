@@ -7,6 +7,7 @@ and the way from labels to an image are below. `held_out_heads` is all that the 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def held_out_heads(folder: Path | None = None) -> list[Head]:
         return render(labels, modality, np.random.default_rng((5, int(path.stem)))), labels
 
     return [
-        Head(f"head {int(path.stem)} {modality}", lambda path=path, modality=modality: make(path, modality))
+        Head(f"head {int(path.stem)} {modality}", partial(make, path, modality))
         for path, modality in zip(paths, MODALITIES, strict=True)
     ]
 

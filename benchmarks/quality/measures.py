@@ -176,11 +176,11 @@ class Measurement:
     click_false_slices: int = 0
     click_missed_slices: int = 0
     slice_seconds: float = math.nan
-    """First propagation, per slice done."""
+    """First propagation, per slice done; of the processor, which on one thread is what a person waits on an idle machine."""
     warm_click_seconds: float = math.nan
-    """One click on a slice that was visited before."""
+    """Likewise, for one click on a slice that was visited before."""
     seconds: float = 0.0
-    """All that was measured for this object."""
+    """All that was measured for this object, by the clock."""
 
     def whole_after(self, corrections: int) -> float:
         """Dice of the whole object after so many corrections, or after the last one that was needed; not a number beyond those allowed."""

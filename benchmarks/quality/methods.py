@@ -16,7 +16,6 @@ from NeuroSAM2Core import Session, Volume, load_model
 
 CODE = ("engine", "model", "prompts", "volume", "ops")
 """Folders of the core that decide what a session answers."""
-BASELINE = "nano before"
 GROWCUT, RANDOM_WALKER = "GrowCut", "random walker"
 
 

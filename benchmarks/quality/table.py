@@ -60,12 +60,13 @@ def failures(by: dict[str, dict[str, Entry]], methods: Sequence[str], rows: Sequ
         "over-segmentation of the prompted slice, box",
         "click (median)",
         "false slices / missed, of the objects' slices",
-        "after 5 corrections",
+        "after the last correction",
+        "volume found / true, box",
         "sure slices with Dice >= 0.8",
         "below 0.5",
         "good slices not called sure",
-        "ms per slice",
-        "ms per warm click",
+        "CPU ms per slice",
+        "per warm click",
     )
     lines = []
     for method in methods:
@@ -82,6 +83,7 @@ def failures(by: dict[str, dict[str, Entry]], methods: Sequence[str], rows: Sequ
                 two(median([m.click_over for m in measured])),
                 f"{false[0]} / {missed[0]} of {slices}",
                 f"{false[1]} / {missed[1]}",
+                two(mean([m.found_ml / m.truth_ml for m in measured])),
                 share(confidence.sure_good, confidence.sure),
                 share(confidence.sure_bad, confidence.sure),
                 share(confidence.unsure_good, confidence.good),
