@@ -3,5 +3,9 @@
 import sys
 
 from benchmarks.quality.command import measure
+from NeuroSAM2Core.errors import DataError
 
-print(measure(sys.argv[1:]))
+try:
+    print(measure(sys.argv[1:]).text)
+except DataError as error:
+    raise SystemExit(str(error)) from error

@@ -3,18 +3,19 @@
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from benchmarks.quality import methods as m
 from benchmarks.quality.baseline import REPOSITORY, baseline_name, measure_baseline
-from benchmarks.quality.cases import QUICK_ROWS, CaseFile, ImageSource, lesion_sources, mni_sources, prepared
+from benchmarks.quality.cases import QUICK_ROWS, CaseFile, lesion_sources, mni_sources, prepared
 from benchmarks.quality.heads import head_sources
 from benchmarks.quality.pictures import write_curve, write_pictures
 from benchmarks.quality.results import Entry, Results
 from benchmarks.quality.table import tables
-from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.errors import DataError
 
 CORRECTIONS, QUICK_CORRECTIONS = 5, 1
 METHODS = ("current", "baseline", "growcut", "random-walker")
@@ -55,27 +56,41 @@ def parser() -> argparse.ArgumentParser:
 
 
 def is_partial(options: argparse.Namespace) -> bool:
-    """Something is left out, so that the table is not the one for the README."""
+    """Something is left out on purpose."""
     return bool(options.rows or options.only or options.quick or options.methods or options.corrections is not None)
 
 
-def measure(arguments: Sequence[str] = ()) -> str:
-    """Measures what is missing and returns the tables."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The tables."""
+
+    text: str
+    is_complete: bool
+    """All rows and methods are there, so that this may stand in the README."""
+
+
+def measure(arguments: Sequence[str] = ()) -> Report:
+    """Measures what is missing.
+
+    Args:
+        arguments: See `parser`.
+
+    Raises:
+        DataError: Something that the images are made of is missing.
+    """
     options = parser().parse_args(arguments)
     torch.set_num_threads(1)
-    try:
-        return measured_tables(options)
-    except NeuroSAM2Error as error:
-        raise SystemExit(f"{error}\n{error.hint}".strip()) from error
-
-
-def measured_tables(options: argparse.Namespace) -> str:
-    """Measures what is missing and returns the tables."""
+    is_complete = not is_partial(options)
     asked = options.methods or METHODS
     corrections = options.corrections
     if corrections is None:
         corrections = QUICK_CORRECTIONS if options.quick else CORRECTIONS
-    sources = chosen_sources(options)
+    sources = [*mni_sources(options.atlas), *lesion_sources()]
+    try:
+        sources += head_sources(options.heads)
+    except DataError as error:
+        print(f"the held-out heads are left out: {error}")
+        is_complete = False
     names = [row.name for source in sources for row in source.rows if is_wanted(row.name, row.size, options)]
     files = [
         CaseFile(prepared(source, options.cache / "cases"))
@@ -86,6 +101,7 @@ def measured_tables(options: argparse.Namespace) -> str:
     columns: list[str] = [*options.also]
     if "baseline" in asked and options.baseline is None:
         print(f"the baseline is left out: name a checkout with --baseline or ${BASELINE_ENVIRONMENT}")
+        is_complete = False
     elif "baseline" in asked:
         name = baseline_name(options.baseline)
         columns.append(name)
@@ -98,7 +114,9 @@ def measured_tables(options: argparse.Namespace) -> str:
         here.append(m.engine_method(options.model, options.name or Path(options.model).stem))
     tools = {"growcut": m.GROWCUT, "random-walker": m.RANDOM_WALKER}
     if classical := {tools[one] for one in asked if one in tools}:
-        here += [method for name, method in m.classical_methods().items() if name in classical]
+        installed = m.classical_methods()
+        here += [method for name, method in installed.items() if name in classical]
+        is_complete &= len(installed) == len(tools)
     for method in here:
         columns.append(method.name)
         if not options.table:
@@ -108,23 +126,13 @@ def measured_tables(options: argparse.Namespace) -> str:
     if options.pictures:
         write_pictures(options.pictures, options.cache, files, set(names), columns)
         write_curve(options.pictures / "retention.png", entries, columns)
-    return tables(entries, columns)
+    return Report(tables(entries, columns), is_complete)
 
 
 def newest(results: Results, columns: Sequence[str], rows: Sequence[str], versions: dict[str, str]) -> list[Entry]:
     """The newest entry of each method and row; of the methods measured now, only those of their version."""
     found = [results.latest(method, row) for row in rows for method in columns]
     return [e for e in found if e is not None and versions.get(e.method, e.version) == e.version]
-
-
-def chosen_sources(options: argparse.Namespace) -> list[ImageSource]:
-    """The images with a row that is wanted; without heads where there are none."""
-    sources = [*mni_sources(options.atlas), *lesion_sources()]
-    try:
-        sources += head_sources(options.heads)
-    except DataError as error:
-        print(f"the held-out heads are left out: {error} ({error.hint})")
-    return sources
 
 
 def is_wanted(name: str, size: str, options: argparse.Namespace) -> bool:

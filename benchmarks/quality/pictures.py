@@ -182,7 +182,9 @@ def write_curve(path: Path, entries: Sequence[Entry], methods: Sequence[str]) ->
         plot.set_ylim(0, 1)
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("Dice", fontsize=8)
-    plots[0].legend(fontsize=7)
+    for plot in plots:
+        if plot.lines:
+            plot.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
