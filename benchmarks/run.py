@@ -1,17 +1,19 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components]
+       python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
 import sys
 
-from benchmarks import components, confidence, corrections, files, mrml, quality, speed, training, worker
+from benchmarks import components, confidence, corrections, files, mrml, speed, training, worker
+from benchmarks.quality import command as quality
 from benchmarks.report import publish
+from NeuroSAM2Core.errors import DataError
 
 PARTS = {
     "speed": speed.measure,
     "files": files.measure,
-    "quality": quality.measure,
     "corrections": corrections.measure,
     "confidence": confidence.measure,
     "training": training.measure,
@@ -19,15 +21,34 @@ PARTS = {
     "mrml": mrml.measure,
     "components": components.measure,
 }
+QUALITY = "quality"
 
 
 def main() -> None:
     """Measures and writes, part by part."""
-    asked = sys.argv[1:] or list(PARTS)
+    if len(sys.argv) > 2 and sys.argv[1] == QUALITY and sys.argv[2].startswith("-"):
+        measure_quality(sys.argv[2:])
+        return
+    asked = sys.argv[1:] or [*PARTS, QUALITY]
     for part in asked:
-        if part not in PARTS:
-            raise SystemExit(f"there is no part {part!r}; parts: {', '.join(PARTS)}")
-        publish(part, f"python -m benchmarks.run {part}", PARTS[part]())
+        if part == QUALITY:
+            measure_quality([])
+        elif part in PARTS:
+            publish(part, f"python -m benchmarks.run {part}", PARTS[part]())
+        else:
+            raise SystemExit(f"there is no part {part!r}; parts: {', '.join([*PARTS, QUALITY])}")
+
+
+def measure_quality(arguments: list[str]) -> None:
+    """Measures quality; a table in which something is left out is printed and does not go into the README."""
+    try:
+        report = quality.measure(arguments)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+    if report.is_complete:
+        publish(QUALITY, "python -m benchmarks.run quality", report.text)
+    else:
+        print(f"{report.text}\nSomething was left out: the page keeps its table.")
 
 
 if __name__ == "__main__":
