@@ -1,14 +1,22 @@
-"""What the mask of one slice says about the next one: its box as a prompt, and which candidate keeps most of it.
+"""What the masks of other slices say about the next one: a box as a prompt, an expected shape, and which candidate keeps most of it.
 
-Source: tight boxes carried from slice to slice, measured in docs/adr/0013; memory alone lets small masks grow or dissolve.
+Memory alone lets small masks grow or dissolve from slice to slice (docs/adr/0013).
+
+Source: shape-based interpolation as in Raya and Udupa, "Shape-based interpolation of multidimensional objects", 1990.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import ndimage
 from torch import Tensor
 
 from NeuroSAM2Core.model import Chooser, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, TOP_LEFT
+
+SURE_LOGIT = 10.0
+MIDDLE = 0.8
+"""Depth of a place in the middle of a mask, as a share of the deepest place's."""
 
 
 def carried_box(mask: Bool[Tensor, "1 1 h w"], image_size: int, margin_px: float) -> Points | None:
@@ -42,3 +50,33 @@ def dice(masks: Bool[Tensor, "1 m h w"], mask: Bool[Tensor, "1 1 h w"]) -> Float
     """Dice of each mask with another; 0 where both are empty."""
     common = (masks & mask).sum(dim=(2, 3))
     return 2 * common / (masks.sum(dim=(2, 3)) + mask.sum(dim=(2, 3))).clamp(min=1)
+
+
+def interpolated(
+    before: Bool[Tensor, "1 1 h w"], ahead: Bool[Tensor, "1 1 h w"], distance: int
+) -> Float[Tensor, "1 1 h w"]:
+    """The logits of a shape between the mask of the slice before and one that lies `distance` slices ahead of this one.
+
+    Args:
+        before: On the slice before.
+        ahead: On a confirmed slice, in the same crop.
+        distance: From this slice to that one, at least 1.
+    """
+    near, far = (signed_distance(mask[0, 0].cpu().numpy()) for mask in (before, ahead))
+    between = (distance * near + far) / (distance + 1)
+    logits = torch.from_numpy(between.astype(np.float32)).clamp(-SURE_LOGIT, SURE_LOGIT)
+    return logits[None, None].to(before.device)
+
+
+def signed_distance(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Distance to the border of a mask in cells, above 0 inside."""
+    return ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
+
+
+def is_in_the_middle(mask: Bool[np.ndarray, "h w"], row: int, col: int) -> bool:
+    """A cell lies so deep in its part of a mask that it stands for the part as a whole."""
+    if not mask[row, col]:
+        return False
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    depth = ndimage.distance_transform_edt(np.pad(labels == labels[row, col], 1))[1:-1, 1:-1]
+    return bool(depth[row, col] >= MIDDLE * depth.max())

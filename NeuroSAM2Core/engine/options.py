@@ -37,19 +37,25 @@ class EngineOptions:
     carries_boxes: bool | None = None
     """Give the tight box of the mask before as a prompt on the next slice, and choose the candidate that keeps most of that mask; None:
     where the model says so. Reference: memory alone."""
-    box_margin_px: float = 2.0
+    box_margin_px: float = 6.0
     """How much wider than the mask before a carried box is, pixels of the model's input."""
     overlap_weight: float = 0.5
     """What keeping all of the mask before is worth beside an expected IoU of 1, when a candidate is chosen."""
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""
-    min_iou: float = 0.4
+    min_iou: float = 0.2
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
-    min_area_share: float = 0.3
+    min_area_share: float = 0.2
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`."""
     min_overlap: float = 0.0
     """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
+    interpolates: bool | None = None
+    """Between two confirmed slices, expect a shape between the slice before and the confirmed one ahead, and prompt with that; None:
+    where the model says so. Reference: no."""
+    clears_denied: bool | None = None
+    """Take a negative click in the middle of a propagated mask for "the object is not on this slice"; None: where the model says so.
+    Reference: no."""
     upsampling: Literal["bilinear", "bicubic"] | None = None
     """How logits are brought to the size of the slice; None: bicubic where the model says `adaptive_crops`. Reference: bilinear."""
     half_memory: bool = True
@@ -94,6 +100,8 @@ class EngineOptions:
             hears_clicks=False,
             weighs_corrections=False,
             learns_appearance=False,
+            interpolates=False,
+            clears_denied=False,
             crops=False,
             carries_boxes=False,
             ends_by_shape=False,
@@ -118,6 +126,8 @@ class EngineOptions:
             learns_appearance=chosen(self.learns_appearance, config.learns_appearance),
             crops=chosen(self.crops, config.adaptive_crops),
             carries_boxes=chosen(self.carries_boxes, config.adaptive_crops),
+            interpolates=chosen(self.interpolates, config.adaptive_crops),
+            clears_denied=chosen(self.clears_denied, config.adaptive_crops),
             ends_by_shape=chosen(self.ends_by_shape, config.adaptive_crops),
             upsampling=self.upsampling or ("bicubic" if config.adaptive_crops else "bilinear"),
         )

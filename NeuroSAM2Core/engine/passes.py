@@ -1,10 +1,10 @@
 """Which slices are done in which order. Pure integers.
 
 Every slice is reached from the confirmed slice nearest to it: passes run outwards from the confirmed slices to the ends of the range,
-and between two of them they meet in the middle.
+and between two of them they meet in the middle. A confirmed slice without the object starts no pass: the object ends before it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -34,21 +34,27 @@ class Pass:
         )
 
 
-def plan_passes(confirmed: Iterable[int], low: int, high: int) -> list[Pass]:
-    """The passes that reach every slice from `low` to `high`, upward ones first.
+def plan_passes(confirmed: Iterable[int], low: int, high: int, *, empty: Collection[int] = ()) -> list[Pass]:
+    """The passes that reach every slice from `low` to `high` which may hold the object, upward ones first.
 
     Args:
         confirmed: Slices with prompts; those outside the range still start passes into it.
         low: First slice of the range.
         high: Last slice of the range.
+        empty: Those of them without the object.
     """
     places = sorted(confirmed)
     upward, downward = [], []
     for i, start in enumerate(places):
         following = places[i + 1] if i + 1 < len(places) else None
         preceding = places[i - 1] if i else None
-        top = high if following is None else min(high, (start + following) // 2)
-        bottom = low if preceding is None else max(low, (preceding + start) // 2 + 1)
+        if start in empty:
+            continue
+        top, bottom = high, low
+        if following is not None:
+            top = min(high, following - 1 if following in empty else (start + following) // 2)
+        if preceding is not None:
+            bottom = max(low, preceding + 1 if preceding in empty else (preceding + start) // 2 + 1)
         if top > start and top >= low:
             upward.append(Pass(start, top))
         if bottom < start and bottom <= high:

@@ -1,24 +1,23 @@
 """One pass: slice after slice away from a confirmed one, each seeing what is remembered of those before it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from NeuroSAM2Core.engine.appearance import ABSENT, Appearance, learn_appearance
+from NeuroSAM2Core.engine.appearance import Appearance, learn_appearance
 from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
-from NeuroSAM2Core.engine.carrying import carried_box, keeping
+from NeuroSAM2Core.engine.carrying import carried_box, interpolated, keeping
 from NeuroSAM2Core.engine.crop import Crop, logits_in_crop
 from NeuroSAM2Core.engine.ending import SliceEvidence, ending_of
 from NeuroSAM2Core.engine.memory_bank import MemoryBank
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass
 from NeuroSAM2Core.engine.precision import computing
+from NeuroSAM2Core.engine.slice_answer import as_absent
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
-from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
 MAX_EXAMPLES = 8
 """Confirmed slices that an appearance is learned from."""
@@ -67,6 +66,10 @@ class _SliceStep:
     def __init__(self, context: AxisContext, track: ObjectTrack, run: Pass, recent: dict[int, SliceState]) -> None:
         self.context, self.track_of_object, self.run, self.recent = context, track, run, recent
         self.first = track.confirmed[run.start]
+        beyond = [n for n, state in track.confirmed.items() if (n - run.start) * run.step > 0 and state.area > 0]
+        self.ahead = (
+            min(beyond, key=lambda n: abs(n - run.start), default=None) if context.options.interpolates else None
+        )
         self.largest_area = max(state.area for state in (self.first, *recent.values()))
         self._crop: Crop | None = None
         self._bank: MemoryBank
@@ -98,6 +101,10 @@ class _SliceStep:
         coarse = self._bank.condition(model, features, number, reverse=self.run.step < 0)
         logits = None if before is None else logits_in_crop(before.logits.float(), before.crop, crop)
         mask = None if logits is None or not (logits > 0).any() else logits > 0
+        if mask is not None and self.ahead is not None and (ahead := self._seen_ahead(self.ahead, crop)) is not None:
+            expected = interpolated(mask, ahead, abs(self.ahead - number))
+            if (expected > 0).any():
+                logits, mask = expected, expected > 0
         box, chooser = None, None
         if options.carries_boxes and mask is not None:
             box = carried_box(mask, model.config.image_size, options.box_margin_px)
@@ -113,6 +120,12 @@ class _SliceStep:
         if self._appearance is not None:
             answer = self._appearance.carve(answer, features)
         return self._ended(answer, mask, crop, features)
+
+    def _seen_ahead(self, number: int, crop: Crop) -> Bool[Tensor, "1 1 s4 s4"] | None:
+        """The object on the next confirmed slice that shows it, as a crop sees it; None where it lies outside."""
+        state = self.track_of_object.confirmed[number]
+        mask = logits_in_crop(state.logits.float(), state.crop, crop) > 0
+        return mask if mask.any() else None
 
     def _ended(
         self,
@@ -143,15 +156,15 @@ class _SliceStep:
         context, track = self.context, self.track_of_object
         self._crop = crop
         self._bank = MemoryBank(context.memory_rules, context.num_slices, keys={})
-        self._bank.conditioning = CropMemories(context, track.confirmed, crop, is_prompted=True)
+        self._bank.conditioning = CropMemories(context, showing(track.confirmed), crop, is_prompted=True)
         self._bank.recent = CropMemories(context, self.recent, crop, is_prompted=False)
         self._appearance = appearance_of(context, track, self.run.start, track.confirmed, crop)
 
 
-def as_absent(answer: MaskPrediction) -> MaskPrediction:
-    """An answer that says that the object is not there."""
-    presence = answer.presence_logit.clamp(max=ABSENT)
-    return replace(answer, logits=torch.full_like(answer.logits, ABSENT_LOGIT), presence_logit=presence)
+def showing(confirmed: Mapping[int, SliceState]) -> Mapping[int, SliceState]:
+    """The confirmed slices that the object is on, to be remembered by others; all of them where it is on none."""
+    present = {n: state for n, state in confirmed.items() if state.area > 0}
+    return present or confirmed
 
 
 def done_of(track: ObjectTrack, run: Pass, options: EngineOptions) -> int:

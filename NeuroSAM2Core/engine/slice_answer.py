@@ -1,13 +1,15 @@
 """The model's answer on one slice, and what is known of a crop of it before any prompt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from NeuroSAM2Core.engine.appearance import Appearance
+from NeuroSAM2Core.engine.appearance import ABSENT, Appearance
 from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +29,9 @@ class CropView:
     """Its coarse features, conditioned on memory or not."""
     appearance: Appearance | None = None
     """What the object looks like on other slices, where that was learned."""
+
+
+def as_absent(answer: MaskPrediction) -> MaskPrediction:
+    """An answer that says that the object is not there."""
+    presence = answer.presence_logit.clamp(max=ABSENT)
+    return replace(answer, logits=torch.full_like(answer.logits, ABSENT_LOGIT), presence_logit=presence)

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from NeuroSAM2Core.engine.carrying import is_in_the_middle
 from NeuroSAM2Core.engine.crop import Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.engine.heard import agreement, heard
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.readings import rank_readings, split
-from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer
+from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer, as_absent
 from NeuroSAM2Core.engine.weighing import weighing
 from NeuroSAM2Core.model import SAM2, Chooser, ImageFeatures, MaskPrediction, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
@@ -130,6 +131,9 @@ class SlicePredictor:
         else:
             assert before is not None
             crop = self.crops.including(before.crop, number, [p for p in clicks if p.positive])
+        if self._denies(given, clicks, before):
+            assert before is not None
+            return SliceAnswer(as_absent(before.prediction), before.crop)
         answer = self._decode(given, crop, before, last, replay.look)
         for _ in range(MAX_WIDENINGS if self.options.crops else 0):
             wider = self.crops.widened(crop, number, crop.bounds_of(answer.logits))
@@ -138,6 +142,23 @@ class SlicePredictor:
             crop = wider
             answer = self._decode(given, crop, before, last, replay.look)
         return SliceAnswer(self._enforced(clicks, answer, crop), crop)
+
+    def _denies(self, given: list[Prompt], clicks: list[PointPrompt], before: SliceAnswer | None) -> bool:
+        """Nothing but negative clicks was given, and the last one lies in the middle of the mask that it corrects."""
+        if before is None or not self.options.clears_denied or len(clicks) < len(given):
+            return False
+        if any(click.positive for click in clicks):
+            return False
+        mask = (before.prediction.logits[0, 0] > 0).cpu().numpy()
+        if not mask.any():
+            return True  # it was cleared by the click before
+        inside = before.crop.points_inside(clicks[-1:])
+        if not inside:
+            return False
+        scale = mask.shape[0] / before.crop.height, mask.shape[1] / before.crop.width
+        cells = [int((at + 0.5) * s) for at, s in zip((inside[0].row, inside[0].col), scale, strict=True)]
+        row, col = (min(cell, size - 1) for cell, size in zip(cells, mask.shape, strict=True))
+        return is_in_the_middle(mask, row, col)
 
     def _read(self, given: list[Prompt], number: int, replay: Replay) -> SliceAnswer:
         """The first click alone: what it may mean, and the reading that was asked for."""

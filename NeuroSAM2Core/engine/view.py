@@ -17,7 +17,7 @@ from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.precision import computing
-from NeuroSAM2Core.engine.propagation import appearance_of, done_of, run_pass
+from NeuroSAM2Core.engine.propagation import appearance_of, done_of, run_pass, showing
 from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer
 from NeuroSAM2Core.engine.slice_predictor import Replay, SliceLook, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
@@ -104,7 +104,11 @@ class View:
         if ends[0] > ends[1]:
             raise PromptError(f"the range {ends[0]}:{ends[1]} ends before it begins; expected first <= last")
         low, high = sorted(self.stack.number_of(index) for index in ends)
-        passes = (plan_sweeps if self.options.sweeps else plan_passes)(track.confirmed, low, high)
+        if self.options.sweeps:
+            passes = plan_sweeps(track.confirmed, low, high)
+        else:
+            empty = [n for n, state in track.confirmed.items() if state.area == 0]
+            passes = plan_passes(track.confirmed, low, high, empty=empty)
         if direction is not Direction.BOTH:
             step = 1 if (direction is Direction.UP) != self.stack.flipped[0] else -1
             passes = [run for run in passes if run.step == step]
@@ -179,7 +183,7 @@ class View:
 
     def _with_memory(self, track: ObjectTrack, number: int, others: list[int], crop: Crop) -> CropView:
         """A crop of a slice after it has seen what is remembered of the other confirmed ones."""
-        others = [n for n in others if n in track.confirmed]
+        others = list(showing({n: track.confirmed[n] for n in others if n in track.confirmed}))
         if not others:
             return self._without_memory(number, crop)
         features = self.features.get(number, crop)
