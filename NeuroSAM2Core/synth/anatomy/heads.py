@@ -4,13 +4,13 @@ Each head is `NNN.npy` (labels (K, J, I) uint8, 1 mm, 11.5 MB) with `NNN.npz` (v
 donor). A head follows from its number alone: a bank that was cut short is continued, and one that grows keeps the heads it has.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from NeuroSAM2Core.synth.anatomy.labels import BRAIN, NUM_LABELS, table_of
 from NeuroSAM2Core.synth.anatomy.sources import AnatomySources, find_sources
 from NeuroSAM2Core.synth.anatomy.surroundings import add_surroundings, with_placeholders
 
+T = TypeVar("T")
+R = TypeVar("R")
 TRAINING_STREAM, HELD_OUT_STREAM = 77, 78
 STRIPPED = 0.25
 """Probability that a head is nothing but a brain, as after skull stripping."""
@@ -125,41 +127,32 @@ def build_bank(
     numbers = missing_heads(folder, count)
     if not numbers:
         return
-    sources = sources or find_sources()
     folder.mkdir(parents=True, exist_ok=True)
-    for donor in sorted({donor_of(number, held_out=held_out) for number in numbers}):
-        _prepare(folder, donor, sources)
-    make = partial(_make_and_save, folder, held_out=held_out)
-    for number in _in_processes(make, numbers, workers):
+    donors = sorted({donor_of(number, held_out=held_out) for number in numbers})
+    unprepared = [donor for donor in donors if not _individual_path(folder, donor).exists()]
+    if unprepared:
+        prepare = partial(_prepare, folder, sources or find_sources())
+        for _ in _in_processes(prepare, unprepared, workers):
+            pass
+    for number in _in_processes(partial(_make_and_save, folder, held_out), numbers, workers):
         on_head(number)
 
 
-def _make_and_save(folder: Path, number: int, *, held_out: bool) -> int:
+def _make_and_save(folder: Path, held_out: bool, number: int) -> int:
     donor = donor_of(number, held_out=held_out)
     rng = np.random.default_rng((HELD_OUT_STREAM if held_out else TRAINING_STREAM, number))
-    make_head(_prepared(folder, donor), rng, donor=donor).save(folder, number)
+    make_head(_load_individual(folder, donor), rng, donor=donor).save(folder, number)
     return number
 
 
-def _in_processes(make: Callable[[int], int], numbers: list[int], workers: int) -> Iterator[int]:
-    if workers < 2:
-        yield from map(make, numbers)
-        return
-    with get_context("spawn").Pool(min(workers, len(numbers)), torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap_unordered(make, numbers)
-
-
-def _prepare(folder: Path, donor: str, sources: AnatomySources) -> None:
-    """Keeps an individual with its white matter in the bank's folder."""
-    kept = folder / f"donor_{donor}.npz"
-    if kept.exists():
-        return
+def _prepare(folder: Path, sources: AnatomySources, donor: str) -> None:
+    """Keeps an individual with its white matter in the bank's folder: more heads can then be made without the published files."""
     individual = read_individual(donor, sources)
-    individual = dataclasses.replace(individual, labels=with_white_matter(individual))
+    kept = _individual_path(folder, donor)
     partial_file = kept.with_suffix(f".{os.getpid()}.partial.npz")
     np.savez_compressed(
         partial_file,
-        labels=individual.labels,
+        labels=with_white_matter(individual),
         cingulate=individual.cingulate,
         head=individual.head,
         inner_skull=individual.inner_skull,
@@ -167,9 +160,18 @@ def _prepare(folder: Path, donor: str, sources: AnatomySources) -> None:
     partial_file.replace(kept)
 
 
-def _prepared(folder: Path, donor: str) -> Individual:
-    with np.load(folder / f"donor_{donor}.npz") as values:
+def _load_individual(folder: Path, donor: str) -> Individual:
+    with np.load(_individual_path(folder, donor)) as values:
         return Individual(**{name: values[name] for name in values.files})
+
+
+def _in_processes(task: Callable[[T], R], inputs: Sequence[T], workers: int) -> Iterator[R]:
+    """The task's results in any order, computed by so many processes; by this one if there are fewer than two."""
+    if workers < 2:
+        yield from map(task, inputs)
+        return
+    with get_context("spawn").Pool(min(workers, len(inputs)), torch.set_num_threads, (1,)) as pool:
+        yield from pool.imap_unordered(task, inputs)
 
 
 def _count(labels: UInt8[np.ndarray, "k j i"], axis: int) -> Int[np.ndarray, "slices labels"]:
@@ -181,3 +183,7 @@ def _count(labels: UInt8[np.ndarray, "k j i"], axis: int) -> Int[np.ndarray, "sl
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:03d}.npy"
+
+
+def _individual_path(folder: Path, donor: str) -> Path:
+    return folder / f"donor_{donor}.npz"

@@ -10,6 +10,7 @@ CC BY 4.0); Markello et al., "abagen", 2021; Gramfort et al., "MNE", 2013; Kabsc
 """
 
 import gzip
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 from scipy import ndimage
 
-from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, to_voxels
+from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, bounding_box, to_voxels
 from NeuroSAM2Core.synth.anatomy.labels import ID, NUCLEI
 from NeuroSAM2Core.synth.anatomy.sources import AnatomySources
 from NeuroSAM2Core.synth.anatomy.surfaces import filled_surface, read_fif_surface
@@ -137,8 +138,15 @@ def resampled(mask: Bool[np.ndarray, "i j k"], mm_to_ijk: Float[np.ndarray, "4 4
     grid = np.eye(4)
     grid[:3, 3] = ORIGIN_MM
     matrix = mm_to_ijk @ grid
-    out = ndimage.affine_transform(
-        mask.astype(np.float32), matrix[:3, :3], matrix[:3, 3], output_shape=SHAPE[::-1], order=1
+    linear, shift = matrix[:3, :3], matrix[:3, 3]
+    sides = [(s.start - 1, s.stop) for s in bounding_box(mask)]
+    corners = (np.array(list(itertools.product(*sides))) - shift) @ np.linalg.inv(linear).T
+    size = np.array(SHAPE[::-1])
+    low = np.clip(np.floor(corners.min(0)).astype(int), 0, size)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, size)
+    out = np.zeros(size, np.float32)
+    out[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = ndimage.affine_transform(
+        mask.astype(np.float32), linear, linear @ low + shift, output_shape=tuple(high - low), order=1
     )
     return np.ascontiguousarray(out.transpose(2, 1, 0))
 

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.heads import Head
+from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS
 from NeuroSAM2Core.train.anatomy.clips import AnatomyClips, ClipRequest
 from NeuroSAM2Core.train.anatomy.config import AnatomyConfig
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -33,8 +35,18 @@ class AnatomyBatches(Dataset[ClipBatch]):
 
     @cached_property
     def clips(self) -> AnatomyClips:
-        """The bank's heads, opened."""
+        """The bank's heads, opened.
+
+        Raises:
+            DataError: A head is missing, or made of a donor that is kept for development.
+        """
         heads = [Head.load(self.bank, number) for number in range(self.config.heads)]
+        for number, head in enumerate(heads):
+            if head.donor in HELD_OUT_DONORS:
+                raise DataError(
+                    f"head {number} of {self.bank} is made of donor {head.donor}, who is kept for development",
+                    hint="train on another bank",
+                )
         return AnatomyClips(heads, self.config.clip)
 
     def __len__(self) -> int:
