@@ -1,6 +1,7 @@
 """`neurosam2 pretrain`: makes the bundled model by one of its recipes, in as many runs of the command as it takes."""
 
 import argparse
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from NeuroSAM2Core.train.anatomy import AnatomyConfig
+    from NeuroSAM2Core.train.config import RecipeConfig
+
+STEPS_TO_DRAW, CLIPS_OF_A_STEP = 8, 2
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +32,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("folder", type=Path, help="where the run lives")
     parser.add_argument(
-        "settings", nargs="*", metavar="key=value", help="settings that win over the recipe, as in steps=500"
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="settings that win over the recipe, right after the folder, as in steps=500",
     )
     parser.add_argument(
         "--recipe",
@@ -37,6 +44,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--start-from", type=Path, metavar="MODEL.safetensors", help="weights that a new run starts with"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="draw some clips into the folder clips and print the time, train nothing"
     )
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long and go on next time")
@@ -61,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     from NeuroSAM2Core.train.loop import Progress
     from NeuroSAM2Core.train.pretrain import BANK, pretrain, provenance_of
     from NeuroSAM2Core.train.recipes import find_recipe
+    from NeuroSAM2Core.train.run_folder import CHECKPOINTS
 
     if arguments.minutes <= 0 or arguments.workers < 0:
         raise ConfigError(
@@ -74,8 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     device, bank = resolve_device(arguments.device), arguments.bank or arguments.folder / BANK
     if isinstance(config, AnatomyConfig):
         make_heads(config, bank, workers=arguments.workers)
-        if not (arguments.folder / "checkpoints").exists():
+        if arguments.check or not (arguments.folder / CHECKPOINTS).exists():
             print_estimate(config, bank, device, workers=arguments.workers)
+    if arguments.check:
+        return check(config, arguments.folder, bank)
     with tqdm(total=config.total_steps, unit="step", desc="pretraining") as bar:
 
         def show(progress: Progress) -> None:
@@ -97,6 +110,23 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint = state.checkpoint(provenance_of(config, state), with_training=False)
         checkpoint.save(arguments.export, half=arguments.half)
         print(f"model written to {arguments.export} ({json.dumps({'step': state.step, 'version': __version__})})")
+    return 0
+
+
+def check(config: "RecipeConfig", folder: Path, bank: Path) -> int:
+    """Draws the first clips of the first steps."""
+    import torch
+
+    from NeuroSAM2Core.train.clip import ClipBatch
+    from NeuroSAM2Core.train.data.overlay import draw_clips
+    from NeuroSAM2Core.train.pretrain import course_of
+
+    batches = itertools.islice(course_of(config, bank, torch.device("cpu"), 0).batches(0), STEPS_TO_DRAW)
+    first = (slice(CLIPS_OF_A_STEP),)
+    shown = [ClipBatch(batch.images[first], batch.masks[first], batch.is_real[first]) for batch in batches]
+    clips = folder / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+    print(f"{len(draw_clips(clips, shown))} clips drawn into {clips}")
     return 0
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core.checkpoint import load_checkpoint
+from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS
 from NeuroSAM2Core.train.anatomy import AnatomyConfig
@@ -88,6 +89,20 @@ def test_an_estimate_is_what_the_slower_of_model_and_workers_takes(bank):
     assert found.memory_gb > 0.1
     slow_batches = Estimate(model_s=1.0, batch_s=6.0, memory_gb=1.0)
     assert [slow_batches.step_s(workers) for workers in (0, 2, 12)] == [7.0, 3.0, 1.0]
+
+
+def test_the_command_checks_trains_and_exports(tmp_path, bank, capsys):
+    settings = ["heads=2", "steps=2", "image_size=64", "clips=1", "slices=[2,3]", "objects=2"]
+    command = ["pretrain", str(tmp_path / "run"), *settings, "--recipe", "anatomy", "--bank", str(bank)]
+    command += ["--device", "cpu", "--threads", "1", "--workers", "0"]
+    assert main([*command, "--check"]) == 0
+    assert "s a step" in capsys.readouterr().out
+    assert len(list((tmp_path / "run" / "clips").glob("*.png"))) == 2
+    out = tmp_path / "out.safetensors"
+    assert main([*command, "--export", str(out), "--half"]) == 0
+    assert "2 of 2 steps done" in capsys.readouterr().out
+    assert out.stat().st_size < 7.5e6
+    assert (tmp_path / "run" / "curves.png").exists()
 
 
 def test_a_recipe_is_found_by_name_and_changed_by_settings():
