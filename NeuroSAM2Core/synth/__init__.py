@@ -1,6 +1,7 @@
 """Labelled synthetic volumes in pure torch: heads with folded brains, and shapes that are no anatomy; any size, any contrast.
 
-`sample_anatomy` makes the geometry, `render` one of many pictures of it. Nothing here reads a file: no real image is ever seen.
+`sample_anatomy` makes the geometry, `render` one of many pictures of it; they read no file. `anatomy` makes heads of published label maps.
+No real image is ever seen.
 """
 
 import torch

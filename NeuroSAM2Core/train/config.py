@@ -1,10 +1,12 @@
 """What is asked of a pretraining run, as data that is written into its folder."""
 
-from dataclasses import dataclass, field, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.prompt_plan import PromptConfig
+from NeuroSAM2Core.train.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +30,50 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig:
-    """Pretraining from scratch on synthetic volumes."""
+class RecipeConfig(ABC):
+    """What all recipes of pretraining have in common."""
 
     preset: str = "nano"
     """The architecture."""
+    start_from: str = ""
+    """Catalog name of the model whose weights a new run starts with; empty for initial weights."""
     seed: int = 0
     """Everything random follows from this and the step number."""
+    learning_rate: float = 8e-4
+    """Peak of AdamW's learning rate."""
+    weight_decay: float = 0.05
+    """AdamW's decay."""
+    max_gradient_norm: float = 1.0
+    """Gradients are clipped to this L2 norm. From scratch, SAM 2's 0.1 for fine-tuning would only rescale every step."""
+    ema_decay: float = 0.998
+    """Decay per step of the running mean of the weights, which is what is exported."""
+    memory_dropout: float = 0.1
+    """Dropout inside memory attention while training, 0 to 1; exported models keep the architecture's own."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    """How prompts are drawn."""
+    losses: LossConfig = field(default_factory=lambda: LossConfig(dice=10.0))
+    """How much each loss counts; from scratch, SAM 2's single share of Dice leaves small objects at an empty mask for long."""
+
+    @property
+    @abstractmethod
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+
+    @property
+    @abstractmethod
+    def schedule(self) -> ScheduleConfig:
+        """The one curve of all learning rates."""
+
+    @property
+    @abstractmethod
+    def trained_on(self) -> str:
+        """The training data in a sentence, for the model file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig(RecipeConfig):
+    """Pretraining from scratch on synthetic volumes."""
+
     stages: tuple[Stage, ...] = (
         Stage(image_size=128, steps=420, clips=128, slices=1, objects=4),
         Stage(image_size=128, steps=240, clips=64, slices=4, objects=3, max_gap=3, rough_neighbours=0.4),
@@ -42,26 +81,16 @@ class PretrainConfig:
         Stage(image_size=256, steps=580, clips=48, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
     )
     """Single slices first, then clips; coarse first, then fine: no weight depends on the size."""
-    learning_rate: float = 8e-4
-    """Peak of AdamW's learning rate."""
     final_rate: float = 0.02
     """Share of the peak at the end of the cosine."""
     warmup: float = 0.03
     """Share of the run over which the rate rises."""
-    weight_decay: float = 0.05
-    """AdamW's decay."""
-    max_gradient_norm: float = 1.0
-    """Gradients are clipped to this L2 norm. From scratch, SAM 2's 0.1 for fine-tuning would only rescale every step."""
-    ema_decay: float = 0.998
-    """Decay per step of the running mean of the weights, which is what is exported."""
     prompts: PromptConfig = field(
         default_factory=lambda: PromptConfig(
             box=0.5, loose_box=0.5, click=0.35, max_corrected=2, num_corrections=4, random_corrections=True
         )
     )
     """How prompts are drawn; fewer corrections than in fine-tuning, more first answers."""
-    losses: LossConfig = field(default_factory=lambda: LossConfig(dice=10.0))
-    """How much each loss counts; from scratch, SAM 2's single share of Dice leaves small objects at an empty mask for long."""
 
     def __post_init__(self) -> None:
         if not self.stages:
@@ -72,6 +101,16 @@ class PretrainConfig:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
+    @property
+    def schedule(self) -> ScheduleConfig:
+        """A cosine after a short rise."""
+        return ScheduleConfig(kind="cosine", final=self.final_rate, warmup=self.warmup)
+
+    @property
+    def trained_on(self) -> str:
+        """Made-up volumes."""
+        return "synthetic volumes only, made by NeuroSAM2Core.synth; no real image"
+
     def stage_at(self, step: int) -> Stage:
         """The stage that step `step` (from 0) belongs to."""
         for stage in self.stages:
@@ -79,19 +118,3 @@ class PretrainConfig:
                 return stage
             step -= stage.steps
         return self.stages[-1]
-
-
-SCRATCH = PretrainConfig()
-RECIPES = {
-    "scratch": SCRATCH,
-    "refine": PretrainConfig(
-        seed=1,
-        learning_rate=5e-4,
-        prompts=replace(SCRATCH.prompts, foreign_starts=0.3),
-        stages=(
-            Stage(image_size=256, steps=700, clips=48, slices=1, objects=4),
-            Stage(image_size=256, steps=400, clips=32, slices=4, objects=3, max_gap=6, rough_neighbours=0.6),
-        ),
-    ),
-}
-"""How `nano` was made: from scratch, then once more at full size with what it learned as the start."""

@@ -192,7 +192,7 @@ class _Desk:
         metrics = dict(zip(keys, means, strict=True)) | {
             f"learning_rate.{part}": rate for part, rate in self.course.rates(state.step - 1).items()
         }
-        metrics["memory_gb"] = _memory_gb(self.team.device)
+        metrics["memory_gb"] = peak_memory_gb(self.team.device)
         if self.team.is_first:
             self.recorder.write(state.step, {"seconds_per_step": seconds, **metrics})
             logger.info("step %d: loss %.4f, %.2f s per step", state.step, metrics["loss"], seconds)
@@ -217,7 +217,7 @@ def _mean(values: list[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
-def _memory_gb(device: torch.device) -> float:
+def peak_memory_gb(device: torch.device) -> float:
     """The most that was held at once: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30

@@ -45,6 +45,8 @@ class LossConfig:
     """Absolute or squared error of the expected IoU."""
     supervises_all_ious: bool = True
     """Teach the expected IoU of every candidate; False: only of the taught one."""
+    supervises_absent_iou: bool = False
+    """Teach an expected IoU of 0 where the object is absent; False: teach no expected IoU there, as SAM 2."""
     slices: Literal["sum", "mean"] = "sum"
     """Slices add up, or: the mean over prompted slices plus the mean over the others (Medical-SAM2)."""
 
@@ -163,7 +165,7 @@ def prediction_losses(
     return Losses(
         focal=over(counts * is_present, focal.gather(1, best)[:, 0]),
         dice=over(counts * is_present, dice.gather(1, best)[:, 0]),
-        iou=over(counts * is_present, error),
+        iou=over(counts if config.supervises_absent_iou else counts * is_present, error),
         presence=over(counts, presence),
         entropy=over(counts, entropy.gather(1, best)[:, 0]),
     )

@@ -1,4 +1,4 @@
-"""Pretraining from scratch on synthetic volumes: the course that the bundled model took."""
+"""Pretraining on synthetic volumes and on heads made of real label maps: the recipes that the bundled model went through."""
 
 import logging
 import math
@@ -11,19 +11,22 @@ from typing import cast
 import torch
 from torch import nn
 
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
-from NeuroSAM2Core.errors import CheckpointError
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
+from NeuroSAM2Core.errors import CheckpointError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
+from NeuroSAM2Core.synth.anatomy import missing_heads
+from NeuroSAM2Core.train.anatomy import AnatomyConfig
+from NeuroSAM2Core.train.anatomy.batches import batches as anatomy_batches
 from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.config import PretrainConfig
+from NeuroSAM2Core.train.config import PretrainConfig, RecipeConfig
 from NeuroSAM2Core.train.config_io import to_toml
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig, TrunkConfig, parameter_groups
-from NeuroSAM2Core.train.loop import LoopRules, Progress, train
+from NeuroSAM2Core.train.loop import Course, LoopRules, Progress, train
 from NeuroSAM2Core.train.precision import Precision
 from NeuroSAM2Core.train.recorder import open_recorder
 from NeuroSAM2Core.train.run_folder import RunFolder
-from NeuroSAM2Core.train.schedule import ScheduleConfig, rate_share
+from NeuroSAM2Core.train.schedule import rate_share
 from NeuroSAM2Core.train.state import TrainState
 from NeuroSAM2Core.train.step import ClipSegmenter
 from NeuroSAM2Core.train.synthetic_clips import batches
@@ -32,15 +35,21 @@ from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)
 
+BANK = "bank"
+"""Where the heads of a run on anatomy lie in its folder."""
+CHANGEABLE = ("steps",)
+"""Settings of a run on anatomy that may differ when it goes on: before its rate falls, nothing depends on its length."""
+
 
 def pretrain(
-    config: PretrainConfig,
+    config: RecipeConfig,
     folder: Path,
     *,
     device: torch.device,
     max_seconds: float = math.inf,
     workers: int = 1,
     start_from: Path | None = None,
+    bank: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainState:
     """Trains until the end of the run, the time limit or SIGTERM, whichever comes first; goes on where the folder left off.
@@ -51,25 +60,28 @@ def pretrain(
         device: Where to compute.
         max_seconds: Save and return after this long.
         workers: Processes that prepare batches.
-        start_from: A model file whose weights a new run starts with; weights that it lacks start as in a new model.
+        start_from: A model file whose weights a new run starts with instead of the recipe's; weights that it lacks start as in a new
+            model.
+        bank: The folder of heads that a run on anatomy needs; that in the run's folder if None.
         on_progress: Called every few steps.
 
     Raises:
         ConfigError: The folder holds a run with other settings.
-        DataError: A loss that is not a number.
+        DataError: A loss that is not a number, or a bank that lacks heads.
     """
     run = RunFolder(folder)
-    run.claim(to_toml(config), may_go_on=True)
+    course = course_of(config, bank or folder / BANK, device, workers)
+    run.claim(to_toml(config), may_go_on=True, changeable=CHANGEABLE if isinstance(config, AnatomyConfig) else ())
     state = start(config, device)
     newest = run.newest()
     if newest is not None:
         state.restore(newest)
-    elif start_from is not None:
-        adopt_weights(state, Checkpoint.load(start_from))
+    elif start_from is not None or config.start_from:
+        adopt_weights(state, load_checkpoint(start_from or config.start_from))
     segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
     with run.logged(), closing(open_recorder(folder, from_step=state.step)) as recorder:
         train(
-            SyntheticCourse(config, device, workers),
+            course,
             state,
             segmenter,
             update_rules(config, device),
@@ -83,19 +95,37 @@ def pretrain(
     return state
 
 
-def start(config: PretrainConfig, device: torch.device) -> TrainState:
+def course_of(config: RecipeConfig, bank: Path, device: torch.device, workers: int) -> Course:
+    """What a recipe trains on.
+
+    Raises:
+        DataError: The bank lacks heads.
+    """
+    if isinstance(config, PretrainConfig):
+        return SyntheticCourse(config, device, workers)
+    assert isinstance(config, AnatomyConfig)
+    missing = missing_heads(bank, config.heads)
+    if missing:
+        raise DataError(
+            f"{bank} lacks {len(missing)} of {config.heads} heads",
+            hint="`neurosam2 pretrain FOLDER --recipe anatomy` makes them before it trains",
+        )
+    return AnatomyCourse(config, bank, device, workers)
+
+
+def start(config: RecipeConfig, device: torch.device) -> TrainState:
     """The run before its first step."""
     torch.manual_seed(config.seed)
-    model = SAM2(PRESETS[config.preset])
+    architecture = PRESETS[config.preset]
+    model = SAM2(replace(architecture, memory_dropout=config.memory_dropout))
+    model.config = architecture  # exported models keep its dropout
     balance_inputs(model)
     model.to(device)
-    group = GroupConfig(
-        learning_rate=config.learning_rate, weight_decay=config.weight_decay, schedule=schedule_of(config)
-    )
+    group = GroupConfig(learning_rate=config.learning_rate, weight_decay=config.weight_decay, schedule=config.schedule)
     trunk = TrunkConfig(
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        schedule=schedule_of(config),
+        schedule=config.schedule,
         layer_decay=1.0,
     )
     groups = GroupsConfig(trunk=trunk, neck=group, decoder=group, memory=group)
@@ -123,7 +153,7 @@ def adopt_weights(state: TrainState, start: Checkpoint) -> None:
         value.copy_(weights[name])
 
 
-def update_rules(config: PretrainConfig, device: torch.device) -> UpdateRules:
+def update_rules(config: RecipeConfig, device: torch.device) -> UpdateRules:
     """What every step has in common."""
     return UpdateRules(
         seed=config.seed,
@@ -133,11 +163,6 @@ def update_rules(config: PretrainConfig, device: torch.device) -> UpdateRules:
         ema_decay=config.ema_decay,
         precision=Precision.chosen("auto", device),
     )
-
-
-def schedule_of(config: PretrainConfig) -> ScheduleConfig:
-    """The one curve of all learning rates."""
-    return ScheduleConfig(kind="cosine", final=config.final_rate, warmup=config.warmup)
 
 
 def balance_inputs(model: SAM2) -> None:
@@ -153,13 +178,13 @@ def balance_inputs(model: SAM2) -> None:
         cast(nn.Linear, model.sam_mask_decoder.pred_obj_score_head.layers[-1]).bias.fill_(3.0)
 
 
-def provenance_of(config: PretrainConfig, state: TrainState) -> Provenance:
+def provenance_of(config: RecipeConfig, state: TrainState) -> Provenance:
     """Where the model of a run comes from."""
     return Provenance(
         name=config.preset,
         source=f"pretraining, seed {config.seed}, step {state.step} of {config.total_steps}",
         licence="Apache-2.0",
-        trained_on="synthetic volumes only, made by NeuroSAM2Core.synth; no real image",
+        trained_on=config.trained_on,
         code_version=__version__,
     )
 
@@ -184,9 +209,38 @@ class SyntheticCourse:
 
     def rates(self, step: int) -> dict[str, float]:
         """All parts learn at one rate."""
-        share = rate_share(schedule_of(self.config), step, self.config.total_steps)
-        return {"all": self.config.learning_rate * share}
+        return _rates(self.config, step)
 
     def provenance(self, state: TrainState) -> Provenance:
         """Where the model comes from."""
         return provenance_of(self.config, state)
+
+
+@dataclass(frozen=True, slots=True)
+class AnatomyCourse:
+    """Clips of a bank of heads; nothing to validate on."""
+
+    config: AnatomyConfig
+    bank: Path
+    device: torch.device
+    workers: int
+
+    def batches(self, start: int) -> Iterator[ClipBatch]:
+        """From step `start` to the end."""
+        return anatomy_batches(self.config, self.bank, start=start, device=self.device, workers=self.workers)
+
+    def prepare(self, state: TrainState, segmenter: ClipSegmenter) -> None:
+        """Sees slices at one size from beginning to end."""
+        state.model.set_image_size(self.config.image_size)
+
+    def rates(self, step: int) -> dict[str, float]:
+        """All parts learn at one rate."""
+        return _rates(self.config, step)
+
+    def provenance(self, state: TrainState) -> Provenance:
+        """Where the model comes from."""
+        return provenance_of(self.config, state)
+
+
+def _rates(config: RecipeConfig, step: int) -> dict[str, float]:
+    return {"all": config.learning_rate * rate_share(config.schedule, step, config.total_steps)}

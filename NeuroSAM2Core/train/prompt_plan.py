@@ -49,9 +49,20 @@ class PromptConfig:
     foreign_starts: float = 0.0
     """Probability that the answer to be corrected on a slice is replaced by the mask of another object of the clip: a person's click
     may also mean that something else was meant."""
+    carried_box: float = 0.0
+    """Probability that a slice without prompts is shown the box of the mask on the nearest slice that was done, a little wider, as the
+    engine may do while it propagates."""
 
     def __post_init__(self) -> None:
-        for name in ("box", "click", "loose_box", "click_from_truth", "rough_neighbours", "foreign_starts"):
+        for name in (
+            "box",
+            "click",
+            "loose_box",
+            "click_from_truth",
+            "rough_neighbours",
+            "foreign_starts",
+            "carried_box",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"prompts.{name} is a probability from 0 to 1; got {getattr(self, name):g}")
         if self.box + self.click > 1 + 1e-9:

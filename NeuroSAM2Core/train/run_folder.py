@@ -7,7 +7,7 @@ and, once the run is over, `model.safetensors`. Training and whoever watches it 
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,13 @@ class RunFolder:
         """The model that validated best."""
         return self.path / CHECKPOINTS / BEST
 
-    def claim(self, config: str, *, may_go_on: bool) -> None:
+    def claim(self, config: str, *, may_go_on: bool, changeable: Collection[str] = ()) -> None:
         """Makes the folder this run's own, or checks that it is. A run that saved nothing yet gives way to any other.
 
         Args:
             config: The resolved configuration as TOML.
             may_go_on: A folder that holds this very run is welcome.
+            changeable: Settings at the top level that may differ from those the run began with.
 
         Raises:
             ConfigError: The folder holds another run, or this one and that was not expected.
@@ -64,7 +65,7 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
                 )
-            told = _first_difference(path.read_text(), config)
+            told = _first_difference(path.read_text(), config, but={*changeable, "folder"})
             if told:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {told}",
@@ -74,7 +75,7 @@ class RunFolder:
             (self.path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             for left in (*self.path.glob(f".*{PARTIAL_SUFFIX}"), *self.path.glob(f"*/.*{PARTIAL_SUFFIX}")):
                 left.unlink()
-            if not is_taken:
+            if not is_taken or changeable:
                 write_atomically(path, config.encode())
         except (OSError, CheckpointError) as error:
             raise DataError(
@@ -145,9 +146,9 @@ class RunFolder:
         return sorted(p for p in (self.path / CHECKPOINTS).glob("*.safetensors") if STEP.fullmatch(p.name))
 
 
-def _first_difference(there: str, here: str) -> str:
-    """The first line that two configurations do not share; empty if they are the same. Where a run lies is no part of it."""
-    old, new = ([line for line in text.splitlines() if not line.startswith("folder = ")] for text in (there, here))
+def _first_difference(there: str, here: str, *, but: Collection[str]) -> str:
+    """The first line that two configurations do not share, but for some settings; empty if they are the same."""
+    old, new = ([line for line in text.splitlines() if line.partition(" = ")[0] not in but] for text in (there, here))
     for line, other in zip(old, new, strict=False):
         if line != other:
             return f"{line!r} there, {other!r} now"

@@ -17,6 +17,8 @@ from NeuroSAM2Core.model import Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
 
 BOX_JITTER = 0.1
+CARRIED_MARGIN_PX = 2.0
+CARRIED_JITTER_PX = 3.0
 MAX_SHIFT_PX = 20.0
 
 
@@ -92,6 +94,24 @@ def boxes(truth: Bool[Tensor, "n h w"], rng: np.random.Generator, *, loose: bool
     is_there = _any(truth)[:, None]
     labels = torch.where(torch.arange(2, device=truth.device) == 0, float(TOP_LEFT), float(BOTTOM_RIGHT))
     return Points(torch.where(is_there[..., None], coords, 0.0), torch.where(is_there, labels, float(NOTHING)))
+
+
+def carried_boxes(logits: Float[Tensor, "n 1 h w"], image_size: int, rng: np.random.Generator) -> Points:
+    """The box of each predicted mask, a little wider and jittered, in pixels of the model's input; padding where a mask is empty.
+
+    Args:
+        logits: Masks of one slice on the decoder's grid, which covers the input.
+        image_size: Side of the input.
+        rng: Draws the jitter of each side.
+    """
+    mask = logits[:, 0] > 0
+    tight = boxes(mask, rng, loose=False)
+    scale = image_size / mask.shape[-1]
+    # From the outermost cells of the grid to the outermost pixels in them.
+    edges = torch.tensor([[-CARRIED_MARGIN_PX], [scale - 1 + CARRIED_MARGIN_PX]]).to(logits.device, non_blocking=True)
+    jitter = CARRIED_JITTER_PX * (2 * _uniform(rng, tuple(tight.coords.shape), logits.device) - 1)
+    coords = (tight.coords * scale + edges + jitter).clamp(0, image_size - 1.0)
+    return Points(torch.where(_any(mask)[:, None, None], coords, 0.0), tight.labels)
 
 
 def _any(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, " n"]:

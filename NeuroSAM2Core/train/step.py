@@ -27,7 +27,7 @@ from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.losses import LossConfig, Losses, iou, prediction_losses
 from NeuroSAM2Core.train.part_prompts import joined, parts_by_object
 from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan
-from NeuroSAM2Core.train.simulate import first_points, with_clicks
+from NeuroSAM2Core.train.simulate import carried_boxes, first_points, with_clicks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,7 +108,10 @@ class ClipSegmenter(nn.Module):
             if hint is not None and self.prompts.rough_neighbours > 0:
                 hint = roughened(hint, self.prompts.rough_neighbours, rng)
             foreign = truth[:, t].unflatten(0, (clips, objects)).roll(1, dims=1).flatten(0, 1)
-            answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, rng)
+            carried = None
+            if nearest is not None and t not in plan.prompted and t not in plan.corrected:
+                carried = self._carried_boxes(hint if model.config.paints_prompts else latest[nearest], rng)
+            answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, carried, rng)
             latest[t] = answers[-1].logits.detach()
             share = self._share(plan, t, num_slices)
             losses += [self._losses(answer, truth[:, t], is_real, num_objects) * share for answer in answers]
@@ -157,6 +160,7 @@ class ClipSegmenter(nn.Module):
         t: int,
         bank: MemoryBank,
         neighbour: Float[Tensor, "n 1 s4 s4"] | None,
+        carried: Points | None,
         rng: np.random.Generator,
     ) -> list[MaskPrediction]:
         """The first answer on a slice and one more after each correction."""
@@ -176,7 +180,7 @@ class ClipSegmenter(nn.Module):
                 model.decode,
                 coarse,
                 features,
-                points=_scaled(points, truth, model),
+                points=_scaled(points, truth, model) if carried is None else carried,
                 mask_logits=None if is_prompted else neighbour,
                 multimask=_is_open(points),
             )
@@ -200,6 +204,13 @@ class ClipSegmenter(nn.Module):
             )
             shown = answers[-1].logits
         return answers
+
+    def _carried_boxes(self, mask: Float[Tensor, "n 1 s4 s4"] | None, rng: np.random.Generator) -> Points | None:
+        """The boxes of the masks on the slice before, in model pixels; None where this slice is not shown them."""
+        probability = self.prompts.carried_box
+        if mask is None or probability == 0 or rng.random() >= probability:
+            return None
+        return carried_boxes(mask, self.model.config.image_size, rng)
 
     def _first_points(self, plan: PromptPlan, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
         """The prompt of every object, or one for each of its parts."""

@@ -105,9 +105,8 @@ def update(
         is_last = n == len(batches) - 1
         alone = isinstance(segmenter, DistributedDataParallel) and not is_last
         with segmenter.no_sync() if alone else nullcontext():  # type: ignore[operator]
-            key = (rules.seed, state.step, n)
-            plan = planned(prompts, batch, np.random.default_rng((*key, 0)))
-            rng = np.random.default_rng((*key, 1, team.rank))
+            plan = planned(prompts, batch, plan_generator(rules.seed, state.step, n))
+            rng = np.random.default_rng((rules.seed, state.step, n, 1, team.rank))
             torch.manual_seed(int(rng.integers(2**62)))
             with rules.precision.autocast():
                 result: StepResult = segmenter(batch.to(team.device), rng, plan=plan, num_objects=max(1.0, num_objects))
@@ -118,6 +117,11 @@ def update(
             metrics.append(StepMetrics.of(result, rules.losses))
     _apply(state, rules, batches[-1])
     return metrics
+
+
+def plan_generator(seed: int, step: int, batch: int = 0) -> np.random.Generator:
+    """What draws the prompt plan of a batch: whoever makes the batch can know which prompts it will get."""
+    return np.random.default_rng((seed, step, batch, 0))
 
 
 def _apply(state: TrainState, rules: UpdateRules, batch: ClipBatch) -> None:

@@ -36,6 +36,24 @@ def test_a_saved_model_comes_back_with_its_architecture_and_provenance(tmp_path,
         assert torch.equal(value, nano.state[key])
 
 
+def test_a_model_stored_as_float16_takes_half_the_room_and_is_read_as_float32(tmp_path, nano):
+    nano.save(tmp_path / "full.safetensors")
+    nano.save(tmp_path / "half.safetensors", half=True)
+    full, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half"))
+    assert half < 0.53 * full
+    back = Checkpoint.load(tmp_path / "half.safetensors")
+    for key, value in back.build_model().state_dict().items():
+        assert value.dtype == back.state[key].dtype == torch.float32
+        assert torch.equal(value, nano.state[key].half().float())
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path, nano):
+    nano.state["no_mem_embed"] = torch.full_like(nano.state["no_mem_embed"], 1e6)
+    with pytest.raises(CheckpointError, match="no_mem_embed has values that float16 cannot hold"):
+        nano.save(tmp_path / "half.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_loads_by_path(tmp_path, nano):
     nano.save(tmp_path / "a.safetensors")
     assert load_model(tmp_path / "a.safetensors", device="cpu", image_size=128).config.image_size == 128

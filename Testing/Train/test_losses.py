@@ -131,6 +131,15 @@ def test_an_absent_object_teaches_presence_alone(answers):
     assert logits.grad[0].any()
 
 
+def test_an_absent_object_may_also_teach_an_expected_iou_of_nothing(answers):
+    expected_ious = answers[1]
+    config = LossConfig(supervises_absent_iou=True)
+    usual, more = (prediction_losses(*answers, c, num_objects=4) for c in (LossConfig(), config))
+    assert more.iou - usual.iou == pytest.approx(expected_ious[2].mean() / 4)
+    for name in ("focal", "dice", "presence"):
+        assert torch.equal(getattr(more, name), getattr(usual, name))
+
+
 def test_plain_entropy_counts_object_pixels_twice():
     logits, target = torch.tensor([[[[1.0, -2.0]]]]), torch.tensor([[[[1.0, 0.0]]]])
     expected = (-2 * math.log(sigmoid(1.0)) - math.log(1 - sigmoid(-2.0))) / 2

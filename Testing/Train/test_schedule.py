@@ -44,7 +44,12 @@ def test_constant_stays():
     assert {rate_share(ScheduleConfig(kind="constant", final=0.0), s, 9) for s in range(9)} == {1.0}
 
 
-@pytest.mark.parametrize("kind", ["cosine", "cosine_annealing", "linear", "constant"])
+def test_wsd_stays_and_falls_in_a_straight_line_over_the_last_part():
+    schedule = ScheduleConfig(kind="wsd", final=0.2, decay=0.4)
+    assert [rate_share(schedule, s, 10) for s in range(11)] == pytest.approx([1.0] * 7 + [0.8, 0.6, 0.4, 0.2])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "cosine_annealing", "linear", "constant", "wsd"])
 def test_warming_up_multiplies_by_a_ramp(kind):
     cold, warm = (ScheduleConfig(kind=kind, warmup=warmup) for warmup in (0.0, 0.2))
     for step in range(100):
@@ -53,7 +58,9 @@ def test_warming_up_multiplies_by_a_ramp(kind):
     assert rate_share(warm, 0, 100) > 0, "the first step is not lost"
 
 
-@pytest.mark.parametrize("values", [{"final": 1.5}, {"final": -0.1}, {"warmup": 1.0}, {"period_steps": -1}])
+@pytest.mark.parametrize(
+    "values", [{"final": 1.5}, {"final": -0.1}, {"warmup": 1.0}, {"period_steps": -1}, {"decay": 0.0}]
+)
 def test_schedules_that_make_no_sense_are_refused(values):
     with pytest.raises(ConfigError):
         ScheduleConfig(**values)

@@ -6,7 +6,13 @@ import torch
 
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import box_from_mask
-from NeuroSAM2Core.train.simulate import first_points, with_clicks
+from NeuroSAM2Core.train.simulate import (
+    CARRIED_JITTER_PX,
+    CARRIED_MARGIN_PX,
+    carried_boxes,
+    first_points,
+    with_clicks,
+)
 
 
 @pytest.fixture
@@ -102,3 +108,21 @@ def test_a_click_from_the_truth_ignores_the_error(truth):
 def test_where_there_is_nowhere_to_click_nothing_is_said():
     full = torch.ones(2, 4, 4, dtype=torch.bool)
     assert (with_clicks(None, full, full, np.random.default_rng(0), anywhere=False).labels == NOTHING).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_carried_box_is_that_of_the_mask_a_little_wider(seed):
+    logits = torch.full((2, 1, 16, 16), -1.0)
+    logits[0, 0, 4:9, 6:12] = 1.0  # pixels 16 to 35 and 24 to 47 of an input of 64
+    points = carried_boxes(logits, 64, np.random.default_rng(seed))
+    wanted = torch.tensor([[24.0, 16.0], [47.0, 35.0]]) + CARRIED_MARGIN_PX * torch.tensor([[-1.0], [1.0]])
+    assert (points.coords[0] - wanted).abs().max() <= CARRIED_JITTER_PX
+    assert points.labels[0].tolist() == [TOP_LEFT, BOTTOM_RIGHT]
+    assert points.labels[1].tolist() == [NOTHING, NOTHING]
+    assert not points.coords[1].any()
+
+
+def test_a_carried_box_stays_on_the_slice():
+    points = carried_boxes(torch.ones(1, 1, 16, 16), 64, np.random.default_rng(0))
+    assert points.coords.min() >= 0
+    assert points.coords.max() <= 63

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from NeuroSAM2Core.model.prompt_encoder import NOTHING
 from NeuroSAM2Core.train.losses import LossConfig
 from NeuroSAM2Core.train.prompt_plan import PromptConfig, PromptPlan
 from NeuroSAM2Core.train.step import ClipSegmenter
@@ -55,6 +56,53 @@ def test_a_slice_that_is_corrected_later_is_asked_as_published():
 
 def test_a_tracked_slice_is_asked_once_with_three_readings():
     assert asked(plan("click"))[1:] == [(0, 3, False)] * 2
+
+
+def carrying(model, **prompts):
+    """What the mask decoder is asked on the slices of a clip that starts from a click, and what its masks were."""
+    asked, shown = [], []
+    decode = model.decode
+
+    def listening(*seen, points=None, mask_logits=None, multimask):
+        answer = decode(*seen, points=points, mask_logits=mask_logits, multimask=multimask)
+        asked.append((points, multimask))
+        shown.append(answer.logits.detach())
+        return answer
+
+    model.decode = listening
+    rng = np.random.default_rng(0)
+    step = ClipSegmenter(model, PromptConfig(click_from_truth=0.0, **prompts), LossConfig())
+    result = step(disc_clip(0, slices=4, objects=2), rng, plan=plan("click"))
+    return asked, shown, result.losses.total(LossConfig()).item(), rng.random()
+
+
+def test_a_carried_box_is_shown_on_slices_without_prompts_along_with_their_readings():
+    asked, shown, _, _ = carrying(mini_model(memory_dropout=0.0), carried_box=1.0)
+    assert [points.labels.shape[1] for points, _ in asked] == [1, 2, 2, 2]
+    assert all(multimask for _, multimask in asked)
+    for (points, _), mask in zip(asked[1:], shown, strict=False):
+        assert ((points.labels != NOTHING).any(dim=1) == (mask > 0).flatten(1).any(dim=1)).all()
+
+
+def test_without_carried_boxes_nothing_is_shown_and_nothing_is_drawn(monkeypatch):
+    asked, _, loss, following = carrying(mini_model(memory_dropout=0.0), carried_box=0.0)
+    assert [points is None for points, _ in asked] == [False, True, True, True]
+    monkeypatch.setattr(ClipSegmenter, "_carried_boxes", lambda *asked: None)
+    _, _, without, following_without = carrying(mini_model(memory_dropout=0.0))
+    assert loss == without
+    assert following == following_without
+
+
+def test_a_corrected_slice_is_not_shown_a_carried_box():
+    model = mini_model()
+    counts = []
+    decode = model.decode
+    model.decode = lambda *seen, points=None, **options: (
+        counts.append(0 if points is None else points.labels.shape[1]) or decode(*seen, points=points, **options)
+    )
+    step = ClipSegmenter(model, PromptConfig(click_from_truth=0.0, carried_box=1.0), LossConfig())
+    step(disc_clip(0), np.random.default_rng(0), plan=plan("click", corrected=(1,), num_corrections=1))
+    assert counts == [1, 0, 1, 2], "the first slice, the second and its correction, the third with a box"
 
 
 @pytest.mark.parametrize(
