@@ -1,8 +1,10 @@
 """Which of the engine's choices suit a model: how they are searched, where they are kept, and who honours them."""
 
+import logging
 from dataclasses import replace
 
 import pytest
+import torch
 
 from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, engine_file, load_model, write_engine_file
@@ -10,12 +12,16 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import Cancelled, CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.train import loop
 from NeuroSAM2Core.train.data import DataConfig, read_cases
 from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult, Measurement, evaluate_cases, tuning
 from NeuroSAM2Core.train.evaluation.tuning import ALL_OFF, FACTORS, num_trials, tune_engine
+from NeuroSAM2Core.train.fine_tune import fine_tune
+from NeuroSAM2Core.train.validation import case_engine_tuner, case_validator
 from NeuroSAM2Core.worker.models import Models
 from Testing.Support.cases import write_dataset
 from Testing.Support.models import small_model
+from Testing.Support.training import disc_batches, mini_config
 from Testing.Support.volumes import ball_volume
 
 BOX_ONLY = EvaluationConfig(kinds=("box",), num_clicks=0, max_objects=1, has_surfaces=False)
@@ -237,6 +243,70 @@ def test_the_command_falls_back_to_training_cases_and_says_where_there_are_too_f
     assert main(["tune", str(model_file), str(few)]) == 2
     assert "takes at least 2 cases; dataset.json has 1 validation, 1 training" in capsys.readouterr().err
     assert not engine_file(model_file).exists()
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(tmp_path, data, monkeypatch):
+    """Trains a step; the start model is for crops and appearance, which a fine-tuned one is not."""
+    monkeypatch.setattr(loop, "plot_curves", lambda folder: None)
+    config = mini_config(tmp_path / "run", steps=1, data=data, evaluation=BOX_ONLY)
+    mini = Checkpoint.load(tmp_path / "mini.safetensors")
+    own = replace(mini.config, learns_appearance=True, adaptive_crops=True, engine=EngineDefaults(crops=True))
+    replace(mini, config=own).save(tmp_path / "mini.safetensors")
+
+    def train(config=config, **calls):
+        return fine_tune(config, CPU, batches=disc_batches(), **calls).folder
+
+    train.config = config
+    return train
+
+
+def test_a_fine_tuned_model_is_given_out_for_whole_slices_where_nothing_was_measured(run):
+    config = Checkpoint.load(run().model).config
+    assert not any((config.adaptive_crops, config.learns_appearance, config.engine.chosen()))
+    options = EngineOptions().resolved(config)
+    assert not any((options.crops, options.carries_boxes, options.ends_by_shape, options.interpolates))
+
+
+def test_a_run_stores_the_measured_choices_in_the_model_and_in_the_best_one(run, dice_of):
+    dice_of(lambda options: 0.5 + 0.1 * options.carries_boxes)
+    tune = case_engine_tuner(run.config)
+    folder = run(validator=lambda team: case_validator(run.config, team), tune_engine=tune)
+    chosen = ALL_OFF.updated(EngineDefaults(carries_boxes=True))
+    assert Checkpoint.load(folder.model).config.engine == chosen
+    assert Checkpoint.load(folder.best).config.engine == chosen
+    assert "carried boxes" in (folder.path / "log.txt").read_text()
+
+
+def test_a_run_measures_no_choices_where_it_is_told_not_to_or_has_too_few_cases(run, tmp_path, caplog):
+    off = replace(run.config, run=replace(run.config.run, tunes_engine=False))
+    assert case_engine_tuner(off) is None
+    none = write_dataset(tmp_path, training=2, validation=0, shape=(8, 32, 32))
+    few = replace(run.config, data=DataConfig(datasets=(str(none),)))
+    with caplog.at_level(logging.WARNING):
+        folder = run(few, tune_engine=case_engine_tuner(few))
+    assert "at least 2 cases; got 0" in caplog.text
+    assert not Checkpoint.load(folder.model).config.engine.chosen()
+
+
+def test_a_run_that_is_stopped_while_measuring_ends_with_its_model(run, caplog):
+    measure = case_engine_tuner(run.config)
+    with caplog.at_level(logging.WARNING):
+        folder = run(tune_engine=lambda model, *, is_cancelled: measure(model, is_cancelled=lambda: True))
+    assert "the engine's choices are not measured (stopped" in caplog.text
+    assert not Checkpoint.load(folder.model).config.engine.chosen()
+
+
+def test_a_run_may_go_on_without_measuring_or_from_before_there_was_that_setting(run):
+    folder = run(max_seconds=0)
+    path = folder.path / "config.toml"
+    path.write_text(path.read_text().replace("tunes_engine = true\n", ""))
+    off = replace(run.config, run=replace(run.config.run, tunes_engine=False))
+    run(off, resume=True)
+    assert "tunes_engine = false" in path.read_text()
 
 
 def test_every_factor_changes_something():
