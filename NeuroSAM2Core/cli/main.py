@@ -9,6 +9,7 @@ from types import ModuleType
 
 from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train, tune
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
+from NeuroSAM2Core.threads import shorten_spinning
 from NeuroSAM2Core.version import __version__
 
 COMMANDS = (segment, train, evaluate, report, tune, serve, download, convert, pretrain)
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.INFO if said.verbose else logging.WARNING)
+    shorten_spinning()  # before a command imports torch
     try:
         code: int = said.run(said)
     except NeuroSAM2Error as error:

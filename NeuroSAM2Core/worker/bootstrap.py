@@ -30,6 +30,9 @@ def main() -> None:
             f"install with: {sys.executable} -m pip install {' '.join(missing)}; or choose another interpreter",
         )
     load_package()
+    from NeuroSAM2Core.threads import shorten_spinning
+
+    shorten_spinning()  # before torch is imported
     from NeuroSAM2Core.worker.local import main as run_worker
 
     run_worker(sys.argv[1:])

@@ -1,0 +1,19 @@
+"""How the threads of torch wait for each other: set here, before torch is imported, by all our processes that compute.
+
+OpenMP's threads spin at the end of every parallel part until the last one arrives. Alone on the machine that saves microseconds; where
+another program holds the core that one of them needs, the others burn theirs for milliseconds, many times per slice. A short spin keeps
+most of the gain without that (benchmarks/README.md, *Threads*). Without torch; OpenMP reads its variables once, when it is loaded.
+"""
+
+import os
+
+SPIN_COUNT = "1000"
+"""Turns that a thread of GNU's OpenMP spins before it sleeps; what it takes by itself where it knows of more threads than cores."""
+DECISIONS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+"""Variables by which a person may have decided on it."""
+
+
+def shorten_spinning() -> None:
+    """Makes waiting threads sleep early, in this process and those that it starts, unless the environment says how to wait."""
+    if not any(name in os.environ for name in DECISIONS):
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
