@@ -107,7 +107,7 @@ class View:
         if self.options.sweeps:
             passes = plan_sweeps(track.confirmed, low, high)
         else:
-            empty = [n for n, state in track.confirmed.items() if state.area == 0]
+            empty = [n for n, state in track.confirmed.items() if self.options.clears_denied and state.area == 0]
             passes = plan_passes(track.confirmed, low, high, empty=empty)
         if direction is not Direction.BOTH:
             step = 1 if (direction is Direction.UP) != self.stack.flipped[0] else -1
