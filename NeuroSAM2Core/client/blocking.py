@@ -136,6 +136,10 @@ class RemoteSession:
         """A mask in place of all other prompts of the slice; see `Session.add_mask`."""
         return self.set_prompts(self._prompts(object_id, axis, index).with_mask(MaskPrompt(np.array(mask))))
 
+    def choose_reading(self, object_id: int, axis: str, index: int, reading: int) -> SliceMask:
+        """Answers the click on a slice with another of its readings; see `Session.choose_reading`."""
+        return self.set_prompts(self._prompts(object_id, axis, index).with_reading(reading))
+
     def set_prompts(self, prompts: PromptSet) -> SliceMask:
         """All that is said about an object on a slice; see `Session.set_prompts`.
 
@@ -156,15 +160,21 @@ class RemoteSession:
     ) -> Iterator[SliceMask]:
         """Carries objects through the slices and yields each when it comes; see `Session.propagate`."""
         object_ids = tuple(self.object_ids) if object_id is None else (object_id,)
-
-        def request() -> Request:
-            return Propagate(
+        yield from self._track(
+            lambda: Propagate(
                 volume_id=self._volume_id, object_ids=object_ids, first=first, last=last, direction=direction
             )
+        )
 
-        for event in self._stream(request):
-            if isinstance(event, SliceTracked):
-                yield event.mask
+    def extend(self, object_id: int, index: int) -> SliceMask:
+        """One slice beyond the end of an object; see `Session.extend`.
+
+        Args:
+            object_id: The object.
+            index: The slice along the axis that the object is outlined along.
+        """
+        (mask,) = self._track(lambda: Propagate(volume_id=self._volume_id, object_ids=(object_id,), beyond=(index,)))
+        return mask
 
     def remove(self, object_id: int) -> None:
         """Forgets an object."""
@@ -184,6 +194,12 @@ class RemoteSession:
 
     def _prompts(self, object_id: int, axis: str, index: int) -> PromptSet:
         return self._ledger.prompts(object_id, SlicePlane(resolve_axis(self.volume, axis), index))
+
+    def _track(self, request: Callable[[], Request]) -> Iterator[SliceMask]:
+        """The slices that a request tracks."""
+        for event in self._stream(request):
+            if isinstance(event, SliceTracked):
+                yield event.mask
 
     def _ask(self, request: Callable[[], Request]) -> Event:
         """The final event of a request."""

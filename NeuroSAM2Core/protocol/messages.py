@@ -151,6 +151,8 @@ class Propagate:
     last: int | None = None
     """Last slice of the range; to the last one if None."""
     direction: Direction = Direction.BOTH
+    beyond: tuple[int, ...] = ()
+    """In place of a range: slices on which the objects have ended, each to be answered as if they went on there."""
     cleaning: Cleaning = BY_ITSELF
 
 

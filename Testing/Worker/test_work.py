@@ -266,6 +266,20 @@ def test_a_newer_precomputation_takes_the_place_of_the_older_one(client, key, mo
     assert ended == [Superseded(request_id=first, by=second), Finished(request_id=second)]
 
 
+def test_slices_beyond_the_end_are_answered_one_by_one(client, key, session):
+    answer(client, box_on(key, 7))
+    events_of(client, client.submit(propagate(key, first=5, last=9)))
+    events = events_of(client, client.submit(propagate(key, beyond=(4, 10))))
+    session.add_box(1, "axial", 7, BOX)
+    for _ in session.propagate(1, first=5, last=9):
+        pass
+    assert_same(tracked(events), [session.extend(1, "axial", 4), session.extend(1, "axial", 10)])
+    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 2), (2, 2)]
+    refused = answer(client, propagate(key, beyond=(7,)))
+    assert isinstance(refused, Failed)
+    assert "slice 7 is confirmed" in refused.message
+
+
 def test_several_objects_are_carried_through_and_one_can_be_forgotten(client, key, session):
     for number, index in ((1, 7), (2, 9)):
         answer(client, box_on(key, index, object_id=number))
