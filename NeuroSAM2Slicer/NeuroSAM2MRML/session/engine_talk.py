@@ -229,13 +229,16 @@ class EngineTalk:
         quality = record.quality.get(plane)
         is_said = plane in record.prompts.planes
         mask = None
-        if quality is not None and not quality.is_stale:
+        is_open = plane in record.unanswered and quality is not None and quality.num_readings > 1
+        if quality is not None and not quality.is_stale and not is_open:  # a click is read on a slice without a mask
             mask = SliceMask(
                 object_id=object_id,
                 plane=plane,
                 mask=self._read_mask(object_id, plane),
                 predicted_iou=quality.predicted_iou,
                 presence=quality.presence,
+                num_readings=quality.num_readings,
+                ending=quality.ending,
             )
         if plane in record.unanswered:
             return SliceStatement(mask=mask if is_said else None, unanswered=self._said(object_id, record, plane))

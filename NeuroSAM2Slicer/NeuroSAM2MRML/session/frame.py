@@ -79,7 +79,8 @@ class SessionFrame:
         if self.desk.is_writing or self.ended:
             return
         for number in self.desk.objects.segments:
-            said, before = self.desk.nodes.read(number, self.desk.volume), self.desk.objects.record(number).prompts
+            before = self.desk.objects.record(number).prompts
+            said = self.desk.nodes.read(number, self.desk.volume).keeping_readings_since(before)
             more = len(said.points) - len(before.points)
             self._say(number, said, "Place point" if more > 0 else "Delete prompts" if more < 0 else "Move prompts")
 

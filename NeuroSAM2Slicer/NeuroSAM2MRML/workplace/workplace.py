@@ -164,6 +164,17 @@ class Workplace:
         first, last = memory.slice_range or (None, None)
         self.act(lambda session: session.propagate(first=first, last=last, direction=memory.direction))
 
+    def extend(self) -> None:
+        """Carries the active object one slice beyond its ends, in the direction chosen."""
+        direction = PanelMemory(self.host.scene).direction
+        self.act(lambda session: session.extend(direction=direction))
+
+    def next_reading(self) -> None:
+        """Takes the next of the masks that the click on the slice that is looked at can mean."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.act(lambda session: session.next_reading(plane))
+
     def go_on(self) -> None:
         """Continues what was stopped; where nothing was, does again what is out of date, as far as the person has chosen."""
         if self.session is not None and self.session.stopped is not None:
