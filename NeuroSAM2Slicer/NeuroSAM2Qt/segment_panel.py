@@ -133,7 +133,9 @@ class SegmentPanel:
         ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
         ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
         ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
+        ui.readingButton.connect("clicked()", self._do(self.workplace.next_reading))
         ui.propagateButton.connect("clicked()", self._do(self.workplace.propagate))
+        ui.extendButton.connect("clicked()", self._do(self.workplace.extend))
         ui.stopButton.connect("clicked()", act(lambda session: session.stop()))
         ui.continueButton.connect("clicked()", self._do(self.workplace.go_on))
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
@@ -146,6 +148,7 @@ class SegmentPanel:
             "N": ui.negativeButton,
             "B": ui.boxButton,
             "M": ui.maskButton,
+            "R": ui.readingButton,
             "O": ui.nextObjectButton,
             "G": ui.propagateButton,
             "S": ui.stopButton,
@@ -200,7 +203,10 @@ class SegmentPanel:
         ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
+        ui.readingButton.setEnabled(view.reading is not None)
+        ui.readingButton.text = f"{view.reading_title} (R)"
         ui.propagateButton.setEnabled(session.can_propagate)
+        ui.extendButton.setEnabled(session.can_extend)
         ui.stopButton.setEnabled(session.can_stop)
         ui.continueButton.setEnabled(session.can_continue)
         ui.clearButton.setEnabled(session.can_clear)

@@ -87,6 +87,15 @@ def _tools(panel: SegmentPanel) -> None:
             disabled=("!can_redo",),
             tip="Bring back what was undone",
         )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "{{ reading_title }}",
+            "R",
+            icon="mdi-layers-search-outline",
+            click=panel.do(panel.workplace.next_reading),
+            disabled=("!can_read",),
+            tip="A single click can mean the part or the whole. Show the next outline it can mean; a box or one more click settles it.",
+        )
 
     switch(
         "Preview while pointing",
@@ -191,6 +200,13 @@ def _propagation(panel: SegmentPanel) -> None:
             click=panel.do(panel.workplace.go_on),
             disabled=("!can_continue",),
             tip="Go on where you stopped, and do again what a correction has made out of date",
+        )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "One more slice",
+            click=panel.do(panel.workplace.extend),
+            disabled=("!can_extend",),
+            tip="Carry the outline one slice beyond the slices where it has ended, in the direction chosen below",
         )
     with html.Div(v_if="is_under_way", classes="mb-2", raw_attrs=['role="status"', 'data-test="progress"']):
         progress("percent", is_unknown="percent === 0")

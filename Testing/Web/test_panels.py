@@ -104,6 +104,36 @@ def test_buttons_act_and_show_what_came_of_it(room):
     assert [row["is_active"] for row in room.state.objects] == [True, False]
 
 
+def test_a_click_is_read_in_another_way(room, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "num_readings", 3)
+    assert (room.state.can_read, room.state.reading_title) == (False, "Next reading")
+    room.desk.views.click("Red", 200, 150, WIDTH, HEIGHT, True)
+    assert (room.state.can_read, room.state.reading_title) == (True, "Next reading: 1 of 3")
+    before = room.state.objects[0]["ml"]
+    room.panel.do(room.workplace.next_reading)()
+    room.wake()
+    assert room.state.reading_title == "Next reading: 2 of 3"
+    assert room.state.objects[0]["ml"] > before
+    assert room.state.undo_tip == "Take back: Next reading"
+    box(room)
+    assert not room.state.can_read
+
+
+def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(room, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "reach", 2)
+    box(room)
+    assert not room.state.can_extend
+    room.panel.do(room.workplace.propagate)()
+    room.wake()
+    middle = room.state.positions["Red"]["index"]
+    assert "ends here: its area fell below 30 %" in room.state.ribbon[middle + 3][1]
+    assert room.state.can_extend
+    room.panel.do(room.workplace.extend)()
+    room.wake()
+    assert [mark for mark, _ in room.state.ribbon].index("SURE") <= middle - 3
+    assert "ends here" not in room.state.ribbon[middle + 3][1]
+
+
 def test_a_segment_of_the_persons_own_is_listed_and_becomes_an_object_when_chosen(room):
     segmentation = room.desk.segmentation_node.GetSegmentation()
     segmentation.AddEmptySegment("", "thalamus", (1.0, 0.5, 0.0))

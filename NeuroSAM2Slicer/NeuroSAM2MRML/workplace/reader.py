@@ -38,6 +38,11 @@ class WorkplaceView:
     shown: int
     """The cell of the slice that is looked at; -1 without a session."""
 
+    @property
+    def reading_title(self) -> str:
+        """Of the button that takes the next reading."""
+        return "Next reading" if self.reading is None else "Next reading: {} of {}".format(*self.reading)
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -82,6 +87,8 @@ class WorkplaceReader:
         if session is not None and plane is not None:
             reading = session.desk.active_record.open_reading(plane)
             cells = ribbon_cells(view.ribbon, session.desk.volume.shape[plane.axis.array_axis])
+        if not view.can_prompt:
+            reading = None
         state = state_line(
             plan=plan,
             has_volume=has_volume,
@@ -89,6 +96,7 @@ class WorkplaceReader:
             problem=problem,
             session=view,
             has_unsaved=has_unsaved,
+            has_readings=reading is not None,
         )
         if session is not None:
             self._measure_one(session, view)
