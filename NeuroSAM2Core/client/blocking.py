@@ -33,6 +33,7 @@ from NeuroSAM2Core.protocol.messages import (
     SliceTracked,
     VolumeClosed,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
 
 LOOK_S = 0.5
@@ -61,6 +62,7 @@ class RemoteSession:
         model: Catalog name, or a model file on the worker's machine.
         device: auto, cpu, cuda or mps.
         window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+        switches: What the engine does for this volume.
 
     Raises:
         NeuroSAM2Error: The worker cannot be had, or does not take the model or the volume.
@@ -74,10 +76,11 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
     ) -> None:
         self.volume = volume
         self._make_client = make_client
-        self._ledger = Ledger(LoadModel(model=model, device=device), volume, window)
+        self._ledger = Ledger(LoadModel(model=model, device=device), volume, window, switches)
         self._client, self._volume_id = self._begin()
 
     @classmethod
@@ -88,10 +91,18 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
         interpreter: str | None = None,
     ) -> "RemoteSession":
         """A session with a worker of its own on this machine; see `EngineClient.launch` and the class."""
-        return cls(lambda: EngineClient.launch(interpreter), volume, model=model, device=device, window=window)
+        return cls(
+            lambda: EngineClient.launch(interpreter),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
 
     @classmethod
     def connect(
@@ -104,9 +115,17 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
     ) -> "RemoteSession":
         """A session with a worker that listens somewhere; see `EngineClient.connect` and the class."""
-        return cls(lambda: EngineClient.connect(host, port, token), volume, model=model, device=device, window=window)
+        return cls(
+            lambda: EngineClient.connect(host, port, token),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
 
     def __enter__(self) -> "RemoteSession":
         return self

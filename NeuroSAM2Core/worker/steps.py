@@ -157,7 +157,7 @@ class Steps:
         loaded = self._models.of(job.client)
         if loaded is None:
             raise WorkerError("there is no model yet", hint="load one before a volume is opened")
-        is_new = self._sessions.open(job.client, work.volume_id, volume, work.window, loaded.model)
+        is_new = self._sessions.open(job.client, work, volume, loaded.model)
         if is_new:
             self._stop_long_jobs(job, work.volume_id)
             logger.info("volume of %d x %d x %d %s opened", *work.shape[::-1], work.dtype)

@@ -26,6 +26,7 @@ from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
+from NeuroSAM2Qt.switches_box import SwitchesBox
 from NeuroSAM2Qt.views import slice_views
 from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
 
@@ -59,6 +60,7 @@ class SegmentPanel:
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.range = RangeBox(ui)
         self.cleaning = CleaningBox(ui, self._do(self.workplace.clean_by))
+        self.switches = SwitchesBox(ui, self._do(self.workplace.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
@@ -115,6 +117,7 @@ class SegmentPanel:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
         self.cleaning.restore()
+        self.switches.restore()
         self._on_selected()
 
     def _connect(self) -> None:

@@ -8,6 +8,7 @@ import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import Found
 
+from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, OpenVolume
 from NeuroSAM2Core.volume import Cleaning
 from Testing.Qt.desk import Desk
 from Testing.Support.fake_engine import FakeEngine
@@ -284,6 +285,29 @@ def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the
     ui.holesSpinBox.setValue(0)
     ui.islandsCheckBox.click()
     assert desk.session.talk.cleaning == Cleaning(is_whole=True)
+
+
+def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(desk, loop, engines):
+    desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    before = desk.mask(6)
+    desk.ui.endingSelector.setCurrentIndex(2)
+    desk.ui.endingSelector.activated.emit(2)
+    loop.until(desk.settled)
+    assert [r.switches for r in engines.made[0].requests if isinstance(r, OpenVolume)] == [
+        AUTOMATIC,
+        EngineSwitches(ends_by_shape=False),
+    ]
+    assert (desk.mask(6) == before).all()
+    desk.ui.propagateButton.click()
+    loop.until(desk.settled)
+    assert desk.mask(7).any()
+    desk.ui.endingSelector.setCurrentIndex(0)
+    desk.panel.restore()
+    assert desk.ui.endingSelector.currentIndex == 2
+    assert desk.ui.cropsSelector.currentIndex == 0
 
 
 def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(desk):

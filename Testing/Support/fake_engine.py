@@ -10,9 +10,11 @@ import numpy as np
 
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
+    AUTOMATIC,
     Cancel,
     CleanObject,
     Disconnected,
+    EngineSwitches,
     Failed,
     Finished,
     LoadModel,
@@ -66,6 +68,7 @@ class FakeEngine:
         self._queue: list[tuple[int, object]] = []
         self._events: list[object] = []
         self._shapes: dict[str, tuple[int, int, int]] = {}
+        self._switches: dict[str, EngineSwitches] = {}
         self._ids: dict[int, str] = {}
         self.tracks: dict[tuple[str, int], Track] = {}
         self._extended: set[tuple[int, int, SlicePlane]] = set()
@@ -79,10 +82,14 @@ class FakeEngine:
             self._queue.append((self._number, request))
         return self._number
 
-    def open_volume(self, volume):
+    def open_volume(self, volume, *, switches=AUTOMATIC):
         voxels, matrix = wire_voxels(volume), wire_matrix(volume)
         request = OpenVolume(
-            volume_id=volume_id(voxels, matrix), shape=volume.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix
+            volume_id=volume_id(voxels, matrix),
+            shape=volume.shape,
+            dtype=voxels.dtype.name,
+            ijk_to_ras=matrix,
+            switches=switches,
         )
         number = self.submit(request)
         self._ids[number] = request.volume_id
@@ -151,8 +158,16 @@ class FakeEngine:
                     sure_iou=self.sure_iou,
                 )
             case OpenVolume():
-                is_new = request.volume_id not in self._shapes
+                is_new = self._switches.get(request.volume_id) != request.switches
+                if is_new:
+                    for other in [one for one in self._queue if isinstance(one[1], Propagate) and one[0] < number]:
+                        self._queue.remove(other)
+                        self._events.append(Finished(request_id=other[0], was_cancelled=True))
+                    self.tracks = {
+                        place: track for place, track in self.tracks.items() if place[0] != request.volume_id
+                    }
                 self._shapes[request.volume_id] = request.shape
+                self._switches[request.volume_id] = request.switches
                 event = VolumeOpened(request_id=number, volume_id=request.volume_id, is_new=is_new)
             case PredictSlice():
                 event = self._answer(number, request)

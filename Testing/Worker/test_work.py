@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, load_model
+from NeuroSAM2Core.engine import EngineOptions
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol.identity import as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
@@ -43,7 +44,9 @@ from NeuroSAM2Core.protocol.messages import (
     VoxelsWanted,
     WorkerStatus,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, Volume
+from NeuroSAM2Core.worker import sessions
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened
 
 BOX = (12, 14, 35, 41)
@@ -365,6 +368,18 @@ def test_another_window_begins_anew_and_the_same_one_does_not(client, key, ball)
     number = client.open_volume(ball, window=IntensityWindow(0, 50))
     assert next(e for e in events_of(client, number) if isinstance(e, VolumeOpened)).is_new
     assert "no object 1" in answer(client, propagate(key)).message
+
+
+def test_other_switches_begin_anew_and_are_the_engines_options(client, key, ball, monkeypatch):
+    made = []
+    real = sessions.Session
+    monkeypatch.setattr(sessions, "Session", lambda *args, **said: made.append(real(*args, **said)) or made[-1])
+    switches = EngineSwitches(crops=True, ends_by_shape=False)
+    for wanted, is_new in ((switches, True), (switches, False), (AUTOMATIC, True)):
+        events = events_of(client, client.open_volume(ball, switches=wanted))
+        assert [event.is_new for event in events if isinstance(event, VolumeOpened)] == [is_new]
+    assert [(one.options.crops, one.options.ends_by_shape) for one in made] == [(True, False), (False, False)]
+    assert {field.name for field in fields(EngineSwitches)} <= {field.name for field in fields(EngineOptions)}
 
 
 def test_another_model_closes_what_is_open_and_the_same_one_does_not(client, key, small_model_file):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -68,6 +69,12 @@ class SessionFrame:
     def warm_up(self) -> None:
         """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
         self._try(lambda: self.talk.catch_up(self.desk.volume, self.desk.records))
+
+    def switch(self, switches: EngineSwitches) -> None:
+        """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
+        if self.talk.switch(switches):
+            self.preview.leave()
+            self.warm_up()
 
     def retry(self) -> None:
         """Tries again with an engine that was given up on."""

@@ -13,6 +13,7 @@ import slicer
 
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2Core.volume import Cleaning, SlicePlane
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import READY, InstallPlan
@@ -81,6 +82,7 @@ class Workplace:
             return
         self.watch = SessionWatch(self.session)
         self.session.talk.cleaning = PanelMemory(self.host.scene).cleaning
+        self.session.talk.switches = PanelMemory(self.host.scene).switches
         volume = self.session.desk.volume
         self._unsaved = [
             one
@@ -157,6 +159,11 @@ class Workplace:
         PanelMemory(self.host.scene).cleaning = cleaning
         if self.session is not None:
             self.session.talk.cleaning = cleaning
+
+    def switch(self, switches: EngineSwitches) -> None:
+        """The engine does these things from now on; remembered in the scene."""
+        PanelMemory(self.host.scene).switches = switches
+        self.act(lambda session: session.switch(switches))
 
     def propagate(self) -> None:
         """Carries the active object through the slices that the person has chosen, in the direction chosen."""
