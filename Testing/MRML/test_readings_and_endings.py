@@ -13,8 +13,8 @@ from NeuroSAM2MRML.scene.volume_nodes import read_volume
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.sidecar import sidecar_text
 from NeuroSAM2MRML.session.view import session_view
-from NeuroSAM2MRML.view_state import ENDING_SENTENCES
-from NeuroSAM2MRML.workplace.ribbon import ribbon_cells
+from NeuroSAM2MRML.view_state import ENDING_SENTENCES, RibbonSlice
+from NeuroSAM2MRML.workplace.ribbon import Mark, RibbonCell, ribbon_cells
 
 from NeuroSAM2Core.engine import EngineOptions
 from NeuroSAM2Core.engine.ending import Ending
@@ -260,6 +260,21 @@ def test_it_is_said_where_and_why_an_object_ends(ended):
     assert cells[7].sentence == f"Slice 7: the object ends here: {reason}"
     assert cells[1].sentence == f"Slice 1: the object ends here: {reason}"
     assert cells[8].sentence == "Slice 8: the object is not here"
+
+
+def test_an_end_that_the_model_is_not_sure_of_is_doubtful_and_says_why():
+    def mark(index, presence, **more):
+        return RibbonSlice(
+            plane=SlicePlane(Axis.K, index),
+            predicted_iou=0.9,
+            presence=presence,
+            is_confirmed=False,
+            is_stale=False,
+            **more,
+        )
+
+    cells = ribbon_cells([mark(0, 0.9, is_doubtful=False), mark(1, 0.3, is_doubtful=True, ending="expected IoU")], 2)
+    assert cells[1] == RibbonCell(Mark.DOUBTFUL, "Slice 1: the object ends here: the model expects a poor mask")
 
 
 def test_every_reason_of_the_engine_has_a_sentence_that_is_true():

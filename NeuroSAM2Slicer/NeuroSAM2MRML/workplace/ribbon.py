@@ -59,10 +59,11 @@ def _cell(index: int, mark: RibbonSlice | None, *, is_end: bool) -> RibbonCell:
         return RibbonCell(Mark.CONFIRMED, f"{where}: confirmed by you, stays as it is")
     if mark.is_stale:
         return RibbonCell(Mark.STALE, f"{where}: out of date since a correction nearby; Continue does it again")
+    if mark.presence < FOUND and mark.ending and is_end:
+        colour = Mark.DOUBTFUL if mark.is_doubtful else Mark.ABSENT
+        return RibbonCell(colour, f"{where}: the object ends here: {ending_sentence(mark.ending)}")
     if mark.is_doubtful:
         return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, rated only {mark.predicted_iou:.0%} by the model")
-    if mark.presence < FOUND and mark.ending and is_end:
-        return RibbonCell(Mark.ABSENT, f"{where}: the object ends here: {ending_sentence(mark.ending)}")
     if mark.presence < FOUND:
         return RibbonCell(Mark.ABSENT, f"{where}: the object is not here")
     return RibbonCell(Mark.SURE, f"{where}: rated {mark.predicted_iou:.0%} by the model")
