@@ -225,7 +225,7 @@ class SlicePredictor:
         inside = crop.points_inside(clicks)
         if not self.options.hears_clicks or not inside:
             return answer
-        logits = heard(answer.logits, inside, crop.shape)
+        logits = heard(answer.logits, inside, crop.shape, self.options.upsampling or "bilinear")
         if logits is answer.logits:
             return answer
         presence = answer.presence_logit
