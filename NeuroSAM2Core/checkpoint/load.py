@@ -1,5 +1,6 @@
 """From a name or a file to a model that is ready to be asked."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import torch
 
 from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint
-from NeuroSAM2Core.checkpoint.official import read_official
+from NeuroSAM2Core.checkpoint.engine_file import engine_file, read_engine_file
+from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES, read_official
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import SAM2
 
-OFFICIAL_SUFFIXES = (".pt", ".pth")
+logger = logging.getLogger(__name__)
 
 
 def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: int | None = None) -> SAM2:
@@ -24,7 +26,7 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: in
 
     Raises:
         CheckpointError: There is no such model, or its file cannot be used.
-        ConfigError: There is no such device.
+        ConfigError: There is no such device, or the choices that lie beside the model cannot be used.
     """
     place = resolve_device(device)
     checkpoint = load_checkpoint(name_or_path)
@@ -34,7 +36,22 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: in
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """The checkpoint of a catalog name or a file; see `load_model`."""
+    """The checkpoint of a catalog name or a file, with the choices that `neurosam2 tune` left beside it; see `load_model`.
+
+    Raises:
+        ConfigError: The file of choices cannot be used.
+    """
+    checkpoint = _checkpoint(name_or_path)
+    path = engine_file(name_or_path)
+    choices = read_engine_file(path)
+    if not choices.chosen():
+        return checkpoint
+    logger.info("the engine's choices are those of %s", path.name)
+    config = checkpoint.config
+    return replace(checkpoint, config=replace(config, engine=config.engine.updated(choices)))
+
+
+def _checkpoint(name_or_path: str | Path) -> Checkpoint:
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
         return Checkpoint.load(path)
@@ -52,7 +69,12 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         )
     checkpoint = Checkpoint.load(installed)
     sure_iou = checkpoint.config.sure_iou if entry.sure_iou is None else entry.sure_iou
-    config = replace(checkpoint.config, learns_appearance=entry.learns_appearance, sure_iou=sure_iou)
+    config = replace(
+        checkpoint.config,
+        learns_appearance=entry.learns_appearance,
+        adaptive_crops=entry.adaptive_crops,
+        sure_iou=sure_iou,
+    )
     return replace(checkpoint, config=config)
 
 

@@ -21,6 +21,7 @@ from NeuroSAM2Core.checkpoint.lora import merge_lora
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2Config
 
+OFFICIAL_SUFFIXES = (".pt", ".pth")
 CONTAINER_KEYS = ("model", "state_dict")
 TRUNK = "image_encoder.trunk."
 NEW_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias")

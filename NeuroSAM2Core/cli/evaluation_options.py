@@ -33,6 +33,11 @@ def add_dataset_options(parser: argparse._ActionsContainer) -> None:
         choices=("training", "validation", "test"),
         help="the list of cases (test, or validation if it has none)",
     )
+    add_object_options(parser)
+
+
+def add_object_options(parser: argparse._ActionsContainer) -> None:
+    """Declares what counts as an object."""
     parser.add_argument("--labels", choices=("semantic", "instances"), default="semantic", help="what one object is")
     parser.add_argument("--classes", type=int, nargs="+", default=[], help="label values that hold objects (all)")
     parser.add_argument("--min-voxels", type=int, default=10, help="leave smaller objects out (10)")

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train
+from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train, tune
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
 from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, train, evaluate, report, serve, download, convert, pretrain)
+COMMANDS = (segment, train, evaluate, report, tune, serve, download, convert, pretrain)
 MORE_COMMANDS = "neurosam2.commands"
 """Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
 logger = logging.getLogger(__name__)

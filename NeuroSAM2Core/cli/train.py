@@ -62,7 +62,7 @@ def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
 
     from NeuroSAM2Core.checkpoint import resolve_device
     from NeuroSAM2Core.train.fine_tune import case_batches, fine_tune
-    from NeuroSAM2Core.train.validation import case_validator
+    from NeuroSAM2Core.train.validation import case_engine_tuner, case_validator
 
     if said.threads:
         torch.set_num_threads(said.threads)
@@ -72,6 +72,7 @@ def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
         resolve_device(said.device),
         batches=case_batches(config, workers=said.workers),
         validator=lambda team: case_validator(config, team),
+        tune_engine=case_engine_tuner(config),
         resume=said.resume,
         max_seconds=60 * said.minutes,
         on_start=screen.begin,

@@ -8,7 +8,7 @@ development set (benchmarks/README.md, *Quality*).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from NeuroSAM2Core.engine.options import EngineOptions
+from NeuroSAM2Core.engine.options import MIN_AREA_SHARE, EngineOptions
 
 
 class Ending(StrEnum):
@@ -45,9 +45,10 @@ def ending_of(evidence: SliceEvidence, largest_area: float, options: EngineOptio
         return Ending.OBJECT_SCORE
     if not options.ends_by_shape:
         return None
+    least_share = MIN_AREA_SHARE if options.min_area_share is None else options.min_area_share
     if evidence.expected_iou < options.min_iou:
         return Ending.EXPECTED_IOU
-    if evidence.area < options.min_area_share * largest_area:
+    if evidence.area < least_share * largest_area:
         return Ending.AREA
     if evidence.overlap < options.min_overlap:
         return Ending.OVERLAP

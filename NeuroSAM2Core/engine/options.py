@@ -1,10 +1,13 @@
 """The engine's choices, each with what the reference does instead (docs/adr/0002)."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model import SAM2Config
+
+T = TypeVar("T")
+MIN_AREA_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +49,8 @@ class EngineOptions:
     so. Reference: by the object score alone."""
     min_iou: float = 0.2
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
-    min_area_share: float = 0.2
-    """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`."""
+    min_area_share: float | None = None
+    """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""
     min_overlap: float = 0.0
     """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
     interpolates: bool | None = None
@@ -115,21 +118,25 @@ class EngineOptions:
         )
 
     def resolved(self, config: SAM2Config) -> "EngineOptions":
-        """These options with every open choice (None) made as suits a model."""
+        """These options with every open choice (None) made as suits a model: as was measured for it, else by its flags."""
+        measured = config.engine
 
-        def chosen(choice: bool | None, default: bool) -> bool:
-            return default if choice is None else choice
+        def chosen(*choices: T | None, default: T) -> T:
+            return next((choice for choice in choices if choice is not None), default)
 
         return replace(
             self,
-            weighs_corrections=chosen(self.weighs_corrections, config.paints_prompts),
-            learns_appearance=chosen(self.learns_appearance, config.learns_appearance),
-            crops=chosen(self.crops, config.adaptive_crops),
-            carries_boxes=chosen(self.carries_boxes, config.adaptive_crops),
-            interpolates=chosen(self.interpolates, config.adaptive_crops),
-            clears_denied=chosen(self.clears_denied, config.adaptive_crops),
-            ends_by_shape=chosen(self.ends_by_shape, config.adaptive_crops),
-            upsampling=self.upsampling or ("bicubic" if config.adaptive_crops else "bilinear"),
+            weighs_corrections=chosen(self.weighs_corrections, default=config.paints_prompts),
+            learns_appearance=chosen(
+                self.learns_appearance, measured.learns_appearance, default=config.learns_appearance
+            ),
+            crops=chosen(self.crops, measured.crops, default=config.adaptive_crops),
+            carries_boxes=chosen(self.carries_boxes, measured.carries_boxes, default=config.adaptive_crops),
+            interpolates=chosen(self.interpolates, measured.interpolates, default=config.adaptive_crops),
+            clears_denied=chosen(self.clears_denied, measured.clears_denied, default=config.adaptive_crops),
+            ends_by_shape=chosen(self.ends_by_shape, measured.ends_by_shape, default=config.adaptive_crops),
+            upsampling=self.upsampling or measured.upsampling or ("bicubic" if config.adaptive_crops else "bilinear"),
+            min_area_share=chosen(self.min_area_share, measured.min_area_share, default=MIN_AREA_SHARE),
         )
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from NeuroSAM2Core.errors import ConfigError
 
@@ -48,6 +48,53 @@ class HieraConfig:
         """Channels of each stage's output, finest first."""
         w = self.width
         return w, 2 * w, 4 * w, 8 * w
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineDefaults:
+    """The engine's choices that were measured for one model, by `neurosam2 tune` or at the end of a fine-tuning run.
+
+    They bear the names of `EngineOptions`; None leaves a choice to the flags of `SAM2Config`.
+    """
+
+    crops: bool | None = None
+    carries_boxes: bool | None = None
+    ends_by_shape: bool | None = None
+    learns_appearance: bool | None = None
+    interpolates: bool | None = None
+    clears_denied: bool | None = None
+    upsampling: Literal["bilinear", "bicubic"] | None = None
+    min_area_share: float | None = None
+    """0 to 1."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.chosen().items():
+            if name == "upsampling":
+                if value not in ("bilinear", "bicubic"):
+                    raise ConfigError(f"upsampling is bilinear or bicubic; got {value!r}")
+            elif name == "min_area_share":
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                    raise ConfigError(f"min_area_share is a number from 0 to 1; got {value!r}")
+            elif not isinstance(value, bool):
+                raise ConfigError(f"{name} is true or false; got {value!r}")
+
+    def chosen(self) -> dict[str, bool | float | str]:
+        """The choices that are made, by name."""
+        values = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))
+        return {name: value for name, value in values if value is not None}
+
+    def updated(self, other: "EngineDefaults") -> "EngineDefaults":
+        """These choices, where `other` makes none."""
+        return EngineDefaults.from_dict(self.chosen() | other.chosen())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "EngineDefaults":
+        """The inverse of `chosen`.
+
+        Raises:
+            ConfigError: On a key this version does not know (names the nearest) or a value that is none of its kind.
+        """
+        return cls(**_checked(cls, values))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +146,8 @@ class SAM2Config:
     sizes and ends objects by their shape. Of models that were trained on such clips."""
     sure_iou: float = 0.8
     """From this predicted overlap on a mask needs no second look. It changes no mask; `benchmarks/confidence.py` measures it."""
+    engine: EngineDefaults = field(default_factory=EngineDefaults)
+    """Choices of the engine that were measured for this very model; they win over `learns_appearance` and `adaptive_crops`."""
 
     def __post_init__(self) -> None:
         if self.image_size < 32 or self.image_size % 32:
@@ -112,8 +161,10 @@ class SAM2Config:
         return self.image_size // 16
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested values that JSON or TOML can hold."""
-        return dataclasses.asdict(self)
+        """Plain nested values that JSON or TOML can hold; without `engine` where no choice is made, as older versions expect."""
+        values = dataclasses.asdict(self)
+        del values["engine"]
+        return values | ({"engine": chosen} if (chosen := self.engine.chosen()) else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SAM2Config":
@@ -125,6 +176,8 @@ class SAM2Config:
         fields = dict(_checked(cls, values))
         if isinstance(fields.get("trunk"), Mapping):
             fields["trunk"] = HieraConfig(**_checked(HieraConfig, fields["trunk"]))
+        if isinstance(fields.get("engine"), Mapping):
+            fields["engine"] = EngineDefaults.from_dict(fields["engine"])
         try:
             return cls(**fields)
         except TypeError as error:

@@ -16,13 +16,14 @@ from typing import Protocol
 import torch
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
+from NeuroSAM2Core.model import EngineDefaults
 from NeuroSAM2Core.model.lora import adapt
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config_io import to_toml
 from NeuroSAM2Core.train.data import fine_tuning_batches
 from NeuroSAM2Core.train.distributed import Team, joined_team
 from NeuroSAM2Core.train.groups import PartSize, evaluate_frozen, freeze, learning_rates, parameter_groups, part_sizes
-from NeuroSAM2Core.train.loop import LoopRules, Progress, Validator, train
+from NeuroSAM2Core.train.loop import EngineTuner, LoopRules, Progress, Validator, train
 from NeuroSAM2Core.train.precision import Precision
 from NeuroSAM2Core.train.prompt_control import PromptShares, ValidatedKinds, controlled_shares
 from NeuroSAM2Core.train.recorder import open_recorder
@@ -34,6 +35,10 @@ from NeuroSAM2Core.train.update import UpdateRules
 from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)
+
+
+CHANGEABLE = ("tunes_engine",)
+"""Settings that a run need not keep when it goes on."""
 
 
 class BatchSource(Protocol):
@@ -77,6 +82,7 @@ def fine_tune(
     *,
     batches: BatchSource,
     validator: ValidatorSource = lambda team: None,
+    tune_engine: EngineTuner | None = None,
     resume: bool = False,
     max_seconds: float = math.inf,
     on_start: Callable[[Beginning], None] = lambda beginning: None,
@@ -89,6 +95,7 @@ def fine_tune(
         device: Where to compute; in a team, the kind of device.
         batches: Where batches come from.
         validator: What measures the model.
+        tune_engine: Finds the engine's choices for the finished model; None to leave them at whole slices, as it was trained.
         resume: Go on with the run in the folder; where there is none, one is begun.
         max_seconds: Save and return after this long.
         on_start: Called in the first process before the first step.
@@ -102,7 +109,7 @@ def fine_tune(
     folder = RunFolder(config.run.folder)
     with joined_team(device, timeout_minutes=config.run.timeout_minutes) as team, _deterministic(config, team):
         if team.is_first:
-            folder.claim(to_toml(config), may_go_on=resume)
+            folder.claim(to_toml(config), may_go_on=resume, changeable=CHANGEABLE)
         team.wait()
         with folder.logged(rank=team.rank):
             newest = folder.newest()
@@ -124,6 +131,7 @@ def fine_tune(
                     recorder,
                     team,
                     validate=validator(team),
+                    tune_engine=tune_engine,
                     max_seconds=max_seconds,
                     on_progress=on_progress,
                 )
@@ -163,7 +171,14 @@ def begin(config: TrainConfig, newest: Checkpoint | None, device: torch.device) 
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         # Out of the file, where a tensor may begin at any byte: how sums are rounded depends on that.
         tensor.data = tensor.data.clone()
-    model.config = replace(model.config, intensity_range=config.data.intensity_range, learns_appearance=False)
+    model.config = replace(
+        model.config,
+        intensity_range=config.data.intensity_range,
+        # It is trained on whole slices and knows its structure; what else helps is measured at the end, if at all.
+        learns_appearance=False,
+        adaptive_crops=False,
+        engine=EngineDefaults(),
+    )
     model.set_image_size(config.start.image_size or model.config.image_size)
     torch.manual_seed(config.run.seed)
     adapt(model.image_encoder.trunk, config.lora)

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 import torch
 
-from NeuroSAM2Core.checkpoint import Provenance
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.curves import plot_curves
 from NeuroSAM2Core.train.distributed import Team
@@ -41,6 +42,13 @@ class Validation:
 
 Validator = Callable[[TrainState], Validation]
 """Measures the model; called by all processes of a team."""
+
+
+class EngineTuner(Protocol):
+    """Finds the engine's choices that suit a model."""
+
+    def __call__(self, model: SAM2, *, is_cancelled: Callable[[], bool]) -> EngineDefaults | None:
+        """The choices; None where they could not be measured or `is_cancelled` said so."""
 
 
 class Course(Protocol):
@@ -94,6 +102,7 @@ def train(
     team: Team,
     *,
     validate: Validator | None = None,
+    tune_engine: EngineTuner | None = None,
     max_seconds: float = math.inf,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> bool:
@@ -109,6 +118,8 @@ def train(
         recorder: Gets every report.
         team: The processes that train together.
         validate: Measures the model now and then; None for never.
+        tune_engine: Asked by the first process at the end of the run, about the best model or, where none was validated, the last;
+            None to leave the engine's choices alone.
         max_seconds: Save and return after this long.
         on_progress: Called with every report.
 
@@ -120,7 +131,7 @@ def train(
     """
     total = update_rules.total_steps
     wrapped = team.wrap(segmenter)
-    desk = _Desk(course, rules, folder, recorder, team, total, validate, on_progress)
+    desk = _Desk(course, rules, folder, recorder, team, total, validate, tune_engine, on_progress)
     if state.step == total:
         return True
     with asked_to_stop(max_seconds) as wants_stop, closing(_closable(course.batches(state.step))) as batches:
@@ -136,7 +147,7 @@ def train(
                 error.hint += f"; the batch is in {path}"
                 raise
             is_last = state.step == total or team.any(wants_stop())
-            desk.after_step(state, is_last=is_last)
+            desk.after_step(state, is_last=is_last, wants_stop=wants_stop)
             if is_last:
                 return state.step == total
 
@@ -157,12 +168,13 @@ class _Desk:
     team: Team
     total_steps: int
     validate: Validator | None
+    tune_engine: EngineTuner | None
     on_progress: Callable[[Progress], None]
     results: list[StepMetrics] = field(default_factory=list)
     reported: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
 
-    def after_step(self, state: TrainState, *, is_last: bool) -> None:
+    def after_step(self, state: TrainState, *, is_last: bool, wants_stop: Callable[[], bool]) -> None:
         """Reports, validates and saves where it is time."""
         is_end = state.step == self.total_steps
         validates = self.validate is not None and (state.step % self.rules.validate_every == 0 or is_end)
@@ -171,9 +183,25 @@ class _Desk:
         began = time.monotonic()
         if self.validate is not None and validates:
             self._note(state, self.validate(state))
+        if self.team.is_first and is_end and self.tune_engine is not None:
+            self._choose_engine(state, self.tune_engine, wants_stop)
         if self.team.is_first:
             self._leave(state, validates=validates, is_last=is_last)
         self.reported += time.monotonic() - began  # none of this counts as training
+
+    def _choose_engine(self, state: TrainState, tune_engine: EngineTuner, wants_stop: Callable[[], bool]) -> None:
+        """Stores the choices in the best model's file and in the state, before the model that says that the run is over is written."""
+        best = Checkpoint.load(self.folder.best) if self.folder.best.is_file() else None
+        if best is not None:
+            # Out of the file, which is then written anew.
+            best = replace(best, state={name: value.clone() for name, value in best.state.items()})
+        given_out = best or state.checkpoint(self.course.provenance(state), with_training=False)
+        choices = tune_engine(given_out.build_model().to(self.team.device), is_cancelled=wants_stop)
+        if choices is None:
+            return
+        state.model.config = replace(state.model.config, engine=choices)
+        if best is not None:
+            replace(best, config=replace(best.config, engine=choices)).save(self.folder.best)
 
     def _leave(self, state: TrainState, *, validates: bool, is_last: bool) -> None:
         is_end = state.step == self.total_steps

@@ -76,6 +76,8 @@ class RunConfig:
     """Steps between validations; the end is validated too."""
     max_validation_cases: int = 0
     """Validate on the first so many cases; 0 for all."""
+    tunes_engine: bool = True
+    """At the end, measure on up to 4 validation cases which of the engine's choices suit the model, and store them in it."""
     save_every_s: float = 120.0
     """Seconds between checkpoints; validations, signals and the end save too."""
     timeout_minutes: float = 60.0

@@ -52,7 +52,7 @@ class RunFolder:
         Args:
             config: The resolved configuration as TOML.
             may_go_on: A folder that holds this very run is welcome.
-            changeable: Settings at the top level that may differ from those the run began with.
+            changeable: Settings, by their own word, that may differ from those the run began with.
 
         Raises:
             ConfigError: The folder holds another run, or this one and that was not expected.

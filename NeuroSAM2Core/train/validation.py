@@ -1,19 +1,28 @@
-"""Validation inside a run: what would be given out now, measured on whole cases through the real engine, shared among processes."""
+"""Validation inside a run: what would be given out now, measured on whole cases through the real engine, shared among processes.
+
+At the end of a run, the engine's choices are measured on some of the same cases.
+"""
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from NeuroSAM2Core.checkpoint import Provenance
+from NeuroSAM2Core.errors import Cancelled, DataError
+from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.data import Case, read_dataset
 from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.evaluation import evaluate_cases
-from NeuroSAM2Core.train.loop import Validation, Validator
+from NeuroSAM2Core.train.evaluation import FirstPrompt, evaluate_cases
+from NeuroSAM2Core.train.evaluation.tuning import tune_engine
+from NeuroSAM2Core.train.loop import EngineTuner, Validation, Validator
 from NeuroSAM2Core.train.run_config import TrainConfig
 from NeuroSAM2Core.train.state import TrainState
 
 logger = logging.getLogger(__name__)
+
+MAX_TUNING_CASES = 4
 
 
 def validation_cases(config: TrainConfig) -> list[Case]:
@@ -53,3 +62,28 @@ def case_validator(config: TrainConfig, team: Team) -> Validator | None:
         return Validation(score=sum(measured) / len(measured) if measured else -math.inf, numbers=numbers)
 
     return validate
+
+
+def case_engine_tuner(config: TrainConfig) -> EngineTuner | None:
+    """Measures the engine's choices on at most four validation cases, after one box or else the run's own first prompt.
+
+    None where the run does not ask for it. Where it cannot be done, a warning says why and how to make up for it.
+    """
+    if not config.run.tunes_engine:
+        return None
+    kinds: tuple[FirstPrompt, ...] = ("box",) if "box" in config.evaluation.kinds else config.evaluation.kinds
+    evaluation = replace(config.evaluation, kinds=kinds, num_clicks=0, has_surfaces=False)
+
+    def tune(model: SAM2, *, is_cancelled: Callable[[], bool]) -> EngineDefaults | None:
+        try:
+            cases = validation_cases(config)[:MAX_TUNING_CASES]
+            logger.info("measuring the engine's choices on %d validation cases", len(cases))
+            found = tune_engine(model, cases, config.data, evaluation, is_cancelled=is_cancelled)
+        except (Cancelled, DataError) as reason:
+            logger.warning("the engine's choices are not measured (%s); `neurosam2 tune` can do it later", reason)
+            return None
+        for line in found.as_markdown().splitlines():
+            logger.info("%s", line)
+        return found.best.choices
+
+    return tune

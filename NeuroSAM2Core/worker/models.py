@@ -1,9 +1,11 @@
 """The models that a worker has loaded: one for each client, shared where they asked for the same."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from NeuroSAM2Core.checkpoint import load_model, resolve_device
+from NeuroSAM2Core.checkpoint import engine_file, load_model, resolve_device
+from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.protocol.messages import LoadModel
 
@@ -15,8 +17,8 @@ class LoadedModel:
     name: str
     device: str
     image_size: int | None
-    file_state: tuple[int, int]
-    """Size and time of change of a model file, so that a new one in its place is noticed; zeros for names."""
+    file_state: tuple[int, ...]
+    """Size and time of change of the model file and of the engine's choices beside it, so that new ones in their place are noticed."""
     model: SAM2
 
     @property
@@ -57,9 +59,13 @@ class Models:
         self._of.pop(client, None)
 
 
-def _file_state(name: str) -> tuple[int, int]:
-    path = Path(name)
-    if not path.suffix or not path.is_file():
-        return 0, 0
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _file_state(name: str) -> tuple[int, ...]:
+    """Zeros for what is not there, and for the model files of catalog names, which do not change."""
+    paths = [Path(name)]
+    with contextlib.suppress(CheckpointError):  # there is no such model, as loading it will say
+        paths.append(engine_file(name))
+    state: list[int] = []
+    for path in paths:
+        stat = path.stat() if path.suffix and path.is_file() else None
+        state += (stat.st_size, stat.st_mtime_ns) if stat else (0, 0)
+    return tuple(state)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.engine import Session
+from NeuroSAM2Core.engine import EngineOptions, Session
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.train.data.config import DataConfig
@@ -18,7 +18,7 @@ from NeuroSAM2Core.train.evaluation.lineage import lineage_overlap
 from NeuroSAM2Core.train.evaluation.metrics import SurfaceAgreement, iou, surface_agreement
 from NeuroSAM2Core.train.evaluation.result import EvaluationResult, Measurement, SkippedCase
 from NeuroSAM2Core.train.evaluation.rounds import OBJECT_ID, evaluate
-from NeuroSAM2Core.volume import Volume, resolve_axis
+from NeuroSAM2Core.volume import Axis, Volume, resolve_axis
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ def evaluate_cases(
     data: DataConfig,
     config: EvaluationConfig,
     *,
+    options: EngineOptions | None = None,
     on_slice: Callable[[], object] = lambda: None,
     on_measured: Callable[[Measurement], object] = lambda measurement: None,
 ) -> EvaluationResult:
@@ -41,6 +42,7 @@ def evaluate_cases(
         cases: From `read_cases`; of these every process of a distributed run may take its share.
         data: What counts as an object, and whether a bad case is skipped.
         config: What is prompted and measured.
+        options: The engine's choices; the model's own if None.
         on_slice: Called after every slice that the engine did; may raise to stop.
         on_measured: Called with every measurement.
 
@@ -61,7 +63,7 @@ def evaluate_cases(
                 logger.warning("skipped the case %s: %s", case.name, error)
                 skipped.append(SkippedCase(case.name, str(error)))
                 continue
-            for one in measure(model, case.name, pair, objects, config, on_slice=on_slice):
+            for one in measure(model, case.name, pair, objects, config, options=options, on_slice=on_slice):
                 measurements.append(one)
                 on_measured(one)
     finally:
@@ -76,17 +78,20 @@ def measure(
     objects: ObjectMap,
     config: EvaluationConfig,
     *,
+    options: EngineOptions | None = None,
     on_slice: Callable[[], object] = lambda: None,
 ) -> Iterator[Measurement]:
     """All measurements of one volume; the engine's features are shared by all objects and prompts."""
     axis = resolve_axis(pair.image, config.axis)
-    session = Session(model, pair.image)
+    session = Session(model, pair.image, options=options)
     for number in _largest_first(objects)[: config.max_objects or None]:
         truth = objects.mask(number)
+        is_there = has_mask(truth, axis)
         for kind in config.kinds:
             for one in evaluate(session, truth, axis, start=kind, num_clicks=config.num_clicks, on_slice=on_slice):
                 lineage = lineage_overlap(session.logits(OBJECT_ID), truth, axis.array_axis)
                 surfaces = _surfaces(pair.image, one.mask, truth, config)
+                is_found = has_mask(one.mask, axis)
                 yield Measurement(
                     case=name,
                     object=objects.names[number - 1],
@@ -95,12 +100,20 @@ def measure(
                     dice=one.dice,
                     iou=iou(one.mask, truth),
                     slice_dice=one.slice_dice,
+                    false_slices=int((is_found & ~is_there).sum()),
+                    missed_slices=int((is_there & ~is_found).sum()),
                     hd95_mm=surfaces.hd95_mm,
                     surface_dice=surfaces.surface_dice,
                     lineage_iou=lineage.iou,
                     lineage_dice=lineage.dice,
                 )
             session.remove(OBJECT_ID)
+
+
+def has_mask(mask: NDArray[np.bool_], axis: Axis) -> NDArray[np.bool_]:
+    """Which slices along an axis have any of a mask (K, J, I)."""
+    others = tuple(a for a in range(3) if a != axis.array_axis)
+    return np.asarray(mask.any(axis=others))
 
 
 def _surfaces(

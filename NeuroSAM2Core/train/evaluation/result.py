@@ -23,6 +23,10 @@ class Measurement:
     iou: float
     slice_dice: float
     """On the slice prompted last."""
+    false_slices: int = 0
+    """Slices along the axis that have a mask and not the object."""
+    missed_slices: int = 0
+    """Slices that have the object and no mask."""
     hd95_mm: float = math.nan
     """Not a number where nothing was found or where it was not asked for."""
     surface_dice: float = math.nan
