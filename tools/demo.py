@@ -16,7 +16,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.quality.heads import render
-
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask
