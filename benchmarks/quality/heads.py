@@ -25,7 +25,7 @@ HEADS_ENVIRONMENT = "NEUROSAM2_HELD_OUT_HEADS"
 STRUCTURES = ("thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "lateral ventricle")
 MODALITIES = ("T1", "T2")
 """One head is rendered in each."""
-CANDIDATES = 4
+CANDIDATES = 6
 """Heads that are made: a quarter of them is stripped of its skull."""
 
 
