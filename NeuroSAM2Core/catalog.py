@@ -32,6 +32,8 @@ class CatalogEntry:
     """Side of the input the model was trained for; the architecture's own if None."""
     learns_appearance: bool = False
     """Measured; see `SAM2Config.learns_appearance`."""
+    adaptive_crops: bool = False
+    """Measured; see `SAM2Config.adaptive_crops`."""
     sure_iou: float | None = None
     """Measured; see `SAM2Config.sure_iou`."""
 

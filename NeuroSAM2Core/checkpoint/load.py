@@ -69,7 +69,12 @@ def _checkpoint(name_or_path: str | Path) -> Checkpoint:
         )
     checkpoint = Checkpoint.load(installed)
     sure_iou = checkpoint.config.sure_iou if entry.sure_iou is None else entry.sure_iou
-    config = replace(checkpoint.config, learns_appearance=entry.learns_appearance, sure_iou=sure_iou)
+    config = replace(
+        checkpoint.config,
+        learns_appearance=entry.learns_appearance,
+        adaptive_crops=entry.adaptive_crops,
+        sure_iou=sure_iou,
+    )
     return replace(checkpoint, config=config)
 
 

@@ -27,6 +27,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("image", type=Path, help="NIfTI file (.nii, .nii.gz)")
     parser.add_argument("--box", metavar="AXIS:INDEX:R0,C0,R1,C1", help=BOX_EXAMPLE)
     parser.add_argument("--point", action="append", default=[], metavar="AXIS:INDEX:R,C[,+|-]", help=POINT_EXAMPLE)
+    parser.add_argument(
+        "--reading",
+        type=int,
+        metavar="N",
+        help="which of the masks that a single point can mean, 1 for the most likely (default: 1); how many there are is printed",
+    )
     parser.add_argument("--model", default="nano", help="catalog name or model file (default: nano)")
     parser.add_argument("--range", metavar="A:B", help="first and last slice to do (default: all)")
     parser.add_argument(
@@ -46,6 +52,7 @@ def run(said: argparse.Namespace) -> int:
     points = [parse_point(text) for text in said.point]
     if not boxes and not points:
         raise PromptError("nothing was prompted", hint=f"give --box, {BOX_EXAMPLE}")
+    _check_reading(said, len(boxes), len(points))
     check_target(said.out)
     if said.png and not said.png.parent.is_dir():
         raise DataError(f"cannot write {said.png.name}: there is no folder {said.png.parent}")
@@ -58,7 +65,8 @@ def run(said: argparse.Namespace) -> int:
 
     session = Session(load_model(said.model, device=said.device), volume, window=window)
     axis = resolve_axis(volume, (boxes or points)[0].axis)
-    _prompt(session, volume, boxes, points)
+    _prompt(session, boxes, points)
+    _choose_reading(session, boxes, points, said.reading)
     count, seconds = _propagate(session, first, last)
 
     mask = session.mask(OBJECT_ID)
@@ -71,13 +79,43 @@ def run(said: argparse.Namespace) -> int:
     return 0
 
 
-def _prompt(session: "Session", volume: Volume, boxes: list[TypedBox], points: list[TypedPoint]) -> None:
+def _prompt(session: "Session", boxes: list[TypedBox], points: list[TypedPoint]) -> None:
     for typed in boxes:
         b = typed.box
         session.add_box(OBJECT_ID, typed.axis, typed.index, (b.row0, b.col0, b.row1, b.col1))
     for said in points:
         p = said.point
         session.add_point(OBJECT_ID, said.axis, said.index, (p.row, p.col), positive=p.positive)
+
+
+def _check_reading(said: argparse.Namespace, num_boxes: int, num_points: int) -> None:
+    """Checks what can be said of `--reading` before the model is loaded."""
+    if said.reading is None:
+        return
+    if num_boxes or num_points != 1:
+        raise PromptError(
+            "a reading was chosen, and the prompts are more than one point: they have one meaning",
+            hint="leave out --reading, or give a single --point and no --box",
+        )
+    if said.reading < 1:
+        raise PromptError(f"reading {said.reading} was chosen; they are counted from 1", hint="1 is the most likely")
+
+
+def _choose_reading(session: "Session", boxes: list[TypedBox], points: list[TypedPoint], reading: int | None) -> None:
+    """Takes the reading that was asked for, and says how many there are where a single point was given."""
+    if boxes or len(points) != 1:
+        return
+    (typed,) = points
+    count = max(1, len(session.readings(OBJECT_ID, typed.axis, typed.index)))
+    chosen = reading or 1
+    if chosen > count:
+        known = "the point has only one reading" if count == 1 else f"the point has {count} readings"
+        hint = "leave out --reading, or give a box" if count == 1 else f"choose 1 to {count}"
+        raise PromptError(f"there is no reading {chosen}: {known}", hint=hint)
+    if chosen > 1:
+        session.choose_reading(OBJECT_ID, typed.axis, typed.index, chosen - 1)
+    if count > 1:
+        print(f"reading {chosen} of {count}; --reading chooses another")
 
 
 def _propagate(session: "Session", first: int | None, last: int | None) -> tuple[int, float]:

@@ -33,6 +33,7 @@ from NeuroSAM2Core.protocol.messages import (
     SliceTracked,
     VolumeClosed,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
 
 LOOK_S = 0.5
@@ -61,6 +62,7 @@ class RemoteSession:
         model: Catalog name, or a model file on the worker's machine.
         device: auto, cpu, cuda or mps.
         window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+        switches: What the engine does for this volume.
 
     Raises:
         NeuroSAM2Error: The worker cannot be had, or does not take the model or the volume.
@@ -74,10 +76,11 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
     ) -> None:
         self.volume = volume
         self._make_client = make_client
-        self._ledger = Ledger(LoadModel(model=model, device=device), volume, window)
+        self._ledger = Ledger(LoadModel(model=model, device=device), volume, window, switches)
         self._client, self._volume_id = self._begin()
 
     @classmethod
@@ -88,10 +91,18 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
         interpreter: str | None = None,
     ) -> "RemoteSession":
         """A session with a worker of its own on this machine; see `EngineClient.launch` and the class."""
-        return cls(lambda: EngineClient.launch(interpreter), volume, model=model, device=device, window=window)
+        return cls(
+            lambda: EngineClient.launch(interpreter),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
 
     @classmethod
     def connect(
@@ -104,9 +115,17 @@ class RemoteSession:
         model: str = "nano",
         device: str = "auto",
         window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
     ) -> "RemoteSession":
         """A session with a worker that listens somewhere; see `EngineClient.connect` and the class."""
-        return cls(lambda: EngineClient.connect(host, port, token), volume, model=model, device=device, window=window)
+        return cls(
+            lambda: EngineClient.connect(host, port, token),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
 
     def __enter__(self) -> "RemoteSession":
         return self
@@ -136,6 +155,10 @@ class RemoteSession:
         """A mask in place of all other prompts of the slice; see `Session.add_mask`."""
         return self.set_prompts(self._prompts(object_id, axis, index).with_mask(MaskPrompt(np.array(mask))))
 
+    def choose_reading(self, object_id: int, axis: str, index: int, reading: int) -> SliceMask:
+        """Answers the click on a slice with another of its readings; see `Session.choose_reading`."""
+        return self.set_prompts(self._prompts(object_id, axis, index).with_reading(reading))
+
     def set_prompts(self, prompts: PromptSet) -> SliceMask:
         """All that is said about an object on a slice; see `Session.set_prompts`.
 
@@ -156,15 +179,21 @@ class RemoteSession:
     ) -> Iterator[SliceMask]:
         """Carries objects through the slices and yields each when it comes; see `Session.propagate`."""
         object_ids = tuple(self.object_ids) if object_id is None else (object_id,)
-
-        def request() -> Request:
-            return Propagate(
+        yield from self._track(
+            lambda: Propagate(
                 volume_id=self._volume_id, object_ids=object_ids, first=first, last=last, direction=direction
             )
+        )
 
-        for event in self._stream(request):
-            if isinstance(event, SliceTracked):
-                yield event.mask
+    def extend(self, object_id: int, index: int) -> SliceMask:
+        """One slice beyond the end of an object; see `Session.extend`.
+
+        Args:
+            object_id: The object.
+            index: The slice along the axis that the object is outlined along.
+        """
+        (mask,) = self._track(lambda: Propagate(volume_id=self._volume_id, object_ids=(object_id,), beyond=(index,)))
+        return mask
 
     def remove(self, object_id: int) -> None:
         """Forgets an object."""
@@ -184,6 +213,12 @@ class RemoteSession:
 
     def _prompts(self, object_id: int, axis: str, index: int) -> PromptSet:
         return self._ledger.prompts(object_id, SlicePlane(resolve_axis(self.volume, axis), index))
+
+    def _track(self, request: Callable[[], Request]) -> Iterator[SliceMask]:
+        """The slices that a request tracks."""
+        for event in self._stream(request):
+            if isinstance(event, SliceTracked):
+                yield event.mask
 
     def _ask(self, request: Callable[[], Request]) -> Event:
         """The final event of a request."""

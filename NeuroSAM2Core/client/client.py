@@ -30,6 +30,7 @@ from NeuroSAM2Core.protocol.messages import (
     Welcome,
 )
 from NeuroSAM2Core.protocol.stream import FrameStream, StreamEndedError
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import IntensityWindow, Volume
 
@@ -146,7 +147,14 @@ class EngineClient:
         self._send(number, request)
         return number
 
-    def open_volume(self, volume: Volume, *, window: IntensityWindow | None = None, key: str = "") -> int:
+    def open_volume(
+        self,
+        volume: Volume,
+        *,
+        window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
+        key: str = "",
+    ) -> int:
         """Opens a volume, and sends its voxels if the worker does not hold them. Returns the number of the request.
 
         The voxels are kept until then, not longer; they must not change meanwhile.
@@ -154,6 +162,7 @@ class EngineClient:
         Args:
             volume: The image.
             window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+            switches: What the engine does for this volume.
             key: The volume's id, where it is known already. Else the voxels are hashed now, which takes a second or two per GB; who
                 must not be held up so long does it beforehand with `protocol.VolumeHash`.
 
@@ -164,7 +173,14 @@ class EngineClient:
         key = key or volume_id(voxels, matrix)
         self._uploads.offer(key, voxels)
         return self.submit(
-            OpenVolume(volume_id=key, shape=volume.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix, window=window)
+            OpenVolume(
+                volume_id=key,
+                shape=volume.shape,
+                dtype=voxels.dtype.name,
+                ijk_to_ras=matrix,
+                window=window,
+                switches=switches,
+            )
         )
 
     def volume_id(self, number: int) -> str:

@@ -15,6 +15,7 @@ from NeuroSAM2Core.protocol.messages import (
     SliceAnswered,
     SliceTracked,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import IntensityWindow, SliceMask, SlicePlane, Volume
 
 Place = tuple[int, SlicePlane]
@@ -28,13 +29,20 @@ class Ledger:
     model: LoadModel
     volume: Volume
     window: IntensityWindow | None = None
+    switches: EngineSwitches = AUTOMATIC
     _slices: dict[Place, SliceStatement] = field(default_factory=dict)
     _asked: dict[int, PromptSet] = field(default_factory=dict)
 
     @property
     def statement(self) -> Statement:
         """The truth as it stands."""
-        return Statement(model=self.model, volume=self.volume, window=self.window, slices=tuple(self._slices.values()))
+        return Statement(
+            model=self.model,
+            volume=self.volume,
+            window=self.window,
+            switches=self.switches,
+            slices=tuple(self._slices.values()),
+        )
 
     @property
     def masks(self) -> list[SliceMask]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core.client.client import EngineClient
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol.messages import LoadModel, PredictSlice, RestoreSlice
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import BY_ITSELF, Cleaning, IntensityWindow, SliceMask, Volume
 
 
@@ -30,6 +31,7 @@ class Statement:
     model: LoadModel
     volume: Volume
     window: IntensityWindow | None = None
+    switches: EngineSwitches = AUTOMATIC
     slices: tuple[SliceStatement, ...] = ()
     """Slices with prompts in the order in which they were first prompted."""
 
@@ -42,7 +44,7 @@ def restate(client: EngineClient, statement: Statement) -> list[int]:
     """
     numbers = [
         client.submit(statement.model),
-        client.open_volume(statement.volume, window=statement.window),
+        client.open_volume(statement.volume, window=statement.window, switches=statement.switches),
     ]
     key = client.volume_id(numbers[-1])
     numbers += [client.submit(request) for request in restoring(key, statement.slices)]

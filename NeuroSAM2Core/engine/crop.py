@@ -9,7 +9,7 @@ Source: adaptive zoom as in Isensee et al., "nnInteractive", 2025 (arXiv 2503.08
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,7 +126,12 @@ class CropPlanner:
         """
         if self.scale is None:
             return self.whole
-        return self.square(number, bounds, max(min_side_mm, self.scale * self._extent_mm(bounds)))
+        crop = self.square(number, bounds, max(min_side_mm, self.scale * self._extent_mm(bounds)))
+        return self._with_window_of(number, crop, bounds) if self.is_whole(crop) else crop
+
+    def is_whole(self, crop: Crop) -> bool:
+        """A crop shows all of the slice, under whatever window."""
+        return crop.shape == self.whole.shape
 
     def square(self, number: int, bounds: Bounds, side_mm: float) -> Crop:
         """A crop of a given size in the middle of some bounds, moved into the slice; the whole slice where it is no smaller."""
@@ -156,7 +161,7 @@ class CropPlanner:
             number: The slice before.
             bounds: Of the object there; None where it is absent.
         """
-        if self.scale is None or bounds is None or crop == self.whole:
+        if self.scale is None or bounds is None or self.is_whole(crop):
             return crop
         ratio = self.side_mm(crop) / max(self._extent_mm(bounds), 1e-6)
         smallest = SMALLEST_SHARE * self.side_mm(first)
@@ -167,7 +172,7 @@ class CropPlanner:
 
     def widened(self, crop: Crop, number: int, bounds: Bounds | None) -> Crop | None:
         """A wider crop where a mask touches a border beyond which the slice goes on; None where it does not."""
-        if bounds is None or crop == self.whole:
+        if bounds is None or self.is_whole(crop):
             return None
         one_px = 1.5 / min(crop.shape)
         if self._margin(crop, bounds) > one_px:
@@ -205,10 +210,17 @@ class CropPlanner:
         return min(margins)
 
     def _with_own_window(self, number: int, crop: Crop) -> Crop:
+        bounds = crop.top, crop.left, crop.top + crop.height - 1, crop.left + crop.width - 1
+        return self._with_window_of(number, crop, bounds)
+
+    def _with_window_of(self, number: int, crop: Crop, bounds: Bounds) -> Crop:
+        """A crop under the window of what lies within some bounds; its own where that is nearly constant or was chosen by the person."""
         if self.is_window_fixed:
             return crop
-        window = crop_window(crop.of(self.stack.voxels[number]))
-        return crop if window is None else Crop(crop.top, crop.left, crop.height, crop.width, window)
+        top, left, bottom, right = (round(bound) for bound in bounds)
+        part = self.stack.voxels[number][max(0, top) : bottom + 1, max(0, left) : right + 1]
+        window = crop_window(part)
+        return crop if window is None else replace(crop, window=window)
 
 
 def logits_in_crop(logits: Logits, was: Crop, now: Crop) -> Logits:

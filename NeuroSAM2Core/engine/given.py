@@ -24,12 +24,14 @@ class GivenMask:
     shape: tuple[int, int]
     iou: float
     presence: float
+    ending: str = ""
+    """See `SliceMask`."""
 
     @classmethod
     def of(cls, known: SliceMask) -> "GivenMask":
         """What is kept of it."""
         height, width = known.mask.shape
-        return cls(pack_mask(known.mask), (height, width), known.predicted_iou, known.presence)
+        return cls(pack_mask(known.mask), (height, width), known.predicted_iou, known.presence, known.ending)
 
     @property
     def mask(self) -> NDArray[np.bool_]:

@@ -11,17 +11,21 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from NeuroSAM2Core.engine.postprocess import RINGING_LOGIT, Upsampling
 from NeuroSAM2Core.prompts import PointPrompt
 
 RADIUS_PX = 6.0
 """Of what is turned over, in pixels of the slice: more than the holes that are filled and the specks that are dropped by default."""
-MIN_GRID_RADIUS = 1.5
+MIN_GRID_RADIUS: dict[Upsampling, float] = {"bilinear": 1.5, "bicubic": 3.0}
 """Likewise in pixels of the logits, so that interpolation at the click sees nothing else."""
 MIN_LOGIT = 1.0
 
 
 def heard(
-    logits: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int]
+    logits: Float[Tensor, "1 1 h w"],
+    points: Sequence[PointPrompt],
+    shape: tuple[int, int],
+    upsampling: Upsampling = "bilinear",
 ) -> Float[Tensor, "1 1 h w"]:
     """The logits with the sign that every click asks for at its pixel; the last one has its way where two contradict each other.
 
@@ -29,13 +33,16 @@ def heard(
         logits: The model's answer.
         points: All clicks on the slice, in order, in pixels of the slice.
         shape: The slice, (H, W).
+        upsampling: How the logits will be brought to the size of the slice.
     """
-    if agreement(logits, points, shape).all():
+    if agreement(logits, points, shape, upsampling).all():
         return logits
     distances = torch.stack([_distance_px(logits, point, shape) for point in points])
-    radius = max(RADIUS_PX, *(MIN_GRID_RADIUS * n / m for n, m in zip(shape, logits.shape[-2:], strict=True)))
+    radius = max(
+        RADIUS_PX, *(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
+    )
     for i, point in enumerate(points):
-        if agreement(logits, [point], shape).all():
+        if agreement(logits, [point], shape, upsampling).all():
             continue
         near = distances[i] <= radius
         others = [j for j, other in enumerate(points) if other.positive != point.positive]
@@ -47,13 +54,18 @@ def heard(
 
 
 def agreement(
-    logits: Float[Tensor, "1 m h w"], points: Sequence[PointPrompt], shape: tuple[int, int]
+    logits: Float[Tensor, "1 m h w"],
+    points: Sequence[PointPrompt],
+    shape: tuple[int, int],
+    upsampling: Upsampling = "bilinear",
 ) -> Bool[Tensor, "m n"]:
     """Which of M masks are as each of N clicks says, at its pixel; see `heard`."""
     height, width = shape
     places = [(2 * (p.col + 0.5) / width - 1, 2 * (p.row + 0.5) / height - 1) for p in points]
     grid = logits.new_tensor(places).view(1, 1, -1, 2)
-    values = F.grid_sample(logits, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, :, 0]
+    if upsampling == "bicubic":
+        logits = logits.clamp(-RINGING_LOGIT, RINGING_LOGIT)
+    values = F.grid_sample(logits, grid, mode=upsampling, padding_mode="border", align_corners=False)[0, :, 0]
     return (values > 0) == torch.tensor([p.positive for p in points], device=logits.device)
 
 

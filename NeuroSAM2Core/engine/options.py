@@ -35,7 +35,7 @@ class EngineOptions:
     the model says so. Reference: the whole slice under the volume's window."""
     crop_scale: float = 2.0
     """Side of a crop as a multiple of the longer side of the box or mask in it."""
-    click_fields_mm: tuple[float, ...] = (48.0, 96.0)
+    click_fields_mm: tuple[float, ...] = (36.0, 64.0, 110.0)
     """A first click is read in crops of these sizes and on the whole slice; only where `crops` is on."""
     carries_boxes: bool | None = None
     """Give the tight box of the mask before as a prompt on the next slice, and choose the candidate that keeps most of that mask; None:

@@ -160,12 +160,12 @@ class OutlinedVolume:
         view, track = self._object(object_id)
         shape, given = view.stack.slice_shape, track.given.get(number)
         if given is not None:
-            mask, iou, presence = given.mask, given.iou, given.presence
+            mask, iou, presence, ending = given.mask, given.iou, given.presence, given.ending
         elif state is not None:
             mask = view.mask_of(state)
-            iou, presence = state.iou, probability(state.presence_logit)
+            iou, presence, ending = state.iou, probability(state.presence_logit), state.ending or ""
         else:
-            mask, iou, presence = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0
+            mask, iou, presence, ending = view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(), 0.0, 0.0, ""
         said = track.prompts.get(number)
         return SliceMask(
             object_id=object_id,
@@ -174,6 +174,8 @@ class OutlinedVolume:
             predicted_iou=iou,
             presence=presence,
             revision=0 if said is None else said.revision,
+            num_readings=view.num_readings(track, number),
+            ending=str(ending),
         )
 
     def _object(self, object_id: int) -> tuple[View, ObjectTrack]:

@@ -17,7 +17,9 @@ from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
+Upsampling = Literal["bilinear", "bicubic"]
 RINGING_LOGIT = 20.0
+"""Logits are limited to this before they are interpolated cubically."""
 
 
 def at_slice(
@@ -33,7 +35,7 @@ def at_slice(
 
 
 def to_size(
-    logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], upsampling: Literal["bilinear", "bicubic"] | None
+    logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], upsampling: Upsampling | None
 ) -> Float[Tensor, "h w"]:
     """Logits at another size. Bicubic ones are limited first: they would ring beside the mark of an absent object."""
     if upsampling == "bicubic":

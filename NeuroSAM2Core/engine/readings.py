@@ -1,13 +1,15 @@
 """What a first click can mean: the masks of several fields around it, the most likely first.
 
 A click in a putamen may mean the putamen, the hemisphere or the head. Each field (crops of several sizes around the click and the whole
-slice) is answered with three candidates; those that look alike count once. The order follows what was measured on the development set
-(benchmarks/README.md, *Quality*): the expected IoU, less a penalty where the mask is cut off by its field.
+slice) is answered with three candidates. The model's own expected IoU says little about an ambiguous click; what does is support: a
+structure that is really there looks alike in several fields. The best supported candidate comes first; the third one is the largest thing
+around the click, so that a large structure is never more than two steps away (docs/adr/0013).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.engine.crop import CropPlanner
@@ -15,38 +17,48 @@ from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.postprocess import at_slice
 from NeuroSAM2Core.engine.slice_answer import SliceAnswer
 
-ALIKE_IOU = 0.75
+ALIKE_IOU = 0.7
 """Readings that overlap more than this are one."""
 MAX_READINGS = 5
-CUT_OFF_PENALTY = 0.3
-"""Of a mask that touches a border of its field beyond which the slice goes on."""
-WHOLE_PENALTY = 0.05
-"""Of a reading on the whole slice."""
+STABILITY_WEIGHT = 0.2
+"""What a mask that no threshold changes is worth beside full support."""
+STABILITY_DELTA = 1.0
+SPECK_MM2 = 40.0
+"""Smaller masks come last."""
+LARGER = 4.0
+"""The largest reading has at least so many times the area of the first one."""
+LARGE_READING = 2
+"""Its place among the readings, from 0."""
 
 
-def rank_readings(
-    candidates: Sequence[SliceAnswer], planner: CropPlanner, number: int, options: EngineOptions
-) -> list[SliceAnswer]:
+def rank_readings(candidates: Sequence[SliceAnswer], planner: CropPlanner, options: EngineOptions) -> list[SliceAnswer]:
     """The readings of a click, the most likely first; at least one.
 
     Args:
-        candidates: One mask each.
+        candidates: One mask each, several for every field.
         planner: Of the stack.
-        number: The slice.
         options: How masks are brought to the slice.
     """
-    order = sorted(candidates, key=lambda one: -_score(one, planner, number))
-    chosen: list[SliceAnswer] = []
-    masks: list[NDArray[np.bool_]] = []
-    for one in order:
-        mask = (at_slice(one.prediction.logits, one.crop, planner.whole.shape, options) > 0).cpu().numpy()
-        if not mask.any() or any(_iou(mask, other) > ALIKE_IOU for other in masks):
-            continue
-        chosen.append(one)
-        masks.append(mask)
-        if len(chosen) == MAX_READINGS:
-            break
-    return chosen or [order[0]]
+    shape = planner.whole.shape
+    masks = np.stack(
+        [(at_slice(one.prediction.logits, one.crop, shape, options) > 0).cpu().numpy() for one in candidates]
+    )
+    overlaps = pairwise_iou(masks)
+    pixel_mm2 = planner.pixel_mm[0] * planner.pixel_mm[1]
+    areas = masks.sum(axis=(1, 2)) * pixel_mm2
+    scores = support(overlaps, [one.crop for one in candidates])
+    scores += STABILITY_WEIGHT * np.array([_stability(one) for one in candidates]) - (areas < SPECK_MM2)
+    distinct: list[int] = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        if areas[number] > 0 and all(overlaps[number, other] <= ALIKE_IOU for other in distinct):
+            distinct.append(number)
+    if not distinct:
+        return [candidates[int(scores.argmax())]]
+    large = max(distinct, key=lambda number: float(areas[number]))
+    if areas[large] >= LARGER * areas[distinct[0]] and large in distinct[LARGE_READING:]:
+        distinct.remove(large)
+        distinct.insert(LARGE_READING, large)
+    return [candidates[number] for number in distinct[:MAX_READINGS]]
 
 
 def split(answer: SliceAnswer) -> list[SliceAnswer]:
@@ -56,13 +68,27 @@ def split(answer: SliceAnswer) -> list[SliceAnswer]:
     ]
 
 
-def _score(one: SliceAnswer, planner: CropPlanner, number: int) -> float:
-    bounds = one.crop.bounds_of(one.prediction.logits)
-    score = float(one.prediction.iou)
-    if one.crop == planner.whole:
-        return score - WHOLE_PENALTY
-    return score - CUT_OFF_PENALTY * (planner.widened(one.crop, number, bounds) is not None)
+def pairwise_iou(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n n"]:
+    """The overlap over union of each mask with each other; 0 where both are empty."""
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    common = flat @ flat.T
+    areas = flat.sum(axis=1)
+    union = areas[:, None] + areas[None] - common
+    return common / np.maximum(union, 1.0)
 
 
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    return float((a & b).sum()) / max(1, int((a | b).sum()))
+def support(overlaps: Float[np.ndarray, "n n"], fields: Sequence[object]) -> NDArray[np.float64]:
+    """How well each candidate is found again in the other fields: the mean over them of its best overlap there, 0 to 1."""
+    names = list(dict.fromkeys(fields))
+    if len(names) < 2:
+        return np.zeros(len(fields))
+    member = np.array([[field == name for field in fields] for name in names])
+    best = np.stack([np.where(row, overlaps, 0.0).max(axis=1) for row in member])
+    best[member] = 0.0
+    return best.sum(axis=0) / (len(names) - 1)
+
+
+def _stability(one: SliceAnswer) -> float:
+    """How little a mask changes as its threshold moves; 1 where it does not."""
+    logits = one.prediction.logits
+    return float((logits > STABILITY_DELTA).sum() / (logits > -STABILITY_DELTA).sum().clamp(min=1))

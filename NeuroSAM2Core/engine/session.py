@@ -99,8 +99,9 @@ class Session(OutlinedVolume):
         if self._sketch is None or self._sketch[0] != place:
             self._sketch = place, track.sketch()
         sketch = self._sketch[1]
+        number = view.stack.number_of(prompts.plane.index)
         with computing(self.model, is_exact=self.options.is_exact):
-            answer = view.predict(sketch, prompts, view.stack.number_of(prompts.plane.index))
+            answer = view.predict(sketch, prompts, number)
         return SliceMask(
             object_id=prompts.object_id,
             plane=prompts.plane,
@@ -108,6 +109,7 @@ class Session(OutlinedVolume):
             predicted_iou=float(answer.prediction.iou),
             presence=probability(float(answer.prediction.presence_logit)),
             revision=prompts.revision,
+            num_readings=view.num_readings(sketch, number),
         )
 
     def readings(self, object_id: int, axis: str, index: int) -> list[SliceMask]:
@@ -127,6 +129,7 @@ class Session(OutlinedVolume):
                 predicted_iou=float(answer.prediction.iou),
                 presence=probability(float(answer.prediction.presence_logit)),
                 revision=revision,
+                num_readings=view.num_readings(track, number),
             )
             for answer in view.readings(track, number)
         ]
@@ -201,6 +204,33 @@ class Session(OutlinedVolume):
             for number in view.run(track, view.plan(track, first, last, direction), is_cancelled):
                 self._sketch = None
                 yield self._as_mask(one, number, track.tracked[number])
+
+    def extend(self, object_id: int, axis: str, index: int) -> SliceMask:
+        """Answers the slice on which the object has ended as if it went on there: one slice more, whatever its shape says.
+
+        The slices beyond it stay as they are. Where the model does not see the object at all, the mask is empty still.
+
+        Args:
+            object_id: The object.
+            axis: As for `add_point`.
+            index: The slice, next to one that is done.
+
+        Returns:
+            The object on that slice.
+
+        Raises:
+            GeometryError: There is no such axis or slice.
+            PromptError: There is no such object, the slice is confirmed, or propagation has not come there.
+        """
+        view, track = self._object(object_id)
+        plane = SlicePlane(resolve_axis(self.volume, axis), index)
+        plane.check_inside(self.volume)
+        if plane.axis != view.stack.axis:
+            raise PromptError(f"object {object_id} is outlined along {view.stack.axis}, not along {plane.axis}")
+        number = view.stack.number_of(index)
+        view.extend(track, number)
+        self._sketch = None
+        return self._as_mask(object_id, number, track.tracked[number])
 
     def warm(self, plane: SlicePlane) -> bool:
         """Computes the features of a slice before they are asked for. Returns False, and does nothing, where they would push out others.

@@ -174,7 +174,7 @@ class SlicePredictor:
                 answer = SliceAnswer(self._decode(given, crop, None, None, replay.look), crop)
                 candidates += split(answer)
             candidates = [SliceAnswer(self._enforced(clicks, one.prediction, one.crop), one.crop) for one in candidates]
-            replay.readings = rank_readings(candidates, self.crops, number, self.options)
+            replay.readings = rank_readings(candidates, self.crops, self.options)
         return replay.readings[replay.reading % len(replay.readings)]
 
     def _settled(self, last: SliceAnswer, clicks: list[PointPrompt], readings: list[SliceAnswer]) -> SliceAnswer:
@@ -225,7 +225,7 @@ class SlicePredictor:
         inside = crop.points_inside(clicks)
         if not self.options.hears_clicks or not inside:
             return answer
-        logits = heard(answer.logits, inside, crop.shape)
+        logits = heard(answer.logits, inside, crop.shape, self.options.upsampling or "bilinear")
         if logits is answer.logits:
             return answer
         presence = answer.presence_logit

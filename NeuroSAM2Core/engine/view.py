@@ -23,7 +23,7 @@ from NeuroSAM2Core.engine.slice_predictor import Replay, SliceLook, SlicePredict
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.errors import Cancelled, PromptError
 from NeuroSAM2Core.model import SAM2, MaskPrediction
-from NeuroSAM2Core.prompts import MaskPrompt, PromptSet
+from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, SliceStack, Volume
 
 
@@ -80,12 +80,19 @@ class View:
         """The model's part of an answer, of which nothing is remembered yet."""
         if number not in track.replays:
             track.replays[number] = self._begin(track, number)
-        return self.predictor.answer(prompts, number, track.replays[number])
+        replay = track.replays[number]
+        if replay.prompts and not _begins_with(prompts, replay.prompts[0]):
+            replay.readings = []  # they were of another click
+        return self.predictor.answer(prompts, number, replay)
 
     def readings(self, track: ObjectTrack, number: int) -> list[SliceAnswer]:
         """What the first click on a slice can mean, the most likely first; empty where that was not left open."""
         replay = track.replays.get(number)
         return list(replay.readings) if replay is not None and len(replay.prompts) == 1 else []
+
+    def num_readings(self, track: ObjectTrack, number: int) -> int:
+        """How many masks the prompts of a slice can mean, at least 1; see `readings`."""
+        return max(1, len(self.readings(track, number)))
 
     def warm(self, number: int) -> bool:
         """Encodes a slice before it is asked for; False where that would push out others."""
@@ -107,7 +114,7 @@ class View:
         if self.options.sweeps:
             passes = plan_sweeps(track.confirmed, low, high)
         else:
-            empty = [n for n, state in track.confirmed.items() if state.area == 0]
+            empty = [n for n, state in track.confirmed.items() if self.options.clears_denied and state.area == 0]
             passes = plan_passes(track.confirmed, low, high, empty=empty)
         if direction is not Direction.BOTH:
             step = 1 if (direction is Direction.UP) != self.stack.flipped[0] else -1
@@ -126,6 +133,30 @@ class View:
                 if number is None:
                     break
                 yield number
+
+    def extend(self, track: ObjectTrack, number: int) -> None:
+        """Answers one slice, which passes have reached, as if the object went on there; the slices beyond it stay as they are.
+
+        Raises:
+            PromptError: The slice is confirmed, or not all slices up to it are done.
+        """
+        index = self.stack.plane(number).index
+        if number in track.confirmed:
+            raise PromptError(f"slice {index} is confirmed; it stays as it is", hint="choose the slice beyond it")
+        start = min(track.confirmed, key=lambda n: (abs(n - number), n), default=None)
+        run = None if start is None else Pass(start, number)
+        if run is None or not track.known.issuperset(run.slices[:-1]):
+            raise PromptError(f"slice {index} cannot be reached yet", hint="propagate up to there first")
+        sketch = track.sketch()
+        sketch.tracked.pop(number, None)
+        sketch.given.pop(number, None)
+        sketch.progress.clear()
+        self.take_up(sketch, run.slices[:-1][-self.reach :])
+        options = replace(self.options, ends_by_shape=False, stop_after_absent=None, sweeps=False)
+        for _ in run_pass(replace(self.context, options=options), sketch, run):
+            pass
+        track.given.pop(number, None)
+        track.tracked[number] = sketch.tracked[number]
 
     @property
     def reach(self) -> int:
@@ -200,6 +231,13 @@ class View:
         bank.recent = CropMemories(context, tracked, crop, is_prompted=False)
         conditioned = bank.condition(self.model, features, number, reverse=reverse)
         return CropView(features, conditioned, appearance_of(context, track, number, others, crop))
+
+
+def _begins_with(prompts: PromptSet, first: BoxPrompt | PointPrompt) -> bool:
+    """The same prompt is answered first."""
+    if prompts.mask is not None or prompts.is_empty:
+        return False
+    return first == (prompts.box or prompts.points[0])
 
 
 def _check_cancelled(is_cancelled: Callable[[], bool]) -> None:

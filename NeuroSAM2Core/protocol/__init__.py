@@ -36,14 +36,17 @@ from NeuroSAM2Core.protocol.messages import (
     Welcome,
     WorkerStatus,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 
 __all__ = [
+    "AUTOMATIC",
     "SURE_IOU",
     "VERSION",
     "Cancel",
     "CleanObject",
     "CloseVolume",
     "Disconnected",
+    "EngineSwitches",
     "Event",
     "Failed",
     "Finished",

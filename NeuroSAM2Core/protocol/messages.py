@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core import errors
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.prompts import PromptSet
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import BY_ITSELF, Axis, Cleaning, Direction, IntensityWindow, SliceMask
 
 UNASKED = 0
@@ -46,7 +47,7 @@ class LoadModel:
 class OpenVolume:
     """A volume to work on. Final event: `VolumeOpened`; before it `VoxelsWanted` where the worker does not hold them yet.
 
-    Opening a volume that is open with the same window changes nothing; with another window its session starts anew.
+    Opening a volume that is open with the same window and switches changes nothing; with others its session starts anew.
     """
 
     volume_id: str
@@ -59,6 +60,8 @@ class OpenVolume:
     """The 16 numbers of the matrix, row by row, mm."""
     window: IntensityWindow | None = None
     """The intensities that become black and white; the 0.5 to 99.5 percentiles if None."""
+    switches: EngineSwitches = AUTOMATIC
+    """What the engine does for this volume."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +154,8 @@ class Propagate:
     last: int | None = None
     """Last slice of the range; to the last one if None."""
     direction: Direction = Direction.BOTH
+    beyond: tuple[int, ...] = ()
+    """In place of a range: slices on which the objects have ended, each to be answered as if they went on there."""
     cleaning: Cleaning = BY_ITSELF
 
 

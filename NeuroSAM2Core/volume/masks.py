@@ -22,6 +22,10 @@ class SliceMask:
     """Probability that the object is in this slice, 0 to 1."""
     revision: int = 0
     """Of the prompts that this answers; 0 where there were none."""
+    num_readings: int = 1
+    """How many masks the prompts of this slice can mean; 1 where they mean one."""
+    ending: str = ""
+    """Why the object ends on this slice, a value of `engine.ending.Ending`; empty where it is there or a person said so."""
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> bytes:

@@ -1,10 +1,12 @@
 """What the worker knows of its clients' volumes: one engine session for each client and volume. Clients never meet in one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from NeuroSAM2Core.engine import EngineOptions, Session
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.protocol.messages import OpenVolume
+from NeuroSAM2Core.protocol.switches import EngineSwitches
 from NeuroSAM2Core.volume import Cleaning, IntensityWindow, Volume
 from NeuroSAM2Core.worker.limits import WorkerLimits
 from NeuroSAM2Core.worker.volume_store import VolumeStore
@@ -22,16 +24,17 @@ class Sessions:
         self._store, self._limits = store, limits
         self._options = replace(EngineOptions(), feature_cache_bytes=limits.feature_cache_bytes)
         self._open: dict[tuple[int, str], Session] = {}
-        self._windows: dict[tuple[int, str], IntensityWindow | None] = {}
+        self._begun_with: dict[tuple[int, str], tuple[IntensityWindow | None, EngineSwitches]] = {}
         self._bytes: dict[tuple[int, str], int] = {}
 
-    def open(self, client: int, key: str, volume: Volume, window: IntensityWindow | None, model: SAM2) -> bool:
+    def open(self, client: int, request: OpenVolume, volume: Volume, model: SAM2) -> bool:
         """Opens a volume and returns whether its session is new."""
-        place = client, key
-        if place in self._open and self._windows[place] == window:
+        place, wanted = (client, request.volume_id), (request.window, request.switches)
+        if place in self._open and self._begun_with[place] == wanted:
             return False
-        self._open[place] = Session(model, volume, window=window, options=self._options)
-        self._windows[place] = window
+        options = replace(self._options, **asdict(request.switches))
+        self._open[place] = Session(model, volume, window=request.window, options=options)
+        self._begun_with[place] = wanted
         return True
 
     def get(self, client: int, key: str, cleaning: Cleaning | None = None) -> Session:
@@ -56,7 +59,7 @@ class Sessions:
 
     def close(self, client: int, key: str) -> None:
         """Forgets a session; its volume may be let go of."""
-        for one in (self._open, self._windows, self._bytes):
+        for one in (self._open, self._begun_with, self._bytes):
             one.pop((client, key), None)
         self._store.release(key, client)
         self._store.others = sum(self._bytes.values())

@@ -157,7 +157,7 @@ class Steps:
         loaded = self._models.of(job.client)
         if loaded is None:
             raise WorkerError("there is no model yet", hint="load one before a volume is opened")
-        is_new = self._sessions.open(job.client, work.volume_id, volume, work.window, loaded.model)
+        is_new = self._sessions.open(job.client, work, volume, loaded.model)
         if is_new:
             self._stop_long_jobs(job, work.volume_id)
             logger.info("volume of %d x %d x %d %s opened", *work.shape[::-1], work.dtype)
@@ -188,7 +188,7 @@ class Steps:
             return Finished(request_id=job.number, was_cancelled=job.is_cancelled)
         job.num_done += 1
         self._post(job.client, SliceTracked(request_id=job.number, volume_id=work.volume_id, mask=mask))
-        total = job.num_done + _num_to_do(session, work, object_ids)
+        total = job.num_done + _num_to_do(session, work, object_ids, num_done=job.num_done)
         self._post(job.client, Progress(request_id=job.number, done=job.num_done, total=total))
         self._sessions.keep_within_memory(job.client, work.volume_id)
         return None
@@ -246,6 +246,10 @@ def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], jo
     """The slices of a propagation, one by one."""
     try:
         for object_id in object_ids:
+            if work.beyond:
+                axis = session.prompts(object_id)[0].plane.axis
+                yield from (session.extend(object_id, axis, index) for index in work.beyond)
+                continue
             yield from session.propagate(
                 object_id,
                 first=work.first,
@@ -257,7 +261,9 @@ def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], jo
         return
 
 
-def _num_to_do(session: Session, work: Propagate, object_ids: tuple[int, ...]) -> int:
+def _num_to_do(session: Session, work: Propagate, object_ids: tuple[int, ...], *, num_done: int = 0) -> int:
+    if work.beyond:
+        return max(0, len(work.beyond) * len(object_ids) - num_done)
     return sum(
         session.num_slices_to_do(object_id, first=work.first, last=work.last, direction=work.direction)
         for object_id in object_ids

@@ -6,6 +6,21 @@ from pathlib import Path
 
 from NeuroSAM2Core.volume import SlicePlane
 
+ENDING_SENTENCES = {
+    "object score": "the model does not see it any more",
+    "expected IoU": "the model expects a poor mask",
+    "area": "its area fell below 30 % of the largest slice",
+    "overlap": "it does not lie on the outline of the slice before any more",
+}
+"""Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""
+OTHER_REASON = "unknown"
+"""An ending that this version does not know."""
+
+
+def ending_sentence(ending: str) -> str:
+    """Why an object ends, for people."""
+    return ENDING_SENTENCES.get(ending, "the engine has ended it")
+
 
 class Activity(Enum):
     """What is going on."""
@@ -53,6 +68,8 @@ class RibbonSlice:
     is_confirmed: bool
     is_doubtful: bool
     is_stale: bool
+    ending: str = ""
+    """Why the object ends on it; empty where it is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +88,8 @@ class SessionView:
     """Of the active object, in the order of its slices."""
     can_prompt: bool
     can_propagate: bool
+    can_extend: bool
+    """The active object has ended somewhere, and may go on for one more slice."""
     can_stop: bool
     can_continue: bool
     """A propagation was stopped, or a correction has made slices out of date."""
@@ -92,6 +111,7 @@ NO_SESSION = SessionView(
     ribbon=(),
     can_prompt=False,
     can_propagate=False,
+    can_extend=False,
     can_stop=False,
     can_continue=False,
     can_clear=False,

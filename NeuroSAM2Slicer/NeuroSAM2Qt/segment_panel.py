@@ -26,6 +26,7 @@ from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
+from NeuroSAM2Qt.switches_box import SwitchesBox
 from NeuroSAM2Qt.views import slice_views
 from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
 
@@ -59,6 +60,7 @@ class SegmentPanel:
         self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
         self.range = RangeBox(ui)
         self.cleaning = CleaningBox(ui, self._do(self.workplace.clean_by))
+        self.switches = SwitchesBox(ui, self._do(self.workplace.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
@@ -115,6 +117,7 @@ class SegmentPanel:
             self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
         self.cleaning.restore()
+        self.switches.restore()
         self._on_selected()
 
     def _connect(self) -> None:
@@ -133,7 +136,9 @@ class SegmentPanel:
         ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
         ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
         ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
+        ui.readingButton.connect("clicked()", self._do(self.workplace.next_reading))
         ui.propagateButton.connect("clicked()", self._do(self.workplace.propagate))
+        ui.extendButton.connect("clicked()", self._do(self.workplace.extend))
         ui.stopButton.connect("clicked()", act(lambda session: session.stop()))
         ui.continueButton.connect("clicked()", self._do(self.workplace.go_on))
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
@@ -146,6 +151,7 @@ class SegmentPanel:
             "N": ui.negativeButton,
             "B": ui.boxButton,
             "M": ui.maskButton,
+            "R": ui.readingButton,
             "O": ui.nextObjectButton,
             "G": ui.propagateButton,
             "S": ui.stopButton,
@@ -200,7 +206,10 @@ class SegmentPanel:
         ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
+        ui.readingButton.setEnabled(view.reading is not None)
+        ui.readingButton.text = f"{view.reading_title} (R)"
         ui.propagateButton.setEnabled(session.can_propagate)
+        ui.extendButton.setEnabled(session.can_extend)
         ui.stopButton.setEnabled(session.can_stop)
         ui.continueButton.setEnabled(session.can_continue)
         ui.clearButton.setEnabled(session.can_clear)

@@ -17,6 +17,7 @@ MOUSE = (
 )
 KEYS = (
     ("P, N, B", "Include, Exclude, Box; once more puts the tool down, and so does Escape"),
+    ("R", "The next outline that a single click can mean"),
     ("O, M", "Next object, use its mask"),
     ("G, S", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),

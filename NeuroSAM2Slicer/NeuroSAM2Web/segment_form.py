@@ -9,6 +9,13 @@ from NeuroSAM2Web.segment_panel import SegmentPanel
 from NeuroSAM2Web.widgets import choices, key_button, progress, section, switch
 
 DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
+STATES = {"auto": "Automatic", "on": "On", "off": "Off"}
+SWITCHES = (
+    ("crops", "Crops around small objects", "Show the model a part of the slice around a small object"),
+    ("carries_boxes", "Boxes from slice to slice", "Give the box of each outline to the model on the next slice"),
+    ("ends_by_shape", "End by size and quality", "End an object also where its outline becomes small or poor"),
+    ("learns_appearance", "Appearance", "Keep other slices to what looks like the object where you clicked"),
+)
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
     ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
@@ -30,7 +37,9 @@ def build_segment_form(panel: SegmentPanel) -> None:
     _objects(panel)
     _propagation(panel)
     _review(panel)
-    _cleaning(panel)
+    with v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"):
+        _cleaning(panel)
+        _advanced(panel)
 
 
 def _state_line(panel: SegmentPanel) -> None:
@@ -86,6 +95,15 @@ def _tools(panel: SegmentPanel) -> None:
             click=panel.does(lambda session: session.redo()),
             disabled=("!can_redo",),
             tip="Bring back what was undone",
+        )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "{{ reading_title }}",
+            "R",
+            icon="mdi-layers-search-outline",
+            click=panel.do(panel.workplace.next_reading),
+            disabled=("!can_read",),
+            tip="A single click can mean the part or the whole. Show the next outline it can mean; a box or one more click settles it.",
         )
 
     switch(
@@ -192,6 +210,13 @@ def _propagation(panel: SegmentPanel) -> None:
             disabled=("!can_continue",),
             tip="Go on where you stopped, and do again what a correction has made out of date",
         )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "One more slice",
+            click=panel.do(panel.workplace.extend),
+            disabled=("!can_extend",),
+            tip="Carry the outline one slice beyond the slices where it has ended, in the direction chosen below",
+        )
     with html.Div(v_if="is_under_way", classes="mb-2", raw_attrs=['role="status"', 'data-test="progress"']):
         progress("percent", is_unknown="percent === 0")
         html.Div("{{ pace }}", classes="text-caption mt-1 ns-number")
@@ -246,11 +271,7 @@ def _review(panel: SegmentPanel) -> None:
 
 
 def _cleaning(panel: SegmentPanel) -> None:
-    with (
-        v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"),
-        v3.VExpansionPanel(title="Holes and islands"),
-        v3.VExpansionPanelText(),
-    ):
+    with v3.VExpansionPanel(title="Holes and islands"), v3.VExpansionPanelText():
         with html.Div(classes="d-flex ga-2 mb-2"):
             for field, label, tip in (
                 ("hole_mm", "Fill holes up to", "Holes of an outline that are narrower than this are filled"),
@@ -276,3 +297,22 @@ def _cleaning(panel: SegmentPanel) -> None:
             model_value=("cleans_whole",),
             update_modelValue=(panel.set_cleans_whole, "[$event]"),
         )
+
+
+def _advanced(panel: SegmentPanel) -> None:
+    with v3.VExpansionPanel(title="Advanced"), v3.VExpansionPanelText():
+        for name, label, tip in SWITCHES:
+            v3.VSelect(
+                items=("switch_states", choices(STATES)),
+                model_value=(name,),
+                update_modelValue=(panel.set_switch, f"['{name}', $event]"),
+                label=label,
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                classes="mb-2",
+                raw_attrs=[
+                    f'title="{tip}. Automatic leaves it to the model; what you have outlined stays."',
+                    f'data-test="{name}"',
+                ],
+            )

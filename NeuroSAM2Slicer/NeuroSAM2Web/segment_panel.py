@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity
-from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+from NeuroSAM2MRML.workplace.panel_memory import SWITCHES, PanelMemory
 from NeuroSAM2MRML.workplace.state_line import Fix
 
 from NeuroSAM2Core.errors import ConfigError
@@ -14,6 +14,7 @@ from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.segment_state import segment_state
 
 QUIET = (Activity.READY, Activity.ENDED)
+SWITCH_WORDS = {"auto": None, "on": True, "off": False}
 POINT_TOOLS = ("positive", "negative")
 
 
@@ -90,6 +91,19 @@ class SegmentPanel:
         """Shows what the scene remembers of all choices."""
         self.show_range()
         self.show_cleaning()
+        self.show_switches()
+
+    def show_switches(self) -> None:
+        """Shows what the engine does."""
+        switches = self._memory.switches
+        words = {is_on: word for word, is_on in SWITCH_WORDS.items()}
+        self.desk.state.update({name: words[getattr(switches, name)] for name in SWITCHES})
+
+    def set_switch(self, name: str, word: str) -> None:
+        """The engine does something, does it not, or does as the model says."""
+        self.workplace.switch(replace(self._memory.switches, **{name: SWITCH_WORDS[word]}))
+        self.show_switches()
+        self.desk.wake()
 
     def show_cleaning(self) -> None:
         """Shows which holes and islands are seen to."""

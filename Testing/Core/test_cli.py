@@ -27,6 +27,8 @@ def folder(tmp_path_factory):
     (folder / "broken.nii.gz").write_bytes((folder / "image.nii.gz").read_bytes()[:3000])
     model = small_model()
     Checkpoint(model.config, model.state_dict(), Provenance(name="small")).save(folder / "small.safetensors")
+    model = small_model(paints_prompts=True)
+    Checkpoint(model.config, model.state_dict(), Provenance(name="reader")).save(folder / "reader.safetensors")
     (folder / "foreign.pt").write_bytes(b"nothing of the kind")
     return folder
 
@@ -56,6 +58,20 @@ def test_a_volume_and_a_box_become_a_mask_and_a_picture(folder, capsys):
     filled = np.flatnonzero(np.asarray(mask.dataobj).any(axis=(0, 1)))
     assert filled.min() >= 8
     assert filled.max() <= 16
+
+
+def test_a_reading_of_a_single_point_is_chosen(folder, capsys):
+    masks = []
+    for reading in ((), ("--reading", "1"), ("--reading", "2")):
+        code = run(
+            folder, "segment", "{f}/image.nii.gz", "--point", "axial:12:22,26", "--model", "{f}/reader.safetensors",
+            "--range", "12:12", "--device", "cpu", "--out", "{f}/read.nii.gz", *reading,
+        )  # fmt: skip
+        assert code == 0
+        assert f"reading {reading[1] if reading else 1} of " in capsys.readouterr().out
+        masks.append(np.asarray(nibabel.load(folder / "read.nii.gz").dataobj))
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert not np.array_equal(masks[1], masks[2])
 
 
 def test_a_model_is_measured_on_a_label(folder, capsys):
@@ -104,6 +120,8 @@ def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
 
 
 MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")
+READER = ("--model", "{f}/reader.safetensors", "--device", "cpu")
+POINT = "axial:12:22,26"
 OUT = ("--out", "{f}/never.nii.gz")
 
 
@@ -121,6 +139,13 @@ OUT = ("--out", "{f}/never.nii.gz")
         (("segment", "{f}/image.nii.gz", "--box", "front:12:1,2,3,9", *MODEL, *OUT), "no axis 'front'"),
         (("segment", "{f}/image.nii.gz", "--box", "axial:12:1,2,3,900", *MODEL, *OUT), "outside the slice"),
         (("segment", "{f}/image.nii.gz", "--point", "axial:12:x,2", *OUT), "not a number"),
+        (("segment", "{f}/image.nii.gz", "--point", POINT, "--reading", "0", *OUT), "counted from 1"),
+        (
+            ("segment", "{f}/image.nii.gz", "--point", POINT, "--reading", "2", "--box", BOX, *OUT),
+            "give a single --point",
+        ),
+        (("segment", "{f}/image.nii.gz", "--point", POINT, "--reading", "9", *READER, *OUT), "choose 1 to "),
+        (("segment", "{f}/image.nii.gz", "--point", POINT, "--reading", "2", *MODEL, *OUT), "has only one reading"),
         (("segment", "{f}/image.nii.gz", "--box", BOX, "--range", "9", *MODEL, *OUT), "is not A:B"),
         (("segment", "{f}/image.nii.gz", "--box", BOX, "--range", "16:8", *MODEL, *OUT), "ends before it begins"),
         (("segment", "{f}/image.nii.gz", "--box", BOX, "--window", "9:1", *MODEL, *OUT), "low < high"),

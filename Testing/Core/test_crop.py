@@ -53,7 +53,8 @@ def test_a_crop_is_moved_into_the_slice_and_large_objects_see_all_of_it():
     plan = planner()
     crop = plan.around(3, (0, 0, 19, 19))
     assert (crop.top, crop.left, crop.shape) == (0, 0, (40, 40))
-    assert plan.around(3, (5, 5, 110, 150)) == plan.whole
+    assert plan.is_whole(plan.around(3, (5, 5, 110, 150)))
+    assert planner(fixed=True).around(3, (5, 5, 110, 150)) == planner(fixed=True).whole
 
 
 def test_tiny_objects_are_seen_with_their_surroundings():

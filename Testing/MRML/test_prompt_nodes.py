@@ -39,6 +39,7 @@ def some_prompts(axis=Axis.K):
         .with_point(other, PointPrompt(5, 9))
         .with_box(other, BoxPrompt(1, 2.5, 8, 17.125))
         .with_kept(SlicePlane(axis, 7))
+        .with_reading(plane, 2)
     )
 
 
@@ -144,6 +145,8 @@ def assert_same_places(one, one_volume, other, other_volume):
         for said, volume in ((one, one_volume), (other, other_volume))
     ]
     np.testing.assert_allclose(*middles, atol=1e-2)
+    read = [[said.reading_on(placed.index) for placed in said.points] for said in (one, other)]
+    assert read[0] == read[1]
     for a, b in zip(corners(one, one_volume), corners(other, other_volume), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-2)
 

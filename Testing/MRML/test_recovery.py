@@ -105,6 +105,8 @@ def test_lines_come_back_as_they_were(tmp_path):
         .with_point(PLANE, PointPrompt(1, 2, False))
         .with_box(PLANE, BoxPrompt(1, 2, 3, 4.5))
         .with_kept(SlicePlane(Axis.K, 9))
+        .with_point(SlicePlane(Axis.K, 7), PointPrompt(3, 4))
+        .with_reading(SlicePlane(Axis.K, 7), 2)
     )
     head = JournalHead(volume_name="T1", fingerprint="f", shape=(1, 2, 3), pid=dead_pid())
     journal = Journal(tmp_path / f"one{SUFFIX}", head)
@@ -115,6 +117,18 @@ def test_lines_come_back_as_they_were(tmp_path):
     prompts, masked = unsaved.lines()
     assert prompts.prompts == said
     np.testing.assert_array_equal(masked.mask, mask)
+
+
+def test_a_line_of_an_earlier_version_has_the_most_likely_readings(tmp_path):
+    path = tmp_path / f"one{SUFFIX}"
+    said = ObjectPrompts().with_point(PLANE, PointPrompt(1, 2, False))
+    journal = Journal(path, JournalHead(volume_name="T1", fingerprint="f", shape=(1, 2, 3), pid=dead_pid()))
+    journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
+    text = path.read_text()
+    path.write_text(text.replace(', "readings": []', ""))
+    assert path.read_text() != text
+    (unsaved,) = unsaved_in(tmp_path)
+    assert next(unsaved.lines()).prompts == said
 
 
 def test_a_full_disk_is_said_and_the_work_goes_on(app):

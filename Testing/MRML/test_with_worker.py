@@ -16,7 +16,7 @@ from NeuroSAM2Core import Volume
 from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.prompts import BoxPrompt
-from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.protocol import EngineSwitches, LoadModel
 from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis
 from Testing.Support.live import nano_link, wait_quiet, wait_until
 from Testing.Support.reopen import masks
@@ -66,6 +66,35 @@ def test_a_click_on_a_world_point_gives_the_command_lines_mask_there(app, link, 
     assert mask[row, col]
     words = ("--point", f"{axis}:{plane.index}:{row},{col},+", "--range", f"{plane.index}:{plane.index}")
     np.testing.assert_array_equal(plane.of(command_line(volume, tmp_path, *words)), mask)
+
+
+def test_the_readings_of_a_click_outlive_an_undo_and_the_worker_and_are_propagated(app, link):
+    session = sit(app, link)
+    plane = SlicePlane(Axis.K, CENTRE[2])
+    session.talk.switches = EngineSwitches(crops=True, ends_by_shape=True)
+    session.add_point(plane, CENTRE[1], CENTRE[0])
+    wait_quiet(session)
+    _, count = session.desk.active_record.open_reading(plane)
+    masks = [session.desk.keeper.read(1, plane)]
+
+    def take_next():
+        session.next_reading(plane)
+        wait_quiet(session)
+        return session.desk.keeper.read(1, plane)
+
+    masks += [take_next() for _ in range(count)]
+    assert len({mask.tobytes() for mask in masks}) == count > 1
+    np.testing.assert_array_equal(masks[-1], masks[0])
+    session.undo()
+    wait_quiet(session)
+    np.testing.assert_array_equal(take_next(), masks[0])
+    link.engine.worker.process.kill()
+    wait_until(session, lambda: link.engine is None or link.engine.is_closed)
+    np.testing.assert_array_equal(take_next(), masks[1])
+    session.propagate()
+    wait_quiet(session)
+    np.testing.assert_array_equal(session.desk.keeper.read(1, plane), masks[1])
+    assert len(session.desk.active_record.quality) > 1
 
 
 @pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])

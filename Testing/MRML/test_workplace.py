@@ -17,7 +17,7 @@ from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.prompts import BoxPrompt
-from NeuroSAM2Core.protocol import Failed, LoadModel
+from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, Failed, LoadModel, OpenVolume, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2Core.worker.bootstrap import NEEDED
 from Testing.Support.fake_engine import FakeEngine
@@ -97,6 +97,38 @@ def test_another_engine_is_told_all_of_the_scene(workplace, engines, volume):
     assert len(engines) == 2
     assert (workplace.session.desk.keeper.read(1, PLANE) == before).all()
     assert all(cell.mark is not Mark.NOTHING for cell in workplace.view().cells)
+
+
+def test_a_switch_in_the_middle_of_a_propagation_tells_the_engine_all_and_goes_on(workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    session = workplace.session
+    session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    settle(workplace, engines)
+    workplace.propagate()
+    engines[0].work(2)
+    workplace.poll()
+    switches = EngineSwitches(ends_by_shape=False)
+    workplace.switch(switches)
+    settle(workplace, engines)
+    assert len(engines) == 1
+    assert [r.switches for r in engines[0].requests if isinstance(r, OpenVolume)] == [AUTOMATIC, switches]
+    assert next(r.mask.plane for r in engines[0].requests if isinstance(r, RestoreSlice)) == PLANE
+    assert len(session.desk.active_record.quality) == SHAPE[0]
+    workplace.switch(switches)
+    assert isinstance(engines[0].requests[-1], Propagate)
+    segmentation = session.desk.segmentation_node
+    workplace.select(volume, None)
+    workplace.select(volume, segmentation)
+    assert workplace.session.talk.switches == switches
+
+
+def test_the_scene_remembers_switches_and_survives_nonsense(app):
+    memory = PanelMemory(app.scene)
+    assert memory.switches == AUTOMATIC
+    memory.switches = EngineSwitches(crops=True, learns_appearance=False)
+    assert PanelMemory(app.scene).switches == EngineSwitches(crops=True, learns_appearance=False)
+    memory.node.SetParameter("Switch.crops", "perhaps")
+    assert memory.switches == EngineSwitches(learns_appearance=False)
 
 
 def test_an_incomplete_choice_is_refused_and_the_engine_stays(workplace):

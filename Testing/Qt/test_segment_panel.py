@@ -8,6 +8,7 @@ import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import Found
 
+from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, OpenVolume
 from NeuroSAM2Core.volume import Cleaning
 from Testing.Qt.desk import Desk
 from Testing.Support.fake_engine import FakeEngine
@@ -123,6 +124,56 @@ def test_the_ribbon_shows_each_slice_and_goes_there(desk, loop):
     assert "confirmed by you" in table.item(0, 2).toolTip()
 
 
+def test_a_click_is_read_in_another_way_by_button_and_by_key(desk, loop, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "num_readings", 3)
+    desk.load()
+    button = desk.ui.readingButton
+    assert (button.enabled, button.text) == (False, "Next reading (R)")
+    desk.key("P")
+    desk.click(28, 24, 6)
+    loop.until(lambda: button.enabled)
+    assert button.text == "Next reading: 1 of 3 (R)"
+    assert "Press R" in desk.ui.stateLabel.text
+    sizes = [desk.mask(6).sum()]
+    for act in (button.click, lambda: desk.key("R")):
+        act()
+        loop.until(desk.settled)
+        sizes.append(desk.mask(6).sum())
+    assert sizes == sorted(set(sizes))
+    assert button.text == "Next reading: 3 of 3 (R)"
+    desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 3))
+    loop.until(lambda: not button.enabled)
+    desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 6))
+    loop.until(lambda: button.enabled)
+    desk.key("Ctrl+Z")
+    loop.until(desk.settled)
+    assert button.text == "Next reading: 2 of 3 (R)"
+    desk.click(30, 24, 6)
+    loop.until(desk.settled)
+    loop.until(lambda: not button.enabled)
+    assert button.text == "Next reading (R)"
+
+
+def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(desk, loop, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "reach", 2)
+    desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    assert not desk.ui.extendButton.enabled
+    desk.ui.propagateButton.click()
+    loop.until(desk.settled)
+    loop.until(lambda: desk.ui.extendButton.enabled)
+    assert "The object ends on slice 3 (its area fell" in desk.ui.stateLabel.text
+    assert "ends here: its area fell below 30 % of the largest slice" in desk.ui.ribbonTable.item(0, 9).toolTip()
+    desk.ui.directionSelector.setCurrentIndex(1)
+    desk.ui.directionSelector.activated.emit(1)
+    desk.ui.extendButton.click()
+    loop.until(desk.settled)
+    assert [k for k in range(12) if desk.mask(k).any()] == [4, 5, 6, 7, 8, 9]
+    loop.until(lambda: "rated" in desk.ui.ribbonTable.item(0, 9).toolTip())
+
+
 def test_undo_and_redo_share_one_stack_with_manual_edits(desk, loop):
     desk.load()
     desk.ui.boxButton.click()
@@ -236,11 +287,34 @@ def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the
     assert desk.session.talk.cleaning == Cleaning(is_whole=True)
 
 
+def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(desk, loop, engines):
+    desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    before = desk.mask(6)
+    desk.ui.endingSelector.setCurrentIndex(2)
+    desk.ui.endingSelector.activated.emit(2)
+    loop.until(desk.settled)
+    assert [r.switches for r in engines.made[0].requests if isinstance(r, OpenVolume)] == [
+        AUTOMATIC,
+        EngineSwitches(ends_by_shape=False),
+    ]
+    assert (desk.mask(6) == before).all()
+    desk.ui.propagateButton.click()
+    loop.until(desk.settled)
+    assert desk.mask(7).any()
+    desk.ui.endingSelector.setCurrentIndex(0)
+    desk.panel.restore()
+    assert desk.ui.endingSelector.currentIndex == 2
+    assert desk.ui.cropsSelector.currentIndex == 0
+
+
 def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(desk):
     desk.load()
     desk.key("G")
     assert desk.session.talk.journey is None
-    assert len(desk.panel.shortcuts.active()) == 11
+    assert len(desk.panel.shortcuts.active()) == 12
     for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(S)"), (desk.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     desk.panel.exit()

@@ -4,15 +4,17 @@ It keeps the promises of the real one that sessions rely on: whole statements, o
 corrections that make what lies around them out of date, work that stops between slices.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
+    AUTOMATIC,
     Cancel,
     CleanObject,
     Disconnected,
+    EngineSwitches,
     Failed,
     Finished,
     LoadModel,
@@ -50,6 +52,10 @@ class FakeEngine:
     """Has the interface of `EngineClient` that sessions use."""
 
     sure_iou = 0.8
+    num_readings = 1
+    """Of a single click on a slice without a mask."""
+    reach = None
+    """Slices from a confirmed one that an object is on at most; None: all."""
 
     def __init__(self, *, is_patient: bool = False) -> None:
         self.is_patient = is_patient
@@ -62,8 +68,10 @@ class FakeEngine:
         self._queue: list[tuple[int, object]] = []
         self._events: list[object] = []
         self._shapes: dict[str, tuple[int, int, int]] = {}
+        self._switches: dict[str, EngineSwitches] = {}
         self._ids: dict[int, str] = {}
         self.tracks: dict[tuple[str, int], Track] = {}
+        self._extended: set[tuple[int, int, SlicePlane]] = set()
 
     def submit(self, request):
         self._number += 1
@@ -74,10 +82,14 @@ class FakeEngine:
             self._queue.append((self._number, request))
         return self._number
 
-    def open_volume(self, volume):
+    def open_volume(self, volume, *, switches=AUTOMATIC):
         voxels, matrix = wire_voxels(volume), wire_matrix(volume)
         request = OpenVolume(
-            volume_id=volume_id(voxels, matrix), shape=volume.shape, dtype=voxels.dtype.name, ijk_to_ras=matrix
+            volume_id=volume_id(voxels, matrix),
+            shape=volume.shape,
+            dtype=voxels.dtype.name,
+            ijk_to_ras=matrix,
+            switches=switches,
         )
         number = self.submit(request)
         self._ids[number] = request.volume_id
@@ -146,14 +158,23 @@ class FakeEngine:
                     sure_iou=self.sure_iou,
                 )
             case OpenVolume():
-                is_new = request.volume_id not in self._shapes
+                is_new = self._switches.get(request.volume_id) != request.switches
+                if is_new:
+                    for other in [one for one in self._queue if isinstance(one[1], Propagate) and one[0] < number]:
+                        self._queue.remove(other)
+                        self._events.append(Finished(request_id=other[0], was_cancelled=True))
+                    self.tracks = {
+                        place: track for place, track in self.tracks.items() if place[0] != request.volume_id
+                    }
                 self._shapes[request.volume_id] = request.shape
+                self._switches[request.volume_id] = request.switches
                 event = VolumeOpened(request_id=number, volume_id=request.volume_id, is_new=is_new)
             case PredictSlice():
                 event = self._answer(number, request)
             case PreviewSlice(prompts=said):
-                mask = answer_to(said, self._slice_shape(request.volume_id, said.plane))
-                shown = as_mask(said.object_id, said.plane, mask, said.revision)
+                count = self._num_readings(self._track(request.volume_id, said.object_id), said)
+                mask = answer_to(said, self._slice_shape(request.volume_id, said.plane), count)
+                shown = as_mask(said.object_id, said.plane, mask, said.revision, count)
                 event = SlicePreviewed(request_id=number, volume_id=request.volume_id, mask=shown)
             case CleanObject(object_id=object_id):
                 for plane, mask in self._track(request.volume_id, object_id).tracked.items():
@@ -181,6 +202,7 @@ class FakeEngine:
         prompts = request.prompts
         plane, track = prompts.plane, self._track(request.volume_id, prompts.object_id)
         shape = self._slice_shape(request.volume_id, plane)
+        count = self._num_readings(track, prompts)
         others = [p.index for p in track.confirmed if p != plane and p.axis == plane.axis]
         low = max((n for n in others if n < plane.index), default=-1) + 1
         high = min((n for n in others if n > plane.index), default=10**6) - 1
@@ -190,27 +212,37 @@ class FakeEngine:
             track.confirmed.pop(plane, None)
             mask = np.zeros(shape, bool)
         else:
-            mask = answer_to(prompts, shape)
+            mask = answer_to(prompts, shape, count)
             track.prompts[plane], track.confirmed[plane] = prompts, mask
-        answer = as_mask(prompts.object_id, plane, mask, prompts.revision)
+        answer = as_mask(prompts.object_id, plane, mask, prompts.revision, count)
         return SliceAnswered(
             request_id=number, volume_id=request.volume_id, mask=answer, stale_first=low, stale_last=high
         )
+
+    def _num_readings(self, track, prompts):
+        is_open = len(prompts.points) == 1 and prompts.box is None and prompts.plane not in track.tracked
+        return self.num_readings if is_open else 1
 
     def _track_one(self, number, request):
         for object_id in request.object_ids:
             track = self._track(request.volume_id, object_id)
             todo = self._todo(request, track)
+            if request.beyond:
+                axis = next(iter(track.confirmed)).axis
+                planes = [SlicePlane(axis, index) for index in request.beyond]
+                todo = [plane for plane in planes if (number, object_id, plane) not in self._extended]
             if not todo:
                 continue
             plane = todo[0]
             near = min(track.confirmed, key=lambda p: (abs(p.index - plane.index), p.index))
-            mask = tracked_from(track.confirmed[near], plane.index - near.index)
-            track.tracked[plane] = mask
-            volume = request.volume_id
-            self._events.append(
-                SliceTracked(request_id=number, volume_id=volume, mask=as_mask(object_id, plane, mask, 0))
-            )
+            distance = plane.index - near.index
+            mask = tracked_from(track.confirmed[near], distance)
+            has_ended = self.reach is not None and abs(distance) > self.reach and not request.beyond
+            answer = as_mask(object_id, plane, np.zeros_like(mask) if has_ended else mask, 0)
+            answer = replace(answer, ending="area" if has_ended else "")
+            track.tracked[plane] = answer.mask
+            self._extended.add((number, object_id, plane))
+            self._events.append(SliceTracked(request_id=number, volume_id=request.volume_id, mask=answer))
             self._events.append(
                 Progress(request_id=number, done=len(track.tracked), total=len(track.tracked) + len(todo) - 1)
             )
@@ -245,8 +277,11 @@ class FakeEngine:
         return tuple(n for a, n in enumerate(self._shapes[volume]) if a != plane.axis.array_axis)
 
 
-def answer_to(prompts, shape):
-    """Discs around positive points and the box, without discs around negative points; or the mask that was given."""
+def answer_to(prompts, shape, num_readings=1):
+    """Discs around positive points and the box, without discs around negative points; or the mask that was given.
+
+    The first disc is larger by a pixel for each further reading.
+    """
     if prompts.mask is not None:
         return prompts.mask.mask.copy()
     row, col = np.mgrid[: shape[0], : shape[1]]
@@ -254,8 +289,9 @@ def answer_to(prompts, shape):
     if prompts.box is not None:
         box = prompts.box
         mask |= (row >= box.row0) & (row <= box.row1) & (col >= box.col0) & (col <= box.col1)
-    for point in prompts.points:
-        disc = (row - point.row) ** 2 + (col - point.col) ** 2 <= RADIUS**2
+    for number, point in enumerate(prompts.points):
+        radius = RADIUS + (prompts.reading % num_readings if number == 0 else 0)
+        disc = (row - point.row) ** 2 + (col - point.col) ** 2 <= radius**2
         mask = mask | disc if point.positive else mask & ~disc
     return mask
 
@@ -272,7 +308,7 @@ def cleaned_from(mask):
     return cleaned
 
 
-def as_mask(object_id, plane, mask, revision):
+def as_mask(object_id, plane, mask, revision, num_readings=1):
     iou = 0.9 if plane.index % 4 else 0.5
     return SliceMask(
         object_id=object_id,
@@ -281,4 +317,5 @@ def as_mask(object_id, plane, mask, revision):
         predicted_iou=iou,
         presence=0.95 if mask.any() else 0.02,
         revision=revision,
+        num_readings=num_readings,
     )

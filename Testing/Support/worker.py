@@ -24,8 +24,8 @@ LIMIT_S = 60.0
 LOOK_S = 0.05
 
 
-def save_small_model(path):
-    model = small_model()
+def save_small_model(path, *, paints_prompts=False):
+    model = small_model(paints_prompts=paints_prompts)
     Checkpoint(model.config, model.state_dict(), Provenance(name="small")).save(path)
     return str(path)
 

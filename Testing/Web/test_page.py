@@ -25,7 +25,9 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     look.page.wait_for_selector("[data-view=Red].ns-tool-look")
     assert look.state("activity") == "ready"
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
-    assert sorted(keys) == sorted(["P", "N", "B", "Ctrl+Z", "Ctrl+Y", "O", "M", "G", "S", "C", "D", "Ctrl+O", "Ctrl+S"])
+    assert sorted(keys) == sorted(
+        ["P", "N", "B", "Ctrl+Z", "Ctrl+Y", "R", "O", "M", "G", "S", "C", "D", "Ctrl+O", "Ctrl+S"]
+    )
 
 
 def test_typing_presses_no_buttons(look):

@@ -12,6 +12,7 @@ from NeuroSAM2Web.example import NAME, add_example, example_file
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.segment_state import ribbon_style
 
+from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, OpenVolume
 from NeuroSAM2Core.volume import Cleaning, Direction
 from Testing.Support.apart import run_apart
 from Testing.Support.fake_engine import FakeEngine
@@ -32,6 +33,15 @@ def engine(room, tmp_path):
 
 def box(room):
     room.desk.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
+
+
+def settle(room):
+    """Events are taken in a little at a time."""
+    for _ in range(100):
+        room.wake()
+        if not room.state.is_under_way and room.state.activity == "ready":
+            return
+    raise AssertionError(f"it never settles: {room.state.line}")
 
 
 def volumes(room):
@@ -92,6 +102,18 @@ def test_holes_and_islands_are_seen_to_as_typed_and_what_is_no_size_is_not_taken
     assert memory.cleaning.hole_mm is None
 
 
+def test_what_the_engine_does_is_switched_and_shown(room):
+    box(room)
+    assert (room.state.crops, room.state.ends_by_shape) == ("auto", "auto")
+    room.panel.set_switch("crops", "on")
+    room.panel.set_switch("ends_by_shape", "off")
+    assert (room.state.crops, room.state.ends_by_shape, room.state.carries_boxes) == ("on", "off", "auto")
+    opened = [request.switches for request in room.engines[0].requests if isinstance(request, OpenVolume)]
+    assert opened == [AUTOMATIC, EngineSwitches(crops=True), EngineSwitches(crops=True, ends_by_shape=False)]
+    room.panel.set_switch("crops", "auto")
+    assert PanelMemory(room.host.scene).switches == EngineSwitches(ends_by_shape=False)
+
+
 def test_buttons_act_and_show_what_came_of_it(room):
     box(room)
     room.panel.does(lambda session: session.undo())()
@@ -102,6 +124,36 @@ def test_buttons_act_and_show_what_came_of_it(room):
     assert [row["is_active"] for row in room.state.objects] == [False, True]
     room.panel.choose(room.state.objects[0]["id"])
     assert [row["is_active"] for row in room.state.objects] == [True, False]
+
+
+def test_a_click_is_read_in_another_way(room, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "num_readings", 3)
+    assert (room.state.can_read, room.state.reading_title) == (False, "Next reading")
+    room.desk.views.click("Red", 200, 150, WIDTH, HEIGHT, True)
+    assert (room.state.can_read, room.state.reading_title) == (True, "Next reading: 1 of 3")
+    before = room.state.objects[0]["ml"]
+    room.panel.do(room.workplace.next_reading)()
+    settle(room)
+    assert room.state.reading_title == "Next reading: 2 of 3"
+    assert room.state.objects[0]["ml"] > before
+    assert room.state.undo_tip == "Take back: Next reading"
+    box(room)
+    assert not room.state.can_read
+
+
+def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(room, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "reach", 2)
+    box(room)
+    assert not room.state.can_extend
+    room.panel.do(room.workplace.propagate)()
+    settle(room)
+    middle = room.state.positions["Red"]["index"]
+    assert "ends here: its area fell below 30 %" in room.state.ribbon[middle + 3][1]
+    assert room.state.can_extend
+    room.panel.do(room.workplace.extend)()
+    settle(room)
+    assert [mark for mark, _ in room.state.ribbon].index("SURE") <= middle - 3
+    assert "ends here" not in room.state.ribbon[middle + 3][1]
 
 
 def test_a_segment_of_the_persons_own_is_listed_and_becomes_an_object_when_chosen(room):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core import Volume
-from NeuroSAM2Core.client import Ledger, RemoteSession, SliceStatement, upload
+from NeuroSAM2Core.client import EngineClient, Ledger, RemoteSession, SliceStatement, upload
 from NeuroSAM2Core.client.replay import restoring
 from NeuroSAM2Core.errors import CheckpointError, PromptError, WorkerError
 from NeuroSAM2Core.prompts import PointPrompt, PromptSet
@@ -24,7 +24,17 @@ from NeuroSAM2Core.protocol.messages import (
     VolumeOpened,
 )
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
-from Testing.Support.worker import LOOK_S, TOKEN, ThreadedWorker, answer, box_on, events_of, opened, wait
+from Testing.Support.worker import (
+    LOOK_S,
+    TOKEN,
+    ThreadedWorker,
+    answer,
+    box_on,
+    events_of,
+    opened,
+    save_small_model,
+    wait,
+)
 
 LARGE = Volume(np.random.default_rng(0).integers(0, 999, (40, 260, 300), dtype=np.int16), np.eye(4))
 
@@ -225,6 +235,27 @@ def test_a_script_that_paused_for_long_goes_on_where_it_was(ball, small_model_fi
         assert session.add_point(1, "axial", 7, (20, 20)).revision == 2
         assert sorted(one.plane.index for one in session.propagate(1)) == sorted(shown)
         session.close()
+
+
+def test_a_reading_that_was_chosen_outlives_the_worker(ball, tmp_path):
+    path = save_small_model(tmp_path / "reader.safetensors", paints_prompts=True)
+    workers = [ThreadedWorker()]
+    session = RemoteSession(
+        lambda: EngineClient.connect("127.0.0.1", workers[-1].port, TOKEN), ball, model=path, device="cpu"
+    )
+    first = session.add_point(1, "axial", 7, (22, 26))
+    assert first.num_readings > 1
+    second = session.choose_reading(1, "axial", 7, 1)
+    assert not np.array_equal(second.mask, first.mask)
+    workers[0].__exit__()
+    workers.append(ThreadedWorker())
+    third = session.choose_reading(1, "axial", 7, 2)
+    assert third.num_readings == first.num_readings
+    np.testing.assert_array_equal(session.choose_reading(1, "axial", 7, 1).mask, second.mask)
+    assert [one.plane.index for one in session.propagate(1, first=7, last=8)] == [8]
+    assert session.extend(1, 9).plane.index == 9
+    session.close()
+    workers[1].__exit__()
 
 
 def test_a_script_that_loses_interest_loses_no_mask(worker, ball, small_model_file):

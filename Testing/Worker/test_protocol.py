@@ -29,11 +29,20 @@ points = st.lists(st.builds(PointPrompt, numbers, numbers, st.booleans()), max_s
 said = {"object_id": st.integers(1, 1 << 30), "plane": planes, "revision": st.integers(0, 1 << 40)}
 st.register_type_strategy(
     PromptSet,
-    st.builds(PromptSet, points=points, box=st.none() | boxes, mask=st.none(), **said)
+    st.builds(PromptSet, points=points, box=st.none() | boxes, mask=st.none(), reading=st.integers(0, 9), **said)
     | st.builds(PromptSet, mask=st.builds(MaskPrompt, masks), **said),
 )
 st.register_type_strategy(
-    SliceMask, st.builds(SliceMask, mask=masks, predicted_iou=st.floats(0, 1), presence=st.floats(0, 1), **said)
+    SliceMask,
+    st.builds(
+        SliceMask,
+        mask=masks,
+        predicted_iou=st.floats(0, 1),
+        presence=st.floats(0, 1),
+        num_readings=st.integers(1, 9),
+        ending=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+        **said,
+    ),
 )
 st.register_type_strategy(
     IntensityWindow, st.builds(lambda low, width: IntensityWindow(low, low + width), numbers, st.floats(0.5, 1e6))
@@ -78,6 +87,23 @@ def test_what_a_message_leaves_out_has_its_default():
         pack_frame(b'{"type": "CleanObject", "id": 3, "volume_id": "v", "object_id": 1, "cleaning": {}}')
     )
     assert decode_request(frame).message == CleanObject(volume_id="v", object_id=1, cleaning=Cleaning())
+
+
+def test_prompts_and_masks_of_earlier_versions_are_the_first_reading_of_one_and_not_ended():
+    header = {key: value for key, value in PREDICT["prompts"].items() if key != "reading"}
+    (frame,) = read_all(pack_frame(json.dumps({**PREDICT, "prompts": header}).encode()))
+    assert decode_request(frame).message.prompts.reading == 0
+    mask = {
+        "object_id": 1,
+        "plane": {"axis": "k", "index": 3},
+        "mask": {"bits": 0, "shape": [2, 3]},
+        "predicted_iou": 0.9,
+        "presence": 1.0,
+        "revision": 4,
+    }
+    event = {"type": "SliceTracked", "request_id": 6, "volume_id": "v", "mask": mask}
+    (frame,) = read_all(pack_frame(json.dumps(event).encode(), (b"\xc4",)))
+    assert (decode_event(frame).mask.num_readings, decode_event(frame).mask.ending) == (1, "")
 
 
 @given(message=message_of(FromWorker))

@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, load_model
+from NeuroSAM2Core.engine import EngineOptions
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol.identity import as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.protocol.messages import (
@@ -43,7 +44,9 @@ from NeuroSAM2Core.protocol.messages import (
     VoxelsWanted,
     WorkerStatus,
 )
+from NeuroSAM2Core.protocol.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, Volume
+from NeuroSAM2Core.worker import sessions
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened
 
 BOX = (12, 14, 35, 41)
@@ -266,6 +269,20 @@ def test_a_newer_precomputation_takes_the_place_of_the_older_one(client, key, mo
     assert ended == [Superseded(request_id=first, by=second), Finished(request_id=second)]
 
 
+def test_slices_beyond_the_end_are_answered_one_by_one(client, key, session):
+    answer(client, box_on(key, 7))
+    events_of(client, client.submit(propagate(key, first=5, last=9)))
+    events = events_of(client, client.submit(propagate(key, beyond=(4, 10))))
+    session.add_box(1, "axial", 7, BOX)
+    for _ in session.propagate(1, first=5, last=9):
+        pass
+    assert_same(tracked(events), [session.extend(1, "axial", 4), session.extend(1, "axial", 10)])
+    assert [(e.done, e.total) for e in events if isinstance(e, Progress)] == [(1, 2), (2, 2)]
+    refused = answer(client, propagate(key, beyond=(7,)))
+    assert isinstance(refused, Failed)
+    assert "slice 7 is confirmed" in refused.message
+
+
 def test_several_objects_are_carried_through_and_one_can_be_forgotten(client, key, session):
     for number, index in ((1, 7), (2, 9)):
         answer(client, box_on(key, index, object_id=number))
@@ -351,6 +368,18 @@ def test_another_window_begins_anew_and_the_same_one_does_not(client, key, ball)
     number = client.open_volume(ball, window=IntensityWindow(0, 50))
     assert next(e for e in events_of(client, number) if isinstance(e, VolumeOpened)).is_new
     assert "no object 1" in answer(client, propagate(key)).message
+
+
+def test_other_switches_begin_anew_and_are_the_engines_options(client, key, ball, monkeypatch):
+    made = []
+    real = sessions.Session
+    monkeypatch.setattr(sessions, "Session", lambda *args, **said: made.append(real(*args, **said)) or made[-1])
+    switches = EngineSwitches(crops=True, ends_by_shape=False)
+    for wanted, is_new in ((switches, True), (switches, False), (AUTOMATIC, True)):
+        events = events_of(client, client.open_volume(ball, switches=wanted))
+        assert [event.is_new for event in events if isinstance(event, VolumeOpened)] == [is_new]
+    assert [(one.options.crops, one.options.ends_by_shape) for one in made] == [(True, False), (False, False)]
+    assert {field.name for field in fields(EngineSwitches)} <= {field.name for field in fields(EngineOptions)}
 
 
 def test_another_model_closes_what_is_open_and_the_same_one_does_not(client, key, small_model_file):

@@ -42,7 +42,7 @@ SMALL_LABELS: dict[str, tuple[int, ...]] = {
 LARGE_LABELS: dict[str, tuple[int, ...]] = {
     "brainstem": (16,),
     "cerebellum": (7, 8, 46, 47),
-    "cerebral white matter": (2, 41, 77, 85, *range(251, 256)),
+    "cerebral white matter": (2, 41, 77, *range(251, 256)),
     "cortex": (*range(1000, 1036), *range(2000, 2036)),
 }
 """Numbers of FreeSurfer's lookup table."""

@@ -1,7 +1,7 @@
 """Whole heads of held-out donors: synthetic images of label maps that no training head is made of.
 
-The label maps are files NNN.npy (uint8, (K, J, I), 1 mm, K upwards, J to the front, I to the right) in a folder; their names of labels
-and the way from labels to an image are below. `held_out_heads` is all that the rest of the package uses.
+The label maps come from `NeuroSAM2Core.synth.anatomy`, which keeps two donors from training. How they become images is decided here, apart
+from the contrasts of training: fixed means of each tissue, mild noise.
 """
 
 import os
@@ -16,12 +16,17 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.cases import ImageSource, Mask, Row
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.synth.anatomy.heads import Head as LabelledHead
+from NeuroSAM2Core.synth.anatomy.heads import build_bank
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, is_in
 from NeuroSAM2Core.volume import Volume
 
 HEADS_ENVIRONMENT = "NEUROSAM2_HELD_OUT_HEADS"
 STRUCTURES = ("thalamus", "caudate", "putamen", "pallidum", "hippocampus", "amygdala", "lateral ventricle")
 MODALITIES = ("T1", "T2")
 """One head is rendered in each."""
+CANDIDATES = 6
+"""Heads that are made: a quarter of them is stripped of its skull."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +42,24 @@ def held_out_heads(folder: Path | None = None) -> list[Head]:
     """Heads of held-out donors with skull and skin, one for each modality.
 
     Args:
-        folder: Of the label maps; $NEUROSAM2_HELD_OUT_HEADS by default.
+        folder: Where the label maps are kept, and made first where they are missing; $NEUROSAM2_HELD_OUT_HEADS, or runs/held_out_heads.
 
     Raises:
-        DataError: There are not enough.
+        DataError: The packages that they are made from are missing.
     """
-    if folder is None and (named := os.environ.get(HEADS_ENVIRONMENT)):
-        folder = Path(named)
-    paths = [] if folder is None else sorted(folder.glob("[0-9][0-9][0-9].npy"))
-    paths = [path for path in paths if (np.load(path, mmap_mode="r") == ID["skull"]).any()][: len(MODALITIES)]
-    if len(paths) < len(MODALITIES):
-        raise DataError(
-            f"there are {len(paths)} held-out heads with a skull in {folder or 'no folder'}; expected {len(MODALITIES)}",
-            hint=f"name the folder of their label maps with --heads or ${HEADS_ENVIRONMENT}",
-        )
+    folder = folder or Path(os.environ.get(HEADS_ENVIRONMENT, "runs/held_out_heads"))
+    build_bank(folder, CANDIDATES, held_out=True)
+    numbers = [n for n in range(CANDIDATES) if (LabelledHead.load(folder, n).labels == ID["skull"]).any()]
+    if len(numbers) < len(MODALITIES):
+        raise DataError(f"{folder} holds {len(numbers)} heads with a skull; expected {len(MODALITIES)}")
 
-    def make(path: Path, modality: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        labels = np.load(path)
-        return render(labels, modality, np.random.default_rng((5, int(path.stem)))), labels
+    def make(number: int, modality: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        labels = np.array(LabelledHead.load(folder, number).labels)
+        return render(labels, modality, np.random.default_rng((5, number))), labels
 
     return [
-        Head(f"head {int(path.stem)} {modality}", partial(make, path, modality))
-        for path, modality in zip(paths, MODALITIES, strict=True)
+        Head(f"head {number} {modality}", partial(make, number, modality))
+        for number, modality in zip(numbers, MODALITIES, strict=False)
     ]
 
 
@@ -77,7 +78,7 @@ def head_sources(folder: Path | None = None) -> list[ImageSource]:
         def make(head: Head = head, sides: dict[str, str] = sides) -> tuple[Volume, dict[str, Mask]]:
             picture, labels = head.make()
             truths = {name: labels == ID[label] for name, label in sides.items()}
-            truths[f"{head.name} whole brain"] = np.isin(labels, [n for n, name in enumerate(NAMES) if is_brain(name)])
+            truths[f"{head.name} whole brain"] = is_in(labels, *BRAIN)
             truths[f"{head.name} head"] = labels > 0
             low, high = np.percentile(picture, (0.01, 99.99))
             voxels = np.clip((picture - low) / (high - low) * 4095, 0, 4095).astype(np.uint16)
@@ -87,21 +88,6 @@ def head_sources(folder: Path | None = None) -> list[ImageSource]:
     return sources
 
 
-# ------------------------------------------------------------------------------------ development only: labels and rendering
-
-NAMES = (
-    "background",
-    "cortex L", "cortex R", "white matter L", "white matter R",
-    "lateral ventricle L", "lateral ventricle R", "third ventricle", "fourth ventricle",
-    "thalamus L", "thalamus R", "caudate L", "caudate R", "putamen L", "putamen R", "pallidum L", "pallidum R",
-    "accumbens L", "accumbens R", "hippocampus L", "hippocampus R", "amygdala L", "amygdala R",
-    "ventral DC L", "ventral DC R", "corpus callosum", "choroid plexus",
-    "cerebellar cortex L", "cerebellar cortex R", "cerebellar white matter L", "cerebellar white matter R", "brainstem",
-    "CSF", "skull", "diploe", "skin", "fat", "muscle", "eye", "air cavity",
-    "lesion core", "lesion rim", "oedema",
-)  # fmt: skip
-ID = {name: number for number, name in enumerate(NAMES)}
-OUTSIDE_THE_BRAIN = ("background", "CSF", "skull", "diploe", "skin", "fat", "muscle", "eye", "air cavity")
 SHARE = {
     "thalamus": 0.5, "caudate": 0.1, "putamen": 0.2, "pallidum": 0.75, "accumbens": 0.05, "hippocampus": 0.0, "amygdala": 0.0,
     "ventral DC": 0.7, "brainstem": 0.85, "corpus callosum": 1.0, "cerebellar cortex": 0.0, "cerebellar white matter": 0.9,
@@ -119,11 +105,6 @@ MEANS = {
     },
 }  # fmt: skip
 """Beside white matter in T1 = 1."""
-
-
-def is_brain(name: str) -> bool:
-    """The label belongs to the brain, ventricles included."""
-    return name not in OUTSIDE_THE_BRAIN
 
 
 def render(labels: NDArray[np.uint8], modality: str, rng: np.random.Generator) -> NDArray[np.float32]:

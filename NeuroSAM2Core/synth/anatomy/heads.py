@@ -138,6 +138,17 @@ def build_bank(
         on_head(number)
 
 
+def build_head(folder: Path, number: int, *, held_out: bool = False, sources: AnatomySources | None = None) -> Head:
+    """One head of a bank, made where it is missing; see `build_bank`."""
+    if number in missing_heads(folder, number + 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        donor = donor_of(number, held_out=held_out)
+        if not _individual_path(folder, donor).exists():
+            _prepare(folder, sources or find_sources(), donor)
+        _make_and_save(folder, held_out, number)
+    return Head.load(folder, number)
+
+
 def _make_and_save(folder: Path, held_out: bool, number: int) -> int:
     donor = donor_of(number, held_out=held_out)
     rng = np.random.default_rng((HELD_OUT_STREAM if held_out else TRAINING_STREAM, number))

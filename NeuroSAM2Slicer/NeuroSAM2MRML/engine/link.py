@@ -9,8 +9,10 @@ from typing import Protocol
 
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.protocol import (
+    AUTOMATIC,
     SURE_IOU,
     Disconnected,
+    EngineSwitches,
     Event,
     LoadModel,
     ModelLoaded,
@@ -30,7 +32,7 @@ class Engine(Protocol):
     def submit(self, request: Request) -> int:
         """Sends a request and returns its number."""
 
-    def open_volume(self, volume: Volume) -> int:
+    def open_volume(self, volume: Volume, *, switches: EngineSwitches = AUTOMATIC) -> int:
         """Opens a volume and returns the request's number."""
 
     def volume_id(self, number: int) -> str:
@@ -86,14 +88,14 @@ class EngineLink:
         """The request was one for the model or the volume: if it failed, nothing else can succeed."""
         return request_id in self._setup
 
-    def open(self, volume: Volume) -> str:
+    def open(self, volume: Volume, switches: EngineSwitches = AUTOMATIC) -> str:
         """Opens a volume, on a new engine if there is none, and returns its id.
 
         Raises:
             WorkerError: The engine cannot be started, or has died too often.
         """
         engine = self._running()
-        number = engine.open_volume(volume)
+        number = engine.open_volume(volume, switches=switches)
         self._setup.add(number)
         return engine.volume_id(number)
 

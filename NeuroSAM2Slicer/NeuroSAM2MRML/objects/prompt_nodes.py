@@ -1,6 +1,6 @@
 """Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
 
-Every object has a list of positive points (which also carries the object's axis and kept slices as attributes), a list of
+Every object has a list of positive points (which also carries the object's axis, kept slices and chosen readings as attributes), a list of
 negative ones, and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of
 clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent transform, so that
 prompts move with the image.
@@ -15,11 +15,11 @@ from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.volume import Axis, Volume
 from NeuroSAM2MRML.objects.box_nodes import place_box, read_box
 from NeuroSAM2MRML.objects.point_nodes import read_points, write_points
-from NeuroSAM2MRML.objects.prompts import ObjectPrompts, PlacedBox
+from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox
 from NeuroSAM2MRML.objects.remembered_slices import RememberedSlices
 from NeuroSAM2MRML.scene.volume_nodes import local_matrix
 
-OBJECT, ROLE, SLICES = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices"
+OBJECT, ROLE, SLICES, READINGS = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices", "NeuroSAM2.Readings"
 VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
@@ -87,6 +87,7 @@ class PromptNodes:
             points=tuple(point for _, point in placed),
             boxes=tuple(boxes[index] for index in sorted(boxes)),
             kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes),
+            readings=self._remembered_readings(object_id),
         )
         return said.inside(volume)
 
@@ -139,12 +140,24 @@ class PromptNodes:
                 return RememberedSlices.from_text(text, local_matrix(self.volume_node))
         return None
 
+    def _remembered_readings(self, object_id: int) -> frozenset[ChosenReading]:
+        """The readings that were chosen; none in scenes of earlier versions."""
+        for node in self._nodes(object_id, POSITIVE):
+            if text := node.GetAttribute(READINGS):
+                chosen = RememberedSlices.from_text(text, local_matrix(self.volume_node)).values
+                return frozenset(ChosenReading(index, int(known[0])) for index, known in chosen.items())
+        return frozenset()
+
     def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:
-        text = None
+        slices = readings = None
         if prompts.axis is not None:
-            slices = RememberedSlices(prompts.axis, dict.fromkeys(prompts.kept, ()))
-            text = slices.to_text(local_matrix(self.volume_node))
-        node.SetAttribute(SLICES, text)
+            matrix = local_matrix(self.volume_node)
+            slices = RememberedSlices(prompts.axis, dict.fromkeys(prompts.kept, ())).to_text(matrix)
+            if prompts.readings:
+                chosen = {r.index: (float(r.reading),) for r in prompts.readings}
+                readings = RememberedSlices(prompts.axis, chosen).to_text(matrix)
+        node.SetAttribute(SLICES, slices)
+        node.SetAttribute(READINGS, readings)
 
     def _add(self, object_id: int, role: str) -> slicer.vtkMRMLMarkupsNode:
         node = self.scene.CreateNodeByClass(CLASSES[role])

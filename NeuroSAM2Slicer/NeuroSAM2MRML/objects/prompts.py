@@ -32,6 +32,15 @@ class PlacedBox:
     box: BoxPrompt
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenReading:
+    """Which of the masks that the first click on a slice can mean."""
+
+    index: int
+    reading: int
+    """From 1; 0, the most likely one, needs no choice."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectPrompts:
     """All prompts of an object."""
@@ -44,6 +53,8 @@ class ObjectPrompts:
     """By slice, at most one each."""
     kept: frozenset[int] = frozenset()
     """Slices confirmed as they are: their mask is the prompt. A slice with points or a box is confirmed by these."""
+    readings: frozenset[ChosenReading] = frozenset()
+    """Where another than the most likely reading of the first click was chosen; at most one a slice, none beside a box."""
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -62,7 +73,17 @@ class ObjectPrompts:
             points=tuple(p for p in self.points if p.index == index),
             boxes=tuple(b for b in self.boxes if b.index == index),
             kept=self.kept & {index},
+            readings=frozenset(r for r in self.readings if r.index == index),
         )
+
+    def reading_on(self, index: int) -> int:
+        """Which reading of the first click on a slice was chosen, 0 for the most likely."""
+        return next((r.reading for r in self.readings if r.index == index), 0)
+
+    def is_single_click(self, index: int) -> bool:
+        """All that was said on a slice is one click, which can mean several things."""
+        said = self.on(index)
+        return len(said.points) == 1 and not said.boxes and not said.kept
 
     def without(self, index: int) -> "ObjectPrompts":
         """Everything but one slice."""
@@ -71,6 +92,7 @@ class ObjectPrompts:
             points=tuple(p for p in self.points if p.index != index),
             boxes=tuple(b for b in self.boxes if b.index != index),
             kept=self.kept - {index},
+            readings=self._readings_but(index),
         )._settled()
 
     def with_point(self, plane: SlicePlane, point: PointPrompt) -> "ObjectPrompts":
@@ -89,7 +111,24 @@ class ObjectPrompts:
         placed = PlacedBox(plane.index, rounded_box(box.row0, box.col0, box.row1, box.col1))
         others = (b for b in along.boxes if b.index != plane.index)
         boxes = tuple(sorted((*others, placed), key=lambda b: b.index))
-        return replace(along, boxes=boxes, kept=along.kept - {plane.index})
+        return replace(along, boxes=boxes, kept=along.kept - {plane.index}, readings=along._readings_but(plane.index))
+
+    def with_reading(self, plane: SlicePlane, reading: int) -> "ObjectPrompts":
+        """Another reading of the first click on a slice, 0 for the most likely; see `with_point`."""
+        along = self._along(plane)
+        chosen = frozenset({ChosenReading(plane.index, reading)} if reading else ())
+        return replace(along, readings=along._readings_but(plane.index) | chosen)
+
+    def keeping_readings_since(self, before: "ObjectPrompts") -> "ObjectPrompts":
+        """Without the readings of slices whose first click is another one than before, or which have none or a box."""
+        return replace(
+            self,
+            readings=frozenset(
+                r
+                for r in self.readings
+                if not self.on(r.index).boxes and self.on(r.index).points[:1] == before.on(r.index).points[:1] != ()
+            ),
+        )
 
     def with_kept(self, plane: SlicePlane) -> "ObjectPrompts":
         """The mask as it stands confirms the slice, in place of what was said there; see `with_point`."""
@@ -121,6 +160,7 @@ class ObjectPrompts:
             points=tuple(p.point for p in said.points),
             box=said.boxes[0].box if said.boxes else None,
             mask=MaskPrompt(mask) if is_kept and mask is not None else None,
+            reading=said.reading_on(plane.index),
             revision=revision,
         )
 
@@ -144,7 +184,11 @@ class ObjectPrompts:
                 if b.index in known and is_inside(b.box.row0, b.box.col0) and is_inside(b.box.row1, b.box.col1)
             ),
             kept=frozenset(n for n in self.kept if n in known),
+            readings=frozenset(r for r in self.readings if r.index in known),
         )._settled()
+
+    def _readings_but(self, index: int) -> frozenset[ChosenReading]:
+        return frozenset(r for r in self.readings if r.index != index)
 
     def _along(self, plane: SlicePlane) -> "ObjectPrompts":
         if self.axis not in (None, plane.axis):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from NeuroSAM2Core.protocol import SURE_IOU
-from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 
 SURE_PRESENCE = (0.2, 0.8)
+FOUND = 0.5
+"""From this presence on the object counts as being in the slice."""
 FALL = 0.85
 """A slice rated no lower than this part of what the nearest clicked one got is as good as that; measured in benchmarks/README.md."""
 
@@ -30,6 +32,15 @@ class SliceQuality:
     """Of the mask as it was written; another one there now means that it was edited by hand."""
     is_stale: bool = False
     """A correction nearby has made it out of date; the next propagation does it again."""
+    num_readings: int = 1
+    """How many masks the click on it can mean; 1 where it means one."""
+    ending: str = ""
+    """Why the object ends on it, as `SliceMask` says; empty where it is there."""
+
+    @property
+    def is_present(self) -> bool:
+        """The object is on it."""
+        return self.presence >= FOUND
 
     def is_doubtful(self, accepted_iou: float = 1.0) -> bool:
         """A person should look at it.
@@ -92,6 +103,31 @@ class ObjectRecord:
             for plane, quality in self.quality.items()
             if plane.axis == axis and plane not in said and quality.is_doubtful(accepted(plane.index))
         )
+
+    def open_reading(self, plane: SlicePlane) -> tuple[int, int] | None:
+        """Which reading of the click on a slice is chosen, from 0, and how many there are; None where nothing is to be chosen."""
+        quality = self.quality.get(plane)
+        if quality is None or plane.axis != self.prompts.axis or not self.prompts.is_single_click(plane.index):
+            return None
+        if quality.num_readings < 2:
+            return None
+        return self.prompts.reading_on(plane.index) % quality.num_readings, quality.num_readings
+
+    def ends(self, direction: Direction = Direction.BOTH) -> tuple[SlicePlane, ...]:
+        """The slices next to the outermost ones with the object, where propagation has found that it is not there any more.
+
+        Args:
+            direction: Only the end above or below, as the stored index counts.
+        """
+        axis, said = self.prompts.axis, set(self.prompts.planes)
+        known = {p.index: q for p, q in self.quality.items() if p.axis == axis and not q.is_stale}
+        present = [index for index, quality in known.items() if quality.is_present]
+        if axis is None or not present:
+            return ()
+        beyond = {Direction.DOWN: (min(present) - 1,), Direction.UP: (max(present) + 1,)}
+        indices = beyond.get(direction, (min(present) - 1, max(present) + 1))
+        planes = (SlicePlane(axis, index) for index in indices if index in known)
+        return tuple(plane for plane in planes if plane not in said)
 
     def around(self, plane: SlicePlane) -> tuple[int, int]:
         """First and last slice that depend on a slice: up to the next prompted ones on both sides."""

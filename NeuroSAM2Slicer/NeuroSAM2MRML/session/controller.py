@@ -59,6 +59,23 @@ class SessionController(SessionFrame):
         with self._acting():
             self._box(plane, box)
 
+    def next_reading(self, plane: SlicePlane) -> None:
+        """Takes the next of the masks that the click on a slice can mean; after the last one the most likely again.
+
+        Raises:
+            PromptError: There is nothing to choose on that slice.
+        """
+        with self._acting():
+            record = self.desk.active_record
+            chosen = record.open_reading(plane)
+            if chosen is None:
+                raise PromptError(
+                    f"there is no other reading on slice {plane.index}",
+                    hint="a single click on a slice without an outline can have several; correct others with one more click",
+                )
+            reading, count = chosen
+            self._say(self._active(), record.prompts.with_reading(plane, (reading + 1) % count), "Next reading")
+
     def take_back(self, plane: SlicePlane) -> None:
         """Removes everything that was said about the active object on a slice."""
         with self._acting():
@@ -100,13 +117,26 @@ class SessionController(SessionFrame):
             numbers = tuple(n for n in asked if self.desk.objects.record(n).prompts.indices)
             if not numbers:
                 raise PromptError("there is nothing to propagate", hint="place a point or a box first")
-            self.talk.abandon()
-            with self.desk.step("Propagate"):
-                for number in numbers:
-                    self._keep_painted(number)
-            self.stopped = None
-            journey = Journey(object_ids=numbers, first=first, last=last, direction=direction)
-            self._try(lambda: self.talk.propagate(self.desk.volume, self.desk.records, journey))
+            self._set_out("Propagate", Journey(object_ids=numbers, first=first, last=last, direction=direction))
+
+    def extend(self, *, direction: Direction = Direction.BOTH) -> None:
+        """Carries the active object one slice beyond the slices where it has ended.
+
+        Args:
+            direction: Only upwards or downwards, as the stored index counts.
+
+        Raises:
+            PromptError: It has not ended there.
+        """
+        with self._acting():
+            number = self._active()
+            ends = [p for p in self.desk.active_record.ends(direction) if not self.desk.is_edited(number, p)]
+            if not ends:
+                raise PromptError(
+                    "there is no end to go on from", hint="propagate first, or choose the other direction"
+                )
+            beyond = tuple(plane.index for plane in ends)
+            self._set_out("One more slice", Journey(object_ids=(number,), beyond=beyond))
 
     def stop(self) -> None:
         """Stops the propagation within a slice; what is done stays."""
@@ -118,6 +148,8 @@ class SessionController(SessionFrame):
         """Continues where a propagation was stopped, or does again what a correction has made out of date."""
         if self.stopped is None:
             self.propagate()
+        elif self.stopped.beyond:
+            self.extend()
         else:
             said = self.stopped
             self.propagate(first=said.first, last=said.last, direction=said.direction, object_ids=said.object_ids)
@@ -148,6 +180,15 @@ class SessionController(SessionFrame):
     def next_doubtful(self, plane: SlicePlane) -> SlicePlane | None:
         """The next slice of the active object that a person should look at."""
         return next_doubtful(self.desk.active_record, plane)
+
+    def _set_out(self, name: str, journey: Journey) -> None:
+        """Begins a propagation, in place of the one under way, as a step of that name."""
+        self.talk.abandon()
+        with self.desk.step(name):
+            for number in journey.object_ids:
+                self._keep_painted(number)
+        self.stopped = None
+        self._try(lambda: self.talk.propagate(self.desk.volume, self.desk.records, journey))
 
     def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> Placed:
         placed = place(self.desk.volume, ras, axis=self.desk.axis_of(self.desk.active), view=view)

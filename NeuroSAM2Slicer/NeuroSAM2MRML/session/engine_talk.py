@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.client.replay import SliceStatement, restoring
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.protocol import (
+    AUTOMATIC,
+    EngineSwitches,
     Event,
     Failed,
     Precompute,
@@ -51,6 +53,8 @@ class EngineTalk:
         """Of the last statement; only ever grows."""
         self.cleaning = BY_ITSELF
         """How masks are cleaned from the next answer on."""
+        self.switches = AUTOMATIC
+        """What the engine does for the volume; see `switch`."""
         self._travel = JourneyTalk(link)
         self._read_mask = read_mask
         self._volume_id = ""
@@ -98,6 +102,15 @@ class EngineTalk:
         self._volume_id = ""
         self._forget_all()
 
+    def switch(self, switches: EngineSwitches) -> bool:
+        """The engine does these things from now on; says whether it must be told of everything anew for that."""
+        is_other = switches != self.switches
+        self.switches = switches
+        if is_other and self._is_current:
+            self.forget_volume()
+            return True
+        return False
+
     def forget(self, object_id: int) -> None:
         """What the engine knows of an object is not so any more; answers under way about it are void."""
         self._current.discard(object_id)
@@ -112,7 +125,7 @@ class EngineTalk:
         """
         if self._is_current:
             return
-        self._volume_id = self.link.open(volume)
+        self._volume_id = self.link.open(volume, self.switches)
         self._generation = self.link.generation
         self._forget_all()
 
@@ -229,13 +242,16 @@ class EngineTalk:
         quality = record.quality.get(plane)
         is_said = plane in record.prompts.planes
         mask = None
-        if quality is not None and not quality.is_stale:
+        is_open = plane in record.unanswered and quality is not None and quality.num_readings > 1
+        if quality is not None and not quality.is_stale and not is_open:  # a click is read on a slice without a mask
             mask = SliceMask(
                 object_id=object_id,
                 plane=plane,
                 mask=self._read_mask(object_id, plane),
                 predicted_iou=quality.predicted_iou,
                 presence=quality.presence,
+                num_readings=quality.num_readings,
+                ending=quality.ending,
             )
         if plane in record.unanswered:
             return SliceStatement(mask=mask if is_said else None, unanswered=self._said(object_id, record, plane))

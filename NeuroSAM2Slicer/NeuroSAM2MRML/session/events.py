@@ -10,15 +10,24 @@ from collections.abc import Iterable
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
 from NeuroSAM2Core.volume import SliceMask
+from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
 from NeuroSAM2MRML.session.outcomes import Answered, Cleaned, JourneyEnded, Previewed, Problem, Tracked, VolumeGone
 from NeuroSAM2MRML.session.preview import Preview
+from NeuroSAM2MRML.view_state import ending_sentence
 
 TURN_S = 0.03
 """Events are taken in for so long at a time, so that a window stays alive however many come at once."""
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 STOPPED = "stopped; what is done stays"
+
+
+def _sentence_on_ends(record: ObjectRecord) -> str:
+    """Where an object ends and why; empty where that is not known."""
+    ends = [(plane.index, record.quality[plane].ending) for plane in record.ends()]
+    said = [f"on slice {index} ({ending_sentence(ending)})" for index, ending in ends if ending]
+    return f"the object ends {' and '.join(said)}" if said else ""
 
 
 class SessionEvents:
@@ -79,7 +88,7 @@ class SessionEvents:
                 self._preview.take(shown)
             case JourneyEnded(was_stopped):
                 self._desk.remember(self._talk.revision)
-                return STOPPED if was_stopped else ""
+                return STOPPED if was_stopped else _sentence_on_ends(self._desk.active_record)
             case VolumeGone(reason):
                 self._resume()
                 return reason

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -69,6 +70,12 @@ class SessionFrame:
         """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
         self._try(lambda: self.talk.catch_up(self.desk.volume, self.desk.records))
 
+    def switch(self, switches: EngineSwitches) -> None:
+        """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
+        if self.talk.switch(switches):
+            self.preview.leave()
+            self.warm_up()
+
     def retry(self) -> None:
         """Tries again with an engine that was given up on."""
         self.link.retry()
@@ -79,7 +86,8 @@ class SessionFrame:
         if self.desk.is_writing or self.ended:
             return
         for number in self.desk.objects.segments:
-            said, before = self.desk.nodes.read(number, self.desk.volume), self.desk.objects.record(number).prompts
+            before = self.desk.objects.record(number).prompts
+            said = self.desk.nodes.read(number, self.desk.volume).keeping_readings_since(before)
             more = len(said.points) - len(before.points)
             self._say(number, said, "Place point" if more > 0 else "Delete prompts" if more < 0 else "Move prompts")
 

@@ -21,7 +21,7 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
-from NeuroSAM2MRML.objects.prompts import ObjectPrompts, PlacedBox, PlacedPoint
+from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox, PlacedPoint
 
 SUFFIX = ".jsonl"
 
@@ -162,6 +162,7 @@ def _to_json(line: PromptsLine | MaskLine) -> dict[str, object]:
         "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in said.points],
         "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in said.boxes],
         "kept": sorted(said.kept),
+        "readings": sorted([r.index, r.reading] for r in said.readings),
     }
 
 
@@ -179,5 +180,6 @@ def _from_json(said: dict[str, Any]) -> PromptsLine | MaskLine:
         points=tuple(PlacedPoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in said["points"]),
         boxes=tuple(PlacedBox(i, BoxPrompt(*box)) for i, *box in said["boxes"]),
         kept=frozenset(said["kept"]),
+        readings=frozenset(ChosenReading(index, reading) for index, reading in said.get("readings", [])),
     )
     return PromptsLine(object_id=said["object"], segment_name=said["name"], prompts=prompts)

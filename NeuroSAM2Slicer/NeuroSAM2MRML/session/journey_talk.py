@@ -59,6 +59,7 @@ class JourneyTalk:
             first=self.journey.first,
             last=self.journey.last,
             direction=self.journey.direction,
+            beyond=self.journey.beyond,
             cleaning=cleaning,
         )
         self._to_clean = list(object_ids) if cleaning.is_whole else []

@@ -20,8 +20,14 @@ from NeuroSAM2MRML.objects.prompt_nodes import SEGMENTATION, VOLUME
 from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.objects.remembered_slices import RememberedSlices
 from NeuroSAM2MRML.scene.volume_nodes import local_matrix
+from NeuroSAM2MRML.view_state import ENDING_SENTENCES, OTHER_REASON
 
 MODULE = "NeuroSAM2"
+NOT_KEPT = (SURE_IOU, 1.0, 0.0)
+"""The later values of a slice's quality in scenes of versions that did not keep them."""
+ENDINGS = ("", *ENDING_SENTENCES)
+"""Why an object ends on a slice, by the number that a scene keeps: new ones go to the end."""
+OTHER_ENDING = -1
 MODEL, VERSION, ACTIVE, REVISION, QUALITY = "Model", "Version", "ActiveObject", "Revision", "Quality"
 
 
@@ -116,7 +122,14 @@ class SessionNode:
             self.node.UnsetParameter(f"{QUALITY}{object_id}")
             return
         values = {
-            plane.index: (q.predicted_iou, q.presence, float(q.is_stale), q.sure_iou)
+            plane.index: (
+                q.predicted_iou,
+                q.presence,
+                float(q.is_stale),
+                q.sure_iou,
+                float(q.num_readings),
+                float(_number_of(q.ending)),
+            )
             for plane, q in record.quality.items()
             if plane.axis == axis
         }
@@ -133,10 +146,17 @@ class SessionNode:
         except DataError:
             return {}
         known = {}
-        for index, (iou, presence, is_stale, *more) in slices.values.items():
-            sure_iou = more[0] if more else SURE_IOU
-            quality = SliceQuality(predicted_iou=iou, presence=presence, is_stale=bool(is_stale), sure_iou=sure_iou)
-            known[SlicePlane(slices.axis, index)] = quality
+        for index, values in slices.values.items():
+            iou, presence, is_stale, *more = values
+            sure_iou, num_readings, ending = (*more, *NOT_KEPT[len(more) :])
+            known[SlicePlane(slices.axis, index)] = SliceQuality(
+                predicted_iou=iou,
+                presence=presence,
+                is_stale=bool(is_stale),
+                sure_iou=sure_iou,
+                num_readings=int(num_readings),
+                ending=ENDINGS[int(ending)] if 0 <= ending < len(ENDINGS) else OTHER_REASON,
+            )
         return known
 
 
@@ -147,6 +167,10 @@ def sessions_in(scene: slicer.vtkMRMLScene) -> Iterator[SessionNode]:
         node = nodes.GetItemAsObject(number)
         if node.GetAttribute("ModuleName") == MODULE:
             yield SessionNode(node)
+
+
+def _number_of(ending: str) -> int:
+    return ENDINGS.index(ending) if ending in ENDINGS else OTHER_ENDING
 
 
 def _number(text: str) -> int:

@@ -13,6 +13,8 @@ class Journey:
     first: int | None = None
     last: int | None = None
     direction: Direction = Direction.BOTH
+    beyond: tuple[int, ...] = ()
+    """In place of a range: slices where the object has ended, to be done as if it went on there."""
 
 
 @dataclass(frozen=True, slots=True)

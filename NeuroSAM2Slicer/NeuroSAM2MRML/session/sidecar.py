@@ -56,9 +56,11 @@ def _object(desk: SessionDesk, number: int) -> dict[str, object]:
             {"slice": b.index, "row0": b.box.row0, "col0": b.box.col0, "row1": b.box.row1, "col1": b.box.col1}
             for b in said.boxes
         ],
+        "readings": [{"slice": r.index, "reading": r.reading} for r in sorted(said.readings, key=lambda r: r.index)],
         "slices_kept_by_hand": sorted(said.kept),
         "slices": {
             str(plane.index): {"predicted_iou": round(q.predicted_iou, 4), "presence": round(q.presence, 4)}
+            | ({"ending": q.ending} if q.ending else {})
             for plane, q in sorted(record.quality.items(), key=lambda one: one[0].index)
             if plane.axis == said.axis
         },

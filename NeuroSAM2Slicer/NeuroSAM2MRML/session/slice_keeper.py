@@ -56,7 +56,11 @@ class SliceKeeper:
         if policy.overwrite is not Overwrite.NONE:
             self._note_what_others_gave(object_id, mask.plane)
         return SliceQuality(
-            predicted_iou=mask.predicted_iou, presence=mask.presence, digest=self.digest(object_id, mask.plane)
+            predicted_iou=mask.predicted_iou,
+            presence=mask.presence,
+            digest=self.digest(object_id, mask.plane),
+            num_readings=mask.num_readings,
+            ending=mask.ending,
         )
 
     def clear(self, object_id: int) -> None:

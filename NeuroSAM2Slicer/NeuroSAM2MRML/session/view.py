@@ -25,6 +25,7 @@ def session_view(session: SessionController) -> SessionView:
         ribbon=_ribbon(record),
         can_prompt=True,
         can_propagate=bool(record.prompts.indices) and not is_running,
+        can_extend=bool(record.ends()) and not is_running,
         can_stop=is_running and not talk.is_stopping,
         can_continue=session.can_continue,
         can_clear=desk.active is not None,
@@ -92,6 +93,7 @@ def _ribbon(record: ObjectRecord) -> tuple[RibbonSlice, ...]:
             is_confirmed=plane in confirmed,
             is_doubtful=plane in doubtful,
             is_stale=record.quality[plane].is_stale,
+            ending=record.quality[plane].ending,
         )
         for plane in planes
     )

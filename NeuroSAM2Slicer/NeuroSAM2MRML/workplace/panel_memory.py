@@ -1,16 +1,21 @@
-"""What the segmentation panel shows again when a scene is opened: the chosen nodes, how propagation was asked for, how masks are cleaned.
+"""What the segmentation panel shows again when a scene is opened: the chosen nodes, and how the engine is to do its work.
 
 A script node of its own, one in a scene, saved with it.
 """
 
+from dataclasses import fields
+
 import slicer
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2Core.volume import BY_ITSELF, Cleaning, Direction
 
 TAG = "NeuroSAM2Segment"
 VOLUME, SEGMENTATION = "Volume", "Segmentation"
 DIRECTION, FIRST, LAST = "Direction", "First", "Last"
+SWITCH, ON, OFF = "Switch.", "on", "off"
+SWITCHES = tuple(field.name for field in fields(EngineSwitches))
 HOLES, ISLANDS, WHOLE = "HolesMm", "IslandsMm", "CleansWhole"
 
 
@@ -76,6 +81,18 @@ class PanelMemory:
         for name, size in ((HOLES, cleaning.hole_mm), (ISLANDS, cleaning.island_mm)):
             self.node.SetParameter(name, "" if size is None else repr(size))
         self.node.SetParameter(WHOLE, "yes" if cleaning.is_whole else "")
+
+    @property
+    def switches(self) -> EngineSwitches:
+        """What the engine does."""
+        said = {name: self.node.GetParameter(SWITCH + name) for name in SWITCHES}
+        return EngineSwitches(**{name: text == ON for name, text in said.items() if text in (ON, OFF)})
+
+    @switches.setter
+    def switches(self, switches: EngineSwitches) -> None:
+        for name in SWITCHES:
+            is_on = getattr(switches, name)
+            self.node.SetParameter(SWITCH + name, "" if is_on is None else ON if is_on else OFF)
 
     @property
     def slice_range(self) -> tuple[int, int] | None:

@@ -29,12 +29,19 @@ class WorkplaceView:
     """Of the active object; None without one."""
     volumes_ml: Mapping[str, float]
     """By segment, as measured last; each reading brings one that has changed up to date, the active object's first."""
+    reading: tuple[int, int] | None
+    """Which reading of the click on the slice that is looked at is shown, from 1, and how many there are; None where it has one."""
     cells: tuple[RibbonCell, ...]
     """One for each slice along the active object's axis."""
     axis: Axis | None
     """That axis; None without a session."""
     shown: int
     """The cell of the slice that is looked at; -1 without a session."""
+
+    @property
+    def reading_title(self) -> str:
+        """Of the button that takes the next reading."""
+        return "Next reading" if self.reading is None else "Next reading: {} of {}".format(*self.reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,12 @@ class WorkplaceReader:
         """
         view = NO_SESSION if session is None else session_view(session)
         cells: tuple[RibbonCell, ...] = ()
+        reading = None
         if session is not None and plane is not None:
+            reading = session.desk.active_record.open_reading(plane)
             cells = ribbon_cells(view.ribbon, session.desk.volume.shape[plane.axis.array_axis])
+        if not view.can_prompt:
+            reading = None
         state = state_line(
             plan=plan,
             has_volume=has_volume,
@@ -85,6 +96,7 @@ class WorkplaceReader:
             problem=problem,
             session=view,
             has_unsaved=has_unsaved,
+            has_readings=reading is not None,
         )
         if session is not None:
             self._measure_one(session, view)
@@ -96,6 +108,7 @@ class WorkplaceReader:
             pace=self._sentence_on_pace(view),
             volume_ml=volumes.get(active),
             volumes_ml={segment_id: ml for segment_id, ml in volumes.items() if ml is not None},
+            reading=None if reading is None else (reading[0] + 1, reading[1]),
             cells=cells,
             axis=None if plane is None else plane.axis,
             shown=-1 if plane is None else plane.index,

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from NeuroSAM2MRML.view_state import RibbonSlice
-
-FOUND = 0.5
-"""From this presence on the object counts as being in the slice."""
+from NeuroSAM2MRML.objects.record import FOUND
+from NeuroSAM2MRML.view_state import RibbonSlice, ending_sentence
 
 
 class Mark(Enum):
@@ -47,10 +45,13 @@ def ribbon_cells(marks: Sequence[RibbonSlice], num_slices: int) -> tuple[RibbonC
         num_slices: Along the axis.
     """
     known = {mark.plane.index: mark for mark in marks}
-    return tuple(_cell(index, known.get(index)) for index in range(num_slices))
+    present = {index for index, mark in known.items() if mark.presence >= FOUND}
+    return tuple(
+        _cell(index, known.get(index), is_end=bool(present & {index - 1, index + 1})) for index in range(num_slices)
+    )
 
 
-def _cell(index: int, mark: RibbonSlice | None) -> RibbonCell:
+def _cell(index: int, mark: RibbonSlice | None, *, is_end: bool) -> RibbonCell:
     where = f"Slice {index}"
     if mark is None:
         return RibbonCell(Mark.NOTHING, f"{where}: not outlined yet")
@@ -58,6 +59,9 @@ def _cell(index: int, mark: RibbonSlice | None) -> RibbonCell:
         return RibbonCell(Mark.CONFIRMED, f"{where}: confirmed by you, stays as it is")
     if mark.is_stale:
         return RibbonCell(Mark.STALE, f"{where}: out of date since a correction nearby; Continue does it again")
+    if mark.presence < FOUND and mark.ending and is_end:
+        colour = Mark.DOUBTFUL if mark.is_doubtful else Mark.ABSENT
+        return RibbonCell(colour, f"{where}: the object ends here: {ending_sentence(mark.ending)}")
     if mark.is_doubtful:
         return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, rated only {mark.predicted_iou:.0%} by the model")
     if mark.presence < FOUND:

@@ -37,6 +37,7 @@ ACTIVITY = {
 }
 FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
 UNSAVED = "This volume was worked on, and the work was not saved. Bring it back, or begin anew."
+OPEN = "Ready. Press R for another outline that your click can mean, correct this one with P and N, or propagate."
 THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
 
 
@@ -48,6 +49,7 @@ def state_line(
     problem: str,
     session: SessionView,
     has_unsaved: bool = False,
+    has_readings: bool = False,
 ) -> StateLine:
     """The most pressing thing, first things first.
 
@@ -58,6 +60,7 @@ def state_line(
         problem: Why there is no session although both are chosen; empty where there is one.
         session: The session.
         has_unsaved: It was worked on before, and that work was not saved.
+        has_readings: The click on the slice that is looked at can mean several outlines.
     """
     if plan.sentence:
         return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
@@ -74,4 +77,6 @@ def state_line(
     if has_unsaved and not session.objects and session.activity is Activity.READY:
         return StateLine(UNSAVED, Fix.RECOVER, "Bring it back")
     said = ACTIVITY.get(session.activity, "") or as_sentence(session.notice)
+    if has_readings:
+        return StateLine(said or OPEN)
     return StateLine(said or (THEN if session.can_propagate else FIRST))

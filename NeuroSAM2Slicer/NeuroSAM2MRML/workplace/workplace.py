@@ -13,6 +13,7 @@ import slicer
 
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2Core.volume import Cleaning, SlicePlane
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import READY, InstallPlan
@@ -81,6 +82,7 @@ class Workplace:
             return
         self.watch = SessionWatch(self.session)
         self.session.talk.cleaning = PanelMemory(self.host.scene).cleaning
+        self.session.talk.switches = PanelMemory(self.host.scene).switches
         volume = self.session.desk.volume
         self._unsaved = [
             one
@@ -158,11 +160,27 @@ class Workplace:
         if self.session is not None:
             self.session.talk.cleaning = cleaning
 
+    def switch(self, switches: EngineSwitches) -> None:
+        """The engine does these things from now on; remembered in the scene."""
+        PanelMemory(self.host.scene).switches = switches
+        self.act(lambda session: session.switch(switches))
+
     def propagate(self) -> None:
         """Carries the active object through the slices that the person has chosen, in the direction chosen."""
         memory = PanelMemory(self.host.scene)
         first, last = memory.slice_range or (None, None)
         self.act(lambda session: session.propagate(first=first, last=last, direction=memory.direction))
+
+    def extend(self) -> None:
+        """Carries the active object one slice beyond its ends, in the direction chosen."""
+        direction = PanelMemory(self.host.scene).direction
+        self.act(lambda session: session.extend(direction=direction))
+
+    def next_reading(self) -> None:
+        """Takes the next of the masks that the click on the slice that is looked at can mean."""
+        plane = self.looked_at()
+        if plane is not None:
+            self.act(lambda session: session.next_reading(plane))
 
     def go_on(self) -> None:
         """Continues what was stopped; where nothing was, does again what is out of date, as far as the person has chosen."""

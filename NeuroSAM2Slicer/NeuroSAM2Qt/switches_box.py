@@ -1,0 +1,42 @@
+"""What the engine does for small objects: the Advanced section's widgets, and what the scene remembers of them."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import slicer
+from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+
+from NeuroSAM2Core.protocol import EngineSwitches
+
+STATES = (None, True, False)
+"""Automatic, On, Off, as the selectors list them."""
+
+
+class SwitchesBox:
+    """The widgets.
+
+    Args:
+        ui: Of the segmentation panel.
+        on_changed: Called with what the person wants.
+    """
+
+    def __init__(self, ui: SimpleNamespace, on_changed: Callable[[EngineSwitches], None]) -> None:
+        self._on_changed = on_changed
+        self._selectors = {
+            "crops": ui.cropsSelector,
+            "carries_boxes": ui.boxesSelector,
+            "ends_by_shape": ui.endingSelector,
+            "learns_appearance": ui.appearanceSelector,
+        }
+        for selector in self._selectors.values():
+            selector.connect("activated(int)", self._changed)
+
+    def restore(self) -> None:
+        """Shows what the scene remembers."""
+        switches = PanelMemory(slicer.mrmlScene).switches
+        for name, selector in self._selectors.items():
+            selector.setCurrentIndex(STATES.index(getattr(switches, name)))
+
+    def _changed(self) -> None:
+        said = {name: STATES[selector.currentIndex] for name, selector in self._selectors.items()}
+        self._on_changed(EngineSwitches(**said))

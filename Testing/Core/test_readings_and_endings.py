@@ -1,0 +1,163 @@
+"""What a person can choose about a click's mask and about where an object ends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from NeuroSAM2Core import Session
+from NeuroSAM2Core.engine import EngineOptions
+from NeuroSAM2Core.engine.ending import Ending
+from NeuroSAM2Core.engine.track import ObjectTrack
+from NeuroSAM2Core.errors import GeometryError, PromptError
+from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.models import small_model
+from Testing.Support.volumes import noise_volume
+
+PLANE = SlicePlane(Axis.K, 8)
+HERE, THERE = PointPrompt(20, 20), PointPrompt(70, 90)
+NEVER_ENDS = EngineOptions(crops=True, carries_boxes=True, ends_by_shape=True, min_iou=0.0, min_area_share=0.0)
+ENDS_AT_ONCE = replace(NEVER_ENDS, min_iou=1.1)
+
+
+def make(options=NEVER_ENDS):
+    return Session(small_model(paints_prompts=True), noise_volume(16, 96, 112), options=options)
+
+
+def clicks(*points, **more):
+    return PromptSet(object_id=1, plane=PLANE, points=points, **more)
+
+
+@pytest.fixture
+def session():
+    return make()
+
+
+def test_an_answer_and_a_preview_say_how_many_readings_a_click_has(session):
+    shown = session.preview(clicks(HERE))
+    answered = session.set_prompts(clicks(HERE))
+    count = len(session.readings(1, "axial", 8))
+    assert count > 1
+    assert shown.num_readings == answered.num_readings == session.slice_mask(1, "axial", 8).num_readings == count
+    assert session.choose_reading(1, "axial", 8, 1).num_readings == count
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        clicks(HERE, THERE),
+        clicks(HERE, box=BoxPrompt(10, 10, 40, 40)),
+        clicks(box=BoxPrompt(10, 10, 40, 40)),
+        clicks(mask=MaskPrompt(np.ones((96, 112), bool))),
+    ],
+    ids=["a second click", "a click in a box", "a box in place of the click", "a mask"],
+)
+def test_more_than_a_click_has_one_reading(session, said):
+    session.set_prompts(clicks(HERE))
+    assert session.set_prompts(said).num_readings == 1
+    assert session.readings(1, "axial", 8) == []
+
+
+def test_a_click_in_place_of_another_has_readings_of_its_own(session):
+    session.set_prompts(clicks(HERE))
+    session.preview(clicks(HERE))
+    shown, alone = session.preview(clicks(THERE)), make().preview(clicks(THERE))
+    np.testing.assert_array_equal(shown.mask, alone.mask)
+    np.testing.assert_array_equal(session.set_prompts(clicks(THERE)).mask, alone.mask)
+
+
+def test_a_click_without_crops_has_one_reading():
+    session = make(replace(NEVER_ENDS, crops=False))
+    assert session.set_prompts(clicks(HERE)).num_readings == 1
+
+
+def test_the_chosen_reading_is_what_propagation_goes_on_from(session):
+    chosen = session.set_prompts(clicks(HERE, reading=1))
+    assert not np.array_equal(chosen.mask, make().set_prompts(clicks(HERE)).mask)
+    masks = list(session.propagate(1))
+    assert masks
+    np.testing.assert_array_equal(session.slice_mask(1, "axial", 8).mask, chosen.mask)
+
+
+def test_a_restored_click_can_be_read_in_another_way(session):
+    chosen = session.set_prompts(clicks(HERE, reading=1))
+    other = make()
+    other.restore(chosen, clicks(HERE, reading=1))
+    known = other.slice_mask(1, "axial", 8)
+    np.testing.assert_array_equal(known.mask, chosen.mask)
+    assert known.num_readings == chosen.num_readings
+    np.testing.assert_array_equal(
+        other.choose_reading(1, "axial", 8, 0).mask, session.choose_reading(1, "axial", 8, 0).mask
+    )
+
+
+@pytest.fixture
+def ended():
+    session = make(ENDS_AT_ONCE)
+    session.add_box(1, "axial", 8, (30, 40, 60, 80))
+    for _ in session.propagate(1):
+        pass
+    return session
+
+
+def test_a_slice_says_why_the_object_ends_there(ended):
+    assert ended.slice_mask(1, "axial", 9).ending == Ending.EXPECTED_IOU
+    assert not ended.slice_mask(1, "axial", 9).mask.any()
+    assert ended.slice_mask(1, "axial", 8).ending == ""
+
+
+def test_a_restored_slice_still_says_why(ended):
+    other = make(ENDS_AT_ONCE)
+    other.restore(ended.slice_mask(1, "axial", 8), ended.prompts(1)[0])
+    other.restore(ended.slice_mask(1, "axial", 9))
+    assert other.slice_mask(1, "axial", 9).ending == Ending.EXPECTED_IOU
+
+
+@pytest.mark.parametrize("index", [9, 7])
+def test_one_slice_more_is_answered_as_if_the_object_went_on(ended, index):
+    free = make()
+    free.add_box(1, "axial", 8, (30, 40, 60, 80))
+    for _ in free.propagate(1, first=7, last=9):
+        pass
+    expected = free.slice_mask(1, "axial", index)
+    assert expected.mask.any()
+    before = {n: ended.slice_mask(1, "axial", n) for n in (6, 8, 10)}
+    more = ended.extend(1, "axial", index)
+    np.testing.assert_array_equal(more.mask, expected.mask)
+    assert more.ending == ""
+    np.testing.assert_array_equal(ended.slice_mask(1, "axial", index).mask, more.mask)
+    for n, known in before.items():
+        np.testing.assert_array_equal(ended.slice_mask(1, "axial", n).mask, known.mask)
+    assert list(ended.propagate(1)) == []
+
+
+def test_slice_by_slice_an_object_goes_on_as_far_as_it_is_asked_to(ended):
+    assert all(ended.extend(1, "axial", index).mask.any() for index in (9, 10, 11))
+
+
+def test_one_slice_more_goes_on_from_restored_masks(ended):
+    other = make(ENDS_AT_ONCE)
+    other.restore(ended.slice_mask(1, "axial", 8), ended.prompts(1)[0])
+    other.restore(ended.slice_mask(1, "axial", 9))
+    np.testing.assert_array_equal(other.extend(1, "axial", 9).mask, ended.extend(1, "axial", 9).mask)
+
+
+@pytest.mark.parametrize(
+    ("object_id", "axis", "index", "error", "words"),
+    [
+        (1, "axial", 8, PromptError, "slice 8 is confirmed"),
+        (1, "axial", 14, PromptError, "propagate up to there first"),
+        (1, "axial", 99, GeometryError, "no slice 99"),
+        (1, "sagittal", 9, PromptError, "outlined along k"),
+        (2, "axial", 9, PromptError, "no object 2"),
+    ],
+)
+def test_a_slice_that_cannot_be_gone_on_to_is_said(ended, object_id, axis, index, error, words):
+    with pytest.raises(error, match=words):
+        ended.extend(object_id, axis, index)
+
+
+def test_an_empty_track_has_no_readings(session):
+    session.add_box(1, "axial", 3, (30, 40, 60, 80))
+    assert session._view(Axis.K).num_readings(ObjectTrack(), 5) == 1
