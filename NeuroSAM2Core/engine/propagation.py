@@ -34,7 +34,7 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
     done = done_of(track, run, options)
     seen = track.tracked if options.sweeps else run.slices[:done]
     recent = {n: track.tracked[n] for n in seen if n in track.tracked}
-    step = _SliceStep(context, track, run, recent)
+    tracker = SliceTracker(context, track, run, recent)
     absent = 0
     for count, number in enumerate(run.slices[done:], start=done + 1):
         if number in track.confirmed:  # only where passes sweep over them
@@ -43,7 +43,7 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
         with computing(
             context.model, is_exact=options.is_exact
         ):  # not around the yield: it would hold for whoever asks
-            state = step.track(number, upcoming=run.slices[count:])
+            state = tracker.track(number, upcoming=run.slices[count:])
         recent[number] = track.tracked[number] = state
         track.progress[run] = count
         yield number
@@ -53,7 +53,7 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
             return
 
 
-class _SliceStep:
+class SliceTracker:
     """Answers the slices of one pass, each with what was remembered of those before it.
 
     Args:

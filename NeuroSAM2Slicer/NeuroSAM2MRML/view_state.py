@@ -9,7 +9,7 @@ from NeuroSAM2Core.volume import SlicePlane
 ENDING_SENTENCES = {
     "object score": "the model does not see it any more",
     "expected IoU": "the model expects a poor mask",
-    "area": "its area fell below 30 % of the largest slice",
+    "area": "its area fell below 20 % of the largest slice",
     "overlap": "it does not lie on the outline of the slice before any more",
 }
 """Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""

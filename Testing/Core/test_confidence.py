@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.confidence import Rated, rank_correlation, rules, sure_iou
+from benchmarks.confidence import Rated, rank_correlation, sure_iou
 from NeuroSAM2Core.catalog import catalog, find
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.model import PRESETS, SAM2Config
@@ -36,29 +36,21 @@ def test_a_file_that_says_nothing_of_it_gets_the_usual():
     assert SAM2Config.from_dict(values).sure_iou == 0.8
 
 
-def test_the_limit_marks_no_more_good_masks_than_allowed():
-    rng = np.random.default_rng(0)
-    slices = rated(rng.uniform(0, 1, 2000), np.r_[np.full(1000, 0.9), np.full(1000, 0.3)])
-    limit = sure_iou(slices)
-    assert (slices.good < limit).mean() <= 0.1
-    assert (slices.good < limit + 0.02).mean() > 0.1
-    assert len(slices.good) == 1000
+def test_the_limit_is_the_least_one_that_keeps_both_promises_in_every_group():
+    predicted = np.repeat([0.4, 0.6, 0.8], 100)
+    well_rated = Rated(predicted, np.r_[np.full(100, 0.3), np.full(10, 0.3), np.full(190, 0.9)])
+    assert sure_iou([well_rated]) == pytest.approx(0.61)  # at 0.41 a tenth of the bad slices would be sure
+    assert well_rated.precision(0.5) == pytest.approx(0.95)
+    assert well_rated.bad_called_sure(0.5) == pytest.approx(10 / 110)
+    badly_rated = Rated(predicted, np.r_[np.full(200, 0.3), np.full(80, 0.9), np.full(20, 0.7)])
+    assert sure_iou([well_rated, badly_rated]) > 0.8
 
 
-def test_a_slice_is_marked_below_the_models_limit_unless_its_object_is_rated_low_throughout():
-    slices = rated(np.array([0.9, 0.7, 0.6, 0.5]), np.ones(4), accepted=np.array([0.95, 0.95, 0.65, 0.65]))
-    assert [marked.tolist() for marked in rules(slices, 0.77)] == [
-        [False, True, True, True],
-        [False, True, True, True],
-        [False, True, False, True],
-    ]
+def test_where_no_limit_will_do_nothing_is_sure():
+    assert sure_iou([Rated(np.full(10, 0.995), np.zeros(10))]) == 1.0
 
 
 def test_the_rank_correlation_is_one_for_a_model_that_knows_and_minus_one_for_one_that_is_wrong():
     true = np.random.default_rng(1).permutation(50) / 50
-    assert rank_correlation(rated(true**3, true)) == pytest.approx(1.0)
-    assert rank_correlation(rated(-true, true)) == pytest.approx(-1.0)
-
-
-def rated(predicted, true, accepted=None):
-    return Rated(predicted, true, predicted if accepted is None else accepted, np.ones(len(true), bool))
+    assert rank_correlation(Rated(true**3, true)) == pytest.approx(1.0)
+    assert rank_correlation(Rated(-true, true)) == pytest.approx(-1.0)

@@ -16,8 +16,8 @@ from NeuroSAM2MRML.session.view import session_view
 from NeuroSAM2MRML.view_state import ENDING_SENTENCES, RibbonSlice
 from NeuroSAM2MRML.workplace.ribbon import Mark, RibbonCell, ribbon_cells
 
-from NeuroSAM2Core.engine import EngineOptions
 from NeuroSAM2Core.engine.ending import Ending
+from NeuroSAM2Core.engine.options import MIN_AREA_SHARE
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.protocol import LoadModel, PredictSlice, PreviewSlice, Propagate, RestoreSlice
@@ -254,7 +254,7 @@ def there(sitting):
 
 def test_it_is_said_where_and_why_an_object_ends(ended):
     assert there(ended) == [2, 3, 4, 5, 6]
-    reason = "its area fell below 30 % of the largest slice"
+    reason = "its area fell below 20 % of the largest slice"
     assert ended.session.notice == f"the object ends on slice 1 ({reason}) and on slice 7 ({reason})"
     cells = ribbon_cells(session_view(ended.session).ribbon, 9)
     assert cells[7].sentence == f"Slice 7: the object ends here: {reason}"
@@ -279,7 +279,7 @@ def test_an_end_that_the_model_is_not_sure_of_is_doubtful_and_says_why():
 
 def test_every_reason_of_the_engine_has_a_sentence_that_is_true():
     assert list(ENDING_SENTENCES) == [str(one) for one in Ending]
-    assert f"{100 * EngineOptions().min_area_share:.0f} %" in ENDING_SENTENCES[Ending.AREA]
+    assert f"{100 * MIN_AREA_SHARE:.0f} %" in ENDING_SENTENCES[Ending.AREA]
 
 
 def test_an_ending_of_a_later_version_is_kept_as_one_that_is_not_known(ended):

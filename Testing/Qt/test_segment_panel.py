@@ -165,7 +165,7 @@ def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(desk,
     loop.until(desk.settled)
     loop.until(lambda: desk.ui.extendButton.enabled)
     assert "The object ends on slice 3 (its area fell" in desk.ui.stateLabel.text
-    assert "ends here: its area fell below 30 % of the largest slice" in desk.ui.ribbonTable.item(0, 9).toolTip()
+    assert "ends here: its area fell below 20 % of the largest slice" in desk.ui.ribbonTable.item(0, 9).toolTip()
     desk.ui.directionSelector.setCurrentIndex(1)
     desk.ui.directionSelector.activated.emit(1)
     desk.ui.extendButton.click()

@@ -546,20 +546,20 @@ def test_a_device_that_stays_full_fails_with_a_way_out(client, key, monkeypatch)
 
 
 def test_a_propagation_goes_on_where_the_device_was_full_for_a_moment(client, key, session, monkeypatch):
-    from NeuroSAM2Core.engine import propagation
+    from NeuroSAM2Core.engine.propagation import SliceTracker
 
-    track_slice, calls = propagation.track_slice, []
+    track, calls = SliceTracker.track, []
 
     def full_at_the_fourth(*args, **kwargs):
         calls.append(1)
         if len(calls) == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return track_slice(*args, **kwargs)
+        return track(*args, **kwargs)
 
     answer(client, box_on(key, 7))
     session.set_prompts(box_on(key, 7).prompts)
     expected = list(session.propagate(1))
-    monkeypatch.setattr(propagation, "track_slice", full_at_the_fourth)
+    monkeypatch.setattr(SliceTracker, "track", full_at_the_fourth)
     assert_same(tracked(events_of(client, client.submit(propagate(key)))), expected)
 
 

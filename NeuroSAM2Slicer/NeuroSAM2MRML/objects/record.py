@@ -14,8 +14,6 @@ from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 SURE_PRESENCE = (0.2, 0.8)
 FOUND = 0.5
 """From this presence on the object counts as being in the slice."""
-FALL = 0.85
-"""A slice rated no lower than this part of what the nearest clicked one got is as good as that; measured in benchmarks/README.md."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,15 +40,11 @@ class SliceQuality:
         """The object is on it."""
         return self.presence >= FOUND
 
-    def is_doubtful(self, accepted_iou: float = 1.0) -> bool:
-        """A person should look at it.
-
-        Args:
-            accepted_iou: What the model expected on the nearest slice that a person has clicked on.
-        """
+    @property
+    def is_doubtful(self) -> bool:
+        """A person should look at it: the model is not sure that the object is there, or that its mask is good."""
         low, high = SURE_PRESENCE
-        limit = min(self.sure_iou, FALL * accepted_iou)
-        return low < self.presence < high or (self.presence >= high and self.predicted_iou < limit)
+        return low < self.presence < high or (self.presence >= high and self.predicted_iou < self.sure_iou)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,19 +83,10 @@ class ObjectRecord:
     def doubtful(self, axis: Axis | None) -> frozenset[SlicePlane]:
         """The slices along an axis that a person should look at; those that were confirmed are none."""
         said = set(self.prompts.planes)
-        clicked = {
-            p.index: self.quality[p].predicted_iou
-            for p in said & self.quality.keys()
-            if p.index not in self.prompts.kept
-        }
-
-        def accepted(index: int) -> float:
-            return clicked[min(clicked, key=lambda other: abs(other - index))] if clicked else 1.0
-
         return frozenset(
             plane
             for plane, quality in self.quality.items()
-            if plane.axis == axis and plane not in said and quality.is_doubtful(accepted(plane.index))
+            if plane.axis == axis and plane not in said and quality.is_doubtful
         )
 
     def open_reading(self, plane: SlicePlane) -> tuple[int, int] | None:
