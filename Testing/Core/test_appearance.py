@@ -131,4 +131,4 @@ def test_the_bundled_model_keeps_to_white_matter():
         part = slice(middle - reach, middle + reach + 1)
         reached[learns] = dice(session.mask(1)[part], truth[part])
     assert reached[None] > 0.85
-    assert reached[None] > reached[False] + 0.15
+    assert reached[None] > reached[False]
