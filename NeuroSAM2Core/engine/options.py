@@ -47,7 +47,7 @@ class EngineOptions:
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""
-    min_iou: float = 0.2
+    min_iou: float = 0.38
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
     min_area_share: float | None = None
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""

@@ -11,10 +11,10 @@ from NeuroSAM2Web.example import example_file
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 SHAPE = (189, 233, 197)
-BOX = (0.355, 0.355), (0.645, 0.61)
-"""Around the ventricles, as parts of the axial view."""
-INSIDE = 0.41, 0.56
-"""In a ventricle."""
+BOX = (0.1, 0.05), (0.9, 0.95)
+"""Around the brain, as parts of the axial view; a large object does not end within the range."""
+INSIDE = 0.25, 0.35
+"""In white matter."""
 FIRST, LAST = 86, 102
 
 
