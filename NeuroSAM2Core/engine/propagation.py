@@ -70,7 +70,7 @@ class SliceTracker:
         self.ahead = (
             min(beyond, key=lambda n: abs(n - run.start), default=None) if context.options.interpolates else None
         )
-        self.largest_area = max(state.area for state in (self.first, *recent.values()))
+        self.largest_area = max(state.area for state in (*track.confirmed.values(), *recent.values()))
         self._crop: Crop | None = None
         self._bank: MemoryBank
         self._appearance: Appearance | None

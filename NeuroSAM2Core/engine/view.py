@@ -202,8 +202,15 @@ class View:
         look = self._look(lambda crop: self._with_memory(track, number, others, crop), number)
         if number in track.confirmed:  # from before this session, with its prompts
             return self.predictor.resume(look, self._use_mask(track.given[number], number), track.prompts[number])
-        answer = SliceAnswer(_as_prediction(there), there.crop)
-        return Replay(look, answer)
+        if there.area == 0 and self.options.crops and (near := self._nearest_showing(track, number)) is not None:
+            there = near
+        return Replay(look, SliceAnswer(_as_prediction(there), there.crop))
+
+    def _nearest_showing(self, track: ObjectTrack, number: int) -> SliceState | None:
+        """The state of the slice closest to one that the object is on: what a click where it ended most likely means."""
+        states = {**track.tracked, **track.confirmed}
+        showing_it = [n for n, state in states.items() if state.area > 0]
+        return states[min(showing_it, key=lambda n: abs(n - number))] if showing_it else None
 
     def _look(self, look: Callable[[Crop], CropView], number: int) -> SliceLook:
         return SliceLook(look, lambda crops: self.features.ensure([(number, crop) for crop in crops]))
