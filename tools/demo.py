@@ -20,11 +20,11 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask
 from NeuroSAM2Core.synth.anatomy.heads import build_head
-from NeuroSAM2Core.synth.anatomy.labels import BRAIN, is_in
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBELLUM, CEREBRUM, is_in
 from NeuroSAM2Core.volume import Volume
 
 BRAIN_BOX = "axial:74:26,26,208,170"
-THALAMUS_BOX = "axial:79:95,74,136,99"
+THALAMUS_BOX = "coronal:114:68,76,91,98"
 HEAD_WITH_SKULL = 2
 """Of the heads of held-out donors; a quarter of all is stripped of its skull."""
 
@@ -38,35 +38,29 @@ def run(folder: Path) -> int:
         str(template), THALAMUS_BOX, folder, "thalamus"
     )
     try:
-        head, box = whole_head(folder)
+        head, box, slices = whole_head(folder)
     except DataError as error:
         print(f"the whole head is left out: {error}")
     else:
-        code = code or segment(str(head), box, folder, "head_brain")
+        code = code or segment(str(head), box, folder, "head_brain", "--range", slices)
     print(f"demo took {time.perf_counter() - started:.0f} s")
     if code == 0:
         print("to do it yourself, with the mouse, in a browser: make app")
     return code
 
 
-def segment(image: str, box: str, folder: Path, name: str) -> int:
+def segment(image: str, box: str, folder: Path, name: str, *more: str) -> int:
     """One object from one box: `name`_mask.nii.gz and `name`.png in the folder."""
-    command = [
-        "segment",
-        image,
-        "--box",
-        box,
-        "--out",
-        str(folder / f"{name}_mask.nii.gz"),
-        "--png",
-        str(folder / f"{name}.png"),
-    ]
+    files = ["--out", str(folder / f"{name}_mask.nii.gz"), "--png", str(folder / f"{name}.png")]
+    command = ["segment", image, "--box", box, *more, *files]
     print("neurosam2", *command)
     return main(command)
 
 
-def whole_head(folder: Path) -> tuple[Path, str]:
-    """The image of a whole head and a tight box around its brain on the slice where that is largest.
+def whole_head(folder: Path) -> tuple[Path, str, str]:
+    """The image of a whole head, a tight box around its brain on the slice where that is largest, and from where to where it goes.
+
+    The range is given since the small model would follow the brain into the face.
 
     Raises:
         DataError: The packages with label maps are not installed.
@@ -80,7 +74,9 @@ def whole_head(folder: Path) -> tuple[Path, str]:
     number = int(brain.sum(axis=(1, 2)).argmax())
     box = box_from_mask(brain[number])
     assert box is not None
-    return image, f"k:{number}:{box.row0:g},{box.col0:g},{box.row1:g},{box.col1:g}"
+    ends = np.flatnonzero(is_in(labels, *CEREBRUM, *CEREBELLUM).any(axis=(1, 2)))[[0, -1]]
+    slices = f"{ends[0]}:{ends[1]}"
+    return image, f"k:{number}:{box.row0:g},{box.col0:g},{box.row1:g},{box.col1:g}", slices
 
 
 if __name__ == "__main__":
