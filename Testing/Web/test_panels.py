@@ -148,7 +148,7 @@ def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(room,
     room.panel.do(room.workplace.propagate)()
     settle(room)
     middle = room.state.positions["Red"]["index"]
-    assert "ends here: its area fell below 30 %" in room.state.ribbon[middle + 3][1]
+    assert "ends here: its area fell below 20 %" in room.state.ribbon[middle + 3][1]
     assert room.state.can_extend
     room.panel.do(room.workplace.extend)()
     settle(room)
