@@ -169,13 +169,27 @@ class SlicePredictor:
         if not replay.readings:
             fields = self.crops.around_click(number, clicks[0], self.options.click_fields_mm)
             replay.look.prepare(fields)
-            candidates = []
-            for crop in fields:
-                answer = SliceAnswer(self._decode(given, crop, None, None, replay.look), crop)
-                candidates += split(answer)
+            answers = self._decode_fields(given, fields, replay.look)
+            candidates = [one for answer in answers for one in split(answer)]
             candidates = [SliceAnswer(self._enforced(clicks, one.prediction, one.crop), one.crop) for one in candidates]
             replay.readings = rank_readings(candidates, self.crops, self.options)
         return replay.readings[replay.reading % len(replay.readings)]
+
+    def _decode_fields(self, given: list[Prompt], crops: list[Crop], look: SliceLook) -> list[SliceAnswer]:
+        """The answers to a first click in several crops, decoded together."""
+        views, points = [look.at(crop) for crop in crops], [self._points(given, crop) for crop in crops]
+        features = [view.features for view in views]
+        together = self.model.decode(
+            torch.cat([view.conditioned for view in views]),
+            ImageFeatures(
+                torch.cat([one.coarse for one in features]),
+                torch.cat([one.stride8 for one in features]),
+                torch.cat([one.stride4 for one in features]),
+            ),
+            points=Points(torch.cat([one.coords for one in points]), torch.cat([one.labels for one in points])),
+            multimask=True,
+        )
+        return [SliceAnswer(together[row : row + 1], crop) for row, crop in enumerate(crops)]
 
     def _settled(self, last: SliceAnswer, clicks: list[PointPrompt], readings: list[SliceAnswer]) -> SliceAnswer:
         """The last answer or, where the clicks contradict it, the reading of the first click that agrees with them best."""

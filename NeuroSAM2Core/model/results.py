@@ -3,7 +3,7 @@
 Shapes use B for the batch (images, or objects on one slice), C for `width`, Cm for `memory_width`, S for the image size, s = S / 16.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -62,6 +62,10 @@ class MaskPrediction:
     """The expected IoU of each candidate."""
     all_pointers: Float[Tensor, "b m c"]
     """The object pointer of each candidate."""
+
+    def __getitem__(self, rows: slice) -> "MaskPrediction":
+        """The answers for some objects of the batch."""
+        return MaskPrediction(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     def candidate(self, m: int) -> "MaskPrediction":
         """The answer with candidate `m` as the chosen mask."""
