@@ -31,6 +31,8 @@ WIDENING = 1.5
 """How much wider a crop becomes when a mask touches its border."""
 SMALLEST_SHARE = 0.6
 """A crop that follows an object never becomes narrower than this share of the crop around its prompt."""
+MAX_WIDENINGS = 2
+"""How often a slice is seen again in a wider crop."""
 FAR_LOGIT = 32.0
 
 Logits = Float[Tensor, "1 1 s4 s4"]

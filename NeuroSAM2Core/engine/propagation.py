@@ -9,7 +9,7 @@ from torch import Tensor
 from NeuroSAM2Core.engine.appearance import Appearance, learn_appearance
 from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
 from NeuroSAM2Core.engine.carrying import carried_box, interpolated, keeping
-from NeuroSAM2Core.engine.crop import Crop, logits_in_crop
+from NeuroSAM2Core.engine.crop import MAX_WIDENINGS, Crop, logits_in_crop
 from NeuroSAM2Core.engine.ending import SliceEvidence, ending_of
 from NeuroSAM2Core.engine.memory_bank import MemoryBank
 from NeuroSAM2Core.engine.options import EngineOptions
@@ -21,8 +21,6 @@ from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
 
 MAX_EXAMPLES = 8
 """Confirmed slices that an appearance is learned from."""
-MAX_WIDENINGS = 2
-"""How often a slice is seen again in a wider crop."""
 
 
 def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[int]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from NeuroSAM2Core.engine.carrying import is_in_the_middle
-from NeuroSAM2Core.engine.crop import Bounds, Crop, CropPlanner, logits_in_crop
+from NeuroSAM2Core.engine.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.engine.heard import agreement, heard
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.readings import rank_readings, split
@@ -26,8 +26,6 @@ from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 MAX_FED_BACK = 32.0
 PRESENT_LOGIT = 1.0
 """Of an object that a person has clicked and the model thought absent."""
-MAX_WIDENINGS = 2
-"""How often a slice is seen again in a wider crop."""
 
 Prompt = BoxPrompt | PointPrompt
 

@@ -1,4 +1,4 @@
-"""From grey slices in 0 to 1 to the model's normalised square input; from the model's square logits back to a slice.
+"""From grey slices in 0 to 1 to the model's normalised square input.
 
 Source: Ravi et al. 2024 (ImageNet normalisation, square resize without keeping the aspect ratio).
 """
@@ -33,8 +33,3 @@ def to_model_input(
     grey = to_square(slices, size)[:, None] * (high - low) + low
     mean, std = (torch.tensor(v, device=grey.device).view(1, 3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
     return (grey - mean) / std
-
-
-def to_slice(logits: Float[Tensor, "b 1 s4 s4"], height: int, width: int) -> Float[Tensor, "b h w"]:
-    """The model's logits at the slice's own size."""
-    return F.interpolate(logits.float(), size=(height, width), mode="bilinear")[:, 0]

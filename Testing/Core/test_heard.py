@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.engine.heard import RADIUS_PX, heard
-from NeuroSAM2Core.model import to_slice
+from NeuroSAM2Core.engine.postprocess import to_size
 from NeuroSAM2Core.prompts import PointPrompt
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
@@ -18,7 +18,7 @@ BOX = (10, 12, 40, 44)
 
 
 def mask_of(logits):
-    return to_slice(logits, *SHAPE)[0].numpy() > 0
+    return to_size(logits, SHAPE, "bilinear").numpy() > 0
 
 
 def test_a_model_that_follows_is_left_alone():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.model import to_slice
+from NeuroSAM2Core.engine.postprocess import to_size
 from NeuroSAM2Core.volume import Axis
 from Testing.Core.test_parity_stages import our_model
 from Testing.Support.reference import ReferenceVideo, reference_model
@@ -60,7 +60,7 @@ class Pair:
 
     def our_logits(self, obj_id, frame):
         state = self.ours._object(obj_id)[1].state(frame)
-        return None if state is None else to_slice(state.logits, HEIGHT, WIDTH)[0].numpy()
+        return None if state is None else to_size(state.logits, (HEIGHT, WIDTH), "bilinear").numpy()
 
     def propagate_and_compare(self, *, reverse_too=True, atol=2e-4):
         theirs = self.reference.propagate()

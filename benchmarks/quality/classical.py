@@ -41,7 +41,7 @@ class Seeds:
         self.seed_radius = SEED_RADIUS
 
     def add_box(self, object_id: int, axis: str, index: int, box: Sequence[float]) -> None:
-        """See `Tool`."""
+        """See `Segmenter`."""
         self.axis = Axis(axis).array_axis
         r0, c0, r1, c1 = (round(v) for v in box)
         seeds = np.moveaxis(self.seeds, self.axis, 0)
@@ -60,7 +60,7 @@ class Seeds:
     def add_point(
         self, object_id: int, axis: str, index: int, point: Sequence[float], *, positive: bool = True
     ) -> None:
-        """See `Tool`."""
+        """See `Segmenter`."""
         place = self._place(index, *point)
         ball = tuple(slice(max(0, int(c) - self.seed_radius), int(c) + self.seed_radius + 1) for c in place)
         self.seeds[ball] = 1 if positive else 2
@@ -93,7 +93,7 @@ class Seeds:
         return iter(())
 
     def mask(self, object_id: int) -> Mask:
-        """See `Tool`."""
+        """See `Segmenter`."""
         return self.answer
 
     def _place(self, index: float, row: float, col: float) -> NDArray[np.float64]:

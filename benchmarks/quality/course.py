@@ -2,9 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from benchmarks.quality.cases import Case
 from benchmarks.quality.measures import Confidence, Measurement, SliceOverlap
 from benchmarks.quality.prompts import FirstPrompts, correction, first_prompts
 from NeuroSAM2Core import Session
+from NeuroSAM2Core.train.evaluation.rounds import Segmenter
 from NeuroSAM2Core.volume import Axis, SliceMask
 
 Mask = NDArray[np.bool_]
@@ -23,24 +23,6 @@ BOXED, CLICKED, CHOSEN, TIMED = 1, 2, 3, 4
 READINGS = 3
 SHOWN_OFFSETS = (-2, 0, 2)
 """Slices shown in pictures, from the prompted one."""
-
-
-class Tool(Protocol):
-    """What is measured: the engine's session, or a classical tool behind the same prompts."""
-
-    def add_box(self, object_id: int, axis: str, index: int, box: Sequence[float], /) -> object:
-        """A box on a slice."""
-
-    def add_point(
-        self, object_id: int, axis: str, index: int, point: Sequence[float], /, *, positive: bool = True
-    ) -> object:
-        """A click on a slice."""
-
-    def propagate(self, object_id: int, /) -> Iterable[object]:
-        """Carries the object through the volume, slice by slice."""
-
-    def mask(self, object_id: int, /) -> Mask:
-        """The object so far, (K, J, I)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +36,7 @@ class Shown:
 
 
 def measure_case(
-    tool: Tool, case: Case, *, corrections: int, sure_iou: float | None = None
+    tool: Segmenter, case: Case, *, corrections: int, sure_iou: float | None = None
 ) -> tuple[Measurement, Shown]:
     """Measures one object.
 
@@ -149,7 +131,7 @@ def measure_click(session: Session, case: Case, prompts: FirstPrompts) -> tuple[
     }
 
 
-def whole_overlap(tool: Tool, object_id: int, case: Case, prompts: FirstPrompts) -> SliceOverlap:
+def whole_overlap(tool: Segmenter, object_id: int, case: Case, prompts: FirstPrompts) -> SliceOverlap:
     """Propagates an object and compares it with the truth."""
     for _ in tool.propagate(object_id):
         pass

@@ -10,9 +10,10 @@ import numpy as np
 import NeuroSAM2Core
 from benchmarks.quality import classical
 from benchmarks.quality.cases import CaseFile, Row
-from benchmarks.quality.course import Shown, Tool, measure_case
+from benchmarks.quality.course import Shown, measure_case
 from benchmarks.quality.results import Entry, Results
 from NeuroSAM2Core import Session, Volume, load_model
+from NeuroSAM2Core.train.evaluation.rounds import Segmenter
 
 CODE = ("engine", "model", "prompts", "volume", "ops")
 """Folders of the core that decide what a session answers."""
@@ -26,7 +27,7 @@ class Method:
     name: str
     version: str
     """Of weights and code; results of other versions do not count."""
-    start: Callable[[Volume], Tool]
+    start: Callable[[Volume], Segmenter]
     sure_iou: float | None = None
 
 
