@@ -42,7 +42,7 @@ def draw_montage(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("pictures need matplotlib", hint='install it with `pip install "neurosam2[png]"`') from error
+        raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`") from error
 
     stack, masks = SliceStack.of(volume, axis), SliceStack.of(volume.with_voxels(mask), axis)
     spacing = [volume.spacing_mm[2 - array_axis] for array_axis in stack.order]

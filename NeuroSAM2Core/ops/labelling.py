@@ -1,6 +1,6 @@
 """Connected components of a NumPy mask: labels and their statistics.
 
-cc3d does the labelling where it is installed (`pip install neurosam2[cc3d]`), being several times as fast; SciPy otherwise. The results
+cc3d does the labelling where it is installed (`pip install connected-components-3d`), several times as fast; SciPy otherwise. The results
 are the same.
 """
 

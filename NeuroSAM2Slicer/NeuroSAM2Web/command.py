@@ -43,7 +43,8 @@ def run(said: argparse.Namespace) -> int:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"the app needs packages that are not installed: {', '.join(missing)}", hint='pip install "neurosam2[app]"'
+            f"the app needs packages that are not installed: {', '.join(missing)}",
+            hint='in the source folder: pip install ".[app]"',
         )
     from NeuroSAM2Web.drawing import missing_libraries, spare_the_display
 

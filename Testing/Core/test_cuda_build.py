@@ -147,10 +147,17 @@ def test_a_pytorch_without_cuda_is_told_in_a_sentence():
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
-def test_cmake_goes_on_without_slicer_and_without_a_pytorch_for_cuda(tmp_path):
-    command = ["cmake", "-S", str(ROOT), "-B", str(tmp_path), "-DNEUROSAM2_PYTHON=there-is-no-such-python"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_cmake_goes_on_without_slicer_and_leaves_the_kernels_alone(tmp_path):
+    done = subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "pip install ." in done.stdout
-    if NVCC:
-        assert "the CUDA kernels are not built: there-is-no-such-python has no PyTorch with CUDA" in done.stdout
+    assert "CUDA kernels" not in done.stdout
+    assert not list(tmp_path.rglob("*cuda_ext*"))
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
+def test_cmake_goes_on_without_a_pytorch_for_cuda(tmp_path):
+    command = ["cmake", "-S", str(ROOT / "cuda_ext"), "-B", str(tmp_path), "-DNEUROSAM2_PYTHON=there-is-no-such-python"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the CUDA kernels are not built: there-is-no-such-python has no PyTorch with CUDA" in done.stdout

@@ -14,7 +14,7 @@ def what_is_missing():
     """A sentence; empty where the app can run."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        return f"the app needs {', '.join(missing)}: pip install 'neurosam2[app]'"
+        return f"the app needs {', '.join(missing)}: pip install '.[app]'"
     return missing_libraries()
 
 

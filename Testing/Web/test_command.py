@@ -44,7 +44,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(neurosam2, capsys, 
     assert neurosam2("app") == 2
     said = capsys.readouterr().err
     assert "packages that are not installed: trame, trame_client, trame_vuetify" in said
-    assert 'pip install "neurosam2[app]"' in said
+    assert 'pip install ".[app]"' in said
 
 
 def test_where_nothing_can_be_drawn_the_missing_libraries_are_named_with_their_command(neurosam2, capsys, monkeypatch):
