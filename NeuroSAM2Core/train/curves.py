@@ -39,7 +39,7 @@ def draw_curves(rows: Sequence[Mapping[str, float]], out: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        logger.warning('no curves: matplotlib is not installed; `pip install "neurosam2[png]"` adds it')
+        logger.warning("no curves: matplotlib is not installed; `pip install matplotlib` adds it")
         return
     found = [
         (title, keys, scale)

@@ -52,6 +52,10 @@ class PromptConfig:
     carried_box: float = 0.0
     """Probability that a slice without prompts is shown the box of the mask on the nearest slice that was done, a little wider, as the
     engine may do while it propagates."""
+    max_taught: int = 0
+    """In clips of more slices than this, those between the first and the last so many are only followed: without losses and gradients,
+    unless they are prompted or corrected. So the model learns from its own drift over long distances at little cost. 0: every slice
+    is taught."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -69,7 +73,13 @@ class PromptConfig:
             raise ConfigError(
                 f"prompts.box and prompts.click are at most 1 together; got {self.box:g} and {self.click:g}"
             )
-        for name, least in (("max_parts", 1), ("max_prompted", 1), ("max_corrected", 0), ("num_corrections", 0)):
+        for name, least in (
+            ("max_parts", 1),
+            ("max_prompted", 1),
+            ("max_corrected", 0),
+            ("num_corrections", 0),
+            ("max_taught", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"prompts.{name} must be at least {least}; got {getattr(self, name)}")
 
@@ -85,6 +95,8 @@ class PromptPlan:
     corrected: tuple[int, ...]
     num_corrections: int
     """Clicks on each corrected slice."""
+    followed: frozenset[int] = frozenset()
+    """Slices that are answered without being taught."""
 
     @classmethod
     def draw(cls, config: PromptConfig, num_slices: int, rng: np.random.Generator) -> "PromptPlan":
@@ -107,7 +119,9 @@ class PromptPlan:
         num_clicks = config.num_corrections
         if config.random_corrections:
             num_clicks = int(rng.integers(num_clicks + 1))
-        return cls(kind, loose, prompted, corrected, num_clicks)
+        between = range(1, num_slices - config.max_taught) if config.max_taught else range(0)
+        followed = frozenset(between) - {*prompted, *corrected}
+        return cls(kind, loose, prompted, corrected, num_clicks, followed)
 
     def order(self, num_slices: int) -> list[int]:
         """Prompted slices first, then the rest: later prompts are remembered by earlier slices."""

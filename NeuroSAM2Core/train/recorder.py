@@ -124,7 +124,7 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
     try:
         sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
-        logger.warning('no TensorBoard events: it is not installed; `pip install "neurosam2[tensorboard]"` adds it')
+        logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
     if wandb_project:
         sinks.append(WeightsAndBiases(folder, wandb_project))
     return Recorder(sinks)

@@ -89,9 +89,9 @@ class ClipSegmenter(nn.Module):
         is_real = batch.is_real.flatten()
         if num_objects is None:
             num_objects = max(1.0, float(is_real.sum()))
-        features = self._encode(batch)
         if plan is None:
             plan = PromptPlan.draw(self.prompts, num_slices, rng)
+        features = self._encode(batch, plan)
         # Pointers are dated as in a long volume, however short the clip.
         conditioning: dict[int, SliceMemory] = {}
         recent: dict[int, SliceMemory] = {}
@@ -100,9 +100,9 @@ class ClipSegmenter(nn.Module):
         latest: dict[int, Tensor] = {}
         first: dict[bool, list[Tensor]] = {True: [], False: []}
         final: list[Tensor] = []
-        row_of_object = torch.arange(clips, device=truth.device).repeat_interleave(objects) * num_slices
+        row_of_object = torch.arange(clips, device=truth.device).repeat_interleave(objects)
         for t in plan.order(num_slices):
-            seen = features[row_of_object + t]
+            seen = features[t][row_of_object]
             nearest = min(latest, key=lambda i: abs(i - t), default=None)
             hint = None if nearest is None or not model.config.paints_prompts else latest[nearest]
             if hint is not None and self.prompts.rough_neighbours > 0:
@@ -111,31 +111,37 @@ class ClipSegmenter(nn.Module):
             carried = None
             if nearest is not None and t not in plan.prompted and t not in plan.corrected:
                 carried = self._carried_boxes(hint if model.config.paints_prompts else latest[nearest], rng)
-            answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, carried, rng)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and t not in plan.followed):
+                answers = self._answers(seen, truth[:, t], foreign, plan, t, bank, hint, carried, rng)
+                memory = SliceMemory(
+                    self._run(model.write_memory, seen, answers[-1].logits, answers[-1].presence_logit),
+                    answers[-1].pointer,
+                )
             latest[t] = answers[-1].logits.detach()
-            share = self._share(plan, t, num_slices)
-            losses += [self._losses(answer, truth[:, t], is_real, num_objects) * share for answer in answers]
+            if t not in plan.followed:
+                share = self._share(plan, num_slices, is_prompted=t in plan.prompted)
+                losses += [self._losses(answer, truth[:, t], is_real, num_objects) * share for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
             if t in plan.corrected:
                 final.append(_true_iou(answers[-1], truth[:, t]))
-            memory = SliceMemory(
-                self._run(model.write_memory, seen, answers[-1].logits, answers[-1].presence_logit), answers[-1].pointer
-            )
             (conditioning if t in plan.prompted or t in plan.corrected else recent)[t] = memory
         return StepResult(sum(losses[1:], losses[0]), _mean(first[True]), _mean(first[False]), _mean(final))
 
-    def _encode(self, batch: ClipBatch) -> ImageFeatures:
-        """The features of every slice, (clip, slice) row by row."""
+    def _encode(self, batch: ClipBatch, plan: PromptPlan) -> dict[int, ImageFeatures]:
+        """The features of every slice, one row a clip."""
         config = self.model.config
-        images = to_model_input(batch.images.flatten(0, 1), config.image_size, config.intensity_range)
-        if not self.saves_memory:
-            return self.model.encode_image(images)
-        parts = [self._run(self.model.encode_image, some) for some in images.split(len(batch.images))]
-        return ImageFeatures(
-            torch.cat([part.coarse for part in parts]),
-            torch.cat([part.stride8 for part in parts]),
-            torch.cat([part.stride4 for part in parts]),
-        )
+        clips, num_slices = batch.images.shape[:2]
+        taught = [t for t in range(num_slices) if t not in plan.followed]
+        features: dict[int, ImageFeatures] = {}
+        for numbers, is_taught in ((taught, True), (sorted(plan.followed), False)):
+            for some in ([t] for t in numbers) if self.saves_memory else [numbers] if numbers else []:
+                images = batch.images[:, some].transpose(0, 1).flatten(0, 1)
+                with torch.set_grad_enabled(torch.is_grad_enabled() and is_taught):
+                    rows = self._run(
+                        self.model.encode_image, to_model_input(images, config.image_size, config.intensity_range)
+                    )
+                features |= {t: rows[n * clips : (n + 1) * clips] for n, t in enumerate(some)}
+        return features
 
     def _run(self, stage: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The stage's result; its inner activations are kept for the gradients or, to save memory, are not."""
@@ -144,12 +150,12 @@ class ClipSegmenter(nn.Module):
         result: R = checkpoint(partial(stage, *args, **kwargs), use_reentrant=False)
         return result
 
-    def _share(self, plan: PromptPlan, t: int, num_slices: int) -> float:
+    def _share(self, plan: PromptPlan, num_slices: int, *, is_prompted: bool) -> float:
         """How much a slice's losses count."""
         if self.losses.slices == "sum":
             return 1.0
         num_prompted = len(plan.prompted)
-        return 1.0 / (num_prompted if t in plan.prompted else num_slices - num_prompted)
+        return 1.0 / (num_prompted if is_prompted else num_slices - num_prompted - len(plan.followed))
 
     def _answers(
         self,

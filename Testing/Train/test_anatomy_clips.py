@@ -119,6 +119,24 @@ def test_a_clip_that_begins_near_the_end_goes_towards_it(head, seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
+def test_a_long_clip_goes_through_its_object_towards_the_farther_end(head, seed):
+    rng = np.random.default_rng(seed)
+    target = choose_target(head, 0, PUTAMEN, rng, begins_at_end=False, is_long=True)
+    low, high = target.slice - target.ends[0], target.ends[1] - target.slice
+    assert target.upwards == (high > low)
+    view = choose_view(head, 0, target, rng, ClipConfig(past_end=1.0), num_slices=12, crop_range=(1.3, 4.0))
+    inside = (view.numbers >= target.ends[0]) & (view.numbers <= target.ends[1])
+    assert inside.sum() >= min(5, max(low, high))
+
+
+def test_some_clips_are_about_the_whole_brain(head):
+    always = AnatomyClips([head], ClipConfig(brain=1.0))
+    assert always._choose_first(head, np.random.default_rng(0), REQUEST) == OBJECT_NAMES.index("brain")
+    with pytest.raises(ConfigError, match="brain is a probability"):
+        ClipConfig(brain=2.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
 def test_a_crop_is_1_3_to_4_times_the_object_and_holds_its_box(head, seed):
     rng = np.random.default_rng(seed)
     target = choose_target(head, 1, PUTAMEN, rng, begins_at_end=False)

@@ -1,5 +1,7 @@
 """What a training step asks the model, slice by slice, and which weights that reaches: the tables of the published recipe."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,38 @@ def test_some_weights_are_reached_only_by_some_prompts(kind, unreached):
 def test_corrected_slices_are_conditioning_slices_and_prompted_ones_come_first():
     order = PromptPlan(kind="click", loose=True, prompted=(0, 2), corrected=(0, 2), num_corrections=1).order(4)
     assert order == [0, 2, 1, 3]
+
+
+def test_long_clips_teach_their_prompts_and_their_last_slices():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        drawn = PromptPlan.draw(PromptConfig(max_taught=3), 8, rng)
+        assert drawn.followed == set(range(1, 5)) - {*drawn.prompted, *drawn.corrected}
+    assert not PromptPlan.draw(PromptConfig(max_taught=7), 8, rng).followed
+    assert not PromptPlan.draw(PromptConfig(), 30, rng).followed
+
+
+@pytest.mark.parametrize("saves_memory", [False, True])
+def test_followed_slices_are_answered_and_remembered_but_not_taught(saves_memory):
+    model, graphs = mini_model(memory_dropout=0.0), []
+    decode = model.decode
+
+    def listening(*seen, points=None, mask_logits=None, multimask):
+        answer = decode(*seen, points=points, mask_logits=mask_logits, multimask=multimask)
+        graphs.append(answer.logits.requires_grad)
+        return answer
+
+    model.decode = listening
+    step = ClipSegmenter(model, PromptConfig(), LossConfig(), saves_memory=saves_memory)
+    chosen = replace(plan("click"), followed=frozenset({1, 2}))
+    taught = step(disc_clip(0, slices=4), np.random.default_rng(0), plan=chosen)
+    assert graphs == [True, False, False, True]
+    all_taught = step(disc_clip(0, slices=4), np.random.default_rng(0), plan=plan("click"))
+    assert taught.tracked_iou == pytest.approx(all_taught.tracked_iou.item(), abs=1e-6)
+    assert 0 < taught.losses.presence < all_taught.losses.presence
+    taught.losses.total(LossConfig()).backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+    assert any(p.grad is not None and p.grad.any() for name, p in model.named_parameters() if "memory_encoder" in name)
 
 
 def test_half_of_all_clips_start_from_masks_and_a_quarter_each_from_boxes_and_clicks():

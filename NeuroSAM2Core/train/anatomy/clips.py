@@ -21,12 +21,12 @@ from NeuroSAM2Core.synth.anatomy.grid import torch_generator
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import is_in
 from NeuroSAM2Core.synth.anatomy.lesions import add_lesion
-from NeuroSAM2Core.synth.anatomy.objects import object_weights
+from NeuroSAM2Core.synth.anatomy.objects import OBJECT_NAMES, object_weights
 from NeuroSAM2Core.synth.anatomy.refinement import refined
 from NeuroSAM2Core.synth.noise import blur
 from NeuroSAM2Core.train.anatomy.choice import choose_objects
 from NeuroSAM2Core.train.anatomy.config import ClipConfig
-from NeuroSAM2Core.train.anatomy.view import Target, View, choose_lesion, choose_target, choose_view, cut
+from NeuroSAM2Core.train.anatomy.view import LONG_CLIP, Target, View, choose_lesion, choose_target, choose_view, cut
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import Stage
 from NeuroSAM2Core.train.synthetic_clips import draw_clip
@@ -78,11 +78,12 @@ class AnatomyClips:
         head = self.heads[int(rng.integers(len(self.heads)))]
         axis = int(rng.integers(3))
         first = None if rng.random() < self.config.lesion else self._choose_first(head, rng, request)
-        begins_at_end = bool(request.slices > 1 and rng.random() < self.config.from_end)
+        is_long = request.slices >= LONG_CLIP
+        begins_at_end = bool(1 < request.slices < LONG_CLIP and rng.random() < self.config.from_end)
         target = (
             choose_lesion(head, axis, rng)
             if first is None
-            else choose_target(head, axis, first, rng, begins_at_end=begins_at_end)
+            else choose_target(head, axis, first, rng, begins_at_end=begins_at_end, is_long=is_long)
         )
         if target is None:
             return None
@@ -117,6 +118,8 @@ class AnatomyClips:
         return _oriented(ClipBatch(images[None], masks[None]), rng)
 
     def _choose_first(self, head: Head, rng: np.random.Generator, request: ClipRequest) -> int:
+        if rng.random() < self.config.brain:
+            return OBJECT_NAMES.index("brain")
         weights = object_weights(head.volumes, even_sizes=request.even_sizes)
         return int(rng.choice(len(weights), p=weights / weights.sum()))
 

@@ -16,6 +16,7 @@ PROBABILITIES = (
     "from_end",
     "joined",
     "lesion",
+    "brain",
     "formulas",
     "even_sizes",
 )
@@ -53,6 +54,8 @@ class ClipConfig:
     start from clicks always do; else by 1 / sqrt(volume)."""
     lesion: float = 0.2
     """Probability that a clip is about a lesion."""
+    brain: float = 0.08
+    """Probability that a clip is about the whole brain: the first thing that many want, and by its volume hardly ever drawn."""
     formulas: float = 0.2
     """Probability of a clip from the generator that needs no label maps (`NeuroSAM2Core.synth`), so that nothing is forgotten."""
 
@@ -87,7 +90,7 @@ class AnatomyConfig(RecipeConfig):
     """Side of the model's input and of the clips, pixels."""
     clips: int = 2
     """Clips per step; three times as many where they are single slices."""
-    slices: tuple[int, int] = (6, 8)
+    slices: tuple[int, int] = (7, 14)
     """Fewest and most slices of a clip."""
     single_every: int = 3
     """Every so many steps single slices are trained on instead of clips; 0 for never."""
@@ -117,6 +120,7 @@ class AnatomyConfig(RecipeConfig):
             rough_neighbours=0.35,
             foreign_starts=0.2,
             carried_box=0.7,
+            max_taught=6,
         )
     )
     """How prompts are drawn; boxes are carried from slice to slice, as the engine may do."""

@@ -14,6 +14,8 @@ LEAST_AREA_MM2 = 12
 """A clip begins on a slice where its object has this much."""
 LARGEST_AREA_MM2 = 20
 """An object that reaches this on no slice is passed over."""
+LONG_CLIP = 9
+"""Clips of so many slices go through their object from one part to the farther end."""
 END_FRACTION = 0.15
 """A clip that begins near an object's end begins in this last part of its slices."""
 LESION_RADIUS_MM = (2.0, 16.0)
@@ -70,7 +72,7 @@ class View:
 
 
 def choose_target(
-    head: Head, axis: int, number: int, rng: np.random.Generator, *, begins_at_end: bool
+    head: Head, axis: int, number: int, rng: np.random.Generator, *, begins_at_end: bool, is_long: bool = False
 ) -> Target | None:
     """A slice on which an object can be seen; None if there is none along this axis.
 
@@ -80,6 +82,7 @@ def choose_target(
         number: The object, a row of `OBJECT_LABELS`.
         rng: Draws slice and direction.
         begins_at_end: Choose a slice near the end that the clip goes towards.
+        is_long: Go towards the farther end.
     """
     areas = head.counts[axis] @ OBJECT_LABELS[number]
     if areas.max() < LARGEST_AREA_MM2:
@@ -94,6 +97,8 @@ def choose_target(
         index = int(rng.choice(visible, p=weights / weights.sum()))
     rows, cols = np.nonzero(OBJECT_LABELS[number][np.asarray(np.moveaxis(head.labels, axis, 0)[index])])
     present = np.flatnonzero(areas)
+    if is_long:
+        upwards = bool(present[-1] - index > index - present[0])
     return Target(
         slice=index,
         ends=(int(present[0]), int(present[-1])),
@@ -162,9 +167,10 @@ def _choose_stride(target: Target, rng: np.random.Generator, config: ClipConfig,
         return int(rng.integers(min(2, config.max_stride), config.max_stride + 1))
     if num_slices > 1 and rng.random() < config.past_end:
         to_end = (target.ends[1] - target.slice if target.upwards else target.slice - target.ends[0]) + 1
-        wanted = round(to_end / (num_slices * rng.uniform(0.25, 0.8)))
+        ends_after = rng.uniform(0.6, 1.0) if num_slices >= LONG_CLIP else rng.uniform(0.25, 0.8)
+        wanted = round(to_end / (num_slices * ends_after))
         return int(np.clip(wanted, 1, config.max_stride))
-    return int(rng.integers(1, min(3, config.max_stride) + 1))
+    return int(rng.integers(1, min(2 if num_slices >= LONG_CLIP else 3, config.max_stride) + 1))
 
 
 def cut(head: Head, view: View) -> tuple[UInt8[np.ndarray, "t h w"], int] | None:

@@ -58,7 +58,7 @@ def fine_tuning_batches(
     except ModuleNotFoundError as error:
         if error.name != "monai":
             raise
-        raise ConfigError("fine-tuning needs MONAI", hint='install it with `pip install "neurosam2[train]"`') from error
+        raise ConfigError("fine-tuning needs MONAI", hint="install it with `pip install monai`") from error
 
     plan = BatchPlan(
         data=data, sampling=sampling, image_size=image_size, seed=seed, rank=rank, world_size=world_size

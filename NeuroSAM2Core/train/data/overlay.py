@@ -38,7 +38,7 @@ def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("pictures need matplotlib", hint='install it with `pip install "neurosam2[png]"`') from error
+        raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`") from error
 
     rng = np.random.default_rng(seed)
     clips = [(batch, row) for batch in batches for row in range(len(batch.images))]
