@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from NeuroSAM2MRML.engine.link import EngineLink
-from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.workplace.models import ModelController
 
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
+from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.protocol import LoadModel
 from Testing.Support.scenes import make_app
 from Testing.Support.sessions import Engines
@@ -27,7 +27,7 @@ class Shelf:
         self.models = ModelController(
             make_app(folder, agrees=agrees),
             self.link,
-            LocalProcess.start,
+            ProcessTree.start,
             PYTHON,
             on_change=self.seen.append,
             folder=folder / "models",

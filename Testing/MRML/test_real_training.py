@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.run import TrainChoice
 
+from NeuroSAM2Core.processes import ProcessTree
 from Testing.Support.processes import wait_a_little
 from Testing.Support.volumes import ball_volume
 
@@ -22,7 +22,7 @@ def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     used = []
-    training = TrainController(tmp_path / "project", LocalProcess.start, [sys.executable], use_model=used.append)
+    training = TrainController(tmp_path / "project", ProcessTree.start, [sys.executable], use_model=used.append)
     for number, role in enumerate(("training", "validation")):
         volume, truth = ball_volume((12 + number, 32, 32))
         training.cases.add(f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)

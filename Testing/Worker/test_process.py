@@ -43,7 +43,7 @@ def test_a_worker_of_ones_own_computes_and_ends_with_its_client(launched, ball, 
     assert launched.welcome.pid == process.pid
     assert answer(launched, Status()).model == small_model_file
     launched.close()
-    assert process.returncode == 0  # it ended of itself
+    assert process.poll() == 0  # it ended of itself
     assert not folder.exists()
     launched.close()
 
@@ -131,7 +131,7 @@ def test_a_program_that_is_no_worker_is_one_sentence_and_does_not_stay(tmp_path,
     client = EngineClient.launch(script(tmp_path, text))
     process = client.worker.process
     assert words in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
-    assert process.returncode is not None
+    assert process.poll() is not None
 
 
 def test_another_interpreter_is_not_sent_to_our_modules(tmp_path, monkeypatch):
