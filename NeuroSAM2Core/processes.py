@@ -31,7 +31,9 @@ STOP_FILE = "stop"
 """A file of this name in a program's folder asks it to save and end. It works on every system and through every launcher."""
 CLOCK_TOLERANCE_S = 2.0
 """Systems round the time at which a process began, and move it when their clock is set."""
-WAIT_S = 0.02
+WAIT_S, LOOK_S = 0.02, 0.002
+EFFECT_S = 0.5
+"""So long at most it is made sure that what was done to a program has reached all of it."""
 CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW = 0x00000200, 0x08000000
 """As Windows has them; Python names them on Windows alone."""
 PYTHON_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
@@ -225,12 +227,12 @@ class ProcessTree:
 
     def suspend(self) -> None:
         """Makes it wait, so that the machine is free."""
-        stopped = _psutil().STATUS_STOPPED
-        self._to_all(lambda process: process.status() == stopped or process.suspend())  # Windows counts
+        self._until_none(lambda process: is_alive(process) and not is_suspended(process), suspend_once)
 
     def resume(self) -> None:
         """Lets it go on."""
         self._to_all(lambda process: process.resume())
+        self._until_none(is_suspended, lambda process: process.resume())
 
     def ask(self) -> None:
         """Asks it to save and end: by its stop file, or by a signal to all of it where it knows none."""
@@ -245,11 +247,11 @@ class ProcessTree:
             with contextlib.suppress(OSError):
                 os.kill(self.pid, request.number)
                 return
-        self._to_all(lambda process: process.terminate(), is_repeated=False)
+        self._to_all(lambda process: process.terminate())
 
     def kill(self) -> None:
         """Ends all of it at once."""
-        self._to_all(lambda process: process.kill())
+        self._until_none(is_alive, lambda process: process.kill())
 
     def end(self, timeout_s: float) -> int | None:
         """Asks it, waits for so long and then ends it; None where it had to be ended."""
@@ -257,8 +259,7 @@ class ProcessTree:
         code = self.wait(timeout_s)
         if code is None:
             self.kill()
-            if self.child is not None:
-                self.child.wait()
+            self.poll()
         return code
 
     def members(self) -> "list[psutil.Process]":
@@ -288,17 +289,40 @@ class ProcessTree:
                 if os.getpgid(pid) == self.pid and os.getsid(pid) == self.pid:
                     yield library.Process(pid)
 
-    def _to_all(self, action: "Callable[[psutil.Process], object]", *, is_repeated: bool = True) -> None:
-        """Does something to each process once, and to those that were started meanwhile."""
+    def _to_all(self, action: "Callable[[psutil.Process], object]") -> None:
+        """Does something to each process that there is now."""
         library = _psutil()
-        done: set[psutil.Process] = set()
-        while left := [one for one in self.members() if one not in done]:
-            for process in left:
-                with contextlib.suppress(library.Error):
-                    action(process)
-            done.update(left)
-            if not is_repeated:
-                return
+        for process in self.members():
+            with contextlib.suppress(library.Error):
+                action(process)
+
+    def _until_none(
+        self, is_left: "Callable[[psutil.Process], bool]", action: "Callable[[psutil.Process], object]"
+    ) -> None:
+        """Does something until two looks in a row find no process left to do it to: during one, another may have been started."""
+        deadline, num_looks = time.monotonic() + EFFECT_S, 0
+        while num_looks < 2 and time.monotonic() < deadline:
+            if any(map(is_left, self.members())):
+                num_looks = 0
+                self._to_all(action)
+                time.sleep(LOOK_S)
+            else:
+                num_looks += 1
+
+
+def is_suspended(process: "psutil.Process") -> bool:
+    """Whether a process waits to be resumed."""
+    library = _psutil()
+    try:
+        return bool(process.status() == library.STATUS_STOPPED)
+    except library.Error:
+        return False
+
+
+def suspend_once(process: "psutil.Process") -> None:
+    """Suspends a process unless it is: Windows counts, and wants it resumed as often."""
+    if not is_suspended(process):
+        process.suspend()
 
 
 @dataclass(frozen=True, slots=True)
