@@ -47,6 +47,7 @@ LIBRARY_VARIABLES = (
 )
 SAVED = "APPLAUNCHER_0_"
 """Before the names of all variables as they were when CTKAppLauncher, the launcher of 3D Slicer, was started."""
+CRASHES = ("Traceback (most recent call last)", "Fatal Python error")
 MAX_SENTENCE, LAST_LINES = 300, 20
 SPEAKER, OWN_WORDS = "neurosam2: ", 2
 """How our own programs begin the sentence on what went wrong, and how they end then."""
@@ -118,6 +119,15 @@ def is_alive(process: "psutil.Process") -> bool:
         return False
 
 
+class _Child(subprocess.Popen[bytes]):
+    """A child that may outlive this process, of which Python need not warn."""
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+                super().__del__()
+
+
 class ProcessTree:
     """A program and all that it has started. Made by `start` and `find`.
 
@@ -135,12 +145,6 @@ class ProcessTree:
         """With its pipes, where it has any."""
         self._stop_file = stop_file
         self._others: set[psutil.Process] = set()
-
-    def __del__(self) -> None:
-        """It outlives whoever has started it, and Python need not warn of that."""
-        if not sys.is_finalizing():
-            with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-                self.child = None
 
     @classmethod
     def start(
@@ -172,7 +176,7 @@ class ProcessTree:
             if stop_file is not None:
                 stop_file.unlink(missing_ok=True)
             with log.open("ab") as file:
-                child = subprocess.Popen(
+                child = _Child(
                     list(command),
                     stdin=pipe or subprocess.DEVNULL,
                     stdout=pipe or file,
@@ -392,16 +396,26 @@ def how_it_ended(name: str, code: int, log: Path) -> str:
     return f"{how}: {line or 'it said nothing'}; its log is {log}"
 
 
+def has_crashed(log: Path) -> bool:
+    """Whether a log tells of the death of a Python, whatever that ended with."""
+    return any(line.startswith(CRASHES) for line in _lines(log))
+
+
 def telling_line(log: Path) -> str:
     """The line of a log that says best what went wrong: the last one that speaks of an error, else the last; empty without any."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    lines = [line.strip() for line in lines if line.strip()]
+    lines = _lines(log)
     ours = [line.removeprefix(SPEAKER) for line in lines if line.startswith(SPEAKER)]
     telling = ours or [line for line in lines[-LAST_LINES:] if "error" in line.lower()] or lines
     return telling[-1][:MAX_SENTENCE] if telling else ""
+
+
+def _lines(log: Path) -> list[str]:
+    """What stands in a log, without empty lines; nothing where there is none."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _psutil() -> ModuleType:

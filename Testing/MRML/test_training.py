@@ -35,13 +35,15 @@ class Clock:
 class Bench:
     """A training panel with a project."""
 
+    trainer = TRAINER
+
     def __init__(self, folder):
         self.folder, self.clock, self.used = folder, Clock(), []
         self.open()
 
     def open(self):
         self.training = TrainController(
-            self.folder, ProcessTree.start, TRAINER, use_model=self.used.append, clock=self.clock
+            self.folder, ProcessTree.start, self.trainer, use_model=self.used.append, clock=self.clock
         )
 
     def add_case(self, name, role="training"):

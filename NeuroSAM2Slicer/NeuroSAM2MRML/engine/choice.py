@@ -1,6 +1,7 @@
 """Where the engine runs and on what: a person's choice, checked, and turned into a way to the engine."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -82,14 +83,14 @@ class EngineChoice:
         python = self.interpreter if self.place is Place.INTERPRETER else own_python
         return EngineClient.launch(python, environment=self.environment(own_python))
 
-    def environment(self, own_python: str | None) -> dict[str, str] | None:
-        """The variables that a program on this machine is started with; None for those of this process, which suit its own Python.
+    def environment(self, own_python: str | None) -> dict[str, str]:
+        """The variables that a program on this machine is started with: those of this process suit its own Python alone.
 
         Args:
             own_python: The interpreter of Slicer's own Python.
         """
         is_own = self.place is not Place.INTERPRETER or self.interpreter == own_python
-        return None if is_own else startup_environment()
+        return dict(os.environ) if is_own else startup_environment()
 
     def command(self, own_python: str) -> tuple[str, ...]:
         """The start of a command that runs this copy of NeuroSAM2 where PyTorch is, on this machine: downloads, training.

@@ -30,10 +30,10 @@ def startup_environment() -> dict[str, str]:
     return environment_for_another_python(variables)
 
 
-def starter(environment: Mapping[str, str] | None) -> StartProgram:
+def starter(environment: Mapping[str, str]) -> StartProgram:
     """Starts programs.
 
     Args:
-        environment: All their variables; ours if None.
+        environment: All their variables.
     """
     return partial(ProcessTree.start, environment=environment)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.processes import ProcessTree, how_it_ended
+from NeuroSAM2Core.processes import ProcessTree, has_crashed, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
 from NeuroSAM2MRML.training.run import TrainChoice
 
@@ -63,7 +63,8 @@ class Samples:
         if code is None:
             return ""
         self._process = None
-        self._failure = "" if code in FINDINGS else how_it_ended(self._python[0], code, self._log)
+        has_looked = code in FINDINGS and not has_crashed(self._log)
+        self._failure = "" if has_looked else how_it_ended(self._python[0], code, self._log)
         return self.report or "the cases could not be looked at"
 
     @property
