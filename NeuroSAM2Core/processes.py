@@ -389,9 +389,11 @@ def how_it_ended(name: str, code: int, log: Path) -> str:
         code: How it ended; negative for a signal.
         log: Where it has written what went wrong.
     """
-    line = telling_line(log)
-    if code == OWN_WORDS and line:
-        return line
+    lines = _lines(log)
+    own = [line.removeprefix(SPEAKER) for line in lines if line.startswith(SPEAKER)] or lines
+    if code == OWN_WORDS and own:
+        return own[-1][:MAX_SENTENCE]
+    line = telling_line(lines)
     how = f"{name} ended by signal {-code}" if code < 0 else f"{name} ended with code {code}"
     return f"{how}: {line or 'it said nothing'}; its log is {log}"
 
@@ -401,11 +403,9 @@ def has_crashed(log: Path) -> bool:
     return any(line.startswith(CRASHES) for line in _lines(log))
 
 
-def telling_line(log: Path) -> str:
+def telling_line(lines: Sequence[str]) -> str:
     """The line of a log that says best what went wrong: the last one that speaks of an error, else the last; empty without any."""
-    lines = _lines(log)
-    ours = [line.removeprefix(SPEAKER) for line in lines if line.startswith(SPEAKER)]
-    telling = ours or [line for line in lines[-LAST_LINES:] if "error" in line.lower()] or lines
+    telling = [line for line in lines[-LAST_LINES:] if "error" in line.lower()] or lines
     return telling[-1][:MAX_SENTENCE] if telling else ""
 
 

@@ -35,7 +35,7 @@ class LocalWorker:
         """For the worker's log and voxels on their way; it goes with the worker."""
         self._token, self._python = token, python
         self._said = b""
-        self._last_words = ""
+        self._last_words, self._is_stopped = "", False
 
     @classmethod
     def start(
@@ -106,8 +106,9 @@ class LocalWorker:
 
     def stop(self) -> None:
         """Ends the worker: asks it, and makes sure. Safe to call again."""
-        if not self.folder.exists():
+        if self._is_stopped:
             return
+        self._is_stopped = True
         for pipe in (self._input, self._output):
             with contextlib.suppress(OSError):
                 pipe.close()

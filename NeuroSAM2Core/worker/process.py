@@ -87,8 +87,10 @@ def end_with(host: ProcessId, stop_file: Path, stop: Callable[[], None]) -> None
 
 def end_on_signals(stop: Callable[[], None]) -> None:
     """Ends in order when the system or Ctrl-C asks for it."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: stop())
+    signal.signal(signal.SIGINT, lambda *_: stop())
+    signal.signal(signal.SIGTERM, lambda *_: stop())
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, lambda *_: stop())
 
 
 def leave(code: int) -> None:

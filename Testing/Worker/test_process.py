@@ -49,6 +49,14 @@ def test_a_worker_of_ones_own_computes_and_ends_with_its_client(launched, ball, 
     launched.close()
 
 
+def test_a_worker_that_has_ended_of_itself_leaves_nothing_open(launched):
+    assert isinstance(answer(launched, Status()), WorkerStatus)
+    psutil.Process(launched.worker.process.pid).terminate()
+    assert launched.worker.process.wait(LIMIT_S) == 0
+    assert "the worker" not in events_until(launched, lambda e: isinstance(e, Disconnected))[-1].reason
+    assert launched.worker.process.child.stdout.closed
+
+
 def test_a_worker_that_is_killed_is_one_sentence_with_how_it_ended(launched):
     assert isinstance(answer(launched, Status()), WorkerStatus)
     launched.worker.process.kill()
