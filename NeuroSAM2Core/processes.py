@@ -32,8 +32,8 @@ STOP_FILE = "stop"
 CLOCK_TOLERANCE_S = 2.0
 """Systems round the time at which a process began, and move it when their clock is set."""
 WAIT_S, LOOK_S = 0.02, 0.002
-EFFECT_S = 0.5
-"""So long at most it is made sure that what was done to a program has reached all of it."""
+EFFECT_S, MIN_LOOKS = 0.1, 8
+"""So long it is made sure that what was done to a program has reached all of it; on a busy machine until so many looks were taken."""
 CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW = 0x00000200, 0x08000000
 """As Windows has them; Python names them on Windows alone."""
 PYTHON_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
@@ -304,14 +304,15 @@ class ProcessTree:
         self, is_left: "Callable[[psutil.Process], bool]", action: "Callable[[psutil.Process], object]"
     ) -> None:
         """Does something until two looks in a row find no process left to do it to: during one, another may have been started."""
-        deadline, num_looks = time.monotonic() + EFFECT_S, 0
-        while num_looks < 2 and time.monotonic() < deadline:
+        deadline, num_looks, num_clear = time.monotonic() + EFFECT_S, 0, 0
+        while num_clear < 2 and (num_looks < MIN_LOOKS or time.monotonic() < deadline):
+            num_looks += 1
             if any(map(is_left, self.members())):
-                num_looks = 0
+                num_clear = 0
                 self._to_all(action)
                 time.sleep(LOOK_S)
             else:
-                num_looks += 1
+                num_clear += 1
 
 
 def is_suspended(process: "psutil.Process") -> bool:

@@ -120,6 +120,7 @@ class Workplace:
         self.choice = choice
         nodes = self._volume_node, self._segmentation_node
         self._leave("another engine was chosen")
+        self.models.cancel_download()
         self.link.close()
         self.link = self._new_link()
         self.models = self._new_models()
@@ -265,6 +266,7 @@ class Workplace:
     def close(self) -> None:
         """Ends the session and the engine; the scene stays as it is."""
         self._leave("the panel was closed")
+        self.models.cancel_download()
         self.link.close()
 
     def _leave(self, reason: str) -> None:
