@@ -118,10 +118,17 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     """Journals of processes that are gone, the newest first."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
-        head = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
-        if head is not None and not ProcessId(int(head["pid"]), float(head.get("created", 0.0))).is_running():
-            found.append((path.stat().st_mtime, Unsaved(path, JournalHead(**{**head, "shape": tuple(head["shape"])}))))
+        said = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
+        if said is None:
+            continue
+        head = JournalHead(**{**said, "shape": tuple(said["shape"])})
+        if not _is_running(ProcessId(head.pid, head.created)):
+            found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _is_running(writer: ProcessId) -> bool:
+    return writer.is_running()
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
