@@ -259,6 +259,8 @@ class ProcessTree:
 
     def end(self, timeout_s: float) -> int | None:
         """Asks it, waits for so long and then ends it; None where it had to be ended."""
+        if (code := self.poll()) is not None:
+            return code
         self.ask()
         code = self.wait(timeout_s)
         if code is None:

@@ -97,6 +97,14 @@ def test_a_run_that_gave_way_when_the_host_crashed_goes_on_with_all_of_its_proce
     bench.wait(lambda: bench.training.view.step == 3)
 
 
+def test_a_run_that_was_asked_to_stop_gives_way_no_more(bench):
+    bench.begin()
+    bench.training.run.folder.with_suffix(".deaf").touch()
+    bench.training.stop()
+    bench.training.give_way()
+    assert psutil.STATUS_STOPPED not in bench.statuses
+
+
 def test_a_run_that_gave_way_when_the_panel_was_closed_goes_on(bench):
     bench.begin()
     bench.training.give_way()

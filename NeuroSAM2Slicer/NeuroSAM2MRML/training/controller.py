@@ -172,8 +172,8 @@ class TrainController:
         self.notice = "the model before is in use again"
 
     def give_way(self) -> None:
-        """A person clicks: the run waits for a moment."""
-        if self._training is not None:
+        """A person clicks: the run waits for a moment, unless it is saving what it has."""
+        if self._training is not None and not self._was_asked_to_stop:
             if self._waits_until == 0.0:
                 self._training.suspend()
             self._waits_until = self._clock() + GIVE_WAY_S
