@@ -148,7 +148,7 @@ def test_one_that_has_left_the_session_is_known_by_who_started_it(tmp_path):
     until(lambda: not bench.alive())
 
 
-def test_whatever_is_done_in_whatever_order_nothing_is_lost_and_nothing_is_left_over(tmp_path):
+def test_in_whatever_order_nothing_is_lost_and_nothing_is_left_over(tmp_path):
     chance = random.Random(7)
     for turn in range(TURNS):
         bench = Bench(tmp_path / f"run{turn}", PROGRAM if turn % 5 else DEAF)
@@ -175,7 +175,7 @@ def test_whatever_is_done_in_whatever_order_nothing_is_lost_and_nothing_is_left_
         assert not bench.alive(), turn
 
 
-def test_a_number_that_was_given_to_another_process_is_not_the_one_that_was_meant(bench):
+def test_another_process_of_the_same_number_is_not_taken_for_it(bench):
     leader = bench.tree.leader
     assert leader.is_running()
     other = ProcessId(leader.pid, leader.created - 60)

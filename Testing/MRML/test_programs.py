@@ -87,7 +87,7 @@ def test_a_run_whose_launcher_is_gone_goes_on_and_can_be_stopped(bench):
     bench.wait(lambda: not bench.training.is_running)
 
 
-def test_a_run_that_gave_way_when_the_host_crashed_goes_on_with_all_of_its_processes(bench):
+def test_a_run_that_gave_way_when_the_host_crashed_goes_on_as_a_whole(bench):
     bench.begin()
     bench.training.give_way()
     assert set(bench.statuses) == {psutil.STATUS_STOPPED}
@@ -122,7 +122,7 @@ def test_a_run_that_hears_nothing_is_ended_with_its_launcher(bench):
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in members)
 
 
-def test_a_run_that_is_found_again_is_announced_with_the_step_of_its_checkpoint(bench):
+def test_a_run_found_again_is_announced_with_the_step_of_its_checkpoint(bench):
     bench.begin()
     checkpoints = bench.training.run.folder / "checkpoints"
     (checkpoints / "step-00000004.safetensors").touch()

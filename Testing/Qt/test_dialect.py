@@ -50,7 +50,7 @@ def test_good_lines_are_no_breach(tmp_path):
     assert breaches(source) == []
 
 
-def test_slicers_process_never_imports_torch_and_the_panels_load_without_psutil():
+def test_slicers_process_never_imports_torch_and_needs_no_psutil_at_first():
     code = (
         "import sys, slicer\n"
         "sys.modules['torch'] = sys.modules['psutil'] = None\n"

@@ -152,7 +152,7 @@ def test_sigterm_saves_and_ends_in_peace(tmp_path):
 
 
 @pytest.mark.parametrize("asked_at", [0, 1])
-def test_a_file_saves_and_ends_the_run_as_well_and_the_next_one_goes_on(tmp_path, asked_at):
+def test_a_file_saves_and_ends_a_run_and_the_next_one_goes_on(tmp_path, asked_at):
     config = mini_config(tmp_path / "run", steps=5)
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()

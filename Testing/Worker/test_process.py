@@ -96,7 +96,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize("is_ready", [True, False])
-def test_a_worker_whose_host_is_killed_is_no_orphan_although_a_launcher_stands_between(is_ready, tmp_path):
+def test_a_worker_whose_host_is_killed_is_no_orphan_behind_a_launcher(is_ready, tmp_path):
     code = PARENT.replace(
         "print(",
         "import select\nwhile not client.is_ready: select.select([client], [], [], 1), client.poll()\nprint(",
