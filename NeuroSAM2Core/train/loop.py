@@ -106,7 +106,7 @@ def train(
     max_seconds: float = math.inf,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> bool:
-    """Trains until the end of the run, the time limit or a signal, whichever comes first.
+    """Trains until the end of the run, the time limit, a signal or the folder's stop file, whichever comes first.
 
     Args:
         course: What is trained on.
@@ -134,7 +134,12 @@ def train(
     desk = _Desk(course, rules, folder, recorder, team, total, validate, tune_engine, on_progress)
     if state.step == total:
         return True
-    with asked_to_stop(max_seconds) as wants_stop, closing(_closable(course.batches(state.step))) as batches:
+    with (
+        asked_to_stop(max_seconds, folder.stop_file) as wants_stop,
+        closing(_closable(course.batches(state.step))) as batches,
+    ):
+        if team.any(folder.stop_file.exists()):
+            return False
         while True:
             segmenter.train()
             course.prepare(state, segmenter)

@@ -1,7 +1,8 @@
 """A run's folder: all that a run leaves behind, and all that it needs to go on.
 
 `config.toml` (as it was resolved), `metrics.jsonl`, `tensorboard/`, `curves.png`, `log.txt`, `checkpoints/` (the last ones and the best),
-and, once the run is over, `model.safetensors`. Training and whoever watches it share nothing else. Every file is whole or not there.
+and, once the run is over, `model.safetensors`. A file named `stop` asks it to save and stop. Training and whoever watches it share nothing
+else. Every file is whole or not there.
 """
 
 import logging
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
+from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.train.clip import ClipBatch
 
 logger = logging.getLogger(__name__)
@@ -45,6 +47,11 @@ class RunFolder:
     def best(self) -> Path:
         """The model that validated best."""
         return self.path / CHECKPOINTS / BEST
+
+    @property
+    def stop_file(self) -> Path:
+        """Where this file is, the run saves and stops after the step that is running."""
+        return self.path / STOP_FILE
 
     def claim(self, config: str, *, may_go_on: bool, changeable: Collection[str] = ()) -> None:
         """Makes the folder this run's own, or checks that it is. A run that saved nothing yet gives way to any other.

@@ -7,7 +7,6 @@ its session ends in order.
 
 import base64
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.processes import ProcessId
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
@@ -37,6 +37,8 @@ class JournalHead:
     """(K, J, I)."""
     pid: int
     """The process that writes it."""
+    created: float = 0.0
+    """When that began; see `ProcessId`."""
     version: str = __version__
 
 
@@ -116,22 +118,17 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     """Journals of processes that are gone, the newest first."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
-        head = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
-        if head is not None and not _is_running(int(head["pid"])):
-            found.append((path.stat().st_mtime, Unsaved(path, JournalHead(**{**head, "shape": tuple(head["shape"])}))))
+        said = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
+        if said is None:
+            continue
+        head = JournalHead(**{**said, "shape": tuple(said["shape"])})
+        if not _is_running(ProcessId(head.pid, head.created)):
+            found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OSError):
-        return True
-    return True
+def _is_running(writer: ProcessId) -> bool:
+    return writer.is_running()
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

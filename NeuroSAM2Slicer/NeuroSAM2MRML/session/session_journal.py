@@ -1,12 +1,12 @@
 """The journal of one session: begun with all there is when the first change comes, ended when the scene is saved."""
 
-import os
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.processes import ProcessId
 from NeuroSAM2Core.protocol import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
@@ -73,11 +73,13 @@ class SessionJournal:
 
     def _begin(self) -> None:
         voxels, matrix = wire_voxels(self._volume), wire_matrix(self._volume)
+        writer = ProcessId.current()
         head = JournalHead(
             volume_name=self._volume.name,
             fingerprint=volume_id(voxels, matrix),
             shape=self._volume.shape,
-            pid=os.getpid(),
+            pid=writer.pid,
+            created=writer.created,
         )
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         journal = Journal(self._folder / name, head)

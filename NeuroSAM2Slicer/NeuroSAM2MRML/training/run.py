@@ -5,6 +5,7 @@
 
 import csv
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from NeuroSAM2MRML.view_state import ProofRow
 
+SAVED = re.compile(r"step-(\d+)\.safetensors")
 Part = Literal["trunk", "neck", "decoder", "memory"]
 DICES = ("validation.box_dice", "validation.click_dice")
 PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
@@ -93,8 +95,11 @@ class RunReader:
 
     @property
     def step(self) -> int:
-        """Of the last report."""
-        return self.losses[-1][0] if self.losses else 0
+        """Of the last report, or of the last checkpoint where that is later."""
+        saved = [
+            int(match[1]) for path in (self.folder / "checkpoints").glob("*") if (match := SAVED.fullmatch(path.name))
+        ]
+        return max([*saved, self.losses[-1][0] if self.losses else 0])
 
     def read_news(self) -> None:
         """Takes in the reports that have come; a restart that goes back rewrites them."""
