@@ -1,25 +1,27 @@
 """Starts a worker on this machine, on an interpreter of one's choice, and learns where it listens.
 
 The worker runs this very copy of NeuroSAM2 on the libraries of that interpreter. Its token goes through its standard input, which also
-ties it to us: when that closes, for whatever reason, the worker ends.
+ties it to us: when that closes, for whatever reason, the worker ends. Its standard output, one line, goes into a file that we look at:
+not every system can read a pipe without waiting, and in 3D Slicer a thread that waits would starve.
 """
 
 import contextlib
 import json
 import os
 import secrets
-import shutil
+import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.errors import WorkerError
+from NeuroSAM2Core.scratch import ScratchFolder
 
 BOOTSTRAP = Path(__file__).parents[1] / "worker" / "bootstrap.py"
 LOG_NAME = "worker.log"
+READY_NAME = "ready.json"
 MAX_READY_BYTES = 4096
 STOP_TIMEOUT_S = 0.5
 
@@ -27,12 +29,13 @@ STOP_TIMEOUT_S = 0.5
 class LocalWorker:
     """A worker process of one's own. Made by `start`; `poll` says where it listens once it does."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", token: str, folder: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", token: str, scratch: ScratchFolder) -> None:
         self.process = process
-        self.folder = folder
+        self.folder = scratch.path
         """For the worker's log and voxels on their way; it goes with the worker."""
+        self._scratch = scratch
+        self._quiet = socket.socketpair()
         self._token = token
-        self._said = b""
         self._last_words = ""
 
     @classmethod
@@ -55,13 +58,14 @@ class LocalWorker:
             WorkerError: There is no such program, or it may not be run.
         """
         python, token = interpreter or sys.executable, secrets.token_hex(32)
-        folder = Path(tempfile.mkdtemp(prefix="neurosam2-"))
+        scratch = ScratchFolder()
+        folder = scratch.path
         try:
-            with (folder / LOG_NAME).open("wb") as log:
+            with (folder / LOG_NAME).open("wb") as log, (folder / READY_NAME).open("wb") as ready:
                 process = subprocess.Popen(
                     [python, str(BOOTSTRAP), *options],
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    stdout=ready,
                     stderr=log,
                     bufsize=0,
                     cwd=folder,
@@ -69,23 +73,20 @@ class LocalWorker:
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.remove()
             raise WorkerError(
                 f"cannot start {python}: {error.strerror or error}",
                 hint="choose a Python of 3.11 or later that has torch",
             ) from error
-        worker = cls(process, token, folder)
+        worker = cls(process, token, scratch)
         assert process.stdin is not None
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
         with contextlib.suppress(OSError):  # it has ended already; `poll` will say why
             process.stdin.write(json.dumps({"token": token, "folder": str(folder)}).encode() + b"\n")
         return worker
 
     def fileno(self) -> int:
-        """What to watch for reading until `poll` gives the endpoint."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+        """A socket on which nothing happens: event loops of every system can watch it until there is a connection to watch."""
+        return self._quiet[0].fileno()
 
     def poll(self) -> Endpoint | None:
         """Where the worker listens; None while it is not ready.
@@ -93,13 +94,18 @@ class LocalWorker:
         Raises:
             WorkerError: It has ended, or says why it cannot run.
         """
-        assert self.process.stdout is not None
-        data = self.process.stdout.read(MAX_READY_BYTES)
-        self._said += data or b""
-        line, is_whole, _ = self._said.partition(b"\n")
+        has_ended = self.process.poll() is not None
+        try:
+            with (self.folder / READY_NAME).open("rb") as file:
+                said = file.read(MAX_READY_BYTES)
+        except OSError:
+            said = b""
+        line, is_whole, _ = said.partition(b"\n")
         if is_whole:
+            with contextlib.suppress(OSError):
+                (self.folder / READY_NAME).unlink(missing_ok=True)
             return self._read_ready_line(line)
-        if data == b"" or self.process.poll() is not None or len(self._said) > MAX_READY_BYTES:
+        if has_ended or len(said) == MAX_READY_BYTES:
             raise WorkerError("the worker ended before it was ready", hint=f"interpreter: {self.process.args!r}")
         return None
 
@@ -110,24 +116,25 @@ class LocalWorker:
 
     def stop(self) -> None:
         """Ends the worker: asks it by closing its standard input, and makes sure. Safe to call again."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
         try:
             code = self.process.wait(STOP_TIMEOUT_S)
             self._last_words = self._last_words or self._how_it_ended(code)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for one in self._quiet:
+            one.close()
+        self._scratch.remove()
 
     def _how_it_ended(self, code: int) -> str:
         if code == 0:
             return ""
         how = f"the worker ended by signal {-code}" if code < 0 else f"the worker ended with code {code}"
         with contextlib.suppress(OSError):
-            lines = (self.folder / LOG_NAME).read_text(errors="replace").strip().splitlines()
+            lines = (self.folder / LOG_NAME).read_text(errors="replace", encoding="utf-8").strip().splitlines()
             if lines:
                 return f"{how}: {lines[-1][:300]}"
         return how

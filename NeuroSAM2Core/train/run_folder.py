@@ -15,7 +15,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from NeuroSAM2Core.checkpoint import Checkpoint
-from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
+from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomically
+from NeuroSAM2Core.disk import PARTIAL_SUFFIX
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.train.clip import ClipBatch
 
@@ -65,7 +66,7 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
                 )
-            told = _first_difference(path.read_text(), config, but={*changeable, "folder"})
+            told = _first_difference(path.read_text(encoding="utf-8"), config, but={*changeable, "folder"})
             if told:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {told}",
@@ -88,7 +89,9 @@ class RunFolder:
 
         From ranks but the first, only errors.
         """
-        handler = logging.FileHandler(self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True)
+        handler = logging.FileHandler(
+            self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True, encoding="utf-8"
+        )
         handler.setLevel(logging.ERROR if rank else logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         room = logging.getLogger("NeuroSAM2Core")

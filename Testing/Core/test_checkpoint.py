@@ -1,8 +1,10 @@
 """Model files: ours and those of others."""
 
+import json
 import os
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from NeuroSAM2Core import load_model
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, catalog, find, read_official, resolve_device
+from NeuroSAM2Core import disk, load_model
+from NeuroSAM2Core.checkpoint import (
+    Checkpoint,
+    Provenance,
+    TrainingRecord,
+    catalog,
+    find,
+    read_official,
+    resolve_device,
+)
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, NeuroSAM2Error
 from NeuroSAM2Core.model import PRESETS, SAM2, SAM2Config
 from Testing.Support.files import lora_adapters, published_state
@@ -34,6 +44,43 @@ def test_a_saved_model_comes_back_with_its_architecture_and_provenance(tmp_path,
     assert not model.training
     for key, value in model.state_dict().items():
         assert torch.equal(value, nano.state[key])
+
+
+def test_a_setting_of_a_later_version_is_named_as_such(tmp_path, nano, monkeypatch):
+    later = nano.config.to_dict() | {"memory_span": 3}
+    monkeypatch.setattr(SAM2Config, "to_dict", lambda self: later)
+    nano.save(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"a\.safetensors was written by a later version.*'memory_span'"):
+        Checkpoint.load(tmp_path / "a.safetensors")
+
+
+def test_what_a_later_version_adds_to_the_provenance_is_passed_over(tmp_path, nano):
+    about = asdict(ABOUT) | {"reviewed_by": "somebody"}
+    metadata = {"format_version": 1, "config": nano.config.to_dict(), "provenance": about}
+    save_file(nano.state, tmp_path / "a.safetensors", metadata={"neurosam2": json.dumps(metadata)})
+    assert Checkpoint.load(tmp_path / "a.safetensors").provenance == ABOUT
+
+
+@pytest.mark.parametrize("maps_files", [True, False])
+def test_only_where_files_may_be_mapped_do_weights_stay_in_theirs(tmp_path, nano, monkeypatch, maps_files):
+    monkeypatch.setattr(disk, "MAPS_FILES", maps_files)
+    path = tmp_path / "a.safetensors"
+    replace(nano, training=TrainingRecord({"moment": torch.ones(9999)}, {"step": 1.0})).save(path)
+    kept = Checkpoint.load(path, with_training=True)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert (str(path) in maps.read_text(encoding="utf-8")) is maps_files
+    assert kept.training is not None
+
+
+def test_official_files_are_read_into_memory_where_mapped_ones_could_not_be_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "MAPS_FILES", False)
+    path = tmp_path / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": published_state(TINY)}, path)
+    kept = read_official(path)
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or str(path) not in maps.read_text(encoding="utf-8")
+    assert kept.state
 
 
 def test_a_model_stored_as_float16_takes_half_the_room_and_is_read_as_float32(tmp_path, nano):

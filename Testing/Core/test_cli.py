@@ -116,7 +116,7 @@ def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
     said = capsys.readouterr().out
     assert "# small against small on 2 cases" in said
     assert "+0.000 to +0.000" in said
-    assert (folder / "report" / "report.md").read_text() in said
+    assert (folder / "report" / "report.md").read_text(encoding="utf-8") in said
 
 
 MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")

@@ -113,7 +113,7 @@ def test_a_spoilt_file_is_deleted_and_said_so(entry, tmp_path, server):
 def test_without_a_published_hash_the_first_one_is_kept_and_checked(entry, tmp_path, server, content):
     entry = replace(entry, sha256="", sha256_source="")
     path = download(entry, tmp_path)
-    assert hashlib.sha256(content).hexdigest() in (tmp_path / "tiny.pt.sha256").read_text()
+    assert hashlib.sha256(content).hexdigest() in (tmp_path / "tiny.pt.sha256").read_text(encoding="utf-8")
     path.unlink()
     server.content = content + b"tail"
     with pytest.raises(DownloadError, match="does not verify"):

@@ -161,15 +161,15 @@ def test_damage_that_would_end_the_process_is_found_before_slicer_reads_the_file
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.mrb"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def half(target):
-        target.write_text("half")
+        target.write_text("half", encoding="utf-8")
         return False
 
     with pytest.raises(DataError, match="space left"):
         write_whole(path, half)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError, match="choose a folder"):
         write_whole(tmp_path / "nowhere" / "a.mrb", half)

@@ -54,7 +54,7 @@ def test_two_processes_have_the_gradients_of_one_with_both_their_clips(tmp_path,
     team = start_ranks(2, tmp_path, partial(write_gradients, tmp_path, num_batches))
     for one in team:
         one.join(LIMIT_S)
-    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     alone = step_gradients(Team(CPU), [ClipBatch.stack(CLIPS)] * num_batches)
     assert alone.keys() <= first.keys(), "what no process reached is zero there"
@@ -79,10 +79,10 @@ def test_an_error_of_one_process_ends_all_with_its_reason(tmp_path):
     for one in team:
         one.join(LIMIT_S)
     assert all(one.exitcode not in (0, None) for one in team), [one.exitcode for one in team]
-    told = (tmp_path / "rank0.txt").read_text()
+    told = (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     assert "rank 1: the loss of step 1 is nan" in told
     assert (tmp_path / "run" / "bad_batch_step1_rank1.safetensors").exists()
-    assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text()
+    assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text(encoding="utf-8")
 
 
 def train_together(folder: Path) -> None:
@@ -97,9 +97,9 @@ def test_a_run_of_two_processes_leaves_one_model_and_one_line_per_report(tmp_pat
     team = start_ranks(2, tmp_path, partial(train_together, tmp_path))
     for one in team:
         one.join(LIMIT_S)
-    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     assert (tmp_path / "run" / "model.safetensors").exists()
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_values_are_averaged_over_those_that_have_them():

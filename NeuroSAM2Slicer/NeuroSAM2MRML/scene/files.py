@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 import vtk
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
@@ -117,7 +118,7 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
         partial = folder / path.name
         if not write(partial) or not partial.is_file():
             raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
-        partial.replace(path)
+        disk.replace(partial, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

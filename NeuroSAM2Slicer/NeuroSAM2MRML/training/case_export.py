@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2MRML.training.cases import CaseList
@@ -83,7 +84,7 @@ class CaseExport:
                     file.write(plane.tobytes())
                     yield
         for target, _ in files:
-            _partial(target).replace(target)
+            disk.replace(_partial(target), target)
 
 
 def _header(volume: Volume) -> bytes:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProcess
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -93,7 +94,9 @@ class TrainController:
         folder = self.folder / "runs" / f"{number:03d}"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.with_suffix(".toml").write_text(choice.to_toml(self.cases.path.resolve(), folder.resolve()))
+            disk.write_atomically(
+                folder.with_suffix(".toml"), choice.to_toml(self.cases.path.resolve(), folder.resolve())
+            )
         except OSError as error:
             raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
         self.run = RunReader(folder)
@@ -239,7 +242,7 @@ class TrainController:
         if self.run is None:
             return ""
         try:
-            return self.run.folder.with_suffix(".log").read_text(errors="replace")[-num_chars:]
+            return self.run.folder.with_suffix(".log").read_text(errors="replace", encoding="utf-8")[-num_chars:]
         except OSError:
             return ""
 
@@ -257,14 +260,14 @@ class TrainController:
         config = self.run.folder.with_suffix(".toml")
         command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--resume"]
         self._training = self._start(command, self.run.folder.with_suffix(".log"))
-        self.run.folder.with_suffix(".pid").write_text(str(self._training.pid))
+        self.run.folder.with_suffix(".pid").write_text(str(self._training.pid), encoding="utf-8")
         self.notice = "training"
 
     @staticmethod
     def _found(config: Path) -> Process | None:
         """The run's process, where an earlier host has left it running."""
         try:
-            process = FoundProcess(int(config.with_suffix(".pid").read_text()), str(config))
+            process = FoundProcess(int(config.with_suffix(".pid").read_text(encoding="utf-8")), str(config))
         except (OSError, ValueError):
             return None
         return process if process.poll() is None else None
@@ -272,7 +275,9 @@ class TrainController:
     def _last_words(self) -> str:
         assert self.run is not None
         try:
-            lines = self.run.folder.with_suffix(".log").read_text(errors="replace").strip().splitlines()
+            lines = (
+                self.run.folder.with_suffix(".log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
+            )
         except OSError:
             return "the run failed"
         return f"the run failed: {lines[-1]}" if lines else "the run failed"
@@ -283,10 +288,8 @@ class TrainController:
 
     def _history(self) -> list[str]:
         path = self.folder / "promoted.json"
-        return [str(one) for one in json.loads(path.read_text())] if path.exists() else []
+        return [str(one) for one in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
     def _write_history(self, history: list[str]) -> None:
         path = self.folder / "promoted.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(history))
-        partial.replace(path)
+        disk.write_atomically(path, json.dumps(history))

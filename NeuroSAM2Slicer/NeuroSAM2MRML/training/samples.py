@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2MRML.engine.local_process import Process, StartProcess
 from NeuroSAM2MRML.training.run import TrainChoice
@@ -47,7 +48,7 @@ class Samples:
         try:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True)
-            config.write_text(choice.to_toml(dataset.resolve(), self._folder.resolve()))
+            disk.write_atomically(config, choice.to_toml(dataset.resolve(), self._folder.resolve()))
         except OSError as error:
             raise DataError(f"cannot write to {self._folder}: {error.strerror or error}") from error
         command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--check"]
@@ -65,7 +66,9 @@ class Samples:
         """What the program has said last, but for where its files are; empty where it has not."""
         try:
             said = [
-                line for line in self._log.read_text(errors="replace").splitlines() if str(self._folder) not in line
+                line
+                for line in self._log.read_text(errors="replace", encoding="utf-8").splitlines()
+                if str(self._folder) not in line
             ]
         except OSError:
             return ""

@@ -132,7 +132,9 @@ class ModelController:
         self._download = None
         installed = entry.installed(self._folder)
         if code != 0 or not installed.exists():
-            said = (self._folder / f"{entry.name}.log").read_text(errors="replace").strip().splitlines()
+            said = (
+                (self._folder / f"{entry.name}.log").read_text(errors="replace", encoding="utf-8").strip().splitlines()
+            )
             self.notice = said[-1] if said else f"the download of {entry.name} failed"
             raise DownloadError(self.notice, hint="try again; it goes on from there")
         self._use(entry.name, installed)
