@@ -81,4 +81,4 @@ def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: tor
 
 def _where_cleaned(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
     """The mask where it is cleaned: on its device if the kernels are there, else on the CPU."""
-    return mask if mask.is_cuda and is_extension_active() else mask.cpu()
+    return mask if mask.device.type == "cuda" and is_extension_active() else mask.cpu()

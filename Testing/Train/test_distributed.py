@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.train import distributed
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.distributed import Team, joined_team
 from NeuroSAM2Core.train.fine_tune import fine_tune
@@ -116,3 +117,35 @@ def test_half_an_environment_is_refused(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ConfigError, match="WORLD_SIZE"), joined_team(CPU):
         pass
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    used = []
+    for name in (*distributed.LOCAL_RANKS, *distributed.ONE_GPU_EACH):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    return used
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"])
+def test_every_launcher_gives_each_process_its_own_gpu(four_gpus, monkeypatch, name):
+    monkeypatch.setenv(name, "3")
+    assert distributed._own_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert four_gpus == [3]
+
+
+def test_processes_never_share_a_gpu_because_none_was_told_its_number(four_gpus):
+    with pytest.raises(ConfigError, match="LOCAL_RANK is not set"):
+        distributed._own_device(torch.device("cuda"))
+    assert four_gpus == []
+
+
+def test_a_process_that_is_shown_one_gpu_takes_it(four_gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("SLURM_LOCALID", "3")
+    with pytest.raises(ConfigError, match="no GPU of its own"):
+        distributed._own_device(torch.device("cuda"))
+    monkeypatch.setenv("SLURM_GPUS_PER_TASK", "1")
+    assert distributed._own_device(torch.device("cuda")) == torch.device("cuda", 0)
