@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from NeuroSAM2Core.device_ops import give_back_memory
@@ -23,6 +22,7 @@ from NeuroSAM2Core.engine.slice_answer import CropMemory, CropView, SliceAnswer,
 from NeuroSAM2Core.engine.weighing import weighing
 from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.model import SAM2, Chooser, ImageFeatures, MaskPrediction, Points
+from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 
@@ -123,7 +123,7 @@ class SlicePredictor:
         """A given mask as the answer in a crop."""
         size = self.model.config.image_size
         seen = torch.from_numpy(crop.of(self.stack.mask_to_stack(mask.mask)).copy()).to(self.model.device)
-        full = F.interpolate(seen[None, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
+        full = resized(seen[None, None].float(), size, size) >= 0.5
         return self.model.adopt_mask(features, full)
 
     def _step(self, given: list[Prompt], number: int, replay: Replay) -> SliceAnswer:

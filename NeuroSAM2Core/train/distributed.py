@@ -72,7 +72,7 @@ class Team:
         """Each value added up over processes. All must ask, with as many values."""
         if self.size == 1:
             return list(values)
-        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
         dist.all_reduce(sums)
         total: list[float] = sums.tolist()
         return total
