@@ -15,7 +15,10 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	PYTHONPATH=NeuroSAM2Slicer $(BIN)/lint-imports
 
 test: setup
