@@ -24,6 +24,10 @@ WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Between the tries to replace or delete a file that somebody has open."""
 LONGEST_PATH = 259
 """Characters that Windows takes in a path, unless long paths are switched on."""
+FORBIDDEN = '<>:"/\\|?*'
+"""No part of a file's name on Windows; on other systems only the slash is."""
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+"""Names that mean a device on Windows, whatever ending follows."""
 VERBATIM = "\\\\?\\"
 
 
@@ -108,6 +112,17 @@ def reason(error: OSError, path: Path) -> str:
     if IS_WINDOWS and length > LONGEST_PATH and not str(path).startswith(VERBATIM):
         return f"the path has {length} characters, and Windows takes {LONGEST_PATH} unless long paths are switched on"
     return error.strerror or str(error)
+
+
+def as_utf8(path: Path) -> str:
+    """The path for a library that takes names as UTF-8, whatever the locale: VTK, PyTorch's own reader."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def file_name(text: str, default: str = "file") -> str:
+    """A name that every system takes for a file, as close to some text as can be."""
+    name = "".join("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else letter for letter in text).strip(". ")
+    return f"_{name}" if name.partition(".")[0].rstrip().upper() in DEVICES else name or default
 
 
 def extended(path: Path) -> Path:

@@ -64,9 +64,7 @@ def _container(path: Path) -> Mapping[str, Any]:
         with warnings.catch_warnings(
             action="ignore"
         ):  # about what it cannot read; the error that follows says it better
-            content = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=disk.MAPS_FILES and zipfile.is_zipfile(path)
-            )
+            content: Any = _content(path)
     except pickle.UnpicklingError as error:
         reason = "holds code, not only weights," if "global" in str(error).lower() else "is damaged"
         raise CheckpointError(
@@ -90,6 +88,14 @@ def _container(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path.name} holds no weights")
     return content
+
+
+def _content(path: Path) -> object:
+    """What is in the file; where it may be, its tensors stay there. PyTorch maps by name, and takes every name for UTF-8."""
+    if disk.MAPS_FILES and zipfile.is_zipfile(path) and disk.as_utf8(path) == str(path):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _clean(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ class Transfer:
         """A path for a file of that name, in a folder of its own."""
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir()
-        return folder / name
+        return folder / disk.file_name(name)
 
     async def _upload(self, request: web.Request) -> web.Response:
         name = Path(request.query.get("name", "").replace("\\", "/")).name

@@ -186,11 +186,10 @@ def test_known_models_are_listed(capsys):
 
 
 def test_an_official_file_is_converted(folder, tmp_path, capsys):
-    import torch
 
-    from Testing.Support.files import published_state
+    from Testing.Support.files import published_state, save_foreign
 
-    torch.save({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
+    save_foreign({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
     assert main(["convert", str(tmp_path / "sam2.1_hiera_tiny.pt"), str(tmp_path / "tiny.safetensors")]) == 0
     assert "39.0 million weights" in capsys.readouterr().out
     assert Checkpoint.load(tmp_path / "tiny.safetensors").config.image_size == 1024

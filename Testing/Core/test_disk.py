@@ -84,6 +84,22 @@ def test_windows_takes_any_length_behind_its_prefix(path, expected):
     assert disk.verbatim(path) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("T1 of 2024", "T1 of 2024"),
+        ("a/b: c?", "a-b- c-"),
+        ("con", "_con"),
+        ("NUL.nii.gz", "_NUL.nii.gz"),
+        ("\u00e4\u8133", "\u00e4\u8133"),
+        ("..", "file"),
+        ("a\n\t. ", "a--"),
+    ],
+)
+def test_every_text_becomes_a_name_that_all_systems_take(text, expected):
+    assert disk.file_name(text) == expected
+
+
 @pytest.mark.usefixtures("on_windows")
 def test_a_path_that_is_too_long_is_named_as_the_reason(tmp_path):
     path = tmp_path / ("d" * 150) / ("e" * 150)

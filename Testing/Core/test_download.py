@@ -6,17 +6,16 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import torch
 
 from NeuroSAM2Core.checkpoint import CatalogEntry, Checkpoint, download
 from NeuroSAM2Core.errors import Cancelled, DownloadError, NeuroSAM2Error
-from Testing.Support.files import published_state
+from Testing.Support.files import published_state, save_foreign
 
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     path = tmp_path_factory.mktemp("published") / "tiny.pt"
-    torch.save({"model": {k: v.half() for k, v in published_state("sam2_hiera_t").items()}}, path)
+    save_foreign({"model": {k: v.half() for k, v in published_state("sam2_hiera_t").items()}}, path)
     return path.read_bytes()
 
 

@@ -19,7 +19,7 @@ from NeuroSAM2MRML.scene.layers import Layer, reference_grid
 from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
 from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
-from NeuroSAM2Core import Volume
+from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
 from Testing.Support.scenes import GEOMETRIES, add_segmentation
 from Testing.Support.scenes import add_volume as add_node
@@ -65,7 +65,7 @@ def test_the_same_image_as_nifti_and_as_nrrd_is_the_same_in_the_scene(app, tmp_p
     volume = Volume(RNG.integers(0, 900, (4, 5, 6)).astype(np.int16), OBLIQUE, name="T1")
     node = add_volume(app.scene, volume, "T1")
     storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(str(tmp_path / "T1.nrrd"))
+    storage.SetFileName(disk.as_utf8(tmp_path / "T1.nrrd"))
     assert storage.WriteData(node)
     there = read_volume(read_nrrd(app.scene, tmp_path / "T1.nrrd", "T1"))
     np.testing.assert_array_equal(there.voxels, volume.voxels)

@@ -16,6 +16,12 @@ def published_state(name: str, *, dtype: torch.dtype = torch.float32, seed: int 
     return {key: (0.02 * torch.randn(shape, generator=generator)).to(dtype) for key, shape in shapes.items()}
 
 
+def save_foreign(content: object, path: Path) -> None:
+    """A file as PyTorch writes it, whatever characters its name has."""
+    with path.open("wb") as file:
+        torch.save(content, file)
+
+
 def lora_adapters(state: dict[str, Tensor], *, rank: int = 32) -> dict[str, Tensor]:
     """The 72 tensors that NeuroSAM2D adds: q, v and proj of every block of the tiny trunk."""
     generator = torch.Generator().manual_seed(1)

@@ -74,7 +74,7 @@ def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None
     storage = slicer.vtkMRMLSegmentationStorageNode()
 
     def write(target: Path) -> bool:
-        storage.SetFileName(str(target))
+        storage.SetFileName(disk.as_utf8(target))
         return bool(storage.WriteData(node))
 
     write_whole(path, write)
@@ -127,6 +127,6 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
 
 def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLStorableNode) -> None:
     check_nrrd(path)
-    storage.SetFileName(str(path))
+    storage.SetFileName(disk.as_utf8(path))
     if not storage.ReadData(node):
         raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")

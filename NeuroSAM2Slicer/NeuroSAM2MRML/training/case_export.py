@@ -38,9 +38,8 @@ class CaseExport:
             raise DataError(f"nothing is outlined in {name}", hint="segment something first")
         self.name = name
         self.is_done = False
-        stem = (
-            "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ") or NAMELESS
-        )
+        letters = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
+        stem = disk.file_name(letters, NAMELESS)
         self._targets = [cases.folder / folder / f"{stem}.nii" for folder in ("images", "labels")]
         self._cases, self._role = cases, role
         try:
