@@ -186,7 +186,6 @@ def test_known_models_are_listed(capsys):
 
 
 def test_an_official_file_is_converted(folder, tmp_path, capsys):
-
     from Testing.Support.files import published_state, save_foreign
 
     save_foreign({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
