@@ -125,6 +125,8 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
         sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
         logger.warning('no TensorBoard events: it is not installed; `pip install "neurosam2[tensorboard]"` adds it')
+    except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that
+        logger.warning("no TensorBoard events: they cannot be written to %s: %s", folder / TENSORBOARD_FOLDER, error)
     if wandb_project:
         sinks.append(WeightsAndBiases(folder, wandb_project))
     return Recorder(sinks)

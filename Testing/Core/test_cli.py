@@ -218,7 +218,7 @@ def test_light_rooms_import_nothing_heavy(module, absent):
 PRINTS = """
 from NeuroSAM2Core.cli import segment
 from NeuroSAM2Core.cli.main import main
-segment.run = lambda said: print("\u8133") or 0
+segment.run = lambda said: print("\\u8133") or 0
 main(["segment", "t1.nii.gz", "--out", "mask.nii.gz"])
 """
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from NeuroSAM2Core.checkpoint import Checkpoint, load_model
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.lora import LoraConfig
-from NeuroSAM2Core.train import loop
+from NeuroSAM2Core.train import loop, recorder
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.fine_tune import begin, fine_tune
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig
@@ -359,3 +359,15 @@ def test_a_model_of_another_kind_is_refused_by_name(tmp_path):
     foreign = replace(config, start=replace(config.start, model=str(tmp_path / "foreign.pt")))
     with pytest.raises(CheckpointError, match=r"foreign\.pt"):
         run(foreign)
+
+
+def test_tensorboard_that_cannot_write_ends_no_run(tmp_path, caplog, monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("its own idea of the folder's name")
+
+    monkeypatch.setattr(recorder, "TensorBoard", refuse)
+    sinks = recorder.open_recorder(tmp_path, from_step=0)
+    sinks.write(1, {"loss": 0.5})
+    sinks.close()
+    assert recorder.read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 0.5}]
+    assert "no TensorBoard events" in caplog.text

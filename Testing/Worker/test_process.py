@@ -90,7 +90,7 @@ def test_a_worker_whose_parent_is_killed_is_no_orphan(is_ready):
         text=True,
         encoding="utf-8",
     )
-    pid, folder = parent.stdout.readline().split()
+    pid, folder = parent.stdout.readline().rstrip("\n").split(" ", 1)
     parent.kill()
     wait_until_gone(int(pid))
     for pipe in (parent.stdin, parent.stdout):
