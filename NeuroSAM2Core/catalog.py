@@ -65,7 +65,7 @@ def logs_folder() -> Path:
 @cache
 def catalog() -> dict[str, CatalogEntry]:
     """All known models by name."""
-    text = (resources.files("NeuroSAM2Core") / "catalog.toml").read_text()
+    text = (resources.files("NeuroSAM2Core") / "catalog.toml").read_text(encoding="utf-8")
     return {name: CatalogEntry(name=name, **entry) for name, entry in tomllib.loads(text).items()}
 
 

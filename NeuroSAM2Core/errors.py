@@ -55,5 +55,25 @@ class WorkerError(NeuroSAM2Error):
     """A worker that cannot be started, cannot be reached, has ended or has no room for what is asked."""
 
 
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA's and MPS's allocators
+    "invalid buffer size",  # MPS, for one tensor that is too large
+    "can't allocate memory",  # the CPU's allocator
+    "not enough memory",  # the same on Windows
+    "alloc_failed",  # cuBLAS, cuDNN, cuFFT
+    "bad_alloc",
+    "bad allocation",  # the same on Windows
+)
+"""How allocators say that there is no room, where they have no class of error of their own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """There was no room on the device or in the machine: the same may be possible with less at a time."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
+
+
 class Cancelled(Exception):  # noqa: N818  (not an error: the person asked for it)
     """Work ended because the person asked for it; what was done until then stays."""

@@ -155,7 +155,7 @@ class ProcessTree:
         stop_file: Path | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
-        has_pipes: bool = False,
+        output: Path | None = None,
     ) -> "ProcessTree":
         """Starts a program.
 
@@ -165,21 +165,20 @@ class ProcessTree:
             stop_file: See the class; one that an earlier request has left is removed.
             environment: All its variables; ours if None.
             folder: Where it begins; here if None.
-            has_pipes: Its input and output are pipes, and only errors go into the log.
+            output: What it writes goes here, only errors go into the log, and its input is a pipe; None for no input.
 
         Raises:
             WorkerError: There is no such program, it may not be run, or psutil is missing.
         """
         library = _psutil()
-        pipe = subprocess.PIPE if has_pipes else None
         try:
             if stop_file is not None:
                 stop_file.unlink(missing_ok=True)
-            with log.open("ab") as file:
+            with log.open("ab") as file, contextlib.ExitStack() as stack:
                 child = _Child(
                     list(command),
-                    stdin=pipe or subprocess.DEVNULL,
-                    stdout=pipe or file,
+                    stdin=subprocess.DEVNULL if output is None else subprocess.PIPE,
+                    stdout=file if output is None else stack.enter_context(output.open("wb")),
                     stderr=file,
                     bufsize=0,
                     cwd=folder,

@@ -57,7 +57,7 @@ def table(folder: Path, device: str, changes: tuple[str, ...]) -> str:
     report_s = seconds(
         lambda: call([*report, "--clicks", str(CLICKS), "--device", device, "--out", str(folder / "report")])
     )
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = max(line.get("step", 0) for line in lines)
     memory = max(line.get("memory_gb", 0) for line in lines)
     rows = [
@@ -66,7 +66,7 @@ def table(folder: Path, device: str, changes: tuple[str, ...]) -> str:
         ("most memory held", f"{memory:.1f} GB"),
         (f"report on the held-out cases, two models, {CLICKS} corrections", f"{report_s:.0f} s"),
     ]
-    told = (folder / "report" / "report.md").read_text().partition("\n## ")[0]
+    told = (folder / "report" / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
     return as_table(("what", "measured"), rows) + "\n" + told.removeprefix("# ")
 
 

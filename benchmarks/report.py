@@ -40,16 +40,18 @@ def publish(part: str, command: str, text: str) -> None:
     )
     said = f"`{command}` on {device}; {torch.get_num_threads()} threads, torch {torch.__version__}.\n\n{text}"
     begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
-    page, count = re.subn(f"{begin}.*{end}", lambda _: f"{begin}\n{said}\n{end}", README.read_text(), flags=re.DOTALL)
+    page, count = re.subn(
+        f"{begin}.*{end}", lambda _: f"{begin}\n{said}\n{end}", README.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     if count != 1:
         raise SystemExit(f"{README} has no place for {part!r}")
-    README.write_text(page)
+    README.write_text(page, encoding="utf-8")
 
 
 def processor() -> str:
     """The CPU's own name and what matters of its instructions."""
     try:
-        info = Path("/proc/cpuinfo").read_text()
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
     name = re.search(r"model name\s*: (.*)", info)

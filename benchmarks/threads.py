@@ -97,6 +97,7 @@ def started(variables: dict[str, str]) -> Iterator[Candidate]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
     try:
         candidate = Candidate(process)

@@ -194,5 +194,5 @@ def _send_peak(sender: "multiprocessing.connection.Connection", max_objects: int
 
 def peak_kb() -> float:
     """The most that this process has held. Not `ru_maxrss`: a new process inherits that from the one that started it."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return float(status.split("VmHWM:")[1].split()[0])

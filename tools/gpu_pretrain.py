@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parse_arguments()
     config = find_recipe("anatomy", arguments.settings)
     assert isinstance(config, AnatomyConfig)
-    device = resolve_device(arguments.device)
+    device = resolve_device(arguments.device, trains=True)
     bank = arguments.bank or arguments.run / BANK
     if arguments.parts:
         join_parts(arguments.parts, arguments.run)

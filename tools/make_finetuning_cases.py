@@ -61,7 +61,7 @@ def main() -> None:
             label.write(said.folder / names["seg"])
             lists[split].append(names)
             number += 1
-    (said.folder / "dataset.json").write_text(json.dumps(lists, indent=2))
+    (said.folder / "dataset.json").write_text(json.dumps(lists, indent=2), encoding="utf-8")
     print(f"{number} cases written to {said.folder / 'dataset.json'}")
 
 

@@ -36,9 +36,4 @@ if [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null && ! command -v ch
     fi
 fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
-"$VENV/bin/pip" install --quiet --upgrade pip setuptools wheel
-"$VENV/bin/pip" install --quiet --constraint constraints.txt torch
-"$VENV/bin/pip" install --quiet --constraint constraints.txt --editable ".[dev]"
-# The reference that the parity tests compare with: without its CUDA extension, and without the packages it asks for but these tests do not need.
-SAM2_BUILD_CUDA=0 "$VENV/bin/pip" install --quiet --no-deps --no-build-isolation sam2==1.1.0
-"$VENV/bin/pip" install --quiet --constraint constraints.txt hydra-core iopath
+"$VENV/bin/python" tools/install.py

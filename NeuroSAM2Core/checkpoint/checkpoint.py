@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import SAM2, SAM2Config
+from NeuroSAM2Core.model.config import UnknownSettingError
+from NeuroSAM2Core.version import __version__
 
 FORMAT_VERSION = 1
 KEY = "neurosam2"
 TRAINING_PREFIX = "training."
-PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +92,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
-        """Reads what `save` wrote; the tensors stay in the file until they are used, float16 ones are read as float32.
+        """Reads what `save` wrote; float16 is read as float32. Where files may be mapped, tensors stay there until they are used.
 
         Args:
             path: The file.
@@ -100,6 +101,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The file is missing, damaged, not ours or from a newer version.
         """
+        path = disk.extended(path)
         if not path.is_file():
             raise CheckpointError(
                 f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
@@ -119,14 +121,21 @@ class Checkpoint:
                         hint="install a newer NeuroSAM2",
                     )
                 names = list(file.keys())
-                extra = [name for name in names if name.startswith(TRAINING_PREFIX)]
-                state = {name: _full(file.get_tensor(name)) for name in names if not name.startswith(TRAINING_PREFIX)}
+                extra = {name for name in names if name.startswith(TRAINING_PREFIX)}
+                state = {name: _full(own(file.get_tensor(name))) for name in names if name not in extra}
                 training = None
                 if with_training and "training" in about:
-                    tensors = {name.removeprefix(TRAINING_PREFIX): file.get_tensor(name) for name in extra}
+                    tensors = {name.removeprefix(TRAINING_PREFIX): own(file.get_tensor(name)) for name in extra}
                     training = TrainingRecord(tensors, about["training"])
-            config, provenance = SAM2Config.from_dict(about["config"]), Provenance(**about["provenance"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, ConfigError) as error:
+            known = {field.name for field in dataclasses.fields(Provenance)}
+            provenance = Provenance(**{key: value for key, value in about["provenance"].items() if key in known})
+            config = SAM2Config.from_dict(about["config"])
+        except UnknownSettingError as error:
+            raise CheckpointError(
+                f"{path.name} was written by a later version of NeuroSAM2: {error.message}",
+                hint=f"install a newer NeuroSAM2; this is {__version__}",
+            ) from error
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise CheckpointError(f"{path.name} is damaged: {error}", hint="copy or download it again") from error
         return cls(config, state, provenance, training)
 
@@ -149,6 +158,11 @@ class Checkpoint:
         return model.eval()
 
 
+def own(value: Tensor) -> Tensor:
+    """A tensor of a file, in memory of its own where a mapped file could not be replaced."""
+    return value if disk.MAPS_FILES else value.clone()
+
+
 def _full(value: Tensor) -> Tensor:
     return value.float() if value.dtype == torch.float16 else value
 
@@ -160,20 +174,14 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: It cannot be written; what was there before still is.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with disk.replaced_atomically(path) as partial:
+            yield partial
     except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        reason = disk.reason(error, path) if isinstance(error, OSError) else error
         raise CheckpointError(
             f"cannot write {path}: {reason}", hint="choose a folder that exists, is writable and has room"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import CatalogEntry, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import read_official
@@ -64,7 +65,7 @@ def download(
     try:
         checkpoint = read_official(part, image_size=entry.image_size)
     except CheckpointError:
-        part.unlink()
+        disk.delete(part)
         raise
     provenance = replace(
         checkpoint.provenance,
@@ -75,8 +76,8 @@ def download(
         code_version=__version__,
     )
     replace(checkpoint, provenance=provenance).save(target)
-    part.unlink()
-    _about(part).unlink(missing_ok=True)
+    disk.delete(part)
+    disk.delete(_about(part))
     return target
 
 
@@ -134,9 +135,9 @@ def _verify(entry: CatalogEntry, part: Path, folder: Path) -> str:
             digest.update(chunk)
     found = digest.hexdigest()
     record = folder / f"{entry.file_name}.sha256"
-    expected = entry.sha256 or (record.read_text().split()[0] if record.exists() else "")
+    expected = entry.sha256 or (record.read_text(encoding="utf-8").split()[0] if record.exists() else "")
     if expected and found != expected:
-        part.unlink()
+        disk.delete(part)
         raise DownloadError(
             f"{entry.file_name} does not verify: SHA-256 {found[:16]}..., expected {expected[:16]}...",
             hint="it was deleted; try again, and do not use a copy from elsewhere",
@@ -156,10 +157,10 @@ def _about(part: Path) -> Path:
 
 def _known_tag(part: Path) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads(_about(part).read_text())["tag"])
+        return str(json.loads(_about(part).read_text(encoding="utf-8"))["tag"])
     return ""
 
 
 def _remember_tag(part: Path, answer: HTTPResponse) -> None:
     tag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-    _about(part).write_text(json.dumps({"tag": "" if tag.startswith("W/") else tag}))
+    _about(part).write_text(json.dumps({"tag": "" if tag.startswith("W/") else tag}), encoding="utf-8")

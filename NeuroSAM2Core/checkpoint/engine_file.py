@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import find, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES
@@ -35,7 +36,7 @@ def read_engine_file(path: Path) -> EngineDefaults:
         ConfigError: It is not TOML, or a key (the nearest known one is named) or value cannot be used.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(disk.read_text(path))
         return EngineDefaults.from_dict(values)
     except FileNotFoundError:
         return EngineDefaults()

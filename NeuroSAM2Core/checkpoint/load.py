@@ -10,7 +10,7 @@ from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.engine_file import engine_file, read_engine_file
 from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES, read_official
-from NeuroSAM2Core.errors import CheckpointError, ConfigError
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, is_out_of_memory
 from NeuroSAM2Core.model import SAM2
 
 logger = logging.getLogger(__name__)
@@ -78,17 +78,49 @@ def _checkpoint(name_or_path: str | Path) -> Checkpoint:
     return replace(checkpoint, config=config)
 
 
-def resolve_device(device: str) -> torch.device:
-    """The device that a person means; `auto` is the fastest that is there.
+def resolve_device(device: str, *, trains: bool = False) -> torch.device:
+    """The device that a person means; `auto` is the fastest that is there and can run a model.
+
+    Args:
+        device: auto, cpu, cuda or mps.
+        trains: It must be able to train one, too.
 
     Raises:
-        ConfigError: It is unknown or not there.
+        ConfigError: It is unknown, not there, or cannot run a model.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        return torch.device(next(name for name, is_there in there.items() if is_there))
-    if device not in there:
+        for name in (name for name, is_there in there.items() if is_there):
+            problem = _problem_of(name, trains=trains)
+            if not problem:
+                return torch.device(name)
+            logger.warning("the CPU is used, since the %s device cannot %s: %s", name, _use(trains=trains), problem)
+    if device not in (*there, "auto"):
         raise ConfigError(f"there is no device {device!r}; expected auto, cpu, cuda or mps")
     if not there[device]:
         raise ConfigError(f"this machine has no {device} device that PyTorch can use", hint="use --device auto or cpu")
+    if problem := _problem_of(device, trains=trains):
+        raise ConfigError(
+            f"the {device} device cannot {_use(trains=trains)} with torch {torch.__version__}: {problem}",
+            hint="use --device cpu, or install a newer PyTorch",
+        )
     return torch.device(device)
+
+
+def _problem_of(device: str, *, trains: bool) -> str:
+    """What stands in the way of a device; empty where nothing does."""
+    if device == "cpu":
+        return ""
+    if device == "cuda":  # has every operation; but PyTorch may have been built for other cards
+        try:
+            torch.ones(1, device=device).add(1).item()
+        except RuntimeError as error:
+            return "" if is_out_of_memory(error) else str(error).strip().splitlines()[0]
+        return ""
+    from NeuroSAM2Core.checkpoint.device_probe import probed
+
+    return probed(device).problem(trains=trains)
+
+
+def _use(*, trains: bool) -> str:
+    return "train this model" if trains else "run this model"

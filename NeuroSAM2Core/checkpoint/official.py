@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.checkpoint.lora import merge_lora
 from NeuroSAM2Core.errors import CheckpointError
@@ -54,6 +55,7 @@ def read_official(path: Path, *, image_size: int | None = None, lora_alpha: floa
 
 def _container(path: Path) -> Mapping[str, Any]:
     """The dict of tensors inside the file, whatever it is wrapped in."""
+    path = disk.extended(path)
     if not path.is_file():
         raise CheckpointError(
             f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
@@ -62,7 +64,7 @@ def _container(path: Path) -> Mapping[str, Any]:
         with warnings.catch_warnings(
             action="ignore"
         ):  # about what it cannot read; the error that follows says it better
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content: Any = _content(path)
     except pickle.UnpicklingError as error:
         reason = "holds code, not only weights," if "global" in str(error).lower() else "is damaged"
         raise CheckpointError(
@@ -86,6 +88,14 @@ def _container(path: Path) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or not any(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path.name} holds no weights")
     return content
+
+
+def _content(path: Path) -> object:
+    """What is in the file; where it may be, its tensors stay there. PyTorch maps by name, and takes every name for UTF-8."""
+    if disk.MAPS_FILES and zipfile.is_zipfile(path) and disk.as_utf8(path) == str(path):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _clean(content: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = find_recipe(arguments.recipe, arguments.settings)
     if arguments.seed is not None:
         config = replace(config, seed=arguments.seed)
-    device, bank = resolve_device(arguments.device), arguments.bank or arguments.folder / BANK
+    device, bank = resolve_device(arguments.device, trains=True), arguments.bank or arguments.folder / BANK
     if isinstance(config, AnatomyConfig):
         make_heads(config, bank, workers=arguments.workers)
         if arguments.check or not (arguments.folder / CHECKPOINTS).exists():

@@ -69,7 +69,7 @@ def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
     screen = Screen()
     outcome = fine_tune(
         config,
-        resolve_device(said.device),
+        resolve_device(said.device, trains=True),
         batches=case_batches(config, workers=said.workers),
         validator=lambda team: case_validator(config, team),
         tune_engine=case_engine_tuner(config),

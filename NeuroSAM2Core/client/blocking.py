@@ -4,7 +4,6 @@ Programs with a window or an event loop use `EngineClient` instead.
 """
 
 import select
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -38,14 +37,16 @@ from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePla
 
 LOOK_S = 0.5
 """A client must look at its clock now and then, whatever comes."""
+STARTING_S = 0.02
+"""Between two looks at a worker that starts."""
 MAX_RESTARTS = 3
 """Workers that may die one after another before an answer comes."""
 
 
 def wait(client: EngineClient, timeout_s: float = LOOK_S) -> list[Event]:
     """Waits until something may have happened, or for so long, and returns what has."""
-    if sys.platform == "win32" and client.welcome is None:
-        time.sleep(0.02)  # a pipe cannot be waited for there
+    if client.welcome is None:  # there may be nothing to watch yet
+        time.sleep(min(timeout_s, STARTING_S))
     else:
         select.select([client], [client] if client.wants_write else [], [], timeout_s)
     return client.poll()

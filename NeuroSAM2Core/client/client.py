@@ -123,7 +123,7 @@ class EngineClient:
         return self._stream.outgoing_bytes > 0 or self._uploads.is_moving
 
     def fileno(self) -> int:
-        """What to watch for reading. It changes on the way from the worker's ready line to the connection; look again after every `poll`.
+        """What to watch for reading: the connection, or something quiet while a worker starts. Look again after every `poll`.
 
         Raises:
             WorkerError: The client is closed.

@@ -1,7 +1,8 @@
 """Starts a worker on this machine, on an interpreter of one's choice, and learns where it listens.
 
 The worker runs this very copy of NeuroSAM2 on the libraries of that interpreter. Its token goes through its standard input, together with
-the process that it is for: when that ends, for whatever reason, the worker does.
+the process that it is for: when that ends, for whatever reason, the worker does. Its standard output, one line, goes into a file that we
+look at: not every system can read a pipe without waiting, and in 3D Slicer a thread that waits would starve.
 """
 
 import contextlib
@@ -9,8 +10,8 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -19,9 +20,11 @@ from NeuroSAM2Core.catalog import logs_folder
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, environment_for_another_python, how_it_ended
+from NeuroSAM2Core.scratch import ScratchFolder
 
 BOOTSTRAP = Path(__file__).parents[1] / "worker" / "bootstrap.py"
 LOG_NAME = "worker.log"
+READY_NAME = "ready.json"
 MAX_READY_BYTES = 4096
 STOP_TIMEOUT_S = 0.5
 
@@ -29,12 +32,13 @@ STOP_TIMEOUT_S = 0.5
 class LocalWorker:
     """A worker process of one's own. Made by `start`; `poll` says where it listens once it does."""
 
-    def __init__(self, process: ProcessTree, token: str, folder: Path, python: str) -> None:
+    def __init__(self, process: ProcessTree, token: str, scratch: ScratchFolder, python: str) -> None:
         self.process = process
-        self.folder = folder
+        self.folder = scratch.path
         """For the worker's log and voxels on their way; it goes with the worker."""
+        self._scratch = scratch
+        self._quiet = socket.socketpair()
         self._token, self._python = token, python
-        self._said = b""
         self._last_words, self._is_stopped = "", False
 
     @classmethod
@@ -60,8 +64,9 @@ class LocalWorker:
         if environment is None and python != sys.executable:
             environment = environment_for_another_python(os.environ)
         host = ProcessId.current()
-        said = {"token": token, "folder": "", "host": [host.pid, host.created]}
-        folder = Path(tempfile.mkdtemp(prefix="neurosam2-"))
+        scratch = ScratchFolder()
+        folder = scratch.path
+        said = {"token": token, "folder": str(folder), "host": [host.pid, host.created]}
         try:
             process = ProcessTree.start(
                 [python, str(BOOTSTRAP), *options],
@@ -69,20 +74,19 @@ class LocalWorker:
                 stop_file=folder / STOP_FILE,
                 environment=environment,
                 folder=folder,
-                has_pipes=True,
+                output=folder / READY_NAME,
             )
         except WorkerError:
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.remove()
             raise
-        worker = cls(process, token, folder, python)
-        os.set_blocking(worker._output.fileno(), False)
+        worker = cls(process, token, scratch, python)
         with contextlib.suppress(OSError):  # it has ended already; `poll` will say why
-            worker._input.write(json.dumps(said | {"folder": str(folder)}).encode() + b"\n")
+            worker._input.write(json.dumps(said).encode() + b"\n")
         return worker
 
     def fileno(self) -> int:
-        """What to watch for reading until `poll` gives the endpoint."""
-        return self._output.fileno()
+        """A socket on which nothing happens: event loops of every system can watch it until there is a connection to watch."""
+        return self._quiet[0].fileno()
 
     def poll(self) -> Endpoint | None:
         """Where the worker listens; None while it is not ready.
@@ -90,12 +94,18 @@ class LocalWorker:
         Raises:
             WorkerError: It has ended, or says why it cannot run.
         """
-        data = self._output.read(MAX_READY_BYTES)
-        self._said += data or b""
-        line, is_whole, _ = self._said.partition(b"\n")
+        has_ended = self.process.poll() is not None
+        try:
+            with (self.folder / READY_NAME).open("rb") as file:
+                said = file.read(MAX_READY_BYTES)
+        except OSError:
+            said = b""
+        line, is_whole, _ = said.partition(b"\n")
         if is_whole:
+            with contextlib.suppress(OSError):
+                (self.folder / READY_NAME).unlink(missing_ok=True)
             return self._read_ready_line(line)
-        if data == b"" or self.process.poll() is not None or len(self._said) > MAX_READY_BYTES:
+        if has_ended or len(said) == MAX_READY_BYTES:
             raise WorkerError("the worker ended before it was ready", hint=f"interpreter: {self._python}")
         return None
 
@@ -109,13 +119,14 @@ class LocalWorker:
         if self._is_stopped:
             return
         self._is_stopped = True
-        for pipe in (self._input, self._output):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        with contextlib.suppress(OSError):
+            self._input.close()
         code = self.process.end(STOP_TIMEOUT_S)
         if code:
             self._last_words = how_it_ended("the worker", code, self._kept_log())
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for one in self._quiet:
+            one.close()
+        self._scratch.remove()
 
     def _kept_log(self) -> Path:
         """The log where it outlives the folder: one file, of the worker that went wrong last."""
@@ -131,12 +142,6 @@ class LocalWorker:
         assert self.process.child is not None
         assert self.process.child.stdin is not None
         return self.process.child.stdin
-
-    @property
-    def _output(self) -> IO[bytes]:
-        assert self.process.child is not None
-        assert self.process.child.stdout is not None
-        return self.process.child.stdout
 
     def _read_ready_line(self, line: bytes) -> Endpoint:
         try:

@@ -11,12 +11,14 @@ from NeuroSAM2Core.device_ops.masks import (
     remove_islands,
     tabulate_components,
 )
+from NeuroSAM2Core.device_ops.memory import give_back_memory
 
 __all__ = [
     "Components",
     "fill_holes",
     "fill_holes_as_reference",
     "for_each_object",
+    "give_back_memory",
     "is_extension_active",
     "label_components",
     "largest_component",

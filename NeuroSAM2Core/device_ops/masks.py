@@ -145,5 +145,5 @@ def _check(mask: Tensor, dims: int) -> None:
         raise DataError(f"a mask is a bool tensor; got {mask.dtype}", hint="compare logits with 0 first")
     if mask.ndim < dims:
         raise DataError(f"a {dims}-D mask needs {dims} dimensions or more; got shape {tuple(mask.shape)}")
-    if mask.is_cuda and not torch.compiler.is_compiling():
+    if mask.device.type == "cuda" and not torch.compiler.is_compiling():
         why_inactive()  # loads the kernels, or tells once

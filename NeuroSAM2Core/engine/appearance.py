@@ -101,7 +101,8 @@ def _discriminant(
     """Fisher's: the difference of two means, seen through the spread within both; `inside` and `others` are weights that sum to 1."""
     (mean, spread), (other_mean, other_spread) = _moments(pixels, inside), _moments(pixels, others)
     within = (spread + other_spread) / 2 + RIDGE * torch.eye(pixels.shape[1], device=pixels.device)
-    return torch.linalg.solve(within, mean - other_mean)
+    axis = torch.linalg.solve(within.cpu(), (mean - other_mean).cpu())  # so few numbers that no device is faster
+    return axis.to(pixels.device)
 
 
 def _moments(

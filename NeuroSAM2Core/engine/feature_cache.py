@@ -3,15 +3,19 @@
 Slices are brought to the model's size one by one; the volume never exists at that size.
 """
 
+import itertools
 import logging
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from NeuroSAM2Core.device_ops import give_back_memory
 from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.precision import computing
+from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
 from NeuroSAM2Core.volume import SliceStack
 
@@ -21,20 +25,65 @@ LOOK_AHEAD = 4
 MAX_SIZE_FOR_BATCHES = 256
 
 
+class FeatureBudget:
+    """Room for features that several caches share: those unused for longest are let go of first, whichever cache they are in.
+
+    Args:
+        max_bytes: The room; the crop that was asked for last is always kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._caches: weakref.WeakSet[FeatureCache] = weakref.WeakSet()
+        self._clock = itertools.count()
+
+    def join(self, cache: "FeatureCache") -> None:
+        """One more cache that lives in this room."""
+        self._caches.add(cache)
+
+    def tick(self) -> int:
+        """The time by which uses are ordered."""
+        return next(self._clock)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by all caches, bytes."""
+        return sum(cache.nbytes for cache in self._caches)
+
+    @property
+    def has_room(self) -> bool:
+        """One more slice would not push another out."""
+        nbytes, count = self.nbytes, sum(len(cache) for cache in self._caches)
+        return nbytes + nbytes // max(count, 1) <= self.max_bytes
+
+    def keep_within(self) -> None:
+        """Lets go of what is too much."""
+        while self.nbytes > self.max_bytes and sum(len(cache) for cache in self._caches) > 1:
+            min((cache for cache in self._caches if len(cache)), key=lambda cache: cache.oldest_use).forget_oldest()
+
+    def halve(self) -> None:
+        """Keeps half as much from now on: the device has less room than was thought."""
+        self.max_bytes //= 2
+        self.keep_within()
+
+
 class FeatureCache:
     """The encoded crops of a stack's slices; the least recently used are forgotten first.
 
     Args:
         model: Encodes.
         stack: The slices.
-        max_bytes: Room for features; those of one crop are always kept.
+        max_bytes: Room for features, or room that is shared with other caches; those of one crop are always kept.
         is_exact: Encode in float32 even where the device is faster in bfloat16.
     """
 
-    def __init__(self, model: SAM2, stack: SliceStack, *, max_bytes: int, is_exact: bool) -> None:
+    def __init__(self, model: SAM2, stack: SliceStack, *, max_bytes: int | FeatureBudget, is_exact: bool) -> None:
         self.model, self.stack = model, stack
-        self.max_bytes, self.is_exact = max_bytes, is_exact
+        self.is_exact = is_exact
+        self.budget = max_bytes if isinstance(max_bytes, FeatureBudget) else FeatureBudget(max_bytes)
+        self.budget.join(self)
         self._kept: OrderedDict[tuple[int, Crop], ImageFeatures] = OrderedDict()
+        self._used: dict[tuple[int, Crop], int] = {}
         self._bytes = 0
         self._batch = LOOK_AHEAD
 
@@ -46,12 +95,31 @@ class FeatureCache:
     @property
     def has_room(self) -> bool:
         """One more slice would not push another out."""
-        return self._bytes + self._bytes // max(len(self._kept), 1) <= self.max_bytes
+        return self.budget.has_room
+
+    @property
+    def oldest_use(self) -> int:
+        """When what was unused for longest was used."""
+        return self._used[next(iter(self._kept))]
+
+    def forget_oldest(self) -> None:
+        """Lets go of what was unused for longest."""
+        key, dropped = self._kept.popitem(last=False)
+        del self._used[key]
+        self._bytes -= dropped.nbytes
 
     def forget(self) -> None:
         """Lets go of all features; they are made again when they are needed."""
         self._kept.clear()
+        self._used.clear()
         self._bytes = 0
+
+    def encode_singly(self) -> None:
+        """Encodes one crop at a time from now on."""
+        self._batch = 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def __contains__(self, key: tuple[int, Crop]) -> bool:
         return key in self._kept
@@ -66,6 +134,7 @@ class FeatureCache:
         """
         self.ensure([(number, crop), *((n, crop) for n in upcoming)])
         self._kept.move_to_end((number, crop))
+        self._used[number, crop] = self.budget.tick()
         return self._kept[number, crop]
 
     def ensure(self, keys: Sequence[tuple[int, Crop]]) -> None:
@@ -73,7 +142,7 @@ class FeatureCache:
         if keys[0] in self._kept:
             return
         batch = [keys[0]]
-        if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type == "cuda":
+        if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type != "cpu":
             batch += [key for key in keys[1 : self._batch] if key not in self._kept]
         features = self._encode(batch)
         for row, key in reversed(list(enumerate(batch[: len(features.coarse)]))):
@@ -92,8 +161,8 @@ class FeatureCache:
         try:
             with computing(self.model, is_exact=self.is_exact, part="encoder"):
                 return self.model.encode_image(self.model_input(batch))
-        except torch.OutOfMemoryError:
-            if len(batch) == 1 and not self._kept:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or (len(batch) == 1 and not self._kept):
                 raise
         if len(batch) == 1:
             logger.warning("the device has no room for features of more slices; those of others are let go")
@@ -101,13 +170,11 @@ class FeatureCache:
         else:
             self._batch = len(batch) // 2
             logger.warning("the device has no room for %d slices at once; now %d", len(batch), self._batch)
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back_memory()
         return self._encode(batch[: self._batch])
 
     def _keep(self, key: tuple[int, Crop], features: ImageFeatures) -> None:
         self._kept[key] = features
+        self._used[key] = self.budget.tick()
         self._bytes += features.nbytes
-        while self._bytes > self.max_bytes and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.nbytes
+        self.budget.keep_within()

@@ -7,11 +7,11 @@ A model that follows its prompts never gets here.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from NeuroSAM2Core.engine.postprocess import RINGING_LOGIT, Upsampling
+from NeuroSAM2Core.model.interpolation import values_at
 from NeuroSAM2Core.prompts import PointPrompt
 
 RADIUS_PX = 6.0
@@ -61,11 +61,11 @@ def agreement(
 ) -> Bool[Tensor, "m n"]:
     """Which of M masks are as each of N clicks says, at its pixel; see `heard`."""
     height, width = shape
-    places = [(2 * (p.col + 0.5) / width - 1, 2 * (p.row + 0.5) / height - 1) for p in points]
-    grid = logits.new_tensor(places).view(1, 1, -1, 2)
+    rows = [(p.row + 0.5) * logits.shape[-2] / height - 0.5 for p in points]
+    cols = [(p.col + 0.5) * logits.shape[-1] / width - 0.5 for p in points]
     if upsampling == "bicubic":
         logits = logits.clamp(-RINGING_LOGIT, RINGING_LOGIT)
-    values = F.grid_sample(logits, grid, mode=upsampling, padding_mode="border", align_corners=False)[0, :, 0]
+    values = values_at(logits[0], rows, cols, upsampling)
     return (values > 0) == torch.tensor([p.positive for p in points], device=logits.device)
 
 

@@ -83,7 +83,7 @@ class EngineOptions:
     only_largest_part: bool = False
     """Keep nothing but the largest part of the whole object. Reference: all parts."""
     feature_cache_bytes: int = 2 << 30
-    """Features of slices kept, bytes. Reference: one slice."""
+    """Features of slices kept, along all axes together, bytes. Reference: one slice."""
 
     @property
     def cleans_volume(self) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.engine.cleaning import in_whole
+from NeuroSAM2Core.engine.feature_cache import FeatureBudget
 from NeuroSAM2Core.engine.given import probability
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.passes import neighbours
@@ -39,6 +40,7 @@ class OutlinedVolume:
         volume: The image. It is not changed.
         window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
         options: The engine's choices.
+        budget: Room for features that other volumes share; `options.feature_cache_bytes` for this one alone if None.
     """
 
     def __init__(
@@ -48,11 +50,14 @@ class OutlinedVolume:
         *,
         window: IntensityWindow | None = None,
         options: EngineOptions | None = None,
+        budget: FeatureBudget | None = None,
     ) -> None:
         self.model, self.volume = model.eval(), volume
         self.options = (options or EngineOptions()).resolved(model.config)
         self.window = window or percentile_window(volume.voxels)
         self._is_window_fixed = window is not None
+        self.budget = budget or FeatureBudget(self.options.feature_cache_bytes)
+        """Room for features, along all axes together."""
         self.cleaning = BY_ITSELF
         """How masks are cleaned; see `clean_by`."""
         self._views: dict[Axis, View] = {}
@@ -95,12 +100,19 @@ class OutlinedVolume:
     def nbytes(self) -> int:
         """Memory held beside the model and the volume, bytes."""
         features = sum(view.features.nbytes for view in self._views.values())
-        return features + sum(track.nbytes for _, track in self._objects.values())
+        tracks = [track for _, track in self._objects.values()]
+        sketched = self._sketch[1].nbytes_of_replays if self._sketch else 0
+        return features + sketched + sum(track.nbytes for track in tracks)
 
     def forget_features(self) -> None:
         """Lets go of the features of slices; they are computed again when they are needed."""
         for view in self._views.values():
             view.features.forget()
+
+    def encode_singly(self) -> None:
+        """Encodes one slice at a time from now on: the device has less room than was thought."""
+        for view in self._views.values():
+            view.features.encode_singly()
 
     def slice_mask(self, object_id: int, axis: str, index: int) -> SliceMask:
         """The object on a slice as it stands; empty where nothing was done yet."""
@@ -188,7 +200,13 @@ class OutlinedVolume:
     def _view(self, axis: Axis) -> View:
         if axis not in self._views:
             self._views[axis] = View(
-                self.model, self.volume, axis, self.window, self.options, is_window_fixed=self._is_window_fixed
+                self.model,
+                self.volume,
+                axis,
+                self.window,
+                self.options,
+                is_window_fixed=self._is_window_fixed,
+                budget=self.budget,
             )
             self._views[axis].clean_by(self.cleaning)
         return self._views[axis]

@@ -15,6 +15,7 @@ from torch import Tensor
 from NeuroSAM2Core.device_ops import fill_holes, is_extension_active, largest_component, remove_islands
 from NeuroSAM2Core.engine.crop import Crop
 from NeuroSAM2Core.engine.options import EngineOptions
+from NeuroSAM2Core.model.interpolation import stretched
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
 Upsampling = Literal["bilinear", "bicubic"]
@@ -39,8 +40,8 @@ def to_size(
 ) -> Float[Tensor, "h w"]:
     """Logits at another size. Bicubic ones are limited first: they would ring beside the mark of an absent object."""
     if upsampling == "bicubic":
-        logits = logits.clamp(-RINGING_LOGIT, RINGING_LOGIT)
-    return F.interpolate(logits.float(), size=shape, mode=upsampling or "bilinear")[0, 0]
+        return stretched(logits.float().clamp(-RINGING_LOGIT, RINGING_LOGIT), *shape)[0, 0]
+    return F.interpolate(logits.float(), size=shape, mode="bilinear")[0, 0]
 
 
 def finish(
@@ -81,4 +82,4 @@ def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: tor
 
 def _where_cleaned(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
     """The mask where it is cleaned: on its device if the kernels are there, else on the CPU."""
-    return mask if mask.is_cuda and is_extension_active() else mask.cpu()
+    return mask if mask.device.type == "cuda" and is_extension_active() else mask.cpu()

@@ -31,6 +31,7 @@ class Session(OutlinedVolume):
         volume: The image. It is not changed.
         window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
         options: The engine's choices.
+        budget: Room for features that other sessions share; `options.feature_cache_bytes` for this one alone if None.
     """
 
     def add_point(self, object_id: int, axis: str, index: int, point: Places, *, positive: bool = True) -> SliceMask:

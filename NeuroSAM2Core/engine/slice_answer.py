@@ -21,14 +21,31 @@ class SliceAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class CropMemory:
+    """What is remembered of an object, for one crop of a slice."""
+
+    conditioned: Float[Tensor, "1 c s s"]
+    """The crop's coarse features, conditioned on memory or not."""
+    appearance: Appearance | None = None
+    """What the object looks like on other slices, where that was learned."""
+
+
+@dataclass(frozen=True, slots=True)
 class CropView:
     """A crop of a slice as an object's memory sees it."""
 
     features: ImageFeatures
-    conditioned: Float[Tensor, "1 c s s"]
-    """Its coarse features, conditioned on memory or not."""
-    appearance: Appearance | None = None
-    """What the object looks like on other slices, where that was learned."""
+    memory: CropMemory
+
+    @property
+    def conditioned(self) -> Float[Tensor, "1 c s s"]:
+        """See `CropMemory`."""
+        return self.memory.conditioned
+
+    @property
+    def appearance(self) -> Appearance | None:
+        """See `CropMemory`."""
+        return self.memory.appearance
 
 
 def as_absent(answer: MaskPrediction) -> MaskPrediction:

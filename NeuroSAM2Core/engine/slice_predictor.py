@@ -9,17 +9,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from NeuroSAM2Core.device_ops import give_back_memory
 from NeuroSAM2Core.engine.carrying import is_in_the_middle
 from NeuroSAM2Core.engine.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.engine.heard import agreement, heard
+from NeuroSAM2Core.engine.held import held_bytes
 from NeuroSAM2Core.engine.options import EngineOptions
 from NeuroSAM2Core.engine.readings import rank_readings, split
-from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer, as_absent
+from NeuroSAM2Core.engine.slice_answer import CropMemory, CropView, SliceAnswer, as_absent
 from NeuroSAM2Core.engine.weighing import weighing
+from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.model import SAM2, Chooser, ImageFeatures, MaskPrediction, Points
+from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 
@@ -37,13 +40,17 @@ class SliceLook:
     look: Callable[[Crop], CropView]
     prepare: Callable[[Sequence[Crop]], None]
     """Encodes several crops together before they are looked at."""
-    seen: dict[Crop, CropView] = field(default_factory=dict)
+    features: Callable[[Crop], ImageFeatures]
+    """The slice's own features, which are kept elsewhere while there is room."""
+    seen: dict[Crop, CropMemory] = field(default_factory=dict)
 
     def at(self, crop: Crop) -> CropView:
         """The slice in a crop."""
         if crop not in self.seen:
-            self.seen[crop] = self.look(crop)
-        return self.seen[crop]
+            view = self.look(crop)
+            self.seen[crop] = view.memory
+            return view
+        return CropView(self.features(crop), self.seen[crop])
 
     def copy(self) -> "SliceLook":
         """The same, whose further crops are not kept here."""
@@ -64,6 +71,11 @@ class Replay:
     """Of the first click, where nothing but clicks was given on a slice without a mask."""
     reading: int = 0
     """Which of them the answers go on from."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return held_bytes(self.look.seen, self.start, self.answers, self.readings)
 
 
 class SlicePredictor:
@@ -111,7 +123,7 @@ class SlicePredictor:
         """A given mask as the answer in a crop."""
         size = self.model.config.image_size
         seen = torch.from_numpy(crop.of(self.stack.mask_to_stack(mask.mask)).copy()).to(self.model.device)
-        full = F.interpolate(seen[None, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
+        full = resized(seen[None, None].float(), size, size) >= 0.5
         return self.model.adopt_mask(features, full)
 
     def _step(self, given: list[Prompt], number: int, replay: Replay) -> SliceAnswer:
@@ -174,7 +186,17 @@ class SlicePredictor:
         return replay.readings[replay.reading % len(replay.readings)]
 
     def _decode_fields(self, given: list[Prompt], crops: list[Crop], look: SliceLook) -> list[SliceAnswer]:
-        """The answers to a first click in several crops, decoded together."""
+        """The answers to a first click in several crops, decoded together as far as the device has room."""
+        try:
+            return self._decode_together(given, crops, look)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or len(crops) == 1:
+                raise
+        give_back_memory()
+        half = len(crops) // 2
+        return self._decode_fields(given, crops[:half], look) + self._decode_fields(given, crops[half:], look)
+
+    def _decode_together(self, given: list[Prompt], crops: list[Crop], look: SliceLook) -> list[SliceAnswer]:
         views, points = [look.at(crop) for crop in crops], [self._points(given, crop) for crop in crops]
         features = [view.features for view in views]
         together = self.model.decode(

@@ -108,7 +108,12 @@ class ObjectTrack:
     def nbytes(self) -> int:
         """Memory held, bytes."""
         states = sum(state.nbytes for state in (*self.confirmed.values(), *self.tracked.values()))
-        return states + sum(len(given.bits) for given in self.given.values())
+        return states + sum(len(given.bits) for given in self.given.values()) + self.nbytes_of_replays
+
+    @property
+    def nbytes_of_replays(self) -> int:
+        """Memory that is held so that one more click goes on from those before, bytes."""
+        return sum(replay.nbytes for replay in self.replays.values())
 
     def _is_present(self, number: int) -> bool:
         if number in self.given:

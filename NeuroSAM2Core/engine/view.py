@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
 from NeuroSAM2Core.engine.cleaning import on_slices
 from NeuroSAM2Core.engine.crop import Crop, CropPlanner
-from NeuroSAM2Core.engine.feature_cache import FeatureCache
+from NeuroSAM2Core.engine.feature_cache import FeatureBudget, FeatureCache
 from NeuroSAM2Core.engine.given import GivenMask
 from NeuroSAM2Core.engine.memory_bank import MemoryBank
 from NeuroSAM2Core.engine.memory_selection import select_memory
@@ -18,7 +18,7 @@ from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
 from NeuroSAM2Core.engine.postprocess import finish
 from NeuroSAM2Core.engine.precision import computing
 from NeuroSAM2Core.engine.propagation import appearance_of, done_of, run_pass, showing
-from NeuroSAM2Core.engine.slice_answer import CropView, SliceAnswer
+from NeuroSAM2Core.engine.slice_answer import CropMemory, CropView, SliceAnswer
 from NeuroSAM2Core.engine.slice_predictor import Replay, SliceLook, SlicePredictor
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.errors import Cancelled, PromptError
@@ -37,6 +37,7 @@ class View:
         window: The intensities that become black and white on whole slices.
         is_window_fixed: Crops keep that window, too.
         options: The engine's choices, every open one made.
+        budget: Room for features, shared with other axes and volumes.
     """
 
     def __init__(
@@ -48,12 +49,11 @@ class View:
         options: EngineOptions,
         *,
         is_window_fixed: bool = False,
+        budget: FeatureBudget,
     ) -> None:
         self.model, self.volume, self.options = model, volume, options
         self.stack = SliceStack.of(volume, axis)
-        self.features = FeatureCache(
-            model, self.stack, max_bytes=options.feature_cache_bytes, is_exact=options.is_exact
-        )
+        self.features = FeatureCache(model, self.stack, max_bytes=budget, is_exact=options.is_exact)
         self.crops = CropPlanner.of(
             self.stack,
             volume.spacing_mm,
@@ -213,11 +213,15 @@ class View:
         return states[min(showing_it, key=lambda n: abs(n - number))] if showing_it else None
 
     def _look(self, look: Callable[[Crop], CropView], number: int) -> SliceLook:
-        return SliceLook(look, lambda crops: self.features.ensure([(number, crop) for crop in crops]))
+        return SliceLook(
+            look,
+            lambda crops: self.features.ensure([(number, crop) for crop in crops]),
+            lambda crop: self.features.get(number, crop),
+        )
 
     def _without_memory(self, number: int, crop: Crop) -> CropView:
         features = self.features.get(number, crop)
-        return CropView(features, self.model.without_memory(features.coarse))
+        return CropView(features, CropMemory(self.model.without_memory(features.coarse)))
 
     def _with_memory(self, track: ObjectTrack, number: int, others: list[int], crop: Crop) -> CropView:
         """A crop of a slice after it has seen what is remembered of the other confirmed ones."""
@@ -237,7 +241,7 @@ class View:
         bank.conditioning = CropMemories(context, confirmed, crop, is_prompted=True)
         bank.recent = CropMemories(context, tracked, crop, is_prompted=False)
         conditioned = bank.condition(self.model, features, number, reverse=reverse)
-        return CropView(features, conditioned, appearance_of(context, track, number, others, crop))
+        return CropView(features, CropMemory(conditioned, appearance_of(context, track, number, others, crop)))
 
 
 def _begins_with(prompts: PromptSet, first: BoxPrompt | PointPrompt) -> bool:

@@ -15,6 +15,10 @@ from typing import Any, Literal, get_type_hints
 from NeuroSAM2Core.errors import ConfigError
 
 
+class UnknownSettingError(ConfigError):
+    """A setting that this version does not know: a slip of the pen, or of a later version."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HieraConfig:
     """The image encoder's trunk: four stages, each halving the grid and doubling the width."""
@@ -190,7 +194,7 @@ def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            raise ConfigError(
+            raise UnknownSettingError(
                 f"unknown model setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
                 hint="the file may come from a newer version of NeuroSAM2",
             )

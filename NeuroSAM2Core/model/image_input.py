@@ -4,9 +4,10 @@ Source: Ravi et al. 2024 (ImageNet normalisation, square resize without keeping 
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
+
+from NeuroSAM2Core.model.interpolation import resized
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
@@ -16,7 +17,7 @@ def to_square(slices: Float[Tensor, "b h w"], size: int) -> Float[Tensor, "b S S
     """Grey slices at the model's size, whatever their shape; those that have it already stay as they are."""
     if slices.shape[-2:] == (size, size):
         return slices.float()
-    return F.interpolate(slices[:, None].float(), size=(size, size), mode="bilinear", antialias=True)[:, 0]
+    return resized(slices[:, None].float(), size, size)[:, 0]
 
 
 def to_model_input(

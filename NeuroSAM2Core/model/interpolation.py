@@ -1,28 +1,39 @@
-"""Two interpolations whose gradients PyTorch adds up in any order on a GPU, in another form where every bit must be the same each time.
+"""Interpolation as products of small matrices: one form on every device, whose gradients have the same bits each time.
 
-The forms agree within float noise; the slower ones are only used under `torch.use_deterministic_algorithms`.
+PyTorch's own kernels will not do everywhere: on MPS, bicubic and antialiased resizing, sampling beyond the border and the gradient of
+sampling are missing in some versions since 2.5; on CUDA their gradients are added up in any order. Interpolation along two axes is
+separable, so that each axis is one matrix; the weights are those of PyTorch's kernels.
+
+Source: Keys, "Cubic convolution interpolation for digital image processing", 1981 (with a = -0.75).
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
+
+Kernel = Literal["bilinear", "bicubic"]
+CUBIC_A = -0.75
 
 
 def stretched(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
     """A small picture at another size, bicubic."""
-    if not torch.are_deterministic_algorithms_enabled():
-        return F.interpolate(grid, size=(height, width), mode="bicubic")
-    rows, cols = (_bicubic_matrix(a, b, grid) for a, b in ((grid.shape[2], height), (grid.shape[3], width)))
-    return rows @ grid @ cols.T
+    return _along_both(grid, _stretching(grid.shape[2], height), _stretching(grid.shape[3], width))
+
+
+def resized(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
+    """A picture at another size, bilinear; where it shrinks, every pixel counts (antialiased)."""
+    return _along_both(grid, _shrinking(grid.shape[2], height), _shrinking(grid.shape[3], width))
 
 
 def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
     """The features of a grid at some places, (x, y) from 0 to 1, interpolated; beyond the border, those of the border."""
     grid = grid.float()
-    if not torch.are_deterministic_algorithms_enabled():
-        at = F.grid_sample(grid, 2 * places[:, None] - 1, mode="bilinear", padding_mode="border", align_corners=False)
-        return at[:, :, 0].mT
     height, width = grid.shape[2:]
     size = torch.tensor([width, height], device=grid.device)
     place = (places * size - 0.5).clamp(min=0).minimum(size - 1.0)
@@ -38,7 +49,66 @@ def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> F
     return upper * (1 - below) + lower * below
 
 
-def _bicubic_matrix(before: int, after: int, like: Tensor) -> Float[Tensor, "after before"]:
+def values_at(
+    maps: Float[Tensor, "m h w"], rows: Sequence[float], cols: Sequence[float], kernel: Kernel
+) -> Float[Tensor, "m n"]:
+    """The values of some maps at N places, in pixels from the centre of the first one; beyond the border, those of the border."""
+    down, across = (
+        torch.from_numpy(_weights(np.asarray(places, np.float64), size, kernel)).to(maps.device)
+        for places, size in zip((rows, cols), maps.shape[1:], strict=True)
+    )
+    with torch.autocast(maps.device.type, enabled=False):
+        return ((down @ maps.float()) * across).sum(dim=-1)
+
+
+def _along_both(
+    grid: Float[Tensor, "b c h w"], rows: Float[Tensor, "h2 h"], cols: Float[Tensor, "w2 w"]
+) -> Float[Tensor, "b c h2 w2"]:
+    rows, cols = (matrix.to(grid.device) for matrix in (rows, cols))
+    with torch.autocast(grid.device.type, enabled=False):
+        return (rows @ grid.float() @ cols.T).to(grid.dtype)
+
+
+@lru_cache(maxsize=64)
+def _stretching(before: int, after: int) -> Float[Tensor, "after before"]:
     """What bicubic interpolation does along one axis."""
-    unit = torch.eye(before, dtype=like.dtype, device=like.device)
-    return F.interpolate(unit[None, None], size=(after, before), mode="bicubic")[0, 0]
+    places = (np.arange(after, dtype=np.float32) + np.float32(0.5)) * np.float32(before / after) - np.float32(0.5)
+    return _tensor(_weights(places.astype(np.float64), before, "bicubic"))  # rounded as PyTorch's kernel does
+
+
+@lru_cache(maxsize=64)
+def _shrinking(before: int, after: int) -> Float[Tensor, "after before"]:
+    """What antialiased bilinear interpolation does along one axis: a triangle, as wide as the pixels that become one."""
+    centres = (np.arange(after) + 0.5) * (before / after) - 0.5
+    distances = np.abs(np.arange(before) - centres[:, None])
+    weights = np.maximum(0.0, 1.0 - distances / max(before / after, 1.0))
+    return _tensor((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+
+
+def _weights(places: NDArray[np.float64], size: int, kernel: Kernel) -> NDArray[np.float32]:
+    """How much each of `size` pixels counts at some places, (N, size); the border goes on for ever."""
+    low = np.floor(places)
+    share = places - low
+    taps = {0: 1 - share, 1: share}
+    if kernel == "bicubic":
+        taps = {-1: _far(1 + share), 0: _near(share), 1: _near(1 - share), 2: _far(2 - share)}
+    weights = np.zeros((len(places), size))
+    for step, weight in taps.items():
+        np.add.at(weights, (np.arange(len(places)), np.clip(low + step, 0, size - 1).astype(int)), weight)
+    return weights.astype(np.float32)
+
+
+def _near(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubic kernel up to a distance of 1."""
+    return ((CUBIC_A + 2) * distance - (CUBIC_A + 3)) * distance**2 + 1
+
+
+def _far(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cubic kernel from 1 to 2."""
+    return CUBIC_A * (((distance - 5) * distance + 8) * distance - 4)
+
+
+def _tensor(weights: NDArray[np.float32]) -> Tensor:
+    """Kept from call to call, also by those that train: an inference tensor would not do."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(weights)

@@ -65,7 +65,12 @@ class CrossAttention(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         """Every token's mixture of the memory; `keys` are already projected and rotated."""
         q = rotate(split_heads(self.q_proj(x), 1), rotations)
-        if x.is_cuda or self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+        if (
+            x.device.type != "cpu"
+            or self.training
+            or torch.is_grad_enabled()
+            or torch.is_autocast_enabled(x.device.type)
+        ):
             # Fused kernels want keys and values of one width.
             dropout = self.dropout if self.training else 0.0
             v = split_heads(self.v_proj(memory), 1)

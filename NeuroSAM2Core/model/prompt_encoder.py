@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
-from NeuroSAM2Core.model.interpolation import sampled
+from NeuroSAM2Core.model.interpolation import resized, sampled
 from NeuroSAM2Core.model.layers import LayerNorm2d
 from NeuroSAM2Core.model.position import RandomFourier
 from NeuroSAM2Core.model.results import Points
@@ -72,7 +72,7 @@ class PromptEncoder(nn.Module):
         """The mask prompt on the feature grid; a learned constant where there is none."""
         side = 4 * self.side
         if mask_logits is not None and mask_logits.shape[-1] != side:
-            mask_logits = F.interpolate(mask_logits.float(), size=(side, side), mode="bilinear", antialias=True)
+            mask_logits = resized(mask_logits.float(), side, side)
         if self.paints_prompts and points is not None:
             mask_logits = painted(points, mask_logits, side, self.image_size)
         if mask_logits is None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
 from NeuroSAM2Core.model.image_encoder import ImageEncoder
+from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.layers import MLP, grid_of, tokens_of
 from NeuroSAM2Core.model.mask_decoder import MaskDecoder
 from NeuroSAM2Core.model.memory_attention import LayerKeys, MemoryAttention
@@ -190,9 +191,7 @@ class SAM2(nn.Module):
         shape_prompt = self.mask_downsample(filled)
         seen = self.decode(features.coarse, features, mask_logits=shape_prompt, multimask=False)
         quarter = mask.shape[-1] // 4
-        logits = F.interpolate(
-            2 * MASK_PROMPT_LOGIT * filled - MASK_PROMPT_LOGIT, size=(quarter, quarter), mode="bilinear", antialias=True
-        )
+        logits = resized(2 * MASK_PROMPT_LOGIT * filled - MASK_PROMPT_LOGIT, quarter, quarter)
         certain = torch.ones_like(is_present, dtype=torch.float32)
         pointer = self._or_absent(seen.pointer, is_present)
         return MaskPrediction(

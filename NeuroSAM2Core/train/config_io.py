@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError
 
 C = TypeVar("C")
@@ -25,7 +26,7 @@ def read_toml(path: Path) -> Table:
         ConfigError: There is no such file, or it is not TOML; names the line.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(disk.read_text(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -25,6 +25,10 @@ from NeuroSAM2Core.train.alarm import Alarm
 logger = logging.getLogger(__name__)
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+"""What torchrun, srun and the usual MPI launchers call a process's number on its machine."""
+ONE_GPU_EACH = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND")
+"""Set where SLURM shows every process a GPU of its own, and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Team:
         """Each value added up over processes. All must ask, with as many values."""
         if self.size == 1:
             return list(values)
-        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
         dist.all_reduce(sums)
         total: list[float] = sums.tolist()
         return total
@@ -123,14 +127,27 @@ def joined_team(device: torch.device, *, timeout_minutes: float = 60.0) -> Itera
 def _own_device(device: torch.device) -> torch.device:
     if device.type != "cuda":
         return device
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if local >= torch.cuda.device_count():
+    local, num_gpus = _local_rank(), torch.cuda.device_count()
+    if num_gpus == 1 and any(name in os.environ for name in ONE_GPU_EACH):
+        local = 0
+    if local >= num_gpus:
         raise ConfigError(
-            f"process {local} of this machine has no GPU of its own; there are {torch.cuda.device_count()}",
+            f"process {local} of this machine has no GPU of its own; there are {num_gpus}",
             hint="start as many processes per machine as it has GPUs",
         )
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
+
+
+def _local_rank() -> int:
+    """This process's number among those of its machine, as the launcher says."""
+    for name in LOCAL_RANKS:
+        if name in os.environ:
+            return int(os.environ[name])
+    raise ConfigError(
+        f"LOCAL_RANK is not set: all processes of a machine would use the same GPU; {LOCAL_RANKS[1]} would do as well",
+        hint="start with torchrun or, under SLURM, with srun; see docs/clusters.md",
+    )
 
 
 def _store(*, is_host: bool) -> TCPStore:

@@ -60,7 +60,7 @@ class JsonLines:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One line."""
         rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **rounded}) + "\n")
 
     def close(self) -> None:
@@ -125,6 +125,8 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
         sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
         logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
+    except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that
+        logger.warning("no TensorBoard events: they cannot be written to %s: %s", folder / TENSORBOARD_FOLDER, error)
     if wandb_project:
         sinks.append(WeightsAndBiases(folder, wandb_project))
     return Recorder(sinks)
@@ -133,7 +135,7 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The reports in a `metrics.jsonl`, oldest first; a line that was cut off is left out."""
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

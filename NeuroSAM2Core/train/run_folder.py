@@ -15,8 +15,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import Checkpoint
-from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
+from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomically
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -72,7 +73,7 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
                 )
-            told = _first_difference(path.read_text(), config, but={*changeable, "folder"})
+            told = _first_difference(disk.read_text(path), config, but={*changeable, "folder"})
             if told:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {told}",
@@ -80,8 +81,8 @@ class RunFolder:
                 )
         try:
             (self.path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            for left in (*self.path.glob(f".*{PARTIAL_SUFFIX}"), *self.path.glob(f"*/.*{PARTIAL_SUFFIX}")):
-                left.unlink()
+            for left in (*self.path.glob(f".*{disk.PARTIAL_SUFFIX}"), *self.path.glob(f"*/.*{disk.PARTIAL_SUFFIX}")):
+                disk.delete(left)
             if not is_taken or changeable:
                 write_atomically(path, config.encode())
         except (OSError, CheckpointError) as error:
@@ -95,7 +96,9 @@ class RunFolder:
 
         From ranks but the first, only errors.
         """
-        handler = logging.FileHandler(self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True)
+        handler = logging.FileHandler(
+            self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True, encoding="utf-8"
+        )
         handler.setLevel(logging.ERROR if rank else logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         room = logging.getLogger("NeuroSAM2Core")
@@ -122,7 +125,7 @@ class RunFolder:
         checkpoint.save(self.path / CHECKPOINTS / f"step-{step:08d}.safetensors")
         for old in self._saved()[:-KEPT]:
             with suppress(OSError):
-                old.unlink()
+                disk.delete(old)
 
     def newest(self) -> Checkpoint | None:
         """What the run goes on from; None at its start. One that cannot be read is passed over, and said so.

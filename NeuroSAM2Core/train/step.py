@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from NeuroSAM2Core.engine.memory_bank import MemoryBank, SliceMemory
 from NeuroSAM2Core.engine.memory_selection import MemoryRules
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
+from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.losses import LossConfig, Losses, iou, prediction_losses
@@ -269,12 +270,12 @@ def _scaled(points: Points | None, truth: Tensor, model: SAM2) -> Points | None:
 
 
 def _resized(mask: Bool[Tensor, "n h w"], size: int) -> Bool[Tensor, "n 1 S S"]:
-    return F.interpolate(mask[:, None].float(), size=(size, size), mode="bilinear", antialias=True) >= 0.5
+    return resized(mask[:, None].float(), size, size) >= 0.5
 
 
 def _as_logits(mask: Bool[Tensor, "n h w"], like: Float[Tensor, "n 1 h2 w2"]) -> Float[Tensor, "n 1 h2 w2"]:
     """A mask as an answer that is sure of it."""
-    share = F.interpolate(mask[:, None].float(), size=like.shape[-2:], mode="bilinear", antialias=True)
+    share = resized(mask[:, None].float(), *like.shape[-2:])
     return 2 * MASK_PROMPT_LOGIT * share - MASK_PROMPT_LOGIT
 
 

@@ -1,9 +1,6 @@
 """NIfTI files in and out, through nibabel. Reading is lazy where the file allows it; writing is atomic."""
 
-import contextlib
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -28,6 +26,7 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
         DataError: The file is missing, damaged or not NIfTI.
         GeometryError: It does not hold one three-dimensional volume.
     """
+    path = disk.extended(path)
     if not path.is_file():
         raise DataError(
             f"there is no file {path}", hint="check the path; a relative one starts from the current folder"
@@ -89,22 +88,12 @@ def write_nifti(path: Path, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64
     image.header.set_xyzt_units("mm")
     image.set_sform(ijk_to_ras, code="scanner")
     suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
-    partial: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(suffix=suffix, prefix=f".{path.name}.", dir=path.parent)
-        partial = Path(name)
-        os.close(handle)
-        nibabel.save(image, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.chmod(0o644)
-        partial.replace(path)
+        with disk.replaced_atomically(path, suffix=suffix) as partial:
+            nibabel.save(image, partial)
     except OSError as error:
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                partial.unlink()
         raise DataError(
-            f"cannot write {path}: {error.strerror or error}",
+            f"cannot write {path}: {disk.reason(error, path)}",
             hint="choose a folder that exists and that you may write to",
         ) from error
 

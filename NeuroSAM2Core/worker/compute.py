@@ -8,7 +8,7 @@ import threading
 
 import torch
 
-from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
+from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError, is_out_of_memory
 from NeuroSAM2Core.protocol.messages import Failed, Finished, FromWorker, LogLine
 from NeuroSAM2Core.worker.desk import Desk
 from NeuroSAM2Core.worker.limits import WorkerLimits
@@ -52,32 +52,35 @@ class Compute:
             self._steps.drop(job)
             self._end(job, Finished(request_id=job.number, was_cancelled=True))
             return
+        final, full_place = None, ""
         try:
             final = self._steps.do(job)
-        except torch.OutOfMemoryError:
-            final = self._make_room(job)
-        except MemoryError:
-            final = _failed(job, WorkerError("the worker's machine has no memory left for this", hint=NO_ROOM_HINT))
+            job.num_retries = 0
         except NeuroSAM2Error as error:
             final = _failed(job, error)
         except Exception as error:  # the edge: a defect of ours must not take the other clients down
-            logger.exception("%s failed", type(job.work).__name__)
-            final = _failed(job, WorkerError(f"the worker met a defect of its own: {type(error).__name__}: {error}"))
+            if is_out_of_memory(error):
+                full_place = "the worker's machine" if isinstance(error, MemoryError) else "the device"
+            else:
+                logger.exception("%s failed", type(job.work).__name__)
+                final = _failed(
+                    job, WorkerError(f"the worker met a defect of its own: {type(error).__name__}: {error}")
+                )
+        if full_place:  # only now is the memory free that the failed step held
+            final = self._make_room(job, full_place)
         if final is not None:
             self._end(job, final)
 
-    def _make_room(self, job: Job) -> FromWorker | None:
-        """The device is full: everything that can be computed again is let go of, and the step is tried once more."""
-        self._steps.forget_features()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if not job.was_retried:
-            job.was_retried = True
-            logger.warning("the device has no room left; what can be computed again is let go of")
+    def _make_room(self, job: Job, place: str) -> FromWorker | None:
+        """There is no room: what can be computed again is let go of, and the step is tried again with less at a time."""
+        self._steps.make_room(is_repeated=job.num_retries > 0)
+        if job.num_retries < MAX_RETRIES:
+            job.num_retries += 1
+            logger.warning("%s has no room left; what can be computed again is let go of", place)
             job.steps = None
             self._desk.put_back(job)
             return None
-        return _failed(job, WorkerError("the device has no room for this, with nothing else kept", hint=NO_ROOM_HINT))
+        return _failed(job, WorkerError(f"{place} has no room for this, with nothing else kept", hint=NO_ROOM_HINT))
 
     def _end(self, job: Job, final: FromWorker) -> None:
         cancels = self._desk.end(job)
@@ -86,6 +89,8 @@ class Compute:
                 self._post(job.client, event)
 
 
+MAX_RETRIES = 2
+"""Of one step; the next step begins anew."""
 NO_ROOM_HINT = "choose a smaller model or image size, end other programs that use the device, or use device cpu"
 
 

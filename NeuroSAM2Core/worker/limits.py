@@ -12,7 +12,7 @@ class WorkerLimits:
     max_memory_bytes: int = 8 << 30
     """Volumes, features and masks of all clients; the model is not counted. What can be computed again is let go of first."""
     feature_cache_bytes: int = 2 << 30
-    """Features kept for one volume along one axis."""
+    """Features kept for all volumes together, along all axes."""
     max_clients: int = 8
     """At a time."""
     max_waiting: int = 50_000

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core.console import take_every_character
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId
 from NeuroSAM2Core.worker.limits import WorkerLimits
 from NeuroSAM2Core.worker.options import add_limit_options, limits_of
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="neurosam2 worker")
     add_limit_options(parser)
     limits = limits_of(parser.parse_args(arguments))
+    take_every_character()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     said = json.loads(sys.stdin.buffer.readline())
     run(said["token"], Path(said["folder"]), ProcessId(*said["host"]), limits)

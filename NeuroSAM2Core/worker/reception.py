@@ -1,10 +1,12 @@
 """What becomes of a request when it comes in: most are put on the desk, a few are answered at once, some wait for voxels."""
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
 from NeuroSAM2Core.protocol.codec import Numbered
 from NeuroSAM2Core.protocol.messages import (
@@ -115,9 +117,16 @@ class Reception:
                 upload.incoming.take_chunk(message)
             else:
                 upload.incoming.take_file(message, self._voxel_folder)
+                self._delete_voxels(message)
         except (NeuroSAM2Error, MemoryError, OSError) as error:
             return self._give_up(connection, upload, error)
         return self._end_upload(connection, upload) if upload.incoming.is_complete else []
+
+    def _delete_voxels(self, file: VoxelFile) -> None:
+        """What was taken lasts without its file: no voxels stay on the disk if both processes are killed."""
+        assert self._voxel_folder is not None
+        with contextlib.suppress(OSError):  # the client tries it, too
+            disk.delete(self._voxel_folder / file.name)
 
     def _give_up(self, connection: Connection, upload: Upload, error: Exception) -> list[FromWorker]:
         """The voxels do not come; what waited for them fails in its turn."""

@@ -70,8 +70,8 @@ class Job:
     is_cancelled: bool = False
     cancelled_by: list[int] = field(default_factory=list)
     """Cancel requests that wait for the end of this one."""
-    was_retried: bool = False
-    """The device had no room once."""
+    num_retries: int = 0
+    """How often in a row the device had no room for its next step."""
 
     @property
     def is_long(self) -> bool:

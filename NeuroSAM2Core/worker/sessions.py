@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 
 from NeuroSAM2Core.engine import EngineOptions, Session
+from NeuroSAM2Core.engine.feature_cache import FeatureBudget
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.protocol.messages import OpenVolume
@@ -21,8 +22,8 @@ class Sessions:
     """
 
     def __init__(self, store: VolumeStore, limits: WorkerLimits) -> None:
-        self._store, self._limits = store, limits
-        self._options = replace(EngineOptions(), feature_cache_bytes=limits.feature_cache_bytes)
+        self._store = store
+        self._budget = FeatureBudget(limits.feature_cache_bytes)
         self._open: dict[tuple[int, str], Session] = {}
         self._begun_with: dict[tuple[int, str], tuple[IntensityWindow | None, EngineSwitches]] = {}
         self._bytes: dict[tuple[int, str], int] = {}
@@ -32,8 +33,8 @@ class Sessions:
         place, wanted = (client, request.volume_id), (request.window, request.switches)
         if place in self._open and self._begun_with[place] == wanted:
             return False
-        options = replace(self._options, **asdict(request.switches))
-        self._open[place] = Session(model, volume, window=request.window, options=options)
+        options = replace(EngineOptions(), **asdict(request.switches))
+        self._open[place] = Session(model, volume, window=request.window, options=options, budget=self._budget)
         self._begun_with[place] = wanted
         return True
 
@@ -85,3 +86,9 @@ class Sessions:
         """Lets go of all features of all sessions."""
         for session in self._open.values():
             session.forget_features()
+
+    def use_less_memory(self) -> None:
+        """From now on all sessions together keep half as many features, and compute one slice at a time."""
+        self._budget.halve()
+        for session in self._open.values():
+            session.encode_singly()

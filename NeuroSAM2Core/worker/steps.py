@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 
-import torch
-
-from NeuroSAM2Core.device_ops import is_extension_active
+from NeuroSAM2Core.device_ops import give_back_memory, is_extension_active
 from NeuroSAM2Core.engine import Session
 from NeuroSAM2Core.errors import Cancelled, WorkerError
 from NeuroSAM2Core.protocol.messages import (
@@ -70,7 +68,7 @@ class Steps:
 
         Raises:
             NeuroSAM2Error: It cannot be done.
-            torch.OutOfMemoryError: The device has no room for it.
+            RuntimeError: The device has no room for it (`is_out_of_memory`).
         """
         final = self._step(job)
         if isinstance(job.work, LoadModel | OpenVolume | CloseVolume | ForgetClient):
@@ -111,9 +109,16 @@ class Steps:
                 self._forget(client, work)
                 return None
 
-    def forget_features(self) -> None:
-        """Lets go of everything that can be computed again."""
+    def make_room(self, *, is_repeated: bool) -> None:
+        """Lets go of everything that can be computed again.
+
+        Args:
+            is_repeated: That was not enough before: keep less from now on.
+        """
         self._sessions.forget_features()
+        if is_repeated:
+            self._sessions.use_less_memory()
+        give_back_memory()
 
     def _note_belongings(self, client: int) -> None:
         loaded, volume_ids = self._models.of(client), tuple(self._sessions.of(client))
@@ -217,7 +222,7 @@ class Steps:
     def _close(self, job: Job, key: str) -> None:
         self._stop_long_jobs(job, key)
         self._sessions.close(job.client, key)
-        _give_back_device_memory()
+        give_back_memory()
 
     def _stop_long_jobs(self, cause: Job, key: str) -> None:
         """Ends what was asked for a volume before the job that changes everything for it."""
@@ -236,7 +241,7 @@ class Steps:
         if not work.reason:
             self._models.forget(client)
             self._store.release_all(client)
-        _give_back_device_memory()
+        give_back_memory()
 
 
 _END = object()
@@ -280,8 +285,3 @@ def _warmed(session: Session, work: Precompute) -> Iterator[None]:
                 if not session.warm(SlicePlane(work.axis, index)):
                     return
                 yield
-
-
-def _give_back_device_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -5,6 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 
 SHORTEST = 32
@@ -20,9 +21,9 @@ def token_in(path: Path) -> str:
     """
     try:
         if not path.exists():
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 file.write(secrets.token_hex(32) + "\n")
-        mode, token = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+        mode, token = path.stat().st_mode, disk.read_text(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise DataError(f"cannot read or make the token file {path}: {reason}") from error

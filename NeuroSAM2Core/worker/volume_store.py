@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ProtocolError, WorkerError
 from NeuroSAM2Core.protocol.identity import CHUNK_BYTES, as_bytes, volume_id, wire_dtype
 from NeuroSAM2Core.protocol.messages import OpenVolume, VoxelChunk, VoxelFile
@@ -137,7 +138,7 @@ class IncomingVolume:
         self._num_received += expected
 
     def take_file(self, file: VoxelFile, folder: Path | None) -> None:
-        """Maps all voxels from a file.
+        """Takes all voxels from a file: maps it, or reads it where a mapped file could not be deleted.
 
         Raises:
             ProtocolError: Files are not taken, or there is no such file of that size in the folder.
@@ -149,7 +150,10 @@ class IncomingVolume:
             raise ProtocolError("there is no such file in the folder for voxels")
         if path.stat().st_size != self.nbytes:
             raise ProtocolError(f"the file of voxels has {path.stat().st_size} bytes; expected {self.nbytes}")
-        self._voxels = np.memmap(path, self.dtype, mode="r", shape=self.request.shape)
+        if disk.MAPS_FILES:
+            self._voxels = np.memmap(path, self.dtype, mode="r", shape=self.request.shape)
+        else:
+            self._voxels = np.fromfile(path, self.dtype).reshape(self.request.shape)
         self._num_received = self.nbytes
 
     def finish(self) -> Volume:

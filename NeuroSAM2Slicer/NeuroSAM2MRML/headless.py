@@ -10,6 +10,7 @@ from pathlib import Path
 import slicer
 import vtk
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2MRML.session.undo import SegmentationHistory
 
@@ -87,20 +88,20 @@ class HeadlessApplication:
             DataError: It could not be read.
         """
         if path.suffix == ".mrb":
-            is_read = self.scene.ReadFromMRB(str(path))
+            is_read = self.scene.ReadFromMRB(disk.as_utf8(path))
         else:
-            self.scene.SetURL(str(path))
+            self.scene.SetURL(disk.as_utf8(path))
             is_read = bool(self.scene.Import())
         if not is_read:
             raise DataError(f"the scene {path.name} could not be read")
 
     def _write(self, path: Path) -> bool:
         if path.suffix == ".mrb":
-            return bool(self.scene.WriteToMRB(str(path), None, None))
-        self.scene.SetRootDirectory(str(path.parent))
+            return bool(self.scene.WriteToMRB(disk.as_utf8(path), None, None))
+        self.scene.SetRootDirectory(disk.as_utf8(path.parent))
         for node in self._stored():
             self._save_node(node, path.parent)
-        return bool(self.scene.Commit(str(path)))
+        return bool(self.scene.Commit(disk.as_utf8(path)))
 
     def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str | None) -> slicer.vtkMRMLAbstractLogic:
         logic.SetMRMLApplicationLogic(self.logic)
@@ -121,6 +122,7 @@ class HeadlessApplication:
             return
         storage = node.GetStorageNode()
         suffix = storage.GetDefaultWriteFileExtension()
-        storage.SetFileName(str(folder / f"{node.GetName()}_{node.GetID()}.{suffix}"))
+        name = disk.file_name(f"{node.GetName()}_{node.GetID()}")
+        storage.SetFileName(disk.as_utf8(folder / f"{name}.{suffix}"))
         if not storage.WriteData(node):
             raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")

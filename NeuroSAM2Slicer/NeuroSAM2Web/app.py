@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import tempfile
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.workplace.workplace import Workplace
 from trame.app import get_server
 
+from NeuroSAM2Core.scratch import ScratchFolder
 from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.desk import Desk
@@ -52,7 +52,7 @@ class App:
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
         settings = options.home / "engine.json"
-        choice = EngineChoice.from_text(settings.read_text() if settings.is_file() else "")
+        choice = EngineChoice.from_text(settings.read_text(encoding="utf-8") if settings.is_file() else "")
         self.workplace = Workplace(self.host, choice, start_engine, sys.executable)
         self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
         self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
@@ -61,8 +61,8 @@ class App:
         self.train, self.engine = TrainPanel(self.desk, folders), EnginePanel(self.desk, start_engine, settings)
         self.panels = (self.segment, self.train, self.engine)
         self.access = Access()
-        self._scratch = tempfile.TemporaryDirectory(prefix="neurosam2-")
-        self.files = FilePanel(FileDesk(self.desk), folders, Path(self._scratch.name), self.segment.show_memory)
+        self._scratch = ScratchFolder()
+        self.files = FilePanel(FileDesk(self.desk), folders, self._scratch.path, self.segment.show_memory)
         guard(self.server, self.access, self.files.transfer.routes())
         tabs = (
             Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
@@ -106,7 +106,7 @@ class App:
         self.bridge.stop()
         for panel in self.panels:
             panel.close()
-        self._scratch.cleanup()
+        self._scratch.remove()
 
     def _begin(self) -> None:
         self.bridge.start()

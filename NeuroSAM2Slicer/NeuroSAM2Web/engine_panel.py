@@ -7,6 +7,7 @@ from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
 from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.workplace.engine_desk import EngineDesk
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.widgets import choices
 
@@ -106,5 +107,5 @@ class EnginePanel:
         text = choice.to_text()
         if text != self._kept:
             self._kept = text
-            self._settings.write_text(text)
+            disk.write_atomically(self._settings, text)
             self._show(choice)

@@ -20,6 +20,7 @@ from NeuroSAM2MRML.scene.files import (
 )
 from NeuroSAM2MRML.session.sidecar import write_sidecar
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Web.desk import Desk
@@ -109,7 +110,7 @@ class FileDesk:
         """A name for the file."""
         volume = self.desk.volume_node
         stem = "scene" if volume is None else str(volume.GetName())
-        return f"{stem}{'' if target is Target.SCENE else ' segmentation'}{target.value}".replace("/", "-")
+        return f"{disk.file_name(stem)}{'' if target is Target.SCENE else ' segmentation'}{target.value}"
 
     def _chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
         volume_node, segmentation_node = self.desk.volume_node, self.desk.segmentation_node

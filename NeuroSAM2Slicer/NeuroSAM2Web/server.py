@@ -44,7 +44,7 @@ def address(server: Server, access: Access) -> str:
 
 async def _home(_request: web.Request) -> web.Response:
     """The client's page with our icon and title, before any of its scripts runs."""
-    page = (Path(vue3.www) / "index.html").read_text()
+    page = (Path(vue3.www) / "index.html").read_text(encoding="utf-8")
     for theirs, ours in (
         ('href="logo.png"', f'href="{FAVICON}"'),
         ("<title>trame is built by Kitware</title>", f"<title>{TITLE}</title>"),

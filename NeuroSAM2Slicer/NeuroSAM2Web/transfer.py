@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from NeuroSAM2MRML.scene.file_kinds import kind_of
 from NeuroSAM2MRML.view_state import as_sentence
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Web.folders import size_text
 
@@ -48,7 +49,7 @@ class Transfer:
         """A path for a file of that name, in a folder of its own."""
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir()
-        return folder / name
+        return folder / disk.file_name(name)
 
     async def _upload(self, request: web.Request) -> web.Response:
         name = Path(request.query.get("name", "").replace("\\", "/")).name
@@ -100,6 +101,6 @@ class TooLargeError(DataError):
 
 def _delete(path: Path) -> None:
     """A file, and its room once it is empty."""
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
+    with suppress(OSError):  # it goes with the folder where it is still being read
+        disk.delete(path)
         path.parent.rmdir()

@@ -1,8 +1,10 @@
 """Model files: ours and those of others."""
 
+import json
 import os
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from NeuroSAM2Core import load_model
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, catalog, find, read_official, resolve_device
+from NeuroSAM2Core import disk, load_model
+from NeuroSAM2Core.checkpoint import (
+    Checkpoint,
+    Provenance,
+    TrainingRecord,
+    catalog,
+    find,
+    read_official,
+    resolve_device,
+)
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, NeuroSAM2Error
 from NeuroSAM2Core.model import PRESETS, SAM2, SAM2Config
-from Testing.Support.files import lora_adapters, published_state
+from Testing.Support.files import lora_adapters, published_state, save_foreign
 
 ABOUT = Provenance(name="test", licence="Apache-2.0")
 TINY = "sam2.1_hiera_t"
@@ -34,6 +44,43 @@ def test_a_saved_model_comes_back_with_its_architecture_and_provenance(tmp_path,
     assert not model.training
     for key, value in model.state_dict().items():
         assert torch.equal(value, nano.state[key])
+
+
+def test_a_setting_of_a_later_version_is_named_as_such(tmp_path, nano, monkeypatch):
+    later = nano.config.to_dict() | {"memory_span": 3}
+    monkeypatch.setattr(SAM2Config, "to_dict", lambda self: later)
+    nano.save(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=r"a\.safetensors was written by a later version.*'memory_span'"):
+        Checkpoint.load(tmp_path / "a.safetensors")
+
+
+def test_what_a_later_version_adds_to_the_provenance_is_passed_over(tmp_path, nano):
+    about = asdict(ABOUT) | {"reviewed_by": "somebody"}
+    metadata = {"format_version": 1, "config": nano.config.to_dict(), "provenance": about}
+    save_file(nano.state, tmp_path / "a.safetensors", metadata={"neurosam2": json.dumps(metadata)})
+    assert Checkpoint.load(tmp_path / "a.safetensors").provenance == ABOUT
+
+
+@pytest.mark.parametrize("maps_files", [True, False])
+def test_only_where_files_may_be_mapped_do_weights_stay_in_theirs(tmp_path, nano, monkeypatch, maps_files):
+    monkeypatch.setattr(disk, "MAPS_FILES", maps_files)
+    path = tmp_path / "a.safetensors"
+    replace(nano, training=TrainingRecord({"moment": torch.ones(9999)}, {"step": 1.0})).save(path)
+    kept = Checkpoint.load(path, with_training=True)
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        assert (os.fsencode(path) in maps.read_bytes()) is maps_files
+    assert kept.training is not None
+
+
+def test_official_files_are_read_into_memory_where_mapped_ones_could_not_be_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "MAPS_FILES", False)
+    path = tmp_path / "sam2.1_hiera_tiny.pt"
+    save_foreign({"model": published_state(TINY)}, path)
+    kept = read_official(path)
+    maps = Path("/proc/self/maps")
+    assert not maps.exists() or os.fsencode(path) not in maps.read_bytes()
+    assert kept.state
 
 
 def test_a_model_stored_as_float16_takes_half_the_room_and_is_read_as_float32(tmp_path, nano):
@@ -148,7 +195,7 @@ def test_damaged_headers_never_crash(tmp_path, data):
 )
 def test_files_of_others_are_recognised_and_load_strictly(tmp_path, file, keys, dtype, wrap, size):
     state = published_state(keys, dtype=dtype)
-    torch.save(wrap(state), tmp_path / file)
+    save_foreign(wrap(state), tmp_path / file)
     checkpoint = read_official(tmp_path / file)
     assert checkpoint.config == replace(PRESETS[keys], image_size=size)
     model = checkpoint.build_model()
@@ -160,7 +207,7 @@ def test_files_of_others_are_recognised_and_load_strictly(tmp_path, file, keys, 
 @pytest.mark.parametrize("name", ["sam2.1_hiera_s", "sam2.1_hiera_b+", "sam2_hiera_l"])
 def test_the_size_follows_from_the_tensors(tmp_path, name):
     state = {key: value.half() for key, value in published_state(name).items()}
-    torch.save({"model": state}, tmp_path / "renamed.pt")
+    save_foreign({"model": state}, tmp_path / "renamed.pt")
     checkpoint = read_official(tmp_path / "renamed.pt")
     assert checkpoint.config == PRESETS[name]
     checkpoint.build_model()
@@ -170,7 +217,7 @@ def test_gamma_that_was_renamed_to_weight_is_understood(tmp_path):
     state = published_state(TINY)
     for layer in (0, 1):
         state[f"memory_encoder.fuser.layers.{layer}.weight"] = state.pop(f"memory_encoder.fuser.layers.{layer}.gamma")
-    torch.save({"model": state}, tmp_path / "a.pt")
+    save_foreign({"model": state}, tmp_path / "a.pt")
     read_official(tmp_path / "a.pt").build_model()
 
 
@@ -178,7 +225,7 @@ def test_low_rank_adapters_are_merged_exactly(tmp_path):
     state = published_state("sam2_hiera_t")
     adapters = lora_adapters(state)
     assert (len(adapters), sum(a.numel() for a in adapters.values())) == (72, 860_160)
-    torch.save({"model": {**state, **adapters}}, tmp_path / "lora.pth")
+    save_foreign({"model": {**state, **adapters}}, tmp_path / "lora.pth")
     merged = read_official(tmp_path / "lora.pth", lora_alpha=8.0).state
     base = "image_encoder.trunk.blocks.4.attn."
     x = torch.randn(5, state[base + "qkv.weight"].shape[1], generator=torch.Generator().manual_seed(2))
@@ -212,13 +259,13 @@ class Evil:
     ],
 )
 def test_foreign_and_unsafe_files_are_refused(tmp_path, content, words):
-    torch.save(content, tmp_path / "a.pt")
+    save_foreign(content, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=words):
         read_official(tmp_path / "a.pt")
 
 
 def test_damaged_official_files_are_refused(tmp_path):
-    torch.save({"model": published_state(TINY)}, tmp_path / "a.pt")
+    save_foreign({"model": published_state(TINY)}, tmp_path / "a.pt")
     content = (tmp_path / "a.pt").read_bytes()
     for name, bad in (
         ("cut", content[:-5000]),

@@ -1,5 +1,6 @@
 """The command line: the main job, and one clear sentence for every mistake."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.cli import segment
 from NeuroSAM2Core.cli.main import main
 from Testing.Support.cases import write_dataset
 from Testing.Support.models import small_model
@@ -116,7 +118,7 @@ def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
     said = capsys.readouterr().out
     assert "# small against small on 2 cases" in said
     assert "+0.000 to +0.000" in said
-    assert (folder / "report" / "report.md").read_text() in said
+    assert (folder / "report" / "report.md").read_text(encoding="utf-8") in said
 
 
 MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")
@@ -184,11 +186,9 @@ def test_known_models_are_listed(capsys):
 
 
 def test_an_official_file_is_converted(folder, tmp_path, capsys):
-    import torch
+    from Testing.Support.files import published_state, save_foreign
 
-    from Testing.Support.files import published_state
-
-    torch.save({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
+    save_foreign({"model": published_state("sam2.1_hiera_t")}, tmp_path / "sam2.1_hiera_tiny.pt")
     assert main(["convert", str(tmp_path / "sam2.1_hiera_tiny.pt"), str(tmp_path / "tiny.safetensors")]) == 0
     assert "39.0 million weights" in capsys.readouterr().out
     assert Checkpoint.load(tmp_path / "tiny.safetensors").config.image_size == 1024
@@ -213,3 +213,30 @@ def test_an_official_file_is_converted(folder, tmp_path, capsys):
 def test_light_rooms_import_nothing_heavy(module, absent):
     code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+PRINTS = """
+from NeuroSAM2Core.cli import segment
+from NeuroSAM2Core.cli.main import main
+segment.run = lambda said: print("\\u8133") or 0
+main(["segment", "t1.nii.gz", "--out", "mask.nii.gz"])
+"""
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_whatever_the_console_cannot_show_is_no_failure(encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", PRINTS], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "\u8133".encode()
+
+
+def test_a_device_without_room_is_a_sentence(monkeypatch, capsys, folder):
+    def full(*_, **__):
+        raise RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")
+
+    monkeypatch.setattr(segment, "run", full)
+    assert run(folder, "segment", "{f}/image.nii.gz", "--box", BOX, "--out", "{f}/full.nii.gz") == 2
+    said = capsys.readouterr().err
+    assert "the device has no room for this" in said
+    assert "--device cpu" in said

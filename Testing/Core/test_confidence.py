@@ -11,7 +11,7 @@ from NeuroSAM2Core.catalog import catalog, find
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.model import PRESETS, SAM2Config
 
-PAGE = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "benchmarks" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_catalog_says_what_was_measured():

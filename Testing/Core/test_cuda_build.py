@@ -54,7 +54,7 @@ def test_every_kernel_has_machine_code_for_the_architectures_asked_for(compiled,
 
 @needs_nvcc
 def test_the_newest_architecture_comes_as_ptx_for_those_to_come(compiled):
-    texts = [path.read_text() for path in compiled.glob("*.ptx")]
+    texts = [path.read_text(encoding="utf-8") for path in compiled.glob("*.ptx")]
     newest = [text for text in texts if ".target sm_90" in text]
     assert newest
     assert newest[0].count(".entry") == 2 * (4 * 7 + 2)  # index types x (shapes x kernels, and those without a shape)
@@ -93,7 +93,7 @@ def toolkit():
 def make_toolkit(home, *, headers=True):
     (home / "bin").mkdir(parents=True)
     program = home / "bin" / "nvcc"
-    program.write_text("#!/bin/sh\n")
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
     if headers:
         (home / "include").mkdir()
@@ -123,10 +123,10 @@ def test_a_toolkit_of_pip_gets_the_name_that_the_linker_looks_for(toolkit, tmp_p
     home, folder = tmp_path / "cu13", tmp_path / "links"
     (home / "lib").mkdir(parents=True)
     assert toolkit.runtime_links(home, folder) == []
-    (home / "lib" / "libcudart.so.13").write_text("the library")
+    (home / "lib" / "libcudart.so.13").write_text("the library", encoding="utf-8")
     for _ in range(2):
         assert toolkit.runtime_links(home, folder) == [str(folder)]
-        assert (folder / "libcudart.so").read_text() == "the library"
+        assert (folder / "libcudart.so").read_text(encoding="utf-8") == "the library"
     (home / "lib" / "libcudart.so").touch()
     assert toolkit.runtime_links(home, folder) == []
 
@@ -139,7 +139,7 @@ def test_pip_is_named_only_where_it_has_a_compiler(toolkit):
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch was built with CUDA")
 def test_a_pytorch_without_cuda_is_told_in_a_sentence():
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
-    done = subprocess.run(command, cwd=ROOT / "cuda_ext", capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT / "cuda_ext", capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 1
     assert "was built without CUDA; install a CUDA build of it first" in done.stderr
     assert "NeuroSAM2 works without it" in done.stderr
@@ -148,7 +148,8 @@ def test_a_pytorch_without_cuda_is_told_in_a_sentence():
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
 def test_cmake_goes_on_without_slicer_and_leaves_the_kernels_alone(tmp_path):
-    done = subprocess.run(["cmake", "-S", str(ROOT), "-B", str(tmp_path)], capture_output=True, text=True, check=False)
+    command = ["cmake", "-S", str(ROOT), "-B", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert "pip install ." in done.stdout
     assert "CUDA kernels" not in done.stdout
@@ -158,6 +159,6 @@ def test_cmake_goes_on_without_slicer_and_leaves_the_kernels_alone(tmp_path):
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
 def test_cmake_goes_on_without_a_pytorch_for_cuda(tmp_path):
     command = ["cmake", "-S", str(ROOT / "cuda_ext"), "-B", str(tmp_path), "-DNEUROSAM2_PYTHON=there-is-no-such-python"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert "the CUDA kernels are not built: there-is-no-such-python has no PyTorch with CUDA" in done.stdout

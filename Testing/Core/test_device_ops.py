@@ -160,6 +160,6 @@ def test_without_a_gpu_nothing_is_looked_for(caplog):
 
 
 def test_a_table_row_has_the_columns_of_the_kernels():
-    source = (extension.IN_PLACE / "csrc" / "table.h").read_text()
+    source = (extension.IN_PLACE / "csrc" / "table.h").read_text(encoding="utf-8")
     names = source.split("enum Column {")[1].split("}")[0].split(",")
     assert [name.strip() for name in names].index("kColumns") == operators.COLUMNS

@@ -6,17 +6,16 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import torch
 
 from NeuroSAM2Core.checkpoint import CatalogEntry, Checkpoint, download
 from NeuroSAM2Core.errors import Cancelled, DownloadError, NeuroSAM2Error
-from Testing.Support.files import published_state
+from Testing.Support.files import published_state, save_foreign
 
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     path = tmp_path_factory.mktemp("published") / "tiny.pt"
-    torch.save({"model": {k: v.half() for k, v in published_state("sam2_hiera_t").items()}}, path)
+    save_foreign({"model": {k: v.half() for k, v in published_state("sam2_hiera_t").items()}}, path)
     return path.read_bytes()
 
 
@@ -113,7 +112,7 @@ def test_a_spoilt_file_is_deleted_and_said_so(entry, tmp_path, server):
 def test_without_a_published_hash_the_first_one_is_kept_and_checked(entry, tmp_path, server, content):
     entry = replace(entry, sha256="", sha256_source="")
     path = download(entry, tmp_path)
-    assert hashlib.sha256(content).hexdigest() in (tmp_path / "tiny.pt.sha256").read_text()
+    assert hashlib.sha256(content).hexdigest() in (tmp_path / "tiny.pt.sha256").read_text(encoding="utf-8")
     path.unlink()
     server.content = content + b"tail"
     with pytest.raises(DownloadError, match="does not verify"):

@@ -11,7 +11,7 @@ from NeuroSAM2Core.model.position import RandomFourier, axial_rotations, sine_gr
 from NeuroSAM2Core.train.losses import LossConfig, dice_loss, focal_loss, prediction_losses
 from NeuroSAM2Core.train.schedule import cosine
 
-GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text())
+GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text(encoding="utf-8"))
 CPU = torch.device("cpu")
 
 

@@ -18,7 +18,7 @@ def test_a_part_that_hangs_is_killed_with_all_it_started(capfd, tmp_path):
     assert not gpu.finished([sys.executable, "-c", parent], 3)
     assert time.monotonic() - started < 30
     assert "was not through after 3 s" in capfd.readouterr().out
-    pid = int(began.read_text())
+    pid = int(began.read_text(encoding="utf-8"))
     deadline = time.monotonic() + 10
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -28,7 +28,7 @@ def test_a_part_that_hangs_is_killed_with_all_it_started(capfd, tmp_path):
 def is_running(pid):
     """There is such a process, and it is not merely waiting to be buried."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 

@@ -23,7 +23,7 @@ FINGERPRINTS = {
 
 
 def published(name: str) -> dict[str, str]:
-    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text().splitlines() if line]
+    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines() if line]
     return {row[0]: row[1] for row in rows}
 
 

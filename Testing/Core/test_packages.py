@@ -24,7 +24,7 @@ def test_neurosam2_offers_the_public_names():
 
 def test_python_m_neurosam2_is_the_command_line():
     command = [sys.executable, "-m", "neurosam2", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True)
     assert "segment" in done.stdout
 
 

@@ -242,9 +242,9 @@ def test_a_program_that_died_is_named_with_its_words_and_its_log(tmp_path):
     assert how_it_ended("python", -11, log) == f"python ended by signal 11: it said nothing; its log is {log}"
     died = subprocess.run([sys.executable, "-c", ""], env={"PYTHONHOME": "/nowhere"}, capture_output=True, check=False)
     log.write_bytes(died.stderr)
-    assert "<no Python frame>" in log.read_text()
+    assert "<no Python frame>" in log.read_text(encoding="utf-8")
     assert how_it_ended("python", 1, log).startswith("python ended with code 1: ModuleNotFoundError: No module named")
-    log.write_text("neurosam2: the disk is full\n           free some space\n")
+    log.write_text("neurosam2: the disk is full\n           free some space\n", encoding="utf-8")
     assert how_it_ended("python", 2, log) == "the disk is full"
 
 

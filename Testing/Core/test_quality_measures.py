@@ -193,7 +193,7 @@ def test_results_go_on_after_a_line_that_was_cut_off(case, tmp_path):
     path = tmp_path / "results.jsonl"
     entry = Entry(method="perfect", version="1", row="block", size="small", group="", digest="d", measured=measured)
     Results.open(path).add(entry)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(entry.to_json()[:40])
     again = Results.open(path)
     assert len(again.entries) == 1

@@ -11,7 +11,7 @@ from NeuroSAM2Core import Volume
 from NeuroSAM2Core.checkpoint import find
 from NeuroSAM2Core.cli.main import COMMANDS
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_ten_lines_run(tmp_path, monkeypatch, capsys):

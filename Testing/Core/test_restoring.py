@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session, load_model
+from NeuroSAM2Core.engine.feature_cache import FeatureBudget
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
@@ -240,3 +241,67 @@ def test_features_make_room_when_not_even_one_slice_fits(ball, monkeypatch):
     monkeypatch.setattr(model, "encode_image", lambda images: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
     with pytest.raises(torch.OutOfMemoryError):
         session.warm(SlicePlane(Axis.K, 10))
+
+
+def test_fields_of_a_click_are_decoded_apart_where_there_is_no_room_for_all(ball, monkeypatch):
+    model = small_model.__wrapped__(paints_prompts=True)
+    expected = Session(model, ball[0]).add_point(1, "axial", 8, (20, 20))
+    sizes, decode = [], model.decode
+
+    def tight(conditioned, *args, **kwargs):
+        sizes.append(len(conditioned))
+        if len(conditioned) > 1:
+            raise RuntimeError("MPS backend out of memory")
+        return decode(conditioned, *args, **kwargs)
+
+    monkeypatch.setattr(model, "decode", tight)
+    found = Session(model, ball[0]).add_point(1, "axial", 8, (20, 20))
+    assert max(sizes) > 1
+    assert (found.mask == expected.mask).all()
+
+
+def test_features_of_all_axes_share_one_room(ball):
+    model = small_model()
+    session = Session(model, ball[0])
+    session.warm(SlicePlane(Axis.K, 8))
+    one = session.nbytes
+    session = Session(model, ball[0], options=EngineOptions(feature_cache_bytes=3 * one))
+    for axis in Axis:
+        for index in range(3):
+            session.warm(SlicePlane(axis, index))
+    assert session.nbytes == 3 * one
+
+
+def test_what_was_unused_for_longest_goes_first_whichever_axis_it_is_of(ball):
+    model = small_model()
+    one = Session(model, ball[0])
+    one.warm(SlicePlane(Axis.K, 8))
+    budget = FeatureBudget(2 * one.nbytes)
+    first, second = (Session(model, ball[0], budget=budget) for _ in range(2))
+    first.warm(SlicePlane(Axis.K, 8))
+    second.warm(SlicePlane(Axis.J, 8))
+    first._view("k").features.get(8, first._view("k").crops.whole)
+    second.add_box(1, "axial", 8, BOX)
+    assert first.budget.nbytes <= budget.max_bytes
+    assert len(first._view("k").features) == 1
+    assert len(second._view("j").features) == 0
+
+
+def test_what_clicks_go_on_from_counts_as_memory(ball):
+    session = Session(small_model(), ball[0])
+    session.add_point(1, "axial", 8, (20, 20))
+    _, track = session._object(1)
+    session.forget_features()
+    before = session.nbytes
+    assert track.nbytes_of_replays > 0
+    track.replays.clear()
+    assert session.nbytes < before
+
+
+def test_a_click_goes_on_where_features_were_let_go_of(ball):
+    sessions = [Session(small_model(), ball[0]) for _ in range(2)]
+    for session in sessions:
+        session.add_point(1, "axial", 8, (20, 20))
+    sessions[0].forget_features()
+    first, second = (session.add_point(1, "axial", 8, (30, 30), positive=False) for session in sessions)
+    assert (first.mask == second.mask).all()

@@ -25,7 +25,9 @@ def undecided(monkeypatch):
         monkeypatch.setenv(name, "")  # so that what the code under test sets is undone
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
-    shown = subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, text=True, timeout=LIMIT_S)
+    shown = subprocess.run(
+        [sys.executable, "-c", "import torch"], capture_output=True, text=True, timeout=LIMIT_S, encoding="utf-8"
+    )
     if "GOMP_SPINCOUNT" not in shown.stderr:
         pytest.skip("torch computes with another OpenMP than GNU's here")
     assert SHOWN not in shown.stderr
@@ -34,7 +36,7 @@ def undecided(monkeypatch):
 def test_the_command_line_spins_shortly(undecided, monkeypatch, tmp_path):
     monkeypatch.setenv("NEUROSAM2_HOME", str(tmp_path))
     command = [sys.executable, "-m", "NeuroSAM2Core", "download"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, encoding="utf-8")
     assert done.returncode == 0
     assert SHOWN in done.stderr
 
@@ -43,10 +45,10 @@ def test_a_worker_spins_shortly(undecided):
     client = EngineClient.launch()
     try:
         log, deadline = client.worker.folder / LOG_NAME, time.monotonic() + LIMIT_S
-        while "GOMP_SPINCOUNT" not in log.read_text() and time.monotonic() < deadline:
+        while "GOMP_SPINCOUNT" not in log.read_text(encoding="utf-8") and time.monotonic() < deadline:
             client.poll()
             time.sleep(0.01)
-        assert SHOWN in log.read_text()
+        assert SHOWN in log.read_text(encoding="utf-8")
     finally:
         client.close()
 

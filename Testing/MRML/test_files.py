@@ -19,7 +19,7 @@ from NeuroSAM2MRML.scene.layers import Layer, reference_grid
 from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
 from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
-from NeuroSAM2Core import Volume
+from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
 from Testing.Support.scenes import GEOMETRIES, add_segmentation
 from Testing.Support.scenes import add_volume as add_node
@@ -65,7 +65,7 @@ def test_the_same_image_as_nifti_and_as_nrrd_is_the_same_in_the_scene(app, tmp_p
     volume = Volume(RNG.integers(0, 900, (4, 5, 6)).astype(np.int16), OBLIQUE, name="T1")
     node = add_volume(app.scene, volume, "T1")
     storage = slicer.vtkMRMLNRRDStorageNode()
-    storage.SetFileName(str(tmp_path / "T1.nrrd"))
+    storage.SetFileName(disk.as_utf8(tmp_path / "T1.nrrd"))
     assert storage.WriteData(node)
     there = read_volume(read_nrrd(app.scene, tmp_path / "T1.nrrd", "T1"))
     np.testing.assert_array_equal(there.voxels, volume.voxels)
@@ -161,15 +161,15 @@ def test_damage_that_would_end_the_process_is_found_before_slicer_reads_the_file
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.mrb"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def half(target):
-        target.write_text("half")
+        target.write_text("half", encoding="utf-8")
         return False
 
     with pytest.raises(DataError, match="space left"):
         write_whole(path, half)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError, match="choose a folder"):
         write_whole(tmp_path / "nowhere" / "a.mrb", half)

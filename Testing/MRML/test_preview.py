@@ -137,7 +137,7 @@ def test_a_preview_is_not_saved_and_makes_nothing_to_be_saved(sitting, tmp_path)
     move(sitting, 20, 15)
     assert outline(sitting) is not None
     assert to_be_saved(sitting.app.scene) == clean
-    assert "preview" not in (tmp_path / "scene.mrml").read_text()
+    assert "preview" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
     other = HeadlessApplication(tmp_path / "other")
     other.load(tmp_path / "scene.mrml")
     assert other.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1

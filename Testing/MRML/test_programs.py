@@ -135,7 +135,7 @@ def test_a_run_found_again_is_announced_with_the_step_of_its_checkpoint(bench):
 def test_a_run_is_not_taken_for_another_process_of_its_number(bench):
     bench.begin()
     record, mine = bench.training.run.folder.with_suffix(".pid"), bench.training._training
-    record.write_text(ProcessId(os.getpid(), mine.leader.created).to_text())
+    record.write_text(ProcessId(os.getpid(), mine.leader.created).to_text(), encoding="utf-8")
     bench.host_crashes()
     assert not bench.training.is_running
     mine.kill()
@@ -236,7 +236,7 @@ def test_every_program_gets_variables_that_suit_its_python(app, tmp_path, in_sli
     client.close()
     wait_until(lambda: len(list(shown.glob("env-*"))) == 5)  # download, training, samples, comparison, engine
     for one in shown.iterdir():
-        variables = dict(line.partition("=")[::2] for line in one.read_text().splitlines())
+        variables = dict(line.partition("=")[::2] for line in one.read_text(encoding="utf-8").splitlines())
         if place is Place.INTERPRETER:
             assert "PYTHONHOME" not in variables
             assert "PYTHONPATH" not in variables

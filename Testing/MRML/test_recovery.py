@@ -45,11 +45,39 @@ def worked(app):
 def crashed(sitting):
     """The journal as a dead host leaves it."""
     path = sitting.desk.journal.path
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     head = json.loads(lines[0])
     head["head"]["pid"] = dead_pid()
-    path.write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n")
+    path.write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n", encoding="utf-8")
     return path.parent
+
+
+def changed_head(folder, **values):
+    path = next(folder.glob(f"*{SUFFIX}"))
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    said = json.loads(head)
+    said["head"].update(values)
+    path.write_text("\n".join([json.dumps(said), *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_what_a_later_version_adds_to_a_journal_is_passed_over(app):
+    folder = crashed(worked(app))
+    changed_head(folder, version="9.0", workstation="3")
+    assert unsaved_in(folder)[0].head.version == "9.0"
+
+
+def test_work_that_only_a_later_version_can_read_is_named_as_such(app, tmp_path):
+    folder = crashed(worked(app))
+    with changed_head(folder, version="9.0").open("a", encoding="utf-8") as file:
+        file.write('{"object": 1, "stroke": []}\n')
+    other = tmp_path / "other"
+    other.mkdir()
+    again = Sitting(make_app(other))
+    unsaved = unsaved_in(folder)[0]
+    with pytest.raises(DataError, match=r"written down by NeuroSAM2 9\.0"):
+        recover(again.desk, unsaved)
+    assert unsaved.path.exists()
 
 
 def test_unsaved_work_comes_back_as_one_step(app, tmp_path):
@@ -124,9 +152,9 @@ def test_a_line_of_an_earlier_version_has_the_most_likely_readings(tmp_path):
     said = ObjectPrompts().with_point(PLANE, PointPrompt(1, 2, False))
     journal = Journal(path, JournalHead(volume_name="T1", fingerprint="f", shape=(1, 2, 3), pid=dead_pid()))
     journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
-    text = path.read_text()
-    path.write_text(text.replace(', "readings": []', ""))
-    assert path.read_text() != text
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(', "readings": []', ""), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
     (unsaved,) = unsaved_in(tmp_path)
     assert next(unsaved.lines()).prompts == said
 
@@ -135,7 +163,7 @@ def test_a_full_disk_is_said_and_the_work_goes_on(app):
     sitting = Sitting(app)
     folder = sitting.desk.journal._folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.write_text("in the way")
+    folder.write_text("in the way", encoding="utf-8")
     sitting.session.add_point(PLANE, 7, 10)
     sitting.settle()
     assert "cannot be written down" in sitting.session.notice
@@ -147,7 +175,7 @@ def test_the_sidecar_says_what_led_to_the_masks(app, tmp_path):
     sitting.desk.node.model = ModelIdentity(name="nano", sha256="abc")
     path = tmp_path / "seg.json"
     write_sidecar(sitting.desk, path)
-    said = json.loads(path.read_text())
+    said = json.loads(path.read_text(encoding="utf-8"))
     assert said == json.loads(sidecar_text(sitting.desk))
     assert said["model"] == {"name": "nano", "sha256": "abc"}
     first, second = said["objects"]

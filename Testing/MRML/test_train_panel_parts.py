@@ -30,15 +30,15 @@ def test_time_is_estimated_from_an_earlier_run_and_never_guessed(tmp_path):
     run = tmp_path / "runs" / "001"
     run.mkdir(parents=True)
     config, metrics = run.with_suffix(".toml"), run / "metrics.jsonl"
-    config.write_text("")
-    metrics.write_text('{"step": 10, "loss": 1}\n{"step": 20, "loss": 1}\n')
+    config.write_text("", encoding="utf-8")
+    metrics.write_text('{"step": 10, "loss": 1}\n{"step": 20, "loss": 1}\n', encoding="utf-8")
     os.utime(config, (1000, 1000))
     os.utime(metrics, (1040, 1040))
     assert estimate(tmp_path, 400) == "About 13 min, judged by run 001 on this computer (2 s per step)."
-    metrics.write_text('{"step": 10, "loss": 1, "memory_gb": 1.25}\n{"step": 20, "memory_gb": 2.5}\n')
+    metrics.write_text('{"step": 10, "loss": 1, "memory_gb": 1.25}\n{"step": 20, "memory_gb": 2.5}\n', encoding="utf-8")
     os.utime(metrics, (1040, 1040))
     assert "and 2.5 GB of memory, judged by run 001" in estimate(tmp_path, 400)
-    metrics.write_text('{"step": 10, "lo')
+    metrics.write_text('{"step": 10, "lo', encoding="utf-8")
     assert estimate(tmp_path, 400) == UNKNOWN
 
 
@@ -67,14 +67,16 @@ def test_pairs_are_found_in_bids_twins_and_lists(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "dataset.json").write_text(json.dumps({"validation": [{"image": "x.nrrd", "seg": "y.nrrd"}]}))
+    (tmp_path / "dataset.json").write_text(
+        json.dumps({"validation": [{"image": "x.nrrd", "seg": "y.nrrd"}]}), encoding="utf-8"
+    )
     roles = {pair.name: pair.role for pair in find_pairs(tmp_path)}
     assert roles == {"a": None, "sub-1": None, "x": "validation"}
 
 
 @pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]"])
 def test_a_damaged_list_is_refused(tmp_path, text):
-    (tmp_path / "dataset.json").write_text(text)
+    (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read"):
         find_pairs(tmp_path)
 

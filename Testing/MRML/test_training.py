@@ -87,7 +87,7 @@ def test_a_case_is_exported_as_it_is_in_the_world_and_listed(app, tmp_path):
     sitting.settle()
     bench = Bench(tmp_path / "project")
     bench.training.add_session(sitting.desk, "case01", "training")
-    said = json.loads(bench.training.cases.path.read_text())
+    said = json.loads(bench.training.cases.path.read_text(encoding="utf-8"))
     assert said["training"] == [{"image": "images/case01.nii.gz", "seg": "labels/case01.nii.gz"}]
     assert said["validation"] == []
     image, label = (Volume.read(bench.folder / said["training"][0][key]) for key in ("image", "seg"))
@@ -116,7 +116,7 @@ def test_a_case_without_an_outline_is_refused(bench):
 
 def test_a_damaged_list_is_said(bench):
     bench.folder.mkdir(parents=True, exist_ok=True)
-    bench.training.cases.path.write_text('{"training": [{]}')
+    bench.training.cases.path.write_text('{"training": [{]}', encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read"):
         bench.training.cases.read()
 
@@ -177,12 +177,12 @@ def test_a_run_waits_while_the_person_clicks(bench):
     state = Path(f"/proc/{bench.training._training.pid}/status")
     if not state.exists():
         pytest.skip("this system does not say how a process is")
-    bench.wait(lambda: "\nState:\tT" in state.read_text())
+    bench.wait(lambda: "\nState:\tT" in state.read_text(encoding="utf-8"))
     bench.clock.now += 1.5
     bench.training.give_way()
     bench.clock.now += 1.5
     bench.training.poll()
-    assert "\nState:\tT" in state.read_text()
+    assert "\nState:\tT" in state.read_text(encoding="utf-8")
     bench.clock.now += 1.0
     bench.training.poll()
     bench.allow(2)
@@ -244,7 +244,7 @@ def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
     bench.wait(lambda: not bench.training.is_running)
     bench.training.prove()
     bench.wait(lambda: not bench.training.is_proving)
-    asked = json.loads((bench.folder / "proofs" / "002" / "asked.json").read_text())
+    asked = json.loads((bench.folder / "proofs" / "002" / "asked.json").read_text(encoding="utf-8"))
     assert asked[0] == first
     bench.training.promote()
     bench.training.roll_back()
@@ -276,12 +276,12 @@ def test_an_interpreter_that_is_not_there_is_said(tmp_path):
 def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):
     reader = RunReader(tmp_path)
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "lo')
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "lo', encoding="utf-8")
     reader.read_news()
     assert reader.losses == [(1, 3.0), (2, 2.0)]
-    path.write_text('{"step": 1, "loss": 3}\n')
+    path.write_text('{"step": 1, "loss": 3}\n', encoding="utf-8")
     reader.read_news()
-    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 9}\n{"step": 3}\n')
+    path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 9}\n{"step": 3}\n', encoding="utf-8")
     reader.read_news()
     assert reader.losses == [(1, 3.0), (2, 9.0)]
 

@@ -227,6 +227,7 @@ def test_a_saved_scene_goes_on_in_another_process(app, link, tmp_path):
         capture_output=True,
         text=True,
         timeout=180,
+        encoding="utf-8",
     )
     line = next((line for line in again.stdout.splitlines() if line.startswith("FOUND")), None)
     assert line is not None, again.stderr[-2000:]

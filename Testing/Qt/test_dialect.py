@@ -36,7 +36,7 @@ def test_the_source_speaks_the_dialect(path):
 )
 def test_a_breach_is_found(line, rule, tmp_path):
     source = tmp_path / "source.py"
-    source.write_text(f"import qt\n\n{line}\n")
+    source.write_text(f"import qt\n\n{line}\n", encoding="utf-8")
     found = breaches(source)
     assert [one.line for one in found] == [3]
     assert rule in found[0].rule
@@ -45,7 +45,8 @@ def test_a_breach_is_found(line, rule, tmp_path):
 def test_good_lines_are_no_breach(tmp_path):
     source = tmp_path / "source.py"
     source.write_text(
-        "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n"
+        "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n",
+        encoding="utf-8",
     )
     assert breaches(source) == []
 
@@ -63,6 +64,13 @@ def test_slicers_process_never_imports_torch_and_needs_no_psutil_at_first():
     )
     places = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "NeuroSAM2Slicer")))}
     ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=places, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=places,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        encoding="utf-8",
     )
     assert ran.returncode == 0, ran.stderr

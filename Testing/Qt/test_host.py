@@ -86,7 +86,7 @@ def test_a_form_with_an_unknown_widget_or_property_is_refused(qt, tmp_path):
         ("", "ctkUnheardOf", "has no stand-in"),
         ('<property name="cleverness"><bool>true</bool></property>', "qMRMLWidget", "has no property cleverness"),
     ):
-        form.write_text(head.format(inside, custom.format(name)))
+        form.write_text(head.format(inside, custom.format(name)), encoding="utf-8")
         file = qt.QFile(str(form))
         file.open(qt.QIODevice.ReadOnly)
         with pytest.raises(LookupError, match=message):

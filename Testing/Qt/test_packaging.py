@@ -54,9 +54,9 @@ CATEGORIES = {"Segmentation", "Neuroimaging", "Active Learning"}
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 def test_every_source_and_resource_is_packaged(tmp_path):
-    (tmp_path / "SlicerConfig.cmake").write_text(STUBS)
-    (tmp_path / "use.cmake").write_text(USE)
-    (tmp_path / "empty.cmake").write_text("")
+    (tmp_path / "SlicerConfig.cmake").write_text(STUBS, encoding="utf-8")
+    (tmp_path / "use.cmake").write_text(USE, encoding="utf-8")
+    (tmp_path / "empty.cmake").write_text("", encoding="utf-8")
     build = tmp_path / "build"
     command = [
         "cmake",
@@ -68,9 +68,9 @@ def test_every_source_and_resource_is_packaged(tmp_path):
         "-Wno-dev",
         "-DBUILD_TESTING=OFF",
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, encoding="utf-8")
     assert ran.returncode == 0, ran.stderr
-    packaged = {Path(line).resolve() for line in (build / "packaged.txt").read_text().splitlines()}
+    packaged = {Path(line).resolve() for line in (build / "packaged.txt").read_text(encoding="utf-8").splitlines()}
     rooms = ("NeuroSAM2Core", "NeuroSAM2Slicer/NeuroSAM2MRML", "NeuroSAM2Slicer/NeuroSAM2Qt")
     modules = ("NeuroSAM2Slicer/NeuroSAM2Segment", "NeuroSAM2Slicer/NeuroSAM2Train")
     wanted = {path for room in (*rooms, *modules) for path in (ROOT / room).rglob("*.py")}
@@ -81,14 +81,14 @@ def test_every_source_and_resource_is_packaged(tmp_path):
 
 
 def test_the_index_entry_keeps_the_rules():
-    entry = json.loads((ROOT / "NeuroSAM2.json").read_text())
+    entry = json.loads((ROOT / "NeuroSAM2.json").read_text(encoding="utf-8"))
     assert {"$schema", "category", "scm_url"} <= entry.keys()
     assert entry.keys() <= {
         "$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled", "tier",
     }  # fmt: skip
     assert entry["category"] in CATEGORIES
     assert re.fullmatch(r"https://github\.com/[\w-]+/Slicer\w+\.git", entry["scm_url"])
-    cmake = (ROOT / "CMakeLists.txt").read_text()
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     assert re.search(r"^project\(NeuroSAM2\)", cmake, re.MULTILINE)
     assert entry["build_dependencies"] == re.search(r'EXTENSION_DEPENDS "(.*)"', cmake)[1].split()
     for url in re.findall(r"https://raw\.githubusercontent\.com/\S+?\.(?:png|jpg)", cmake):
@@ -97,7 +97,9 @@ def test_the_index_entry_keeps_the_rules():
 
 
 def test_the_repository_is_small_enough_for_the_index():
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     if listed.returncode != 0:
         pytest.skip("this is no git checkout")
     size = sum((ROOT / name).stat().st_size for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())

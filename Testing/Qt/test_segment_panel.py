@@ -485,9 +485,9 @@ def test_work_that_was_not_saved_is_offered_and_comes_back(desk, loop, monkeypat
     loop.until(desk.settled)
     outlined = desk.mask(6).copy()
     journal = desk.session.desk.journal.path
-    text = journal.read_text()
+    text = journal.read_text(encoding="utf-8")
     desk.ui.segmentationSelector.setCurrentNode(None)
-    journal.write_text(text)
+    journal.write_text(text, encoding="utf-8")
     monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
     slicer.mrmlScene.RemoveNode(desk.nodes_of("vtkMRMLSegmentationNode")[0])
     desk.ui.volumeSelector.setCurrentNode(node)

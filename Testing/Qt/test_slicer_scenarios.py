@@ -39,4 +39,4 @@ def test_the_scenarios_for_a_real_slicer_pass_in_the_host(modules, name):
 def test_every_file_of_scenarios_is_run_here_and_by_cmake():
     files = {path.stem for path in FOLDER.glob("*Scenarios.py")}
     assert files == {"SegmentScenarios", "TrainScenarios"}
-    assert all(name in (FOLDER / "CMakeLists.txt").read_text() for name in files)
+    assert all(name in (FOLDER / "CMakeLists.txt").read_text(encoding="utf-8") for name in files)

@@ -58,7 +58,7 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     school.ui.stepsSpinBox.setValue(5)
     school.ui.settingsEdit.setPlainText("losses.focal = 10\n# a remark")
     school.ui.startButton.click()
-    config = tomllib.loads(school.controller.run.folder.with_suffix(".toml").read_text())
+    config = tomllib.loads(school.controller.run.folder.with_suffix(".toml").read_text(encoding="utf-8"))
     assert config["losses"]["focal"] == 10
     assert config["optim"]["steps"] == 5
     assert config["groups"]["trunk"]["frozen"] is True
@@ -90,7 +90,10 @@ def test_samples_are_drawn_by_the_trainer_and_leafed_through(school, loop):
     loop.until(lambda: ui.lookButton.enabled)
     assert ui.stateLabel.text == "3 clips are drawn."
     assert ui.sampleReportLabel.text.endswith("nothing is wrong")
-    assert tomllib.loads((school.folder / "samples" / "samples.toml").read_text())["sampling"]["slices"] == 4
+    assert (
+        tomllib.loads((school.folder / "samples" / "samples.toml").read_text(encoding="utf-8"))["sampling"]["slices"]
+        == 4
+    )
     captions = []
     for button in (ui.nextSampleButton, ui.nextSampleButton, ui.nextSampleButton, ui.previousSampleButton):
         captions.append(ui.sampleCaptionLabel.text)
@@ -110,7 +113,7 @@ def test_the_new_model_is_compared_used_and_taken_back(school, loop):
     school.ui.compareButton.click()
     loop.until(lambda: school.ui.useButton.enabled)
     assert texts(school.ui.proofTable) == [["Dice after the first prompt (box)", "0.5", "0.75"]]
-    assert json.loads((school.folder / "proofs" / "001" / "asked.json").read_text())[0] == "nano"
+    assert json.loads((school.folder / "proofs" / "001" / "asked.json").read_text(encoding="utf-8"))[0] == "nano"
     school.ui.useButton.click()
     assert school.desk.workplace.choice.model.endswith("model.safetensors")
     school.ui.backButton.click()
@@ -161,7 +164,9 @@ def test_a_folder_is_added_however_it_is_kept(school, tmp_path, monkeypatch, qt)
     write_pair(bids / "sub-1/anat/sub-1_T1w.nii.gz", bids / "derivatives/hand/sub-1/anat/sub-1_dseg.nii.gz")
     write_pair(twins / "imagesTr/a_0000.nii.gz", twins / "labelsTr/a.nii.gz")
     write_pair(listed / "x.nii.gz", listed / "y.nii.gz")
-    (listed / "dataset.json").write_text(json.dumps({"training": [{"image": "x.nii.gz", "label": "y.nii.gz"}]}))
+    (listed / "dataset.json").write_text(
+        json.dumps({"training": [{"image": "x.nii.gz", "label": "y.nii.gz"}]}), encoding="utf-8"
+    )
     chosen = []
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: chosen[-1])
     for folder in (bids, twins, listed):

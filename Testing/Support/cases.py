@@ -42,12 +42,12 @@ def write_dataset(
         entry = {"image": f"image{number}.nii.gz", "seg": f"label{number}.nii.gz"}
         lists["training" if number < training else "validation"].append(entry)
     path = folder / name
-    path.write_text(json.dumps(lists))
+    path.write_text(json.dumps(lists), encoding="utf-8")
     return path
 
 
 def write_json(folder: Path, lines: Sequence[str]) -> Path:
     """A dataset file with the given text."""
     path = folder / "dataset.json"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
     return path

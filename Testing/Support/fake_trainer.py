@@ -13,14 +13,14 @@ STEPS = 5
 
 
 def train(config: Path) -> int:
-    said = tomllib.loads(config.read_text())
+    said = tomllib.loads(config.read_text(encoding="utf-8"))
     folder = Path(said["run"]["folder"])
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     metrics, go = folder / "metrics.jsonl", config.with_suffix(".go")
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     stop = folder / "stop"
-    done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    done = len(metrics.read_text(encoding="utf-8").splitlines()) if metrics.exists() else 0
     while done < STEPS:
         if (stopped or stop.exists()) and not config.with_suffix(".deaf").exists():
             return 0
@@ -31,7 +31,7 @@ def train(config: Path) -> int:
             sys.stdout.write("loss is not a number\n")
             return 2
         done += 1
-        with metrics.open("a") as file:
+        with metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": done, "loss": 1 / done}) + "\n")
     (folder / "model.safetensors").write_bytes(b"weights")
     if config.with_suffix(".deaf").exists():
@@ -40,7 +40,7 @@ def train(config: Path) -> int:
 
 
 def check(config: Path) -> int:
-    said = tomllib.loads(config.read_text())
+    said = tomllib.loads(config.read_text(encoding="utf-8"))
     folder = Path(said["run"]["folder"]) / "clips"
     folder.mkdir()
     for number in (1, 2, 3):
@@ -64,9 +64,10 @@ def picture(side: int) -> bytes:
 def report(words: list[str]) -> int:
     folder = Path(words[words.index("--out") + 1])
     (folder / "report.csv").write_text(
-        "kind,what,before,after,difference,low,high,pairs\nbox,Dice after the first prompt,0.5,0.75,0.25,0.1,0.4,3\n"
+        "kind,what,before,after,difference,low,high,pairs\nbox,Dice after the first prompt,0.5,0.75,0.25,0.1,0.4,3\n",
+        encoding="utf-8",
     )
-    (folder / "asked.json").write_text(json.dumps(words))
+    (folder / "asked.json").write_text(json.dumps(words), encoding="utf-8")
     return 0
 
 

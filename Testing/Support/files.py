@@ -11,9 +11,15 @@ KEYS = Path(__file__).parents[1] / "Data" / "sam2_keys"
 
 def published_state(name: str, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text().splitlines() if line]
+    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines() if line]
     shapes = {row[0]: tuple(int(n) for n in row[1].strip("()").split(",") if n.strip()) for row in rows}
     return {key: (0.02 * torch.randn(shape, generator=generator)).to(dtype) for key, shape in shapes.items()}
+
+
+def save_foreign(content: object, path: Path) -> None:
+    """A file as PyTorch writes it, whatever characters its name has."""
+    with path.open("wb") as file:
+        torch.save(content, file)
 
 
 def lora_adapters(state: dict[str, Tensor], *, rank: int = 32) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ class WarmProcess:
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            encoding="utf-8",
         )
 
     def fork(self):

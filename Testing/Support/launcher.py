@@ -5,7 +5,7 @@ import sys
 
 def make_script(path, text):
     """A shell script that can be run; returns its path."""
-    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 

@@ -45,7 +45,7 @@ def as_rank(rank: int, size: int, port: int, log: Path, act: Callable[[], object
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         sys.stderr = file
         logging.basicConfig(stream=file, level=logging.WARNING, force=True)
         act()

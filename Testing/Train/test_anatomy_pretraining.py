@@ -67,7 +67,7 @@ def test_a_run_may_be_given_more_steps_but_no_other_settings(tmp_path, bank):
     pretrain(SMALL, tmp_path, device=CPU, max_seconds=0, workers=0, bank=bank)
     longer = pretrain(replace(SMALL, steps=9), tmp_path, device=CPU, max_seconds=0, workers=0, bank=bank)
     assert longer.step == 2
-    assert "steps = 9" in (tmp_path / "config.toml").read_text()
+    assert "steps = 9" in (tmp_path / "config.toml").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="other settings"):
         pretrain(replace(SMALL, clips=2), tmp_path, device=CPU, workers=0, bank=bank)
 

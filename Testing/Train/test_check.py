@@ -119,9 +119,9 @@ def test_a_dataset_without_a_usable_training_case_is_not_usable(tmp_path):
 
 def test_short_volumes_missing_classes_and_shared_images_are_told(tmp_path):
     path = write_dataset(tmp_path, training=1, validation=0)
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     content["validation"] = content["training"]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     data = DataConfig(datasets=(str(path),), classes=(1, 9))
     reasons = [f.reason for f in check_datasets(data, SamplingConfig(slices=20)).findings]
     assert "the label has none of the values 9" in reasons
@@ -136,7 +136,7 @@ def test_a_good_dataset_says_so(tmp_path):
 
 
 def path_of_a_file(folder):
-    (folder / "file").write_text("in the way")
+    (folder / "file").write_text("in the way", encoding="utf-8")
     return folder / "file"
 
 

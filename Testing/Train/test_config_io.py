@@ -112,7 +112,7 @@ def test_a_word_that_is_no_setting_is_refused(word, message):
 
 def test_a_file_that_is_not_toml_names_the_line(tmp_path):
     path = tmp_path / "a.toml"
-    path.write_text("a = 1\nb = = 2\n")
+    path.write_text("a = 1\nb = = 2\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"a.toml is not TOML: .*line 2"):
         read_toml(path)
     with pytest.raises(ConfigError, match="cannot read"):

@@ -13,7 +13,7 @@ GOOD = {"image": "i.nii.gz", "seg": "l.nii.gz"}
 
 def written(folder, content, name="dataset.json"):
     path = folder / name
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

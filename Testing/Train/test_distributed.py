@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.train import distributed
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.distributed import Team, joined_team
 from NeuroSAM2Core.train.fine_tune import fine_tune
@@ -54,7 +55,7 @@ def test_two_processes_have_the_gradients_of_one_with_both_their_clips(tmp_path,
     team = start_ranks(2, tmp_path, partial(write_gradients, tmp_path, num_batches))
     for one in team:
         one.join(LIMIT_S)
-    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     alone = step_gradients(Team(CPU), [ClipBatch.stack(CLIPS)] * num_batches)
     assert alone.keys() <= first.keys(), "what no process reached is zero there"
@@ -79,10 +80,10 @@ def test_an_error_of_one_process_ends_all_with_its_reason(tmp_path):
     for one in team:
         one.join(LIMIT_S)
     assert all(one.exitcode not in (0, None) for one in team), [one.exitcode for one in team]
-    told = (tmp_path / "rank0.txt").read_text()
+    told = (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     assert "rank 1: the loss of step 1 is nan" in told
     assert (tmp_path / "run" / "bad_batch_step1_rank1.safetensors").exists()
-    assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text()
+    assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text(encoding="utf-8")
 
 
 def train_together(folder: Path) -> None:
@@ -97,9 +98,9 @@ def test_a_run_of_two_processes_leaves_one_model_and_one_line_per_report(tmp_pat
     team = start_ranks(2, tmp_path, partial(train_together, tmp_path))
     for one in team:
         one.join(LIMIT_S)
-    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text()
+    assert [one.exitcode for one in team] == [0, 0], (tmp_path / "rank0.txt").read_text(encoding="utf-8")
     assert (tmp_path / "run" / "model.safetensors").exists()
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_values_are_averaged_over_those_that_have_them():
@@ -116,3 +117,35 @@ def test_half_an_environment_is_refused(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ConfigError, match="WORLD_SIZE"), joined_team(CPU):
         pass
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    used = []
+    for name in (*distributed.LOCAL_RANKS, *distributed.ONE_GPU_EACH):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    return used
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"])
+def test_every_launcher_gives_each_process_its_own_gpu(four_gpus, monkeypatch, name):
+    monkeypatch.setenv(name, "3")
+    assert distributed._own_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert four_gpus == [3]
+
+
+def test_processes_never_share_a_gpu_because_none_was_told_its_number(four_gpus):
+    with pytest.raises(ConfigError, match="LOCAL_RANK is not set"):
+        distributed._own_device(torch.device("cuda"))
+    assert four_gpus == []
+
+
+def test_a_process_that_is_shown_one_gpu_takes_it(four_gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("SLURM_LOCALID", "3")
+    with pytest.raises(ConfigError, match="no GPU of its own"):
+        distributed._own_device(torch.device("cuda"))
+    monkeypatch.setenv("SLURM_GPUS_PER_TASK", "1")
+    assert distributed._own_device(torch.device("cuda")) == torch.device("cuda", 0)

@@ -280,7 +280,7 @@ def test_prepared_volumes_on_disk_give_the_same_batches_and_notice_a_change(data
 
 
 def test_a_cache_folder_that_cannot_be_used_is_only_warned_about(data, tmp_path, caplog):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert len(drawn(replace(data, cache_folder=str(tmp_path / "file")), stop=1)) == 1
     assert "cannot be kept" in caplog.text
 

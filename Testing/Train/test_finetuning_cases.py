@@ -29,7 +29,7 @@ def test_the_dataset_that_is_written_is_sound(tmp_path, monkeypatch):
     words = ["cases", str(tmp_path), "--training", "1", "--validation", "0", "--held-out", "1", "--structure", "lesion"]
     monkeypatch.setattr(sys, "argv", words)
     cases.main()
-    lists = json.loads((tmp_path / "dataset.json").read_text())
+    lists = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
     assert {split: len(entries) for split, entries in lists.items()} == {"training": 1, "validation": 0, "test": 1}
     report = check_datasets(DataConfig(datasets=(str(tmp_path / "dataset.json"),)), SamplingConfig(slices=4))
     assert report.findings == ()

@@ -16,7 +16,9 @@ SETTINGS = ("heads=2", "steps=2", "image_size=64", "clips=1", "slices=[2,2]", "o
 
 def chunk(run, bank, *options):
     command = [sys.executable, str(TOOL), str(run), *SETTINGS, "--bank", str(bank), "--device", "cpu", "--workers", "1"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, timeout=300, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -81,7 +81,7 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 def test_metrics_are_one_json_line_per_report(tmp_path):
     pretrain(SMALL, tmp_path, device=CPU, workers=0)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [5]
     assert lines[0]["loss"] > 0
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from NeuroSAM2Core.checkpoint import Checkpoint, load_model
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.lora import LoraConfig
-from NeuroSAM2Core.train import loop
+from NeuroSAM2Core.train import loop, recorder
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.fine_tune import begin, fine_tune
 from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig
@@ -129,7 +129,7 @@ def test_a_run_killed_at_ten_random_moments_ends_bit_equal_to_one_that_was_not(t
     last = run(mini_config(folder, steps=steps), resume=True)
     assert last.is_over
     assert_equal(weights(whole), weights(last))
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["step"] for row in rows] == list(range(2, steps + 1, 2)), "every report once"
 
 
@@ -147,7 +147,7 @@ def test_sigterm_saves_and_ends_in_peace(tmp_path):
     newest = RunFolder(folder).newest()
     assert newest is not None
     assert newest.training.numbers["step"] >= 1
-    assert "stopped at step" in (folder / "log.txt").read_text()
+    assert "stopped at step" in (folder / "log.txt").read_text(encoding="utf-8")
     assert not RunFolder(folder).model.exists()
 
 
@@ -233,7 +233,7 @@ def test_a_run_that_saved_nothing_gives_way_to_another(tmp_path):
         fine_tune(config, CPU, batches=no_batches)
     assert (tmp_path / "run" / "config.toml").exists()
     assert run(replace(config, run=replace(config.run, seed=1))).is_over
-    assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text()
+    assert "seed = 1" in (tmp_path / "run" / "config.toml").read_text(encoding="utf-8")
 
 
 def test_the_processes_behind_the_batches_end_with_the_run_though_someone_still_holds_on_to_them(tmp_path):
@@ -292,7 +292,7 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path):
     config = replace(config, run=replace(config.run, validate_every=2))
     outcome = run(config, validator=validator)
     assert_equal(Checkpoint.load(outcome.folder.best).state, seen[1])
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["step"], row["validation.box_dice"]) for row in rows if "validation.box_dice" in row] == [
         (2, 0.2), (4, 0.7), (5, 0.5),
     ]  # fmt: skip
@@ -372,3 +372,15 @@ def test_a_model_of_another_kind_is_refused_by_name(tmp_path):
     foreign = replace(config, start=replace(config.start, model=str(tmp_path / "foreign.pt")))
     with pytest.raises(CheckpointError, match=r"foreign\.pt"):
         run(foreign)
+
+
+def test_tensorboard_that_cannot_write_ends_no_run(tmp_path, caplog, monkeypatch):
+    def refuse(*_, **__):
+        raise FileNotFoundError("its own idea of the folder's name")
+
+    monkeypatch.setattr(recorder, "TensorBoard", refuse)
+    sinks = recorder.open_recorder(tmp_path, from_step=0)
+    sinks.write(1, {"loss": 0.5})
+    sinks.close()
+    assert recorder.read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 0.5}]
+    assert "no TensorBoard events" in caplog.text

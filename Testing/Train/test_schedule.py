@@ -9,7 +9,7 @@ import torch
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.train.schedule import ScheduleConfig, rate_share
 
-GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text())
+GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text(encoding="utf-8"))
 
 
 def test_cosine_is_that_of_the_published_recipe():

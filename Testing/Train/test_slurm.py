@@ -23,9 +23,9 @@ def cluster(tmp_path):
     programs = tmp_path / "venv" / "bin"
     programs.mkdir(parents=True)
     for name, body in commands.items():
-        (programs / name).write_text(f"#!/bin/bash\n{body}\n")
+        (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
-    (programs / "activate").write_text(f"export PATH={programs}:$PATH\n")
+    (programs / "activate").write_text(f"export PATH={programs}:$PATH\n", encoding="utf-8")
     return tmp_path
 
 
@@ -41,12 +41,14 @@ def submit(cluster, *words, act=":"):
         "SLURM_NTASKS": "2",
         "SLURM_CPUS_PER_TASK": "4",
     }
-    return subprocess.run(["bash", str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        ["bash", str(SCRIPT), *words], env=environment, capture_output=True, text=True, timeout=60, encoding="utf-8"
+    )
 
 
 def said(cluster, name):
     path = cluster / name
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def test_every_process_knows_its_place(cluster):

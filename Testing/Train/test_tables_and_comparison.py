@@ -77,7 +77,7 @@ def test_the_page_for_people_has_means_and_what_was_left_out():
 
 
 def test_tables_that_cannot_be_written_say_so(tmp_path):
-    (tmp_path / "in the way").write_text("")
+    (tmp_path / "in the way").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="cannot write to"):
         write_tables(tmp_path / "in the way", "x", csv_="", json_="", markdown="")
 

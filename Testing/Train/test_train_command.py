@@ -56,7 +56,7 @@ def test_annotated_files_become_a_model(place, capsys):
     for name, value in model.state.items():
         if name.startswith("image_encoder.trunk"):
             assert torch.equal(value, start[name]), name
-    rows = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
     validated = [row for row in rows if "validation.box_dice" in row]
     assert [row["step"] for row in validated] == [2, 3]
@@ -65,7 +65,7 @@ def test_annotated_files_become_a_model(place, capsys):
     assert rows[0]["learning_rate.memory"] > 0
     resolved = build(TrainConfig, read_toml(place / "run" / "config.toml"))
     assert resolved.optim.steps == 3
-    assert to_toml(resolved) == (place / "run" / "config.toml").read_text()
+    assert to_toml(resolved) == (place / "run" / "config.toml").read_text(encoding="utf-8")
     assert (place / "run" / "checkpoints" / "best.safetensors").exists()
 
 
@@ -99,9 +99,9 @@ def test_a_signal_to_the_whole_group_ends_it_in_peace_with_its_helpers(place):
 
 
 def test_a_check_names_bad_cases_and_trains_nothing(place, capsys):
-    cases = json.loads((place / "dataset.json").read_text())
+    cases = json.loads((place / "dataset.json").read_text(encoding="utf-8"))
     cases["training"].append({"image": "image0.nii.gz", "seg": "gone.nii.gz"})
-    (place / "bad.json").write_text(json.dumps(cases))
+    (place / "bad.json").write_text(json.dumps(cases), encoding="utf-8")
     assert train(place, "checked", f"data.datasets={place}/bad.json", "--check") == 0
     said = capsys.readouterr().out
     assert "gone.nii.gz" in said
@@ -170,7 +170,9 @@ def test_an_example_says_all_that_must_be_said(path):
 
 def test_a_file_builds_on_a_preset(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('preset = "meta"\n[data]\ndatasets = ["d.json"]\n[optim]\nsteps = 5\n[run]\nfolder = "r"\n')
+    path.write_text(
+        'preset = "meta"\n[data]\ndatasets = ["d.json"]\n[optim]\nsteps = 5\n[run]\nfolder = "r"\n', encoding="utf-8"
+    )
     config = load_config(str(path), ["run.seed=3"])
     assert (config.optim.steps, config.run.seed, config.groups.trunk.layer_decay) == (5, 3, 0.9)
     assert config.optim.max_gradient_norm == 0.1

@@ -152,7 +152,7 @@ def test_the_file_beside_a_model_changes_what_a_session_does_and_its_removal_und
     path = engine_file(model_file)
     assert path == model_file.with_name("small.engine.toml")
     write_engine_file(path, EngineDefaults(crops=True, upsampling="bicubic", min_area_share=0.4), ("why",))
-    assert path.read_text() == '# why\ncrops = true\nupsampling = "bicubic"\nmin_area_share = 0.4\n'
+    assert path.read_text(encoding="utf-8") == '# why\ncrops = true\nupsampling = "bicubic"\nmin_area_share = 0.4\n'
     options = Session(load_model(model_file, device="cpu"), volume).options
     assert (options.crops, options.upsampling, options.min_area_share) == (True, "bicubic", 0.4)
     assert options.carries_boxes is False
@@ -175,7 +175,7 @@ def test_the_file_beside_a_model_changes_what_a_session_does_and_its_removal_und
     ],
 )
 def test_a_file_with_a_mistake_is_an_error_that_names_it(model_file, text, sentence):
-    engine_file(model_file).write_text(text)
+    engine_file(model_file).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=sentence) as caught:
         load_model(model_file, device="cpu")
     assert "neurosam2 tune" in caught.value.hint
@@ -229,13 +229,13 @@ def test_the_command_measures_says_on_what_and_keeps_the_best_beside_the_model(d
     assert "crops" in said.out
     assert "on 2 validation cases of dataset.json" in said.out
     assert "all off: Dice" in said.err
-    text = engine_file(model_file).read_text()
+    text = engine_file(model_file).read_text(encoding="utf-8")
     assert "# Measured on 2 validation cases of dataset.json." in text
     assert load_model(model_file, device="cpu").config.engine.crops is not None
     elsewhere = model_file.with_name("elsewhere.toml")
     assert main([*words, "--split", "training", "--out", str(elsewhere)]) == 0
-    assert "2 training cases" in elsewhere.read_text()
-    assert engine_file(model_file).read_text() == text
+    assert "2 training cases" in elsewhere.read_text(encoding="utf-8")
+    assert engine_file(model_file).read_text(encoding="utf-8") == text
 
 
 def test_the_command_falls_back_to_training_cases_and_says_where_there_are_too_few(tmp_path, model_file, capsys):
@@ -278,7 +278,7 @@ def test_a_run_stores_the_measured_choices_in_the_model_and_in_the_best_one(run,
     chosen = ALL_OFF.updated(EngineDefaults(carries_boxes=True))
     assert Checkpoint.load(folder.model).config.engine == chosen
     assert Checkpoint.load(folder.best).config.engine == chosen
-    assert "carried boxes" in (folder.path / "log.txt").read_text()
+    assert "carried boxes" in (folder.path / "log.txt").read_text(encoding="utf-8")
 
 
 def test_a_run_measures_no_choices_where_it_is_told_not_to_or_has_too_few_cases(run, tmp_path, caplog):
@@ -303,10 +303,10 @@ def test_a_run_that_is_stopped_while_measuring_ends_with_its_model(run, caplog):
 def test_a_run_may_go_on_without_measuring_or_from_before_there_was_that_setting(run):
     folder = run(max_seconds=0)
     path = folder.path / "config.toml"
-    path.write_text(path.read_text().replace("tunes_engine = true\n", ""))
+    path.write_text(path.read_text(encoding="utf-8").replace("tunes_engine = true\n", ""), encoding="utf-8")
     off = replace(run.config, run=replace(run.config.run, tunes_engine=False))
     run(off, resume=True)
-    assert "tunes_engine = false" in path.read_text()
+    assert "tunes_engine = false" in path.read_text(encoding="utf-8")
 
 
 def test_every_factor_changes_something():

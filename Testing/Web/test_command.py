@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def neurosam2(monkeypatch):
     """The command line with the entry point that the package declares, installed or not."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][cli.MORE_COMMANDS]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        cli.MORE_COMMANDS
+    ]
     found = [EntryPoint(name, value, cli.MORE_COMMANDS) for name, value in declared.items()]
     monkeypatch.setattr(cli, "entry_points", lambda group: found if group == cli.MORE_COMMANDS else [])
     return lambda *words: cli.main([*words])
@@ -75,13 +77,20 @@ def test_the_command_line_stays_quick_with_it():
     )
     paths = os.pathsep.join([str(ROOT), str(ROOT / "NeuroSAM2Slicer")])
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     assert done.stdout.strip() == "[]"
 
 
 def test_the_pinned_packages_are_those_that_run_here():
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["app"]
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"][
+        "app"
+    ]
     pinned = dict(line.split("==") for line in extra if "==" in line)
     assert {name: importlib.metadata.version(name) for name in pinned} == pinned
 
@@ -109,6 +118,7 @@ def look(changes):
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     )
     return done.stdout.strip()
 

@@ -279,7 +279,7 @@ def test_the_choice_is_kept_for_the_next_start_without_its_secret(room, engine, 
     )
     engine.use()
     engine.poll()
-    text = (tmp_path / "engine.json").read_text()
+    text = (tmp_path / "engine.json").read_text(encoding="utf-8")
     assert "secret" not in text
     kept = EngineChoice.from_text(text)
     assert (kept.place, kept.port, kept.device) == (Place.REMOTE, 4711, "cpu")
@@ -300,6 +300,10 @@ class Talker:
 
     def fileno(self):
         return self.sock.fileno()
+
+
+def _refused(*_):
+    raise NotImplementedError
 
 
 def test_the_bridge_wakes_when_the_engine_speaks_and_survives_a_failure():
@@ -323,6 +327,9 @@ def test_the_bridge_wakes_when_the_engine_speaks_and_survives_a_failure():
                 pass
             return False
 
+        loop = asyncio.get_running_loop()
+        for name in ("add_reader", "remove_reader"):  # as asyncio's loop on Windows has none
+            setattr(loop, name, _refused)
         bridge = WorkerBridge(poll, lambda: Talker_)
         bridge.start()
         theirs.send(b"news")

@@ -128,7 +128,7 @@ def test_a_run_is_started_watched_stopped_and_continued(school):
     school.panel.set_steps("5")
     school.state.train_settings = "losses.focal = 10\n# a remark"
     school.panel.start()
-    config = tomllib.loads(school.controller.run.folder.with_suffix(".toml").read_text())
+    config = tomllib.loads(school.controller.run.folder.with_suffix(".toml").read_text(encoding="utf-8"))
     assert (config["losses"]["focal"], config["optim"]["steps"]) == (10, 5)
     assert config["groups"]["trunk"]["frozen"] is True
     assert school.state.train_is_running
@@ -177,7 +177,7 @@ def test_a_folder_that_says_what_its_cases_are_for_is_believed(school):
         Volume(np.ones((3, 4, 5), np.int16), np.eye(4)).write(folder / f"{name}.nii.gz")
     roles = {"one": "training", "two": "test"}
     said = {role: [{"image": f"{name}.nii.gz", "seg": f"{name}-seg.nii.gz"}] for name, role in roles.items()}
-    (folder / "dataset.json").write_text(json.dumps(said))
+    (folder / "dataset.json").write_text(json.dumps(said), encoding="utf-8")
     school.state.train_role, school.state.train_source = "validation", "said"
     school.panel.add_folder()
     assert {row["name"]: row["role"] for row in school.state.train_cases} == {"one": "training", "two": "held out"}
@@ -230,7 +230,7 @@ def test_folders_outside_the_chosen_ones_are_refused(school, tmp_path):
 
 def test_a_list_that_cannot_be_read_is_said(school):
     (school.data / FOLDER).mkdir()
-    (school.data / FOLDER / "dataset.json").write_text(json.dumps({"training": [3]}))
+    (school.data / FOLDER / "dataset.json").write_text(json.dumps({"training": [3]}), encoding="utf-8")
     school.panel.open_folder()
     assert "dataset.json cannot be read" in school.state.train_sentence
 

@@ -108,7 +108,7 @@ def test_a_file_that_turns_out_unreadable_is_said_in_the_answer(desk):
 def test_saved_files_are_fetched_until_others_are_offered(desk):
     path, methods = desk.transfer.room("mask é.nii.gz"), desk.transfer.room("mask.json")
     path.write_bytes(b"mask" * 1000)
-    methods.write_text("{}")
+    methods.write_text("{}", encoding="utf-8")
     addresses = desk.transfer.offer([path, methods])
 
     async def act(session):

@@ -73,7 +73,7 @@ class AppProcess:
 
     @property
     def log(self):
-        return (self.home / "app.log").read_text(errors="replace")
+        return (self.home / "app.log").read_text(errors="replace", encoding="utf-8")
 
     @property
     def workers(self):
@@ -126,7 +126,7 @@ class AppProcess:
 
     def _lines(self):
         (path,) = self.home.rglob("*.jsonl")
-        head = json.loads(path.read_text().splitlines()[0])["head"]
+        head = json.loads(path.read_text(encoding="utf-8").splitlines()[0])["head"]
         return list(Unsaved(path, JournalHead(**head)).lines())
 
     def _read_address(self):

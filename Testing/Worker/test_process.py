@@ -108,8 +108,9 @@ def test_a_worker_whose_host_is_killed_is_no_orphan_behind_a_launcher(is_ready, 
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
-    pid, folder = parent.stdout.readline().split()
+    pid, folder = parent.stdout.readline().rstrip("\n").split(" ", 1)
     worker = ProcessTree.find(ProcessId(int(pid), psutil.Process(int(pid)).create_time()))
     parent.kill()
     assert worker.wait(LIMIT_S) is not None
@@ -122,14 +123,14 @@ def test_a_worker_whose_host_is_killed_is_no_orphan_behind_a_launcher(is_ready, 
 def test_there_is_no_such_interpreter(tmp_path):
     with pytest.raises(WorkerError, match=r"cannot start .*No such file"):
         EngineClient.launch(str(tmp_path / "python"))
-    (tmp_path / "python").write_text("#!/bin/sh\n")
+    (tmp_path / "python").write_text("#!/bin/sh\n", encoding="utf-8")
     with pytest.raises(WorkerError, match="Permission denied"):
         EngineClient.launch(str(tmp_path / "python"))
 
 
 def script(folder, text):
     path = folder / "python"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
@@ -182,7 +183,9 @@ def test_an_old_interpreter_is_told_so(tmp_path):
     fake = f"import sys; sys.version_info = (3, 9, 1); sys.argv[0] = '{LocalWorker.__module__}'"
     code = f"{fake}; import runpy, pathlib; runpy.run_path(sys.argv[1], run_name='__main__')"
     bootstrap = ROOT / "NeuroSAM2Core" / "worker" / "bootstrap.py"
-    said = subprocess.run([sys.executable, "-c", code, str(bootstrap)], capture_output=True, text=True, check=False)
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(bootstrap)], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert "is Python 3.9; a worker needs 3.11 or later" in json.loads(said.stdout)["error"]
     assert said.returncode == 2
 
@@ -193,13 +196,14 @@ def serve(*words):
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
     return process, int(process.stdout.readline().split("port ")[1].split(";")[0])
 
 
 def test_a_served_worker_is_reached_with_the_token_of_its_file(tmp_path, ball, small_model_file):
     process, port = serve("--token-file", str(tmp_path / "token"), "--threads", "1")
-    token = (tmp_path / "token").read_text().strip()
+    token = (tmp_path / "token").read_text(encoding="utf-8").strip()
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
     client = EngineClient.connect("127.0.0.1", port, token)
     key = opened(client, ball, small_model_file)  # in compressed chunks: a served worker takes no files
@@ -218,7 +222,7 @@ def test_a_port_that_is_taken_and_a_bad_token_file_are_one_sentence(tmp_path, ca
     process.kill()
     process.wait()
     process.stdout.close()
-    (tmp_path / "open").write_text("x" * 64)
+    (tmp_path / "open").write_text("x" * 64, encoding="utf-8")
     (tmp_path / "open").chmod(0o644)
     assert main(["serve", "--token-file", str(tmp_path / "open")]) == 2
     assert "open to other users" in capsys.readouterr().err
@@ -230,7 +234,7 @@ def test_a_token_file_holds_one_long_word(tmp_path):
     token = token_in(tmp_path / "token")
     assert token_in(tmp_path / "token") == token
     for content in ("short", "", "two words " * 9):
-        (tmp_path / "token").write_text(content)
+        (tmp_path / "token").write_text(content, encoding="utf-8")
         with pytest.raises(ConfigError, match="one word of at least 32"):
             token_in(tmp_path / "token")
     with pytest.raises(DataError, match="cannot read or make"):

@@ -15,7 +15,7 @@ from NeuroSAM2Core.protocol.messages import FromClient, FromWorker
 from NeuroSAM2Core.volume import unpack_mask
 from Testing.Support.worker import TOKEN
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+) ?(.*?)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 

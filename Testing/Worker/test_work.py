@@ -533,6 +533,59 @@ def test_a_full_device_is_cleared_once_and_the_click_answered(client, key, monke
     assert isinstance(events[-1], SliceAnswered)
 
 
+NO_ROOM = [
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB, other allocations: 2 GB, max allowed: 9 GB)."),
+    RuntimeError("Invalid buffer size: 24.00 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to allocate"
+    ),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError("Unable to allocate 9.00 GiB for an array"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ROOM, ids=lambda error: str(error)[:20])
+def test_every_allocator_that_is_full_is_given_room(client, key, monkeypatch, error):
+    set_prompts, failures = Session.set_prompts, []
+
+    def full_twice(self, prompts):
+        if len(failures) < 2:
+            failures.append(1)
+            raise error
+        return set_prompts(self, prompts)
+
+    monkeypatch.setattr(Session, "set_prompts", full_twice)
+    assert isinstance(answer(client, box_on(key, 7)), SliceAnswered)
+
+
+def test_what_only_sounds_like_it_is_a_defect(client, key, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("shape '[1, 2]' is invalid for input of size 3")
+
+    monkeypatch.setattr(Session, "set_prompts", broken)
+    assert "defect of its own" in answer(client, box_on(key, 7)).message
+
+
+def test_a_propagation_survives_a_device_that_is_full_now_and_then(client, key, session, monkeypatch):
+    from NeuroSAM2Core.engine.propagation import SliceTracker
+
+    track, calls = SliceTracker.track, []
+
+    def full_at_every_third(*args, **kwargs):
+        calls.append(1)
+        if len(calls) % 3 == 0:
+            raise RuntimeError("MPS backend out of memory")
+        return track(*args, **kwargs)
+
+    answer(client, box_on(key, 7))
+    session.set_prompts(box_on(key, 7).prompts)
+    expected = list(session.propagate(1))
+    monkeypatch.setattr(SliceTracker, "track", full_at_every_third)
+    assert_same(tracked(events_of(client, client.submit(propagate(key)))), expected)
+    assert len(calls) > 9
+
+
 def test_a_device_that_stays_full_fails_with_a_way_out(client, key, monkeypatch):
     def full(self, *_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -27,7 +27,11 @@ def baseline_name(checkout: Path) -> str:
             f"there is no NeuroSAM2Core in {checkout}", hint=f"make it with: git worktree add {checkout} COMMIT"
         )
     asked = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
     )
     return f"nano at {asked.stdout.strip() or checkout.name}"
 
@@ -51,6 +55,7 @@ def measure_baseline(
         input=json.dumps({**task, "corrections": corrections}),
         text=True,
         check=True,
+        encoding="utf-8",
     )
 
 

@@ -46,10 +46,10 @@ class Results:
         """What the file holds by now; a last line that was cut off is left out, and mended."""
         results = cls(path)
         if path.exists():
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             complete = text[: text.rfind("\n") + 1]
             if complete != text:
-                path.write_text(complete)
+                path.write_text(complete, encoding="utf-8")
             results.entries = [Entry.from_json(line) for line in complete.splitlines()]
         return results
 
@@ -68,6 +68,6 @@ class Results:
     def add(self, entry: Entry) -> None:
         """Appends a line."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(entry.to_json() + "\n")
         self.entries.append(entry)

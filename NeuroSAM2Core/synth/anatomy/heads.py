@@ -4,7 +4,6 @@ Each head is `NNN.npy` (labels (K, J, I) uint8, 1 mm, 11.5 MB) with `NNN.npz` (v
 donor). A head follows from its number alone: a bank that was cut short is continued, and one that grows keeps the heads it has.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.cerebrum import with_white_matter
 from NeuroSAM2Core.synth.anatomy.completion import completed
@@ -37,7 +37,7 @@ class Head:
     """One label map of a bank."""
 
     labels: UInt8[np.ndarray, "k j i"]
-    """Memory-mapped where it was read from a file."""
+    """Memory-mapped where it was read from a file and the system lets go of such files."""
     counts: tuple[Int[np.ndarray, "k labels"], Int[np.ndarray, "j labels"], Int[np.ndarray, "i labels"]]
     """For each axis: voxels of each label on each slice."""
     donor: str = ""
@@ -58,9 +58,8 @@ class Head:
         target = _path(folder, number)
         k, j, i = self.counts
         np.savez(target.with_suffix(".npz"), donor=np.array(self.donor), axis0=k, axis1=j, axis2=i)
-        partial_file = target.with_suffix(f".{os.getpid()}.partial.npy")
-        np.save(partial_file, self.labels)
-        partial_file.replace(target)
+        with disk.replaced_atomically(target, suffix=".partial.npy") as partial_file:
+            np.save(partial_file, self.labels)
 
     @classmethod
     def load(cls, folder: Path, number: int) -> "Head":
@@ -73,7 +72,7 @@ class Head:
         try:
             with np.load(path.with_suffix(".npz")) as kept:
                 counts = (kept["axis0"], kept["axis1"], kept["axis2"])
-                return cls(np.load(path, mmap_mode="r"), counts, str(kept["donor"]))
+                return cls(np.load(path, mmap_mode="r" if disk.MAPS_FILES else None), counts, str(kept["donor"]))
         except (OSError, KeyError, ValueError) as error:
             raise DataError(
                 f"head {number} of {folder} cannot be read: {error}", hint="delete its files; they are made again"
@@ -160,15 +159,14 @@ def _prepare(folder: Path, sources: AnatomySources, donor: str) -> None:
     """Keeps an individual with its white matter in the bank's folder: more heads can then be made without the published files."""
     individual = read_individual(donor, sources)
     kept = _individual_path(folder, donor)
-    partial_file = kept.with_suffix(f".{os.getpid()}.partial.npz")
-    np.savez_compressed(
-        partial_file,
-        labels=with_white_matter(individual),
-        cingulate=individual.cingulate,
-        head=individual.head,
-        inner_skull=individual.inner_skull,
-    )
-    partial_file.replace(kept)
+    with disk.replaced_atomically(kept, suffix=".partial.npz") as partial_file:
+        np.savez_compressed(
+            partial_file,
+            labels=with_white_matter(individual),
+            cingulate=individual.cingulate,
+            head=individual.head,
+            inner_skull=individual.inner_skull,
+        )
 
 
 def _load_individual(folder: Path, donor: str) -> Individual:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 
 Split = Literal["training", "validation", "test"]
@@ -61,7 +62,7 @@ def read_dataset(path: Path) -> DatasetFile:
         DataError: The file is missing, is not JSON (the line is named), or a list or an entry is not as it should be.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = disk.read_text(path)
     except FileNotFoundError:
         raise DataError(
             f"there is no dataset file {path}", hint="check the path; docs/dataset.md says what the file holds"

@@ -12,6 +12,7 @@ import numpy as np
 import slicer
 import vtk
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
@@ -73,7 +74,7 @@ def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None
     storage = slicer.vtkMRMLSegmentationStorageNode()
 
     def write(target: Path) -> bool:
-        storage.SetFileName(str(target))
+        storage.SetFileName(disk.as_utf8(target))
         return bool(storage.WriteData(node))
 
     write_whole(path, write)
@@ -117,7 +118,7 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
         partial = folder / path.name
         if not write(partial) or not partial.is_file():
             raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
-        partial.replace(path)
+        disk.replace(partial, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -126,6 +127,6 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
 
 def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLStorableNode) -> None:
     check_nrrd(path)
-    storage.SetFileName(str(path))
+    storage.SetFileName(disk.as_utf8(path))
     if not storage.ReadData(node):
         raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")

@@ -9,13 +9,14 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.processes import ProcessId
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
@@ -85,9 +86,9 @@ class Journal:
         try:
             if not self._has_begun:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(json.dumps({"head": asdict(self.head)}) + "\n")
+                self.path.write_text(json.dumps({"head": asdict(self.head)}) + "\n", encoding="utf-8")
                 self._has_begun = True
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_to_json(line)) + "\n")
         except OSError as error:
             raise DataError(
@@ -97,7 +98,7 @@ class Journal:
 
     def discard(self) -> None:
         """The work is safe elsewhere."""
-        self.path.unlink(missing_ok=True)
+        disk.delete(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,21 @@ class Unsaved:
     head: JournalHead
 
     def lines(self) -> Iterator[PromptsLine | MaskLine]:
-        """What it says, up to where it was cut."""
+        """What it says, up to where it was cut.
+
+        Raises:
+            DataError: A later version wrote what this one does not know.
+        """
         for said in _whole_lines(self.path):
             if "head" not in said:
-                yield _from_json(said)
+                try:
+                    line = _from_json(said)
+                except (KeyError, TypeError, ValueError, zlib.error) as error:
+                    raise DataError(
+                        f"the unsaved work was written down by NeuroSAM2 {self.head.version}; this is {__version__}",
+                        hint="open it with a newer NeuroSAM2",
+                    ) from error
+                yield line
 
 
 def unsaved_in(folder: Path) -> list[Unsaved]:
@@ -121,19 +133,21 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
         said = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
         if said is None:
             continue
-        head = JournalHead(**{**said, "shape": tuple(said["shape"])})
-        if not _is_running(ProcessId(head.pid, head.created)):
+        head = _head_of(said)
+        if not ProcessId(head.pid, head.created).is_running():
             found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _is_running(writer: ProcessId) -> bool:
-    return writer.is_running()
+def _head_of(said: dict[str, Any]) -> JournalHead:
+    """What a journal is about; what a later version adds is passed over."""
+    known = {field.name: said[field.name] for field in fields(JournalHead) if field.name in said}
+    return JournalHead(**known | {"shape": tuple(said["shape"])})
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             said = json.loads(line)
             if isinstance(said, dict):
                 yield said

@@ -103,7 +103,8 @@ class SessionNode:
     def model(self) -> ModelIdentity:
         """The model that answered last."""
         text = self.node.GetParameter(MODEL)
-        return ModelIdentity(**json.loads(text)) if text else ModelIdentity()
+        said = json.loads(text) if text else {}
+        return ModelIdentity(name=said.get("name", ""), sha256=said.get("sha256", ""))
 
     @model.setter
     def model(self, model: ModelIdentity) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -36,7 +37,7 @@ def write_sidecar(desk: SessionDesk, path: Path) -> None:
         DataError: It cannot be written there.
     """
     try:
-        path.write_text(sidecar_text(desk) + "\n")
+        disk.write_atomically(path, sidecar_text(desk) + "\n")
     except OSError as error:
         raise DataError(f"cannot write {path.name}: {error.strerror or error}", hint="choose another folder") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2MRML.training.cases import CaseList
@@ -37,9 +38,8 @@ class CaseExport:
             raise DataError(f"nothing is outlined in {name}", hint="segment something first")
         self.name = name
         self.is_done = False
-        stem = (
-            "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ") or NAMELESS
-        )
+        letters = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
+        stem = disk.file_name(letters, NAMELESS)
         self._targets = [cases.folder / folder / f"{stem}.nii" for folder in ("images", "labels")]
         self._cases, self._role = cases, role
         try:
@@ -83,7 +83,7 @@ class CaseExport:
                     file.write(plane.tobytes())
                     yield
         for target, _ in files:
-            _partial(target).replace(target)
+            disk.replace(_partial(target), target)
 
 
 def _header(volume: Volume) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2MRML.training.roles import ROLES, Role
 
@@ -43,7 +44,7 @@ def _from_dataset(folder: Path) -> Iterator[Pair]:
     if not path.is_file():
         return
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(disk.read_text(path))
         for role in ROLES:
             for one in said.get(role, []):
                 if isinstance(one, dict):

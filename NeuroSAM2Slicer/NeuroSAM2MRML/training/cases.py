@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -56,7 +57,7 @@ class CaseList:
         if not self.path.exists():
             return []
         try:
-            said = json.loads(self.path.read_text())
+            said = json.loads(disk.read_text(self.path))
             return [
                 Case(
                     name=Path(pair["image"]).name.removesuffix(".gz").removesuffix(".nii"),
@@ -131,10 +132,8 @@ class CaseList:
         }
         if not said["test"]:
             del said["test"]
-        partial = self.path.with_suffix(".partial")
         try:
-            partial.write_text(json.dumps(said, indent=4) + "\n")
-            partial.replace(self.path)
+            disk.write_atomically(self.path, json.dumps(said, indent=4) + "\n")
         except OSError as error:
             raise DataError(f"cannot write {self.path}: {error.strerror or error}") from error
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
@@ -97,7 +98,9 @@ class TrainController:
         folder = self.folder / "runs" / f"{number:03d}"
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.with_suffix(".toml").write_text(choice.to_toml(self.cases.path.resolve(), folder.resolve()))
+            disk.write_atomically(
+                folder.with_suffix(".toml"), choice.to_toml(self.cases.path.resolve(), folder.resolve())
+            )
         except OSError as error:
             raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
         self.run = RunReader(folder)
@@ -248,7 +251,7 @@ class TrainController:
         if self.run is None:
             return ""
         try:
-            return self.run.folder.with_suffix(".log").read_text(errors="replace")[-num_chars:]
+            return self.run.folder.with_suffix(".log").read_text(errors="replace", encoding="utf-8")[-num_chars:]
         except OSError:
             return ""
 
@@ -269,16 +272,14 @@ class TrainController:
             command, self.run.folder.with_suffix(".log"), stop_file=self.run.folder / STOP_FILE
         )
         record = self.run.folder.with_suffix(".pid")
-        partial = record.with_suffix(".partial")
-        partial.write_text(self._training.leader.to_text())
-        partial.replace(record)
+        disk.write_atomically(record, self._training.leader.to_text())
         self.notice = "training"
 
     def _found(self) -> ProcessTree | None:
         """The run's program, where an earlier host has left it running."""
         assert self.run is not None
         try:
-            leader = ProcessId.from_text(self.run.folder.with_suffix(".pid").read_text())
+            leader = ProcessId.from_text(self.run.folder.with_suffix(".pid").read_text(encoding="utf-8"))
             return ProcessTree.find(leader, stop_file=self.run.folder / STOP_FILE)
         except (OSError, ValueError, WorkerError):
             return None
@@ -299,10 +300,8 @@ class TrainController:
 
     def _history(self) -> list[str]:
         path = self.folder / "promoted.json"
-        return [str(one) for one in json.loads(path.read_text())] if path.exists() else []
+        return [str(one) for one in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
     def _write_history(self, history: list[str]) -> None:
         path = self.folder / "promoted.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(history))
-        partial.replace(path)
+        disk.write_atomically(path, json.dumps(history))

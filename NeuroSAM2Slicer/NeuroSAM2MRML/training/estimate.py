@@ -26,7 +26,7 @@ def cost_of(run_folder: Path) -> Cost | None:
         run_folder.with_suffix(".toml"),
     )  # the latter is written just before the start
     try:
-        rows = [json.loads(line) for line in metrics.read_text(errors="replace").splitlines()]
+        rows = [json.loads(line) for line in metrics.read_text(errors="replace", encoding="utf-8").splitlines()]
         steps = max(int(row["step"]) for row in rows)
         seconds = max(0.0, metrics.stat().st_mtime - config.stat().st_mtime)
     except (OSError, ValueError, KeyError, TypeError):

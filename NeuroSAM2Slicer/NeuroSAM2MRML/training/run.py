@@ -116,7 +116,7 @@ class RunReader:
 
     def _asked(self) -> dict[str, Any]:
         try:
-            return tomllib.loads(self.folder.with_suffix(".toml").read_text())
+            return tomllib.loads(self.folder.with_suffix(".toml").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
 
@@ -138,7 +138,7 @@ def read_proof(path: Path) -> tuple[ProofRow, ...]:
     """The lines of a `report.csv`; none where it is not there."""
     if not path.exists():
         return ()
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return tuple(
             ProofRow(what=f"{row['what']} ({row['kind']})", before=float(row["before"]), after=float(row["after"]))
             for row in csv.DictReader(file)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.processes import ProcessTree, has_crashed, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
@@ -51,7 +52,7 @@ class Samples:
         try:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True)
-            config.write_text(choice.to_toml(dataset.resolve(), self._folder.resolve()))
+            disk.write_atomically(config, choice.to_toml(dataset.resolve(), self._folder.resolve()))
         except OSError as error:
             raise DataError(f"cannot write to {self._folder}: {error.strerror or error}") from error
         command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--check"]
@@ -74,7 +75,9 @@ class Samples:
             return self._failure
         try:
             said = [
-                line for line in self._log.read_text(errors="replace").splitlines() if str(self._folder) not in line
+                line
+                for line in self._log.read_text(errors="replace", encoding="utf-8").splitlines()
+                if str(self._folder) not in line
             ]
         except OSError:
             return ""

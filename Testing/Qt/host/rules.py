@@ -60,7 +60,7 @@ class Breach:
 def breaches(path: Path) -> list[Breach]:
     """All of one file."""
     found = _Reader(path.name)
-    found.visit(ast.parse(path.read_text()))
+    found.visit(ast.parse(path.read_text(encoding="utf-8")))
     return found.breaches
 
 

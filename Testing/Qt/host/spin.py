@@ -48,7 +48,7 @@ class Moment:
     def __init__(self):
         self.wall_s, self.processor_s = time.monotonic(), time.thread_time()
         self.num_waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-        self.in_line_s = int(SCHEDSTAT.read_text().split()[1]) / 1e9 if SCHEDSTAT.exists() else 0.0
+        self.in_line_s = int(SCHEDSTAT.read_text(encoding="utf-8").split()[1]) / 1e9 if SCHEDSTAT.exists() else 0.0
 
     def blocked_since(self, before):
         """Seconds that nobody could click."""

@@ -1,0 +1,137 @@
+"""Files that are whole or not there, on every operating system.
+
+A file is written beside its place, flushed to the disk and moved into place. Windows refuses to replace or delete a file while any
+program has it open (a virus scanner, an indexer, another reader), so that both are tried for a moment; and it takes paths beyond 259
+characters only in a form of their own. Without torch and NumPy: every room may write files.
+"""
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+IS_WINDOWS = sys.platform == "win32"
+MAPS_FILES = not IS_WINDOWS
+"""A file may be memory-mapped for long: elsewhere than on Windows it can be replaced and deleted meanwhile."""
+PARTIAL_SUFFIX = ".partial"
+WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Between the tries to replace or delete a file that somebody has open."""
+LONGEST_PATH = 259
+"""Characters that Windows takes in a path, unless long paths are switched on."""
+FORBIDDEN = '<>:"/\\|?*'
+"""No part of a file's name on Windows; on other systems only the slash is."""
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+"""Names that mean a device on Windows, whatever ending follows."""
+VERBATIM = "\\\\?\\"
+
+
+@contextlib.contextmanager
+def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator[Path]:
+    """A path to write to; what was written there takes the place of `path` when the body ends well.
+
+    Args:
+        path: The file.
+        suffix: How the name ends that is written to, for writers that go by it.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
+    path = extended(path)
+    partial = extended(path.with_name(f".{secrets.token_hex(6)}{suffix}"))
+    try:
+        yield partial
+        with partial.open("rb+") as file:  # Windows flushes no file that is open for reading only
+            os.fsync(file.fileno())
+        replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes a file, text as UTF-8 with the line ends it has; it is whole, or what was there before still is.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replaced_atomically(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read_text(path: Path) -> str:
+    """A file that a person may have written: UTF-8, with or without the mark that Windows programs put before it.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is in another encoding.
+    """
+    return extended(path).read_text(encoding="utf-8-sig")
+
+
+def replace(source: Path, target: Path) -> None:
+    """Moves a file onto another; while that one is open on Windows, this is tried again for a moment.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    patiently(lambda: source.replace(target))
+
+
+def delete(path: Path) -> None:
+    """Deletes a file, if it is there; while it is open on Windows, this is tried again for a moment.
+
+    Raises:
+        OSError: It cannot be done.
+    """
+    patiently(lambda: path.unlink(missing_ok=True))
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """The result of what is tried again, on Windows, while another program has the file open.
+
+    Raises:
+        OSError: It is still refused, or for another reason.
+    """
+    for wait_s in WAITS_S if IS_WINDOWS else ():
+        try:
+            return act()
+        except PermissionError:
+            time.sleep(wait_s)
+    return act()
+
+
+def reason(error: OSError, path: Path) -> str:
+    """Why a file could not be read or written, for people."""
+    length = len(str(path.absolute()))
+    if IS_WINDOWS and length > LONGEST_PATH and not str(path).startswith(VERBATIM):
+        return f"the path has {length} characters, and Windows takes {LONGEST_PATH} unless long paths are switched on"
+    return error.strerror or str(error)
+
+
+def as_utf8(path: Path) -> str:
+    """The path for a library that takes names as UTF-8, whatever the locale: VTK, PyTorch's own reader."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def file_name(text: str, default: str = "file") -> str:
+    """A name that every system takes for a file, as close to some text as can be."""
+    name = "".join("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else letter for letter in text).strip(". ")
+    return f"_{name}" if name.partition(".")[0].rstrip().upper() in DEVICES else name or default
+
+
+def extended(path: Path) -> Path:
+    """The path in the form that Windows takes at any length; as it is where it is short, or on another system."""
+    return Path(verbatim(str(path.resolve()))) if IS_WINDOWS and len(str(path.absolute())) > LONGEST_PATH else path
+
+
+def verbatim(path: str) -> str:
+    r"""An absolute Windows path behind `\\?\`, on a drive or a share."""
+    if path.startswith(VERBATIM):
+        return path
+    return f"{VERBATIM}UNC{path[1:]}" if path.startswith("\\\\") else VERBATIM + path

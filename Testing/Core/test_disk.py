@@ -1,0 +1,108 @@
+"""Files that are whole or not there, with Windows' rules where no Windows is."""
+
+import errno
+
+import pytest
+
+from NeuroSAM2Core import disk
+
+
+@pytest.fixture
+def on_windows(monkeypatch):
+    monkeypatch.setattr(disk, "IS_WINDOWS", True)
+    monkeypatch.setattr(disk, "WAITS_S", (0.0, 0.0, 0.0))
+
+
+class Held:
+    """Something that is refused so many times, as a file that another program has open."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.num_tries = times, 0
+
+    def __call__(self) -> str:
+        self.num_tries += 1
+        self.left -= 1
+        if self.left >= 0:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        return "done"
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_file_that_is_held_for_a_moment_is_waited_for():
+    held = Held(3)
+    assert disk.patiently(held) == "done"
+    assert held.num_tries == 4
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_file_that_is_held_for_good_is_given_up():
+    held = Held(100)
+    with pytest.raises(PermissionError):
+        disk.patiently(held)
+    assert held.num_tries == 4
+
+
+def test_elsewhere_a_refusal_is_final(monkeypatch):
+    monkeypatch.setattr(disk, "IS_WINDOWS", False)
+    held = Held(1)
+    with pytest.raises(PermissionError):
+        disk.patiently(held)
+    assert held.num_tries == 1
+
+
+def test_what_is_written_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "notes.txt"
+    disk.write_atomically(path, "ä\n")
+    with pytest.raises(RuntimeError), disk.replaced_atomically(path) as partial:
+        partial.write_text("half", encoding="utf-8")
+        raise RuntimeError
+    assert path.read_bytes() == "ä\n".encode()
+    assert [one.name for one in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_name_as_long_as_the_system_takes_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    disk.write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+def test_the_mark_of_windows_programs_is_no_content(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xef\xbb\xbfkey = 1\r\n")
+    assert disk.read_text(path) == "key = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("C:\\data\\t1.nii", "\\\\?\\C:\\data\\t1.nii"),
+        ("\\\\server\\share\\t1.nii", "\\\\?\\UNC\\server\\share\\t1.nii"),
+        ("\\\\?\\C:\\t1.nii", "\\\\?\\C:\\t1.nii"),
+    ],
+)
+def test_windows_takes_any_length_behind_its_prefix(path, expected):
+    assert disk.verbatim(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("T1 of 2024", "T1 of 2024"),
+        ("a/b: c?", "a-b- c-"),
+        ("con", "_con"),
+        ("NUL.nii.gz", "_NUL.nii.gz"),
+        ("\u00e4\u8133", "\u00e4\u8133"),
+        ("..", "file"),
+        ("a\n\t. ", "a--"),
+    ],
+)
+def test_every_text_becomes_a_name_that_all_systems_take(text, expected):
+    assert disk.file_name(text) == expected
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_path_that_is_too_long_is_named_as_the_reason(tmp_path):
+    path = tmp_path / ("d" * 150) / ("e" * 150)
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert "Windows takes 259" in disk.reason(missing, path)
+    assert disk.reason(missing, tmp_path) == "No such file or directory"

@@ -1,0 +1,101 @@
+"""The workflow of the public forge, and the entries for systems without `make`, do what pyproject.toml and the Makefile say."""
+
+import re
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHON = "Programming Language :: Python :: "
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+sys.path.insert(0, str(ROOT / "tools"))
+import make  # noqa: E402
+
+sys.path.pop(0)
+
+
+@pytest.fixture
+def jobs():
+    return yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+
+
+@pytest.fixture
+def scripts(jobs):
+    """What the jobs run, line by line."""
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    return [line for step in steps for line in step.get("run", "").splitlines()]
+
+
+def claimed():
+    return [line.removeprefix(PYTHON) for line in PROJECT["classifiers"] if line.startswith(PYTHON)]
+
+
+def test_every_python_that_is_claimed_is_tested_on_every_system(jobs):
+    matrix = jobs["test"]["strategy"]["matrix"]
+    assert matrix["python"] == claimed()
+    assert [os.partition("-")[0] for os in matrix["os"]] == ["ubuntu", "windows", "macos"]
+    assert jobs["test"]["runs-on"] == "${{ matrix.os }}"
+
+
+def test_the_oldest_python_is_the_one_that_is_required(jobs):
+    assert PROJECT["requires-python"] == f">={claimed()[0]}"
+    assert tuple(map(int, claimed()[0].split("."))) == make.OLDEST
+
+
+def test_every_script_that_is_called_is_there(scripts):
+    words = [word for line in scripts for word in shlex.split(line)]
+    called = [word for word in words if word.endswith((".py", ".sh", ".ps1"))]
+    assert called
+    assert [word for word in called if not (ROOT / word).is_file()] == []
+
+
+def test_every_entry_that_is_called_is_there(scripts):
+    entries = re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.MULTILINE)
+    called = [line.split()[1] for line in scripts if line.startswith("make ")]
+    assert {"check", "test"} <= set(called) <= set(entries)
+    assert [line.split()[1] for line in scripts if line.startswith("./make.ps1")] == ["test"]
+
+
+def test_slicers_own_image_runs_the_scenarios(jobs):
+    assert "slicer" in jobs["slicer"]["container"]["image"]
+    assert any("tools/slicer_scenarios.sh" in step.get("run", "") for step in jobs["slicer"]["steps"])
+    script = (ROOT / "tools" / "slicer_scenarios.sh").read_text(encoding="utf-8")
+    for path in (ROOT / "Testing" / "Slicer").glob("*Scenarios.py"):
+        assert path.stem in script
+
+
+@pytest.mark.parametrize("entry", ["check", "test", "demo"])
+def test_the_entries_without_make_run_what_the_makefile_runs(entry):
+    recipe = re.search(rf"^{entry}: setup\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
+    lines = [line.strip() for line in recipe.splitlines() if "lint-imports" not in line]
+    expected = [" ".join(("$(BIN)/python", *command)) for command in make.ENTRIES[entry]]
+    assert expected == [re.sub(r"\$\(BIN\)/(ruff|mypy)", r"$(BIN)/python -m \1", line) for line in lines]
+
+
+def test_the_readme_names_the_form_for_powershell():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for entry in ("demo", "test"):
+        assert f"make {entry}" in page
+        assert rf".\make.ps1 {entry}" in page
+    assert "tools/make.py" in (ROOT / "make.ps1").read_text(encoding="utf-8")
+
+
+def test_an_environment_is_made_once_and_used_as_this_system_lays_it_out(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(make, "run", lambda command, check=True: ran.append(list(command)) or 0)
+    venv = tmp_path / "venv"
+    venv.mkdir()
+    for _ in range(2):
+        assert make.main(["demo", "--venv", str(venv)]) == 0
+    python = str(make.python_of(venv))
+    demo = [python, "tools/demo.py", "demo"]
+    assert ran == [[sys.executable, "-m", "venv", str(venv)], [python, "tools/install.py"], demo, demo]
+    monkeypatch.setattr(make, "IS_WINDOWS", True)
+    assert make.python_of(Path("venv")).parts[-2:] == ("Scripts", "python.exe")

@@ -1,0 +1,21 @@
+#!/bin/sh
+# The tests of files, consoles and processes as where the locale is not UTF-8, with temporary folders of long names that are not ASCII.
+# A Latin-1 locale is made where `localedef` can; else it is C, where such names cannot be opened and plain ones are taken.
+set -eu
+cd "$(dirname "$0")/.."
+VENV="${VENV:-.venv}"
+PLACE="$(mktemp -d)"
+LONG="$(printf 'n%.0s' $(seq 120))"
+if localedef -i en_US -f ISO-8859-1 "$PLACE/en_US.ISO-8859-1" 2>/dev/null || [ -d "$PLACE/en_US.ISO-8859-1" ]; then
+    LOCALE=en_US.ISO-8859-1
+    FOLDER="$PLACE/$(printf '\303\244\305\202 ')$LONG"
+else
+    LOCALE=C
+    FOLDER="$PLACE/$LONG"
+fi
+mkdir -p "$FOLDER"
+exec env LOCPATH="$PLACE" LC_ALL="$LOCALE" PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 TMPDIR="$FOLDER" \
+    "$VENV/bin/python" -m pytest -q -W ignore::pytest.PytestUnhandledThreadExceptionWarning ${TESTS:-Testing/Core/test_disk.py Testing/Core/test_scratch.py Testing/Core/test_volume.py \
+    Testing/Core/test_checkpoint.py Testing/Core/test_cli.py Testing/Core/test_download.py Testing/MRML/test_files.py \
+    Testing/MRML/test_recovery.py Testing/MRML/test_training.py Testing/Train/test_config_io.py Testing/Train/test_dataset_file.py \
+    Testing/Train/test_runs.py Testing/Train/test_train_command.py Testing/Worker/test_client.py Testing/Worker/test_process.py}
