@@ -54,7 +54,7 @@ def test_a_worker_that_has_ended_of_itself_leaves_nothing_open(launched):
     psutil.Process(launched.worker.process.pid).terminate()
     assert launched.worker.process.wait(LIMIT_S) == 0
     assert "the worker" not in events_until(launched, lambda e: isinstance(e, Disconnected))[-1].reason
-    assert launched.worker.process.child.stdout.closed
+    assert launched.worker.process.child.stdin.closed
 
 
 def test_a_worker_that_is_killed_is_one_sentence_with_how_it_ended(launched):
