@@ -51,5 +51,5 @@ def run(said: argparse.Namespace) -> int:
             flush=True,
         )
     worker.run()
-    leave(0)
+    leave(worker.exit_code)
     return 0

@@ -227,7 +227,13 @@ class RemoteSession:
         return final
 
     def _stream(self, request: Callable[[], Request]) -> Iterator[Event]:
-        """All events of a request, asked again of the next worker where one dies."""
+        """All events of a request, asked again of the next worker where one dies.
+
+        Raises:
+            NeuroSAM2Error: It cannot be done, or no worker lives long enough; nothing is lost, and the next request tries again.
+        """
+        if self._client.is_closed:  # the last request gave up
+            self._client, self._volume_id = self._begin()
         num_losses, number = 0, self._submit(request())
         try:
             while True:
@@ -265,7 +271,15 @@ class RemoteSession:
         self._client, self._volume_id = self._begin()
 
     def _begin(self) -> tuple[EngineClient, str]:
-        """A worker that knows all that is known here."""
+        """A worker that knows all that is known here; the next one where it dies while it is told."""
+        for _ in range(MAX_RESTARTS):
+            try:
+                return self._tell()
+            except _WorkerDiedError:
+                continue
+        return self._tell()
+
+    def _tell(self) -> tuple[EngineClient, str]:
         client = self._make_client()
         numbers = restate(client, self._ledger.statement)
         key = client.volume_id(numbers[1])
@@ -275,9 +289,14 @@ class RemoteSession:
                     client.close()
                     raise event.to_error()
                 if isinstance(event, Disconnected):
-                    raise WorkerError(event.reason, hint=event.hint)
+                    client.close()
+                    raise _WorkerDiedError(event.reason, hint=event.hint)
                 self._ledger.note_event(event)
         return client, key
+
+
+class _WorkerDiedError(WorkerError):
+    """A worker that ended while it was told what is known."""
 
 
 def _is_loss(event: Event) -> bool:

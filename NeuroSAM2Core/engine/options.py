@@ -59,6 +59,9 @@ class EngineOptions:
     clears_denied: bool | None = None
     """Take a negative click in the middle of a propagated mask for "the object is not on this slice"; None: where the model says so.
     Reference: no."""
+    max_slice_prompts: int | None = 64
+    """A correction is answered from the mask before it, the first prompt of the slice and its latest ones, so many together: one more click
+    costs the same after a thousand others. Reference: all."""
     upsampling: Literal["bilinear", "bicubic"] | None = None
     """How logits are brought to the size of the slice; None: bicubic where the model says `adaptive_crops`. Reference: bilinear."""
     half_memory: bool = True
@@ -105,6 +108,7 @@ class EngineOptions:
             learns_appearance=False,
             interpolates=False,
             clears_denied=False,
+            max_slice_prompts=None,
             crops=False,
             carries_boxes=False,
             ends_by_shape=False,

@@ -17,6 +17,7 @@ from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SliceMask, SlicePlane, resolve_axis
 
 Places = Sequence[float]
+_END = object()
 
 
 class Session(OutlinedVolume):
@@ -86,6 +87,30 @@ class Session(OutlinedVolume):
         track.forget_between(low, high)
         return self._as_mask(prompts.object_id, number, state)
 
+    def answering(self, prompts: PromptSet) -> Iterator[None]:
+        """Answers what is said about an object on a slice step by step, for callers that do other things between the steps.
+
+        Nothing is confirmed by it; afterwards `set_prompts` has little left to do.
+        """
+        if prompts.is_empty:
+            return
+        view, track = self._check(prompts)
+        yield from self._stepwise(view.predicting(track, prompts, view.stack.number_of(prompts.plane.index)))
+
+    def previewing(self, prompts: PromptSet) -> Iterator[None]:
+        """The same for `preview`."""
+        if not prompts.is_empty:
+            view, sketch = self._sketched(prompts)
+            yield from self._stepwise(view.predicting(sketch, prompts, view.stack.number_of(prompts.plane.index)))
+
+    def _stepwise(self, steps: Iterator[None]) -> Iterator[None]:
+        """The steps, each computed as the model should be; not around the yields, which would hold for whoever asks."""
+        while True:
+            with computing(self.model, is_exact=self.options.is_exact):
+                if next(steps, _END) is _END:
+                    return
+            yield
+
     def preview(self, prompts: PromptSet) -> SliceMask:
         """What `set_prompts` would answer. Nothing that was said or answered changes; only features of the slice are kept.
 
@@ -93,13 +118,9 @@ class Session(OutlinedVolume):
             GeometryError: There is no such slice.
             PromptError: The prompts are empty, or do not fit the slice or the object.
         """
-        view, _, track = self._fitting(prompts)
         if prompts.is_empty:
             raise PromptError("there is nothing to preview", hint="name at least one prompt")
-        place = prompts.object_id, prompts.plane
-        if self._sketch is None or self._sketch[0] != place:
-            self._sketch = place, track.sketch()
-        sketch = self._sketch[1]
+        view, sketch = self._sketched(prompts)
         number = view.stack.number_of(prompts.plane.index)
         with computing(self.model, is_exact=self.options.is_exact):
             answer = view.predict(sketch, prompts, number)
@@ -112,6 +133,14 @@ class Session(OutlinedVolume):
             revision=prompts.revision,
             num_readings=view.num_readings(sketch, number),
         )
+
+    def _sketched(self, prompts: PromptSet) -> tuple[View, ObjectTrack]:
+        """The object to try prompts on: a copy that is kept as long as the same slice is previewed."""
+        view, _, track = self._fitting(prompts)
+        place = prompts.object_id, prompts.plane
+        if self._sketch is None or self._sketch[0] != place:
+            self._sketch = place, track.sketch()
+        return view, self._sketch[1]
 
     def readings(self, object_id: int, axis: str, index: int) -> list[SliceMask]:
         """What the one click on a slice can mean, the most likely first; see `choose_reading`. Empty where that was not left open."""
@@ -151,6 +180,11 @@ class Session(OutlinedVolume):
             GeometryError: There is no such slice.
             PromptError: The mask or the prompts do not fit the slice or each other.
         """
+        for _ in self.restoring(known, prompts):
+            pass
+
+    def restoring(self, known: SliceMask, prompts: PromptSet | None = None) -> Iterator[None]:
+        """`restore` step by step, for callers that do other things between the steps; done after the last one."""
         said = PromptSet(object_id=known.object_id, plane=known.plane, mask=MaskPrompt(known.mask))
         if prompts is not None and (prompts.object_id, prompts.plane) != (known.object_id, known.plane):
             raise PromptError("the prompts to restore are of another object or slice than the mask")
@@ -163,6 +197,7 @@ class Session(OutlinedVolume):
             track.given[number] = given
             return
         alone = ObjectTrack()
+        yield from self._stepwise(view.predicting(alone, prompts, number))
         with computing(self.model, is_exact=self.options.is_exact):
             state = view.answer(alone, prompts, number)
             is_exact = np.array_equal(view.mask_of(state), known.mask)

@@ -4,7 +4,7 @@ The clicks of a set are replayed in order, each refining the answer to those bef
 answer. The latest replay is kept: one more click costs one more decoding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -96,6 +96,16 @@ class SlicePredictor:
         if prompts.mask is not None:
             crop = self.crop_of_mask(prompts.mask, number)
             return SliceAnswer(self.use_mask(prompts.mask, crop, replay.look.at(crop).features), crop)
+        for _ in self.answering(prompts, number, replay):
+            pass
+        answer = replay.answers[-1]
+        assert answer is not None
+        return answer
+
+    def answering(self, prompts: PromptSet, number: int, replay: Replay) -> Iterator[None]:
+        """Answers the boxes and clicks of a slice one after another, with a yield after each; see `answer`."""
+        if prompts.mask is not None:
+            return
         given = _in_order(prompts)
         common = 0
         while common < min(len(given), len(replay.prompts)) and given[common] == replay.prompts[common]:
@@ -105,11 +115,14 @@ class SlicePredictor:
         del replay.prompts[common:], replay.answers[common:]
         replay.reading = prompts.reading
         for count in range(common + 1, len(given) + 1):
-            replay.answers.append(self._step(given[:count], number, replay))
+            replay.answers.append(self._step(self._considered(given[:count]), number, replay))
             replay.prompts.append(given[count - 1])
-        answer = replay.answers[-1]
-        assert answer is not None
-        return answer
+            yield
+
+    def _considered(self, given: list[Prompt]) -> list[Prompt]:
+        """The first prompt and the latest ones, as many as are answered together."""
+        most = self.options.max_slice_prompts
+        return given if most is None or len(given) <= most else [given[0], *given[len(given) - most + 1 :]]
 
     def crop_of_mask(self, mask: MaskPrompt, number: int) -> Crop:
         """The crop around a given mask."""

@@ -78,12 +78,19 @@ class View:
 
     def predict(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceAnswer:
         """The model's part of an answer, of which nothing is remembered yet."""
+        return self.predictor.answer(prompts, number, self._replay(track, prompts, number))
+
+    def predicting(self, track: ObjectTrack, prompts: PromptSet, number: int) -> Iterator[None]:
+        """Answers the boxes and clicks of a slice one after another, with a yield after each; then `predict` has little left to do."""
+        yield from self.predictor.answering(prompts, number, self._replay(track, prompts, number))
+
+    def _replay(self, track: ObjectTrack, prompts: PromptSet, number: int) -> Replay:
         if number not in track.replays:
             track.replays[number] = self._begin(track, number)
         replay = track.replays[number]
         if replay.prompts and not _begins_with(prompts, replay.prompts[0]):
             replay.readings = []  # they were of another click
-        return self.predictor.answer(prompts, number, replay)
+        return replay
 
     def readings(self, track: ObjectTrack, number: int) -> list[SliceAnswer]:
         """What the first click on a slice can mean, the most likely first; empty where that was not left open."""

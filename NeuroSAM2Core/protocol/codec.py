@@ -1,4 +1,4 @@
-"""Messages as frames and back: the header is the message's fields as JSON, masks and bytes are buffers.
+"""Messages as frames and back: the header is the message's fields as JSON, masks (packed) and bytes are buffers.
 
 The message classes are the schema: a header must have their fields and no others, with values of their types; fields with a default may be
 left out. Everything that a class checks when it is made is checked here too. Nothing in a frame can name code.
@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import types
+import zlib
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
@@ -16,7 +17,7 @@ from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
 import numpy as np
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError
-from NeuroSAM2Core.protocol.framing import Frame, pack_frame
+from NeuroSAM2Core.protocol.framing import OPEN, Frame, pack_frame
 from NeuroSAM2Core.protocol.messages import FromClient, FromWorker
 from NeuroSAM2Core.volume import pack_mask, unpack_mask
 
@@ -87,8 +88,11 @@ def _to_json(value: object, buffers: Buffers) -> Json:
     if dataclasses.is_dataclass(value):
         return {field.name: _to_json(getattr(value, field.name), buffers) for field in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):
-        buffers.append(pack_mask(value))
-        return {"bits": len(buffers) - 1, "shape": list(value.shape)}
+        bits = pack_mask(value)
+        packed = zlib.compress(bits, 1)
+        is_packed = len(packed) < len(bits)
+        buffers.append(packed if is_packed else bits)
+        return {"zlib" if is_packed else "bits": len(buffers) - 1, "shape": list(value.shape)}
     if isinstance(value, bytes | memoryview):
         buffers.append(bytes(value))
         return {"bytes": len(buffers) - 1}
@@ -219,13 +223,30 @@ def _dataclass_decoder(kind: type) -> Decoder:
 
 
 def _decode_mask(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-    buffer = _take_buffer(value, "bits", frame, unused, place)
+    is_packed = isinstance(value, dict) and "zlib" in value
+    buffer = _take_buffer(value, "zlib" if is_packed else "bits", frame, unused, place)
     shape = cast(dict[str, Json], value).get("shape")
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
         raise _wrong(place, "a shape of two positive numbers", shape)
+    expected = (shape[0] * shape[1] + 7) // 8
+    if expected > OPEN.max_body_bytes:
+        raise ProtocolError(f"{place} of shape {tuple(shape)} is larger than any slice that is taken")
+    if is_packed:
+        buffer = _unpacked(buffer, expected, place)
     if (shape[0] * shape[1] + 7) // 8 != len(buffer):
         raise ProtocolError(f"{place} of shape {tuple(shape)} came with {len(buffer)} bytes of bits")
     return unpack_mask(buffer, (shape[0], shape[1]))
+
+
+def _unpacked(data: bytes, expected: int, place: str) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        bits = unpacker.decompress(data, expected + 1)
+    except zlib.error as error:
+        raise ProtocolError(f"{place} cannot be unpacked: {error}") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise ProtocolError(f"{place} is cut short, or more than it should be")
+    return bits
 
 
 def _decode_bytes(value: Json, frame: Frame, unused: set[int], place: str) -> object:

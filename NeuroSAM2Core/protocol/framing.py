@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core.errors import ProtocolError
 
 MAGIC = b"NSM2"
-VERSION = 1
+VERSION = 2
 PRELUDE = struct.Struct("<4sHHIQ")
 """Magic, protocol version, number of buffers, bytes of the header, bytes of all buffers; little-endian."""
 MAX_BUFFERS = 16

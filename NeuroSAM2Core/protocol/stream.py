@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from collections import deque
 
 from NeuroSAM2Core.protocol.framing import OPEN, Frame, FrameLimits, FrameReader
@@ -38,6 +39,9 @@ class FrameStream:
         self._outgoing: deque[memoryview] = deque()
         self.outgoing_bytes = 0
         """Bytes that are not sent yet."""
+        self.last_received = time.monotonic()
+        """When something came last."""
+        self._last_sent = time.monotonic()
 
     def fileno(self) -> int:
         """Of the socket."""
@@ -49,6 +53,8 @@ class FrameStream:
 
     def send(self, frame: bytes) -> None:
         """Puts a frame in the queue; `flush` sends."""
+        if not self._outgoing:
+            self._last_sent = time.monotonic()
         self._outgoing.append(memoryview(frame))
         self.outgoing_bytes += len(frame)
 
@@ -63,6 +69,7 @@ class FrameStream:
             while self._outgoing and budget > 0:
                 sent = self.sock.send(self._outgoing[0])
                 budget -= sent
+                self._last_sent = time.monotonic()
                 self.outgoing_bytes -= sent
                 self._outgoing[0] = self._outgoing[0][sent:]
                 if not self._outgoing[0]:
@@ -90,8 +97,13 @@ class FrameStream:
             if self._reader.is_amid:
                 raise StreamEndedError("the connection ended in the middle of a message")
             raise StreamEndedError("the other side ended the connection")
+        self.last_received = time.monotonic()
         self._reader.feed(data)
         return list(self._reader.frames())
+
+    def unread_s(self, now: float) -> float:
+        """For how many seconds the other side has taken nothing of what waits for it; 0 where nothing waits."""
+        return now - self._last_sent if self._outgoing else 0.0
 
     def close(self) -> None:
         """Ends the connection; what is not sent yet is lost."""

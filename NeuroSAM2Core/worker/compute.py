@@ -84,9 +84,15 @@ class Compute:
 
     def _end(self, job: Job, final: FromWorker) -> None:
         cancels = self._desk.end(job)
-        if cancels is not None:
-            for event in (final, *(Finished(request_id=number) for number in cancels)):
+        if cancels is None:
+            return
+        for event in (final, *(Finished(request_id=number) for number in cancels)):
+            try:
                 self._post(job.client, event)
+            except Exception as error:  # what cannot be said must not take the other clients down either
+                logger.exception("the answer to a %s could not be sent", type(job.work).__name__)
+                defect = WorkerError(f"the worker's answer cannot be sent: {type(error).__name__}: {error}")
+                self._post(job.client, _failed(job, defect))
 
 
 MAX_RETRIES = 2

@@ -17,6 +17,8 @@ class Upload:
     opening: Job
     incoming: IncomingVolume
     waiting: list[Job] = field(default_factory=list)
+    latest: float = field(default_factory=time.monotonic)
+    """When voxels came last."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +30,8 @@ class Connection:
     address: str
     is_welcome: bool = False
     is_leaving: bool = False
+    is_held: bool = False
+    """Nothing is computed for it until it has read more of what it was sent."""
     """Nothing more is read from it; it is closed when what is still to be sent is sent."""
     open_requests: set[int] = field(default_factory=set)
     """Requests that have not ended."""

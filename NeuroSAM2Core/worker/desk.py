@@ -82,9 +82,16 @@ class Desk:
                 job = running
             if job is None or job.has_ended:
                 return False
+            job.is_cancelled = True  # where it is being done: it ends with this step
             job.cancelled_by.append(cancel)
             self._changed.notify()
             return True
+
+    def hold(self, client: int, *, is_held: bool) -> None:
+        """The jobs of a client wait as long as it is held: it has not read what it was sent."""
+        with self._changed:
+            self._schedule.hold(client, is_held=is_held)
+            self._changed.notify()
 
     def long_jobs(self, client: int, volume_id: str | None = None) -> list[Job]:
         """The propagations and precomputations of a client, for one of its volumes or all."""

@@ -41,4 +41,4 @@ def run(token: str, folder: Path, host: ProcessId, limits: WorkerLimits) -> None
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on
     worker.run()
     shutil.rmtree(folder, ignore_errors=True)
-    leave(0)
+    leave(worker.exit_code)

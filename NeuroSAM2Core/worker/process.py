@@ -39,6 +39,8 @@ class WorkerProcess:
     ) -> None:
         self._desk, self._store = Desk(), VolumeStore(limits.max_memory_bytes)
         self._limits = limits
+        self.exit_code = 0
+        """Of the process: not 0 where a defect has ended it."""
         self._server = Server(listener, token, self._desk, self._store, limits, voxel_folder=voxel_folder)
 
     def run(self) -> None:
@@ -62,6 +64,7 @@ class WorkerProcess:
             Compute(self._desk, self._server.post, self._store, self._limits).run()
         except BaseException:
             logger.exception("the worker cannot compute")
+            self.exit_code = 1
             self.stop()
 
 

@@ -1,10 +1,13 @@
 """What becomes of a request when it comes in: most are put on the desk, a few are answered at once, some wait for voxels."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
@@ -64,6 +67,9 @@ class Reception:
             case VoxelChunk() | VoxelFile():
                 return self._take_voxels(connection, message)
         self._check_number(connection, request.number)
+        nbytes = held_bytes(message)
+        if nbytes:
+            self._store.take_request(connection.number, request.number, nbytes, self._limits.max_request_bytes)
         connection.open_requests.add(request.number)
         match message:
             case Status():
@@ -103,7 +109,7 @@ class Reception:
         job.volume = self._store.use(request.volume_id, connection.number)
         if job.volume is not None:
             return self._put(connection, job)
-        self._store.reserve(request.volume_id, connection.number, incoming.nbytes)
+        self._store.announce(request.volume_id, connection.number, incoming.nbytes)
         job.incoming = incoming
         connection.uploads[request.volume_id] = Upload(job, incoming)
         return [VoxelsWanted(request_id=number, volume_id=request.volume_id)]
@@ -118,6 +124,8 @@ class Reception:
             else:
                 upload.incoming.take_file(message, self._voxel_folder)
                 self._delete_voxels(message)
+            upload.latest = time.monotonic()
+            self._store.arrive(message.volume_id, connection.number, upload.incoming.num_received)
         except (NeuroSAM2Error, MemoryError, OSError) as error:
             return self._give_up(connection, upload, error)
         return self._end_upload(connection, upload) if upload.incoming.is_complete else []
@@ -127,6 +135,19 @@ class Reception:
         assert self._voxel_folder is not None
         with contextlib.suppress(OSError):  # the client tries it, too
             disk.delete(self._voxel_folder / file.name)
+
+    def give_up_uploads(self, connection: Connection, now: float) -> list[FromWorker]:
+        """Ends the uploads of a client whose voxels have stopped coming."""
+        answers: list[FromWorker] = []
+        for upload in list(connection.uploads.values()):
+            if now - max(upload.latest, connection.stream.last_received) > self._limits.upload_s:
+                came = upload.incoming.num_received / 2**20
+                error = WorkerError(
+                    f"the voxels have stopped coming after {came:.0f} of {upload.incoming.nbytes / 2**20:.0f} MB",
+                    hint="open the volume again",
+                )
+                answers += self._give_up(connection, upload, error)
+        return answers
 
     def _give_up(self, connection: Connection, upload: Upload, error: Exception) -> list[FromWorker]:
         """The voxels do not come; what waited for them fails in its turn."""
@@ -178,3 +199,12 @@ class Reception:
             volume_ids=belongings.volume_ids,
             num_waiting=len(connection.open_requests) - 1,
         )
+
+
+def held_bytes(message: object) -> int:
+    """What a message holds in arrays, bytes."""
+    if isinstance(message, np.ndarray):
+        return message.nbytes
+    if dataclasses.is_dataclass(message):
+        return sum(held_bytes(getattr(message, one.name)) for one in dataclasses.fields(message))
+    return 0

@@ -2,10 +2,11 @@
 
 Short jobs (clicks and all that must keep their order with them) come first, client by client in turn; then a preview; then one slice of a
 propagation; then, while nothing else is to do, one slice of a precomputation. Of clicks on the same object and slice only the newest
-counts, and of previews only the newest since the last click.
+counts, and of previews only the newest since the last click. A short job that turns out to be long is put back after a while, so that other
+clients have their turn. Nothing is computed for a client that does not read, until it does.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -61,7 +62,7 @@ class Job:
     incoming: IncomingVolume | None = None
     """For `OpenVolume`: the voxels as they came, where it did not."""
     steps: Iterator[SliceMask | None] | None = None
-    """What is left of a propagation or precomputation that has begun."""
+    """What is left of a job of several steps that has begun."""
     num_done: int = 0
     place: int = 0
     """Counts the jobs in the order in which they were put on the schedule."""
@@ -78,28 +79,77 @@ class Job:
         """Short ones go first, whenever they come."""
         return isinstance(self.work, PreviewSlice | Propagate | CleanObject | Precompute)
 
-    def makes_pointless(self, other: "Job") -> bool:
-        """An older job that waits need not be done any more."""
-        if self.client != other.client:
+    @property
+    def key(self) -> tuple[object, ...] | None:
+        """What a newer job of the same client makes pointless by having the same key; None for what is always done."""
+        match self.work:
+            case PredictSlice(volume_id=volume, prompts=prompts):
+                return PredictSlice, volume, prompts.object_id, prompts.plane
+            case PreviewSlice() | Precompute():
+                return (type(self.work),)
+        return None
+
+
+class _Waiting:
+    """The jobs of one client that wait, in order; looked up by request, and by what makes them pointless, in constant time."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[int, Job] = OrderedDict()
+        self._by_number: dict[int, Job] = {}
+        self._by_key: dict[tuple[object, ...], Job] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs.values())
+
+    @property
+    def first(self) -> Job:
+        """The oldest."""
+        return next(iter(self._jobs.values()))
+
+    def add(self, job: Job, *, is_next: bool = False) -> None:
+        """Takes a job, as the last one or as the next."""
+        self._jobs[job.place] = job
+        if is_next:
+            self._jobs.move_to_end(job.place, last=False)
+        self._by_number[job.number] = job
+        if job.key is not None and not (
+            is_next and job.key in self._by_key
+        ):  # the newest one of a key is what a newer one replaces
+            self._by_key[job.key] = job
+
+    def remove(self, job: Job) -> bool:
+        """Lets a job go; False where it is not here."""
+        if self._jobs.pop(job.place, None) is None:
             return False
-        match self.work, other.work:
-            case PredictSlice() as newer, PredictSlice() as older:
-                return (newer.volume_id, newer.prompts.object_id, newer.prompts.plane) == (
-                    older.volume_id,
-                    older.prompts.object_id,
-                    older.prompts.plane,
-                )
-            case (Precompute(), Precompute()) | (PreviewSlice() | PredictSlice(), PreviewSlice()):
-                return True
-        return False
+        if self._by_number.get(job.number) is job:
+            del self._by_number[job.number]
+        if job.key is not None and self._by_key.get(job.key) is job:
+            del self._by_key[job.key]
+        return True
+
+    def of_number(self, number: int) -> Job | None:
+        """The job of a request."""
+        return self._by_number.get(number)
+
+    def of_key(self, key: tuple[object, ...] | None) -> Job | None:
+        """The job that one with this key makes pointless."""
+        return None if key is None else self._by_key.get(key)
 
 
 class Schedule:
-    """The jobs that have not ended, in the order in which their turn comes. Not thread-safe: its owner holds a lock."""
+    """The jobs that have not ended, in the order in which their turn comes. Not thread-safe: its owner holds a lock.
+
+    Every operation costs the same however many jobs wait, but for those that concern all long jobs of one client.
+    """
 
     def __init__(self) -> None:
-        self._short: dict[int, deque[Job]] = {}
-        self._long: list[Job] = []
+        self._short: dict[int, _Waiting] = {}
+        self._long: dict[int, dict[int, _Waiting]] = {rank: {} for rank in RANKS}
+        """By rank and client."""
+        self._held: set[int] = set()
         self._last_served = 0
         self._num_added = 0
 
@@ -107,80 +157,107 @@ class Schedule:
         """Takes a job and returns those that it makes pointless; they are out."""
         self._num_added += 1
         job.place = self._num_added
-        if job.is_long:
-            pointless = [other for other in self._long if job.makes_pointless(other)]
-            self._long = [other for other in self._long if other not in pointless] + [job]
-            return pointless
-        waiting = self._short.setdefault(job.client, deque())
-        pointless = [other for other in (*waiting, *self._long) if job.makes_pointless(other)]
-        for other in pointless:
-            (self._long if other.is_long else waiting).remove(other)
-        waiting.append(job)
+        pointless = [older for older in self._outdated_by(job) if self._remove(older)]
+        self._waiting(job).add(job)
         return pointless
+
+    def _outdated_by(self, job: Job) -> Iterator[Job]:
+        if job.is_long:
+            older = [one.get(job.client) for one in self._long.values()]
+            yield from [found for one in older if one and (found := one.of_key(job.key)) is not None]
+            return
+        waiting = self._short.get(job.client)
+        if waiting and (found := waiting.of_key(job.key)) is not None:
+            yield found
+        if isinstance(job.work, PredictSlice):
+            previews = [one.get(job.client) for one in self._long.values()]
+            yield from [found for one in previews if one and (found := one.of_key((PreviewSlice,))) is not None]
 
     def next(self) -> Job | None:
         """The job whose turn it is. A short one is out now; a long one stays until `end`, for its other steps."""
-        if self._short:
-            client = min(self._short, key=self._distance)
-            job = self._short[client].popleft()
-            if not self._short[client]:
-                del self._short[client]
+        clients = [n for n in self._short if n not in self._held]
+        if clients:
+            client = min(clients, key=self._distance)
+            job = self._short[client].first
+            self._remove(job)
             self._last_served = client
             return job
-        if not self._long:
-            return None
-        job = min(self._long, key=lambda job: (_rank(job), self._distance(job.client)))
-        self._last_served = job.client
-        return job
+        for rank in RANKS:
+            clients = [n for n in self._long[rank] if rank == CANCELLED or n not in self._held]
+            if clients:
+                client = min(clients, key=self._distance)
+                self._last_served = client
+                return self._long[rank][client].first
+        return None
 
     def put_back(self, job: Job) -> None:
-        """A job that was taken comes next once more."""
+        """A job that was taken comes next of its client's once more; others have their turn first."""
         if not job.is_long:
-            self._short.setdefault(job.client, deque()).appendleft(job)
+            self._waiting(job).add(job, is_next=True)
 
     def end(self, job: Job) -> None:
         """A long job needs no more steps."""
-        if job in self._long:
-            self._long.remove(job)
+        if job.is_long:
+            self._remove(job)
 
     def cancel(self, client: int, number: int) -> Job | None:
         """Marks the job of a request, if there is one; it comes before the others of its kind."""
-        waiting = self._short.get(client, deque())
-        for job in (*waiting, *self._long):
-            if (job.client, job.number) == (client, number):
+        for waiting in (self._short.get(client), *(one.get(client) for one in self._long.values())):
+            job = waiting.of_number(number) if waiting else None
+            if job is not None:
+                self._remove(job)
                 job.is_cancelled = True
-                if not job.is_long:
-                    waiting.remove(job)
-                    waiting.appendleft(job)
+                self._waiting(job).add(job, is_next=True)
                 return job
         return None
 
     def drop_client(self, client: int) -> None:
         """Throws away all jobs of a client."""
-        self._short.pop(client, None)
-        self._long = [job for job in self._long if job.client != client]
+        self._held.discard(client)
+        for one in (self._short, *self._long.values()):
+            one.pop(client, None)
+
+    def hold(self, client: int, *, is_held: bool) -> None:
+        """The jobs of a client wait as long as it is held: it has not read what it was sent."""
+        (self._held.add if is_held else self._held.discard)(client)
 
     def long_jobs(self, client: int, volume_id: str | None = None) -> list[Job]:
         """The propagations and precomputations of a client, for one of its volumes or all."""
         return [
             job
-            for job in self._long
-            if job.client == client
-            and isinstance(job.work, PreviewSlice | Propagate | CleanObject | Precompute)
+            for one in self._long.values()
+            for job in one.get(client, ())
+            if isinstance(job.work, PreviewSlice | Propagate | CleanObject | Precompute)
             and volume_id in (None, job.work.volume_id)
         ]
 
     def has_jobs(self, client: int) -> bool:
         """Something of this client's is not done."""
-        return client in self._short or any(job.client == client for job in self._long)
+        return any(client in one for one in (self._short, *self._long.values()))
+
+    def _waiting(self, job: Job) -> _Waiting:
+        clients = self._long[_rank(job)] if job.is_long else self._short
+        return clients.setdefault(job.client, _Waiting())
+
+    def _remove(self, job: Job) -> bool:
+        clients = self._long[_rank(job)] if job.is_long else self._short
+        waiting = clients.get(job.client)
+        if waiting is None or not waiting.remove(job):
+            return False
+        if not waiting:
+            del clients[job.client]
+        return True
 
     def _distance(self, client: int) -> tuple[bool, int]:
         """In turn: the clients after the one served last, then the others."""
         return client <= self._last_served, client
 
 
+CANCELLED, PREVIEW, WHOLE, IN_ADVANCE = RANKS = range(4)
+"""Among long jobs: those to be ended, then previews, then whole objects, then what is done in advance."""
+
+
 def _rank(job: Job) -> int:
-    """Among long jobs: those to be ended, then previews, then whole objects, then what is done in advance."""
     if job.is_cancelled:
-        return 0
-    return 1 if isinstance(job.work, PreviewSlice) else 3 if isinstance(job.work, Precompute) else 2
+        return CANCELLED
+    return PREVIEW if isinstance(job.work, PreviewSlice) else IN_ADVANCE if isinstance(job.work, Precompute) else WHOLE

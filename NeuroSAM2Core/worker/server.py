@@ -56,6 +56,7 @@ class Server:
     ) -> None:
         self._listener, self._token, self._desk = listener, token, desk
         self._limits, self._voxel_folder = limits, voxel_folder
+        self._store = store
         self._reception = Reception(desk, store, limits, voxel_folder)
         self._connections: dict[int, Connection] = {}
         self._num_came = 0
@@ -204,8 +205,12 @@ class Server:
 
     def _answer(self, connection: Connection, event: FromWorker) -> None:
         if isinstance(event, FinalEvent):
-            connection.open_requests.discard(event.request_id)
+            self._end_request(connection, event.request_id)
         connection.send(event)
+
+    def _end_request(self, connection: Connection, number: int) -> None:
+        connection.open_requests.discard(number)
+        self._store.end_request(connection.number, number)
 
     def _deliver(self) -> None:
         """What was posted goes to its clients."""
@@ -213,7 +218,7 @@ class Server:
             client, ended, frame = self._posted.popleft()
             connection = self._connections.get(client)
             if connection is not None:
-                connection.open_requests.discard(ended)
+                self._end_request(connection, ended)
                 connection.stream.send(frame)
 
     def _send_all(self) -> None:
@@ -224,6 +229,7 @@ class Server:
                 self._drop(connection, str(ended))
                 continue
             waiting = connection.stream.outgoing_bytes
+            self._hold_while_unread(connection, waiting)
             if waiting > self._limits.max_outgoing_bytes:
                 self._drop(connection, "it does not read what it is sent")
             elif connection.is_leaving and not waiting:
@@ -231,6 +237,14 @@ class Server:
             else:
                 interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
                 self._selector.modify(connection.stream.sock, interest, connection)
+
+    def _hold_while_unread(self, connection: Connection, waiting: int) -> None:
+        """Nothing is computed for a client that is far behind with reading, until it has caught up by half."""
+        limit = self._limits.hold_above_bytes
+        is_held = waiting > (limit // 2 if connection.is_held else limit)
+        if is_held != connection.is_held:
+            connection.is_held = is_held
+            self._desk.hold(connection.number, is_held=is_held)
 
     def _say_goodbye(self, connection: Connection) -> None:
         try:
@@ -251,7 +265,11 @@ class Server:
             else:
                 number, busy_s = self._desk.busy_with(connection.number)
                 connection.send(Heartbeat(busy_with=number, busy_s=busy_s))
+                for answer in self._reception.give_up_uploads(connection, now):
+                    self._answer(connection, answer)
                 self._reap_if_idle(connection, now)
+                if connection.stream.unread_s(now) > self._limits.unread_s:
+                    self._drop(connection, "it does not read what it is sent")
 
     def _reap_if_idle(self, connection: Connection, now: float) -> None:
         if now - connection.last_request > self._limits.idle_s and not self._desk.has_jobs(connection.number):

@@ -1,6 +1,8 @@
 """What the jobs do with the engine. A short job is done in one step; a long one gives its next slice each time it is asked."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 
 from NeuroSAM2Core.device_ops import give_back_memory, is_extension_active
@@ -39,6 +41,8 @@ from NeuroSAM2Core.worker.volume_store import VolumeStore
 
 logger = logging.getLogger(__name__)
 
+TURN_S = 0.25
+"""A job of many small steps goes on for so long before other clients have their turn."""
 Post = Callable[[int, FromWorker], None]
 """Sends an event to a client; may be called from any thread."""
 
@@ -86,13 +90,11 @@ class Steps:
                 self._close(job, work.volume_id)
                 return VolumeClosed(request_id=number, volume_id=work.volume_id, reason="it was closed")
             case PredictSlice():
-                return self._predict(client, number, work)
+                return self._predict(job, work)
             case PreviewSlice():
-                return self._preview(client, number, work)
+                return self._preview(job, work)
             case RestoreSlice():
-                self._sessions.get(client, work.volume_id, work.cleaning).restore(work.mask, work.prompts)
-                self._changed(client, work.volume_id, work.mask.object_id)
-                return Finished(request_id=number)
+                return self._restore(job, work)
             case RemoveObject():
                 session = self._sessions.get(client, work.volume_id)
                 if work.object_id in session.object_ids:
@@ -102,7 +104,7 @@ class Steps:
             case Propagate():
                 return self._propagate(job, work)
             case CleanObject():
-                return self._clean(client, number, work)
+                return self._clean(job, work)
             case Precompute():
                 return self._precompute(job, work)
             case ForgetClient():
@@ -168,17 +170,43 @@ class Steps:
             logger.info("volume of %d x %d x %d %s opened", *work.shape[::-1], work.dtype)
         return is_new
 
-    def _predict(self, client: int, number: int, work: PredictSlice) -> FromWorker:
-        session = self._sessions.get(client, work.volume_id, work.cleaning)
-        mask = session.set_prompts(work.prompts)
+    def _predict(self, job: Job, work: PredictSlice) -> FromWorker | None:
+        session = self._sessions.get(job.client, work.volume_id, work.cleaning)
+        if not self._is_through(job, lambda: session.answering(work.prompts)):
+            return None
+        mask = _checked(session.set_prompts(work.prompts))
         first, last = session.span(mask.object_id, mask.plane)
-        self._changed(client, work.volume_id, mask.object_id)
-        return SliceAnswered(request_id=number, volume_id=work.volume_id, mask=mask, stale_first=first, stale_last=last)
+        self._changed(job.client, work.volume_id, mask.object_id)
+        return SliceAnswered(
+            request_id=job.number, volume_id=work.volume_id, mask=mask, stale_first=first, stale_last=last
+        )
 
-    def _preview(self, client: int, number: int, work: PreviewSlice) -> FromWorker:
-        mask = self._sessions.get(client, work.volume_id, work.cleaning).preview(work.prompts)
-        self._sessions.keep_within_memory(client, work.volume_id)
-        return SlicePreviewed(request_id=number, volume_id=work.volume_id, mask=mask)
+    def _preview(self, job: Job, work: PreviewSlice) -> FromWorker | None:
+        session = self._sessions.get(job.client, work.volume_id, work.cleaning)
+        if not self._is_through(job, lambda: session.previewing(work.prompts)):
+            return None
+        mask = _checked(session.preview(work.prompts))
+        self._sessions.keep_within_memory(job.client, work.volume_id)
+        return SlicePreviewed(request_id=job.number, volume_id=work.volume_id, mask=mask)
+
+    def _restore(self, job: Job, work: RestoreSlice) -> FromWorker | None:
+        session = self._sessions.get(job.client, work.volume_id, work.cleaning)
+        if not self._is_through(job, lambda: session.restoring(work.mask, work.prompts)):
+            return None
+        self._changed(job.client, work.volume_id, work.mask.object_id)
+        return Finished(request_id=job.number)
+
+    def _is_through(self, job: Job, begin: Callable[[], Iterator[None]]) -> bool:
+        """Does the small steps of a job for as long as others can wait, and has it put back where there are more of them."""
+        if job.steps is None:
+            job.steps = begin()
+        until = time.monotonic() + TURN_S
+        for _ in job.steps:
+            if time.monotonic() > until or job.is_cancelled:
+                self._desk.put_back(job)
+                return False
+        job.steps = None
+        return True
 
     def _propagate(self, job: Job, work: Propagate) -> FromWorker | None:
         session = self._sessions.get(job.client, work.volume_id, work.cleaning)
@@ -192,16 +220,21 @@ class Steps:
         if mask is None:
             return Finished(request_id=job.number, was_cancelled=job.is_cancelled)
         job.num_done += 1
-        self._post(job.client, SliceTracked(request_id=job.number, volume_id=work.volume_id, mask=mask))
+        tracked = SliceTracked(request_id=job.number, volume_id=work.volume_id, mask=_checked(mask))
+        self._post(job.client, tracked)
         total = job.num_done + _num_to_do(session, work, object_ids, num_done=job.num_done)
         self._post(job.client, Progress(request_id=job.number, done=job.num_done, total=total))
         self._sessions.keep_within_memory(job.client, work.volume_id)
         return None
 
-    def _clean(self, client: int, number: int, work: CleanObject) -> FromWorker:
-        for mask in self._sessions.get(client, work.volume_id, work.cleaning).cleaned(work.object_id):
-            self._post(client, SliceCleaned(request_id=number, volume_id=work.volume_id, mask=mask))
-        return Finished(request_id=number)
+    def _clean(self, job: Job, work: CleanObject) -> FromWorker | None:
+        if job.steps is None:
+            job.steps = iter(self._sessions.get(job.client, work.volume_id, work.cleaning).cleaned(work.object_id))
+        mask = next(job.steps, None)
+        if mask is None:
+            return Finished(request_id=job.number)
+        self._post(job.client, SliceCleaned(request_id=job.number, volume_id=work.volume_id, mask=mask))
+        return None
 
     def _precompute(self, job: Job, work: Precompute) -> FromWorker | None:
         session = self._sessions.get(job.client, work.volume_id)
@@ -245,6 +278,20 @@ class Steps:
 
 
 _END = object()
+
+
+def _checked(mask: SliceMask) -> SliceMask:
+    """An answer, found to be one.
+
+    Raises:
+        WorkerError: The model gave something that is no number.
+    """
+    if not (math.isfinite(mask.predicted_iou) and math.isfinite(mask.presence)):
+        raise WorkerError(
+            f"the model's answer on slice {mask.plane.index} is not a finite number",
+            hint="its weights may be damaged; load another model, or this one again",
+        )
+    return mask
 
 
 def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], job: Job) -> Iterator[SliceMask]:

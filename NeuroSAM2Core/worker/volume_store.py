@@ -28,6 +28,7 @@ class VolumeStore:
         self.max_bytes = max_bytes
         self.others = 0
         """Bytes that are held elsewhere: features and masks."""
+        self._requests: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
         self._held: OrderedDict[str, Volume] = OrderedDict()
         self._users: dict[str, set[int]] = {}
@@ -35,7 +36,7 @@ class VolumeStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of voxels, those on their way included."""
+        """Bytes of voxels, those that have come so far included, and of requests that wait."""
         with self._lock:
             return self._nbytes()
 
@@ -57,34 +58,78 @@ class VolumeStore:
         with self._lock:
             for key in {*self._users, *(key for _, key in self._reserved)}:
                 self._release(key, client)
+            self._requests = {place: nbytes for place, nbytes in self._requests.items() if place[0] != client}
 
-    def reserve(self, key: str, client: int, nbytes: int) -> None:
-        """Sets room aside for voxels that the client will send.
+    def announce(self, key: str, client: int, nbytes: int) -> None:
+        """The client will send so many voxels. They count as they come: who announces much and sends nothing takes no room from others.
 
         Raises:
-            WorkerError: There is not so much.
+            WorkerError: There is no room for so many now.
         """
         with self._lock:
-            unused = [key for key in self._held if not self._users.get(key)]
-            while unused and self._nbytes() + self.others + nbytes > self.max_bytes:
-                del self._held[unused.pop(0)]
-            free = self.max_bytes - self._nbytes()
-            if nbytes > free:
-                raise WorkerError(
-                    f"the volume has {nbytes / 2**20:.0f} MB; the worker has room for {max(free, 0) / 2**20:.0f} MB",
-                    hint="close another volume, or start the worker with more memory (--max-memory)",
-                )
+            self._make_room(nbytes, f"the volume has {nbytes / 2**20:.0f} MB")
+            self._reserved[client, key] = 0
+
+    def arrive(self, key: str, client: int, nbytes: int) -> None:
+        """So many bytes of announced voxels are here.
+
+        Raises:
+            WorkerError: There is no room for them any more.
+        """
+        with self._lock:
+            before = self._reserved.get((client, key), 0)
+            self._make_room(nbytes - before, f"{nbytes / 2**20:.0f} MB of the volume have come")
             self._reserved[client, key] = nbytes
 
+    def take_request(self, client: int, number: int, nbytes: int, most: int) -> None:
+        """A request has come that holds so many bytes until it has ended.
+
+        Args:
+            client: Whose.
+            number: The request.
+            nbytes: What it holds.
+            most: What all requests of a client may hold together.
+
+        Raises:
+            WorkerError: That is more than this client may have, or than there is room for.
+        """
+        with self._lock:
+            own = sum(one for (whose, _), one in self._requests.items() if whose == client)
+            most = min(most, self.max_bytes // 4)
+            if own + nbytes > most:
+                raise WorkerError(
+                    f"the requests of this client would hold {(own + nbytes) / 2**20:.0f} MB; at most {most / 2**20:.0f} MB are taken",
+                    hint="wait for some of them to end",
+                )
+            self._make_room(nbytes, f"the request holds {nbytes / 2**20:.0f} MB")
+            self._requests[client, number] = nbytes
+
+    def end_request(self, client: int, number: int) -> None:
+        """What a request held is let go of."""
+        with self._lock:
+            self._requests.pop((client, number), None)
+
+    def _make_room(self, nbytes: int, what: str) -> None:
+        unused = [key for key in self._held if not self._users.get(key)]
+        while unused and self._nbytes() + self.others + nbytes > self.max_bytes:
+            del self._held[unused.pop(0)]
+        free = self.max_bytes - self._nbytes()
+        if nbytes > free:
+            raise WorkerError(
+                f"{what}; the worker has room for {max(free, 0) / 2**20:.0f} MB",
+                hint="close another volume, or start the worker with more memory (--max-memory)",
+            )
+
     def put(self, key: str, volume: Volume, client: int) -> Volume:
-        """Keeps a volume in the room that was reserved, and returns the one that is held: the first of equals."""
+        """Keeps a volume that has come, and returns the one that is held: the first of equals."""
         with self._lock:
             self._reserved.pop((client, key), None)
             self._users.setdefault(key, set()).add(client)
             return self._held.setdefault(key, volume)
 
     def _nbytes(self) -> int:
-        return sum(self._reserved.values()) + sum(volume.voxels.nbytes for volume in self._held.values())
+        voxels = sum(volume.voxels.nbytes for volume in self._held.values())
+        return voxels + sum(self._reserved.values()) + sum(self._requests.values())
 
     def _release(self, key: str, client: int) -> None:
         self._reserved.pop((client, key), None)
@@ -114,6 +159,11 @@ class IncomingVolume:
         self.nbytes = math.prod(request.shape) * self.dtype.itemsize
         self._voxels: NDArray[Any] | None = None
         self._num_received = 0
+
+    @property
+    def num_received(self) -> int:
+        """Bytes of voxels that are here."""
+        return self._num_received
 
     @property
     def is_complete(self) -> bool:

@@ -272,3 +272,25 @@ def test_a_worker_that_always_dies_is_given_up(small_model_file, ball):
         session = RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu")
     with pytest.raises(WorkerError, match="nobody listens"):
         session.add_box(1, "axial", 7, (12, 14, 35, 41))
+
+
+def test_a_script_goes_on_after_workers_that_died_while_they_were_told(ball, small_model_file):
+    workers, made = [ThreadedWorker()], []
+
+    def make_client():
+        made.append(len(workers))
+        return EngineClient.connect("127.0.0.1", workers[-1].port, TOKEN)
+
+    session = RemoteSession(make_client, ball, model=small_model_file, device="cpu")
+    shown = session.add_box(1, "axial", 7, (12, 14, 35, 41))
+    workers[0].__exit__()
+    for _ in range(2):  # refused more often than is tried, twice
+        with pytest.raises(WorkerError, match="nobody listens"):
+            session.add_point(1, "axial", 7, (20, 20))
+    assert len(made) > 3
+    workers.append(ThreadedWorker())
+    answered = session.add_point(1, "axial", 7, (20, 20))
+    assert answered.revision == shown.revision + 1
+    assert [one.plane.index for one in session.propagate(1, first=7, last=8)] == [8]
+    session.close()
+    workers[1].__exit__()

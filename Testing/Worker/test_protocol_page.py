@@ -89,5 +89,5 @@ def test_the_client_on_the_page_works(worker, ball, small_model_file):
     header, buffers = client.final(number, ["SliceAnswered"])
     mask = header["mask"]
     assert mask["revision"] == 1
-    assert unpack_mask(buffers[mask["mask"]["bits"]], tuple(mask["mask"]["shape"])).shape == (48, 56)
+    assert unpack_mask(client.bits(mask["mask"], buffers), tuple(mask["mask"]["shape"])).shape == (48, 56)
     client.sock.close()

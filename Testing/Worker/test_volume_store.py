@@ -117,48 +117,75 @@ def of_size(nbytes, value=0):
     return Volume(np.full((1, 1, nbytes), value, np.uint8), np.eye(4))
 
 
+def bring(store, key, client, volume):
+    """Announces a volume, lets all of it arrive and keeps it."""
+    store.announce(key, client, volume.voxels.nbytes)
+    store.arrive(key, client, volume.voxels.nbytes)
+    return store.put(key, volume, client)
+
+
 def test_volumes_nobody_uses_make_room_and_those_in_use_do_not():
     store = VolumeStore(100)
     for key, client in (("a", 1), ("b", 2)):
-        store.reserve(key, client, 40)
-        store.put(key, of_size(40), client)
+        bring(store, key, client, of_size(40))
     with pytest.raises(WorkerError, match="room for"):
-        store.reserve("c", 3, 40)
+        store.announce("c", 3, 40)
     store.release("a", 1)
     assert store.use("a", 3) is not None  # still held, used again
     store.release("a", 3)
-    store.reserve("c", 3, 60)
+    store.announce("c", 3, 60)
     assert store.use("a", 1) is None
     assert store.use("b", 1) is not None
+    store.arrive("c", 3, 60)
     assert store.nbytes == 100
 
 
-def test_room_set_aside_is_given_back_when_a_client_leaves():
+def test_who_announces_much_and_sends_nothing_takes_no_room_from_others():
     store = VolumeStore(100)
-    store.reserve("a", 1, 80)
-    store.reserve("b", 2, 20)
+    store.announce("a", 1, 100)
+    bring(store, "b", 2, of_size(30))
+    store.arrive("a", 1, 60)
+    with pytest.raises(WorkerError, match="have come; the worker has room for"):
+        store.arrive("a", 1, 80)
+
+
+def test_room_that_was_taken_is_given_back_when_a_client_leaves():
+    store = VolumeStore(100)
+    for key, client, nbytes in (("a", 1, 70), ("b", 2, 20)):
+        store.announce(key, client, nbytes)
+        store.arrive(key, client, nbytes)
+    store.take_request(1, 5, 10, most=50)
     with pytest.raises(WorkerError):
-        store.reserve("c", 3, 1)
+        store.announce("c", 3, 1)
     store.release_all(1)
-    store.reserve("c", 3, 80)
+    bring(store, "c", 3, of_size(80))
     assert store.nbytes == 100
+
+
+def test_requests_of_a_client_are_bounded_together_and_counted_until_they_end():
+    store = VolumeStore(100)
+    store.take_request(1, 1, 20, most=50)
+    with pytest.raises(WorkerError, match="requests of this client"):
+        store.take_request(1, 2, 6, most=50)  # a quarter of the memory at most
+    store.take_request(2, 1, 25, most=50)
+    assert store.nbytes == 45
+    store.end_request(1, 1)
+    store.take_request(1, 2, 25, most=50)
+    assert store.nbytes == 50
 
 
 def test_what_is_held_elsewhere_pushes_out_volumes_nobody_uses():
     store = VolumeStore(100)
-    store.reserve("a", 1, 40)
-    store.put("a", of_size(40), 1)
+    bring(store, "a", 1, of_size(40))
     store.release("a", 1)
     store.others = 50
-    store.reserve("b", 1, 30)
+    store.announce("b", 1, 30)
     assert store.use("a", 1) is None
 
 
 def test_the_first_of_equal_volumes_is_kept():
     store = VolumeStore(100)
     first = of_size(10)
-    store.reserve("a", 1, 10)
-    store.reserve("a", 2, 10)
-    assert store.put("a", first, 1) is first
-    assert store.put("a", of_size(10), 2) is first
+    assert bring(store, "a", 1, first) is first
+    assert bring(store, "a", 2, of_size(10)) is first
     assert store.nbytes == 10

@@ -617,7 +617,7 @@ def test_a_propagation_goes_on_where_the_device_was_full_for_a_moment(client, ke
 
 
 def test_a_defect_of_ours_fails_one_request_and_not_the_worker(client, key, monkeypatch, caplog):
-    monkeypatch.setattr(Session, "restore", lambda *_: 1 / 0)
+    monkeypatch.setattr(Session, "restoring", lambda *_: 1 / 0)
     mask = answer(client, box_on(key, 7)).mask
     failed = answer(client, RestoreSlice(volume_id=key, mask=mask))
     assert "defect of its own: ZeroDivisionError" in failed.message
