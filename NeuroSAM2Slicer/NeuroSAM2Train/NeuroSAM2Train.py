@@ -50,8 +50,8 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
         segment = slicer.util.getModuleWidget("NeuroSAM2Segment")
-        self.panel = TrainPanel(self.ui, segment.panel.workplace)
         form.setMRMLScene(slicer.mrmlScene)
+        self.panel = TrainPanel(self.ui, segment.panel.workplace)
 
     def enter(self) -> None:
         """The module is shown."""

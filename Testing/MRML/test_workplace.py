@@ -278,6 +278,15 @@ def test_continue_does_again_what_is_out_of_date_only_as_far_as_the_person_has_c
     assert workplace.view().cells[6].mark is Mark.NOTHING
 
 
+def test_a_range_chosen_for_a_larger_volume_ends_with_this_one(app, workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    PanelMemory(app.scene).slice_range = (3, 500)
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    workplace.propagate()
+    last = workplace.session.desk.volume.shape[0] - 1
+    assert (workplace.session.talk.journey.first, workplace.session.talk.journey.last) == (3, last)
+
+
 def test_every_object_has_its_volume(workplace, engines, volume):
     workplace.select(volume, workplace.new_segmentation())
     workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))

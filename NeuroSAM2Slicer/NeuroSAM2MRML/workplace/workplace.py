@@ -62,6 +62,11 @@ class Workplace:
         self.link = self._new_link()
         self.models = self._new_models()
 
+    @property
+    def chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode | None, slicer.vtkMRMLSegmentationNode | None]:
+        """The volume and the segmentation."""
+        return self._volume_node, self._segmentation_node
+
     def select(
         self,
         volume_node: slicer.vtkMRMLScalarVolumeNode | None,
@@ -167,9 +172,9 @@ class Workplace:
 
     def propagate(self) -> None:
         """Carries the active object through the slices that the person has chosen, in the direction chosen."""
-        memory = PanelMemory(self.host.scene)
-        first, last = memory.slice_range or (None, None)
-        self.act(lambda session: session.propagate(first=first, last=last, direction=memory.direction))
+        direction = PanelMemory(self.host.scene).direction
+        first, last = self._slice_range()
+        self.act(lambda session: session.propagate(first=first, last=last, direction=direction))
 
     def extend(self) -> None:
         """Carries the active object one slice beyond its ends, in the direction chosen."""
@@ -266,6 +271,15 @@ class Workplace:
         """Ends the session and the engine; the scene stays as it is."""
         self._leave("the panel was closed")
         self.link.close()
+
+    def _slice_range(self) -> tuple[int | None, int | None]:
+        """First and last slice as chosen, as far as this volume has them; it may have been chosen for a larger one."""
+        said, desk = PanelMemory(self.host.scene).slice_range, None if self.session is None else self.session.desk
+        axis = None if desk is None else desk.axis_of(desk.active)
+        if said is None or desk is None or axis is None:
+            return None, None
+        last_there = desk.volume.shape[axis.array_axis] - 1
+        return min(said[0], last_there), min(said[1], last_there)
 
     def _leave(self, reason: str) -> None:
         if self.watch is not None:

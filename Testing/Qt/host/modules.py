@@ -29,11 +29,14 @@ class LoadedModule:
         """As when Slicer unloads the module."""
         self.widget.exit()
         self.widget.cleanup()
+        for one in self.parent.findChildren(qt.QWidget):
+            if hasattr(one, "setMRMLScene"):
+                one.setMRMLScene(None)
         slicer.app.panels.removeWidget(self.parent)
         self.parent.deleteLater()
 
 
-def load_module(path: Path) -> LoadedModule:
+def load_module(path: Path, *, is_shown: bool = True) -> LoadedModule:
     """Executes the file and sets its panel up in the main window."""
     name = path.stem
     spec = importlib.util.spec_from_file_location(name, path)
@@ -51,7 +54,8 @@ def load_module(path: Path) -> LoadedModule:
     widget.setup()
     getattr(slicer.modules, name.lower()).panel = widget
     slicer.app.panels.addWidget(parent)
-    slicer.app.panels.setCurrentWidget(parent)
-    slicer.app.window.show()
-    widget.enter()
+    if is_shown:
+        slicer.app.panels.setCurrentWidget(parent)
+        slicer.app.window.show()
+        widget.enter()
     return LoadedModule(file, module, widget, parent)
