@@ -65,8 +65,8 @@ class SegmentPanel:
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
         self._is_showing = False
-        self._is_restoring = False
-        """Selectors say what the scene brings, which nobody has chosen."""
+        self._is_deaf = False
+        """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
         self._kept: Choices | None = None
         self._saved = choice.to_text()
         ui.helpLabel.text = SEGMENT_HELP
@@ -103,20 +103,20 @@ class SegmentPanel:
         self.ui.editorWidget.removeViewObservations()
 
     def close(self) -> None:
-        """Slicer is about to unload the module."""
+        """Slicer is about to unload the module, or to load it anew; the widgets may live on."""
+        self.exit()
+        self._is_deaf = True
         self.bridge.stop()
-        self.shortcuts.uninstall()
-        self.tools.put_down()
         self.engine.close()
         self.workplace.close()
 
     def begin_closing(self) -> None:
         """The scene is about to be closed: what selectors say until `end_batch` is nobody's choice."""
-        self._is_restoring = True
+        self._is_deaf = True
 
     def begin_import(self) -> None:
         """A scene is about to be read. Where something is chosen it is added to what is there, and all choices stay."""
-        self._is_restoring = True
+        self._is_deaf = True
         if any(self.workplace.chosen):
             self._kept = PanelMemory(slicer.mrmlScene).choices
 
@@ -125,7 +125,7 @@ class SegmentPanel:
         kept, self._kept = self._kept, None
         if kept is not None and any(map(slicer.mrmlScene.IsNodePresent, filter(None, self.workplace.chosen))):
             PanelMemory(slicer.mrmlScene).choices = kept
-        if self._is_restoring:
+        if self._is_deaf:
             self.prepare_editor()
             self.restore()
         else:
@@ -135,13 +135,13 @@ class SegmentPanel:
         """Shows what the scene remembers."""
         memory = PanelMemory(slicer.mrmlScene)
         volume, segmentation = memory.volume_node, memory.segmentation_node
-        self._is_restoring = True
+        self._is_deaf = True
         self.ui.volumeSelector.setCurrentNode(volume)
         self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
         self.cleaning.restore()
         self.switches.restore()
-        self._is_restoring = False
+        self._is_deaf = False
         self._select(volume, segmentation)
 
     def _connect(self) -> None:
@@ -281,12 +281,12 @@ class SegmentPanel:
 
     def _follow_selectors(self) -> None:
         """Takes over what they show; a selector can change in silence, so code that sets one calls this, too."""
-        if not self._is_restoring:
+        if not self._is_deaf:
             self._select(*self._selected())
 
     def _let_go(self, selector: "slicer.qMRMLNodeComboBox", node: object) -> None:
         """A node is about to be deleted: the selector shall not fall on its neighbour in the list."""
-        if not self._is_restoring and selector.currentNode() is node:
+        if not self._is_deaf and selector.currentNode() is node:
             selector.setCurrentNode(None)
 
     def _select(self, volume: object, segmentation: object) -> None:

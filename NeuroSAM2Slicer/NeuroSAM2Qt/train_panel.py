@@ -74,11 +74,19 @@ class TrainPanel:
         self.timer.stop()
         if self.desk is not None:
             self.desk.close()
+            self.desk = None
+
+    def use(self, workplace: Workplace) -> None:
+        """Cases come from there and models go there from now on."""
+        if workplace is not self.workplace:
+            self.workplace = workplace
+            self.open_folder()
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
         folder = self.ui.folderEdit.currentPath.strip()
-        if not folder or (self.desk is not None and self.desk.controller.folder == Path(folder)):
+        is_open = self.desk is not None and self.desk.controller.folder == Path(folder)
+        if not folder or (is_open and self.desk.workplace is self.workplace):
             return
         slicer.app.userSettings().setValue(FOLDER_KEY, folder)
         if self.desk is not None:

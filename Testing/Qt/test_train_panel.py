@@ -121,8 +121,8 @@ def test_a_run_outlives_the_panel_and_is_found_again(school, loop):
     school.add("first")
     school.ui.startButton.click()
     loop.until(lambda: school.ui.stopButton.enabled)
+    before = school.controller
     school.panel.close()
-    before, school.panel.desk = school.controller, None
     school.panel.open_folder()
     school.panel.enter()
     assert before.is_running
