@@ -69,7 +69,9 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, lambda *_: self.panel.begin_closing())
         self.addObserver(scene, scene.StartImportEvent, lambda *_: self.panel.begin_import())
         self.addObserver(scene, scene.EndBatchProcessEvent, lambda *_: self.panel.end_batch(), priority=AFTER_SELECTORS)
-        if self.parent.isVisible():  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
+        if (
+            self.parent.isVisible()
+        ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
             self.enter()
 
     def enter(self) -> None:

@@ -51,7 +51,9 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         self.ui = slicer.util.childWidgetVariables(form)
         form.setMRMLScene(slicer.mrmlScene)
         self.panel = TrainPanel(self.ui, self._workplace())
-        if self.parent.isVisible():  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
+        if (
+            self.parent.isVisible()
+        ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
             self.enter()
 
     def enter(self) -> None:

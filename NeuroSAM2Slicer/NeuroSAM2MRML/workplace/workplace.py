@@ -22,9 +22,9 @@ from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.host import Host
-from NeuroSAM2MRML.session.journal import Unsaved, unsaved_in
+from NeuroSAM2MRML.session.journal import Unsaved
 from NeuroSAM2MRML.session.node import ModelIdentity
-from NeuroSAM2MRML.session.recovery import recover
+from NeuroSAM2MRML.session.recovery import recover, unsaved_work
 from NeuroSAM2MRML.session.watch import SessionWatch
 from NeuroSAM2MRML.workplace.models import ModelController
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
@@ -88,17 +88,12 @@ class Workplace:
         self.watch = SessionWatch(self.session)
         self.session.talk.cleaning = PanelMemory(self.host.scene).cleaning
         self.session.talk.switches = PanelMemory(self.host.scene).switches
-        volume = self.session.desk.volume
-        self._unsaved = [
-            one
-            for one in unsaved_in(self.host.journal_folder)
-            if one.head.volume_name == volume.name and one.head.shape == volume.shape
-        ]
+        self._unsaved = unsaved_work(self.host.journal_folder, self.session.desk.volume)
 
     def recover(self) -> None:
         """Brings back what was not saved, as one step; the newest work if there is more."""
-        if self._unsaved:
-            unsaved = self._unsaved.pop(0)
+        if self._unsaved and self.session is not None:
+            unsaved, self.session.notice = self._unsaved.pop(0), ""
             self.act(lambda session: recover(session.desk, unsaved))
             self.act(lambda session: session.warm_up())
 
