@@ -84,9 +84,9 @@ class TrainPanel:
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
-        folder = self.ui.folderEdit.currentPath.strip()
-        is_open = self.desk is not None and self.desk.controller.folder == Path(folder)
-        if not folder or (is_open and self.desk.workplace is self.workplace):
+        folder, desk = self.ui.folderEdit.currentPath.strip(), self.desk
+        is_open = desk is not None and desk.controller.folder == Path(folder) and desk.workplace is self.workplace
+        if not folder or is_open:
             return
         slicer.app.userSettings().setValue(FOLDER_KEY, folder)
         if self.desk is not None:

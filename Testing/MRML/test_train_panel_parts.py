@@ -72,6 +72,12 @@ def test_pairs_are_found_in_bids_twins_and_lists(tmp_path):
     assert roles == {"a": None, "sub-1": None, "x": "validation"}
 
 
+def test_images_of_one_name_in_a_list_are_two_pairs(tmp_path):
+    listed = [{"image": f"{one}/T1.nii", "seg": f"{one}/seg.nii"} for one in "ab"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": listed}))
+    assert [pair.image.parent.name for pair in find_pairs(tmp_path)] == ["a", "b"]
+
+
 @pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]"])
 def test_a_damaged_list_is_refused(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)

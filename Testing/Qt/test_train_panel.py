@@ -188,6 +188,17 @@ def test_a_large_case_is_added_without_blocking_the_window(school, loop):
     np.testing.assert_allclose(there.ijk_to_ras, desk.volume.ijk_to_ras, atol=1e-5)
 
 
+def test_a_case_has_the_name_that_its_volume_has_now_and_replaces_no_other(school):
+    school.outline("T1")
+    school.desk.ui.volumeSelector.currentNode().SetName("head")
+    school.add_current()
+    school.outline("head", blob(seed=1))
+    school.add_current()
+    assert [row[0] for row in texts(school.ui.casesTable)] == ["head", "head 2"]
+    school.add_current()
+    assert school.ui.stateLabel.text == "Head 2 is on the list, in place of how it was."
+
+
 def test_a_case_that_cannot_be_written_is_said_and_leaves_nothing(school, monkeypatch):
     def full(path, *_):
         raise OSError(28, "No space left on device")

@@ -81,7 +81,7 @@ class TrainDesk:
         def add(controller: TrainController) -> None:
             pairs = find_pairs(folder)
             for pair in pairs:
-                controller.cases.add_files(pair.name, pair.image, pair.label, pair.role or role)
+                controller.cases.add(pair.image, pair.label, pair.role or role)
             kept = sum(pair.role is not None for pair in pairs)
             of_their_own = f"; {kept} as their dataset.json says" if kept else ""
             controller.notice = f"{len(pairs)} cases are on the list{of_their_own}"
@@ -99,7 +99,7 @@ class TrainDesk:
             cases = controller.cases.read()
             if not 0 <= row < len(cases):
                 raise DataError("no case is chosen", hint="click on one in the list")
-            controller.cases.remove(cases[row].name)
+            controller.cases.remove(cases[row])
             controller.notice = f"{cases[row].name} is off the list; its files stay"
 
         self.act(remove)
@@ -142,7 +142,7 @@ class TrainDesk:
             raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
         desk = session.desk
         self._stop_adding()
-        self._export = CaseExport(controller.cases, desk.volume.name, desk.volume, labels_of(desk), role)
+        self._export = CaseExport(controller.cases, desk.volume_node.GetName(), desk.volume, labels_of(desk), role)
         controller.notice = f"adding {self._export.name}"
 
     def _go_on_adding(self, controller: TrainController) -> None:
@@ -151,7 +151,7 @@ class TrainDesk:
             return
         export, self._export = self._export, None
         if export.advance():
-            controller.notice = f"{export.name} is on the list"
+            controller.notice = f"{export.name} is on the list{', in place of how it was' if export.is_again else ''}"
         else:
             self._export = export
 
