@@ -114,13 +114,16 @@ class CaseExport:
 def _is_same(path: Path, image: Volume, voxels: str) -> bool:
     """A file holds an image of that hash in that place."""
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
     try:
-        header = nibabel.load(path).header
+        header = nibabel.Nifti1Image.from_filename(path).header
         known = bytes(header["descrip"].tobytes()).rstrip(b"\0").decode("ascii", errors="replace")
         if len(known) != HASH_CHARS:  # written by an earlier version, or by someone else
             known = Fingerprint.of(Volume.read(path)).voxels
-    except (OSError, ValueError, NeuroSAM2Error, nibabel.filebasedimages.ImageFileError):
+    except (OSError, ValueError, NeuroSAM2Error, ImageFileError, HeaderDataError, WrapStructError):
         return False
     return known == voxels and is_same_place(image, header.get_best_affine().ravel())
 
