@@ -100,6 +100,7 @@ class TrainPanel:
         if self.desk is None:
             return
         is_adding = self.desk.poll()
+        self.viewer.fit()
         try:
             self.show(self.desk.view())
         except NeuroSAM2Error as error:

@@ -67,6 +67,7 @@ def load_module(path: Path, *, is_shown: bool = True) -> LoadedModule:
     widget = getattr(file, f"{name}Widget")(parent)
     widget.setup()
     getattr(slicer.modules, name.lower()).panel = widget
+    parent.layout().setContentsMargins(0, 0, 0, 0)  # as qSlicerModulePanel does
     slicer.app.panels.addWidget(parent)
     if is_shown:
         slicer.app.panels.setCurrentWidget(parent)
