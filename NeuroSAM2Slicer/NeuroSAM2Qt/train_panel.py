@@ -140,7 +140,7 @@ class TrainPanel:
         ):
             button.setEnabled(is_enabled)
         ui.progressBar.setVisible(view.is_running)
-        ui.progressBar.setMaximum(view.num_steps)
+        ui.progressBar.setMaximum(view.num_steps if view.step else 0)  # busy until something is reported
         ui.progressBar.setValue(view.step)
         if view.losses:
             self.plot.show(view.losses, view.dices)

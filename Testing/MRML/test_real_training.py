@@ -10,7 +10,7 @@ from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.run import TrainChoice
 
-from Testing.Support.cases import add_case
+from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
 from Testing.Support.volumes import ball_volume
 

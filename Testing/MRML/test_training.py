@@ -18,7 +18,7 @@ from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from Testing.Support.cases import add_case
+from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
 from Testing.Support.sessions import Sitting
 
@@ -210,6 +210,8 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     bench.open()
     assert bench.training.is_running
     assert bench.training.view.num_steps == 5
+    assert bench.training.view.step == 2
+    assert bench.training.notice == "training goes on; it was started before"
     bench.allow(5)
     bench.wait(lambda: bench.training.run.is_over)
     before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code
@@ -321,6 +323,18 @@ def test_mistakes_are_one_sentence(bench, act, error, words):
 def test_an_interpreter_that_is_not_there_is_said(tmp_path):
     with pytest.raises(WorkerError, match="cannot start"):
         LocalProcess.start([str(tmp_path / "nowhere")], tmp_path / "log.txt")
+
+
+def test_a_run_that_has_not_reported_is_at_the_step_of_its_checkpoint(tmp_path):
+    reader = RunReader(tmp_path)
+    assert reader.step == 0
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("step-00000020", "step-00000100", "best"):
+        (tmp_path / "checkpoints" / f"{name}.safetensors").touch()
+    assert reader.step == 100
+    (tmp_path / "metrics.jsonl").write_text('{"step": 120, "loss": 3}\n')
+    reader.read_news()
+    assert reader.step == 120
 
 
 def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):

@@ -148,7 +148,7 @@ def segment(studio: Studio, folder: Path) -> None:
 
 def train(studio: Studio, folder: Path) -> None:
     """From one outlined case to a new model."""
-    from Testing.Support.cases import add_case
+    from Testing.Support.exported import add_case
 
     ui = studio.school.ui
     studio.show_train()

@@ -62,9 +62,13 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert config["losses"]["focal"] == 10
     assert config["optim"]["steps"] == 5
     assert config["groups"]["trunk"]["frozen"] is True
+    loop.turn()
+    assert (school.ui.progressBar.minimum, school.ui.progressBar.maximum) == (0, 0)
+    assert school.ui.paceLabel.text == "Reading model and cases; the first step takes longest."
     school.allow(2)
     loop.until(lambda: school.ui.progressBar.value == 2)
-    assert school.ui.paceLabel.text.startswith("Step 2: ")
+    assert school.ui.progressBar.maximum == 5
+    assert school.ui.paceLabel.text.startswith("Step 2 of 5")
     table = slicer.mrmlScene.GetFirstNode("NeuroSAM2 training loss", "vtkMRMLTableNode")
     assert [table.GetTable().GetValue(row, 1).ToDouble() for row in range(2)] == [1.0, 0.5]
     school.ui.plotButton.click()
@@ -76,6 +80,18 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert school.ui.stateLabel.text == "The run is over."
     assert table.GetTable().GetNumberOfRows() == 5
     assert "s per step" in school.ui.estimateLabel.text
+
+
+def test_a_stopped_run_that_is_found_again_says_how_to_go_on(school, loop):
+    school.add("first")
+    school.ui.startButton.click()
+    school.allow(2)
+    loop.until(lambda: school.ui.progressBar.value == 2)
+    school.ui.stopButton.click()
+    loop.until(lambda: school.ui.continueButton.enabled)
+    school.panel.close()
+    school.panel.open_folder()
+    assert school.ui.stateLabel.text.startswith("The last run has stopped at step 2 of ")
 
 
 def test_samples_are_drawn_by_the_trainer_and_leafed_through(school, loop):
@@ -127,6 +143,7 @@ def test_a_run_outlives_the_panel_and_is_found_again(school, loop):
     school.panel.enter()
     assert before.is_running
     assert school.ui.stopButton.enabled
+    assert school.ui.stateLabel.text == "Training goes on; it was started before."
     school.finish()
     assert school.controller.run.is_over
     loop.until(lambda: before.poll() or not before.is_running)

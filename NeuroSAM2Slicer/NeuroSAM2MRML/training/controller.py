@@ -60,6 +60,8 @@ class TrainController:
             self.run = RunReader(runs[-1].with_suffix(""))
             self.run.read_news()
             self._training = self._found(runs[-1])
+            if self._training is not None:
+                self.notice = "training goes on; it was started before"
 
     @property
     def is_running(self) -> bool:

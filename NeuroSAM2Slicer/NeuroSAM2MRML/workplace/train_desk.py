@@ -22,6 +22,8 @@ from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
 WELCOME = "Add the cases that you have outlined, then press Start."
+READY = "The cases are on the list. Press Start."
+GETTING_READY = "Reading model and cases; the first step takes longest."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +122,9 @@ class TrainDesk:
             DataError: The project's list cannot be read.
         """
         run = self.controller.view
-        return TrainDeskView(run=run, sentence=as_sentence(run.notice) or WELCOME, pace=self._sentence_on_pace(run))
+        return TrainDeskView(
+            run=run, sentence=as_sentence(run.notice) or _welcome(run), pace=self._sentence_on_pace(run)
+        )
 
     def estimate(self, steps: int) -> str:
         """How long so many steps will take, in a sentence."""
@@ -159,7 +163,19 @@ class TrainDesk:
         if not run.is_running:
             self._pace = None
             return ""
+        if run.step == 0:
+            return GETTING_READY
         if self._pace is None:
-            self._pace = Pace(time.monotonic(), "steps"), run.step
+            self._pace = Pace(time.monotonic()), run.step
         pace, first = self._pace
-        return f"Step {run.step}: {pace.sentence((run.step - first, run.num_steps - first), time.monotonic())}"
+        speed = pace.speed((run.step - first, run.num_steps - first), time.monotonic())
+        return f"Step {run.step} of {run.num_steps}{speed}"
+
+
+def _welcome(run: TrainView) -> str:
+    """What there is to go on with, while nothing has happened yet."""
+    if run.can_continue:
+        return f"The last run has stopped at step {run.step} of {run.num_steps}. Continue goes on exactly there."
+    if run.can_prove:
+        return "The last run is over. Compare its model on held-out cases, or start another run."
+    return READY if run.can_start else WELCOME
