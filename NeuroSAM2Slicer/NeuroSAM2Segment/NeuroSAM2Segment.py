@@ -113,6 +113,7 @@ class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
         panel = slicer.util.getModuleWidget("NeuroSAM2Segment").panel
         panel.ui.volumeSelector.setCurrentNode(volume)
         panel.ui.segmentationSelector.setCurrentNode(panel.workplace.new_segmentation())
+        panel.bridge.wake()  # a selector says nothing where the name is the same
         self.assertTrue(panel.ui.boxButton.enabled)
         panel.workplace.act(lambda session: session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 20, 20)))
         panel.bridge.wake()
