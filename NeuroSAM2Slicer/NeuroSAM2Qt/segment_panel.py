@@ -305,7 +305,7 @@ class SegmentPanel:
             self.ui.editorWidget.setSourceVolumeNode(volume)
 
     def _on_tool(self, tool: Tool) -> None:
-        self.tools.take(tool, slice_views())
+        self.tools.take(tool, slice_views)
         self.bridge.wake()
 
     def _on_object(self, number: int) -> None:

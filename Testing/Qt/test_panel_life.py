@@ -69,10 +69,10 @@ def test_after_a_reload_the_new_panel_goes_on_with_what_is_chosen(desk, loop):
 
 def test_after_a_reload_the_old_panel_does_nothing_any_more(desk, slicer_app, loop):
     desk.load()
-    desk.ui.positiveButton.click()
+    desk.ui.editorWidget.setActiveEffectByName("Paint")
     old = desk.panel
     desk.module = desk.module.reload()
-    assert old.ui.editorWidget.__dict__["_observes"] is False
+    assert not old.ui.editorWidget.mrmlSegmentEditorNode().GetActiveEffectName()
     chosen = desk.module.widget.panel.workplace.chosen
     old.ui.volumeSelector.setCurrentNode(None)
     old.bridge.wake()

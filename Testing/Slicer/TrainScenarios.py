@@ -38,7 +38,9 @@ class TrainScenarios(unittest.TestCase):
         self.hands.ui.boxButton.click()
         self.hands.drag((66, 75, 27), (92, 97, 27))
         self.hands.settle()
-        with mock.patch.object(self.panel.installer, "has_training_packages", lambda *_: True):  # torch is not needed here
+        with mock.patch.object(
+            self.panel.installer, "has_training_packages", lambda *_: True
+        ):  # torch is not needed here
             self.ui.addButton.click()
         self.hands.until(lambda: not self.panel.desk.is_adding)
         self.assertEqual(self.ui.casesTable.rowCount, 1)
