@@ -2,6 +2,8 @@
 
 import logging
 
+import vtk
+
 errors = []
 """What was written, oldest first."""
 
@@ -17,5 +19,11 @@ class _Handler(logging.Handler):
 
 
 def open_log():
-    """Errors of Python's loggers go into the log from now on."""
+    """Errors of VTK and of Python's loggers go into the log from now on."""
     logging.getLogger().addHandler(_Handler(logging.ERROR))
+
+    def hear(_window, _event, text):
+        log_error(text)
+
+    hear.CallDataType = vtk.VTK_STRING
+    vtk.vtkOutputWindow.GetInstance().AddObserver("ErrorEvent", hear)
