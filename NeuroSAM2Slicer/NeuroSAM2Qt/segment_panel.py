@@ -131,6 +131,13 @@ class SegmentPanel:
         else:
             self._hand_to_editor()
 
+    def let_go(self, node: object) -> None:
+        """A node is about to be deleted: a selector that shows it shall not fall on its neighbour in the list."""
+        if not self._is_deaf:
+            for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
+                if selector.currentNode() is node:
+                    selector.setCurrentNode(None)
+
     def restore(self) -> None:
         """Shows what the scene remembers."""
         memory = PanelMemory(slicer.mrmlScene)
@@ -150,9 +157,6 @@ class SegmentPanel:
             # The first is said where the shown text changes, the second where a person has chosen, be it a node of the same name.
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
                 selector.connect(signal, lambda node: self._follow_selectors())
-            selector.connect(
-                "nodeAboutToBeRemoved(vtkMRMLNode*)", lambda node, selector=selector: self._let_go(selector, node)
-            )
         for tool, button in self._tools.items():
             button.connect("clicked(bool)", lambda is_down, tool=tool: self._on_tool(tool if is_down else Tool.LOOK))
         ui.stateButton.connect("clicked()", self._on_fix)
@@ -283,11 +287,6 @@ class SegmentPanel:
         """Takes over what they show; a selector can change in silence, so code that sets one calls this, too."""
         if not self._is_deaf:
             self._select(*self._selected())
-
-    def _let_go(self, selector: "slicer.qMRMLNodeComboBox", node: object) -> None:
-        """A node is about to be deleted: the selector shall not fall on its neighbour in the list."""
-        if not self._is_deaf and selector.currentNode() is node:
-            selector.setCurrentNode(None)
 
     def _select(self, volume: object, segmentation: object) -> None:
         PanelMemory(slicer.mrmlScene).choose(volume, segmentation)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -12,6 +13,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+from vtk.util.misc import calldata_type
 
 # From a source tree the packages lie beside and above this folder; once installed they lie in this very folder.
 for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
@@ -19,8 +21,8 @@ for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
         sys.path.append(str(folder))
 
 
-AFTER_SELECTORS = -100.0
-"""Priority of an observer that hears of the end of a batch after the node selectors, also those inside the embedded editor."""
+BEFORE_SELECTORS, AFTER_SELECTORS = 100.0, -100.0
+"""Priorities of observers that hear of the scene before or after all node selectors, also those inside the embedded editor."""
 
 
 class NeuroSAM2Segment(ScriptedLoadableModule):
@@ -66,13 +68,22 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         form.setMRMLScene(scene)  # before the panel listens: selectors say at once that nothing is chosen
         self.panel = SegmentPanel(self.ui)
         self.panel.restore()
-        self.addObserver(scene, scene.StartCloseEvent, lambda *_: self.panel.begin_closing())
-        self.addObserver(scene, scene.StartImportEvent, lambda *_: self.panel.begin_import())
-        self.addObserver(scene, scene.EndBatchProcessEvent, lambda *_: self.panel.end_batch(), priority=AFTER_SELECTORS)
+        for event, act, priority in (
+            (scene.StartCloseEvent, lambda *_: self.panel.begin_closing(), BEFORE_SELECTORS),
+            (scene.StartImportEvent, lambda *_: self.panel.begin_import(), BEFORE_SELECTORS),
+            (scene.NodeAboutToBeRemovedEvent, self.on_removal, BEFORE_SELECTORS),
+            (scene.EndBatchProcessEvent, lambda *_: self.panel.end_batch(), AFTER_SELECTORS),
+        ):
+            self.addObserver(scene, event, act, priority=priority)
         if (
             self.parent.isVisible()
         ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
             self.enter()
+
+    @calldata_type(vtk.VTK_OBJECT)
+    def on_removal(self, _scene: object, _event: object, node: object) -> None:
+        """A node is about to be deleted."""
+        self.panel.let_go(node)
 
     def enter(self) -> None:
         """The module is shown."""

@@ -18,9 +18,11 @@ def open_desk(slicer_app, loop, monkeypatch):
     desks = []
 
     def open_one():
+        assert not desks, "Slicer has one panel of a module"
         desks.append(Desk(slicer_app, loop))
         return desks[-1]
 
+    open_one.close = lambda: desks.pop().close()
     yield open_one
     for one in desks:
         one.close()
@@ -45,6 +47,7 @@ def saved(slicer_app, open_desk, loop, tmp_path):
     outline(before, loop)
     path, mask = tmp_path / "scene.mrb", before.mask(6).copy()
     slicer_app.mrml.save(path)
+    open_desk.close()
     slicer_app.mrmlScene().Clear(0)
     return path, mask
 
@@ -67,7 +70,7 @@ def check_all_works(desk, loop, mask):
     assert (desk.mask(6) == mask).all()
 
 
-def test_a_scene_that_is_opened_again_can_be_gone_on_with_and_taken_back(desk, saved, slicer_app, loop):
+def test_a_scene_that_is_opened_again_can_be_gone_on_with_and_taken_back(saved, desk, slicer_app, loop):
     path, mask = saved
     slicer_app.mrml.load(path)
     loop.turn()
@@ -108,7 +111,7 @@ def test_a_script_that_closes_the_scene_and_goes_on_at_once_is_not_overtaken(des
     assert desk.ui.editorWidget.segmentationNode() is segmentation
 
 
-def test_a_scene_that_is_added_changes_nothing_that_is_chosen(desk, saved, slicer_app, loop):
+def test_a_scene_that_is_added_changes_nothing_that_is_chosen(saved, desk, slicer_app, loop):
     memory = PanelMemory(slicer_app.mrmlScene())
     node = desk.load(name="mine")
     outline(desk, loop)
