@@ -318,6 +318,25 @@ def test_why_work_cannot_be_brought_back_is_seen_and_ends(app, workplace, engine
     assert workplace.view().session.objects
 
 
+def test_undo_goes_back_to_where_the_session_began_and_never_loses_prompts(workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    for row in (6, 7, 8):
+        workplace.act(lambda session, row=row: session.add_point(PLANE, row, 6, positive=False))
+    settle(workplace, engines)
+    said = workplace.session.desk.active_record.prompts
+    workplace.use_engine(EngineChoice(device="cpu"))
+    workplace.act(lambda session: session.add_point(PLANE, 9, 9, positive=False))
+    settle(workplace, engines)
+    for _ in range(4):
+        workplace.act(lambda session: session.undo())
+        settle(workplace, engines)
+        assert workplace.session.desk.active_record.prompts == said
+    assert not workplace.view().session.can_undo
+    workplace.act(lambda session: session.redo())
+    assert len(workplace.session.desk.active_record.prompts.points) == 4
+
+
 def test_a_range_chosen_for_a_larger_volume_ends_with_this_one(app, workplace, engines, volume):
     workplace.select(volume, workplace.new_segmentation())
     PanelMemory(app.scene).slice_range = (3, 500)

@@ -214,6 +214,21 @@ def test_showing_a_range_does_not_write_another_into_the_scene(desk, slicer_app,
     assert (desk.ui.firstSpinBox.value, desk.ui.lastSpinBox.value) == (2, 7)
 
 
+def test_undo_does_not_go_back_beyond_another_engine(desk, loop):
+    desk.load()
+    outline(desk, loop)
+    desk.panel._use_engine(EngineChoice(device="cpu"))
+    assert desk.ui.editorWidget.segmentationNode() is desk.session.desk.segmentation_node
+    assert not desk.ui.undoButton.enabled
+    desk.key("N")
+    desk.click(30, 24, 6)
+    loop.until(desk.settled)
+    desk.ui.undoButton.click()
+    loop.until(desk.settled)
+    assert desk.session.desk.active_record.prompts.boxes
+    assert not desk.session.desk.active_record.prompts.points
+
+
 def test_a_sample_on_a_fresh_start_logs_no_error(desk, loop):
     from Testing.Qt.host.log import errors
 
