@@ -77,6 +77,19 @@ def test_a_scene_that_is_opened_again_can_be_gone_on_with_and_taken_back(saved, 
     check_all_works(desk, loop, mask)
 
 
+def test_a_scene_that_takes_the_place_of_another_in_one_batch_is_taken_up(saved, desk, slicer_app, loop):
+    path, mask = saved
+    desk.load(name="before")
+    outline(desk, loop)
+    scene = slicer_app.mrmlScene()
+    scene.StartState(scene.BatchProcessState)
+    scene.Clear(0)
+    slicer_app.mrml.load(path)
+    scene.EndState(scene.BatchProcessState)
+    loop.turn()
+    check_all_works(desk, loop, mask)
+
+
 def test_a_scene_opened_before_the_module_is_shown_is_taken_up(saved, slicer_app, open_desk, loop):
     path, mask = saved
     slicer_app.mrml.load(path)
