@@ -40,6 +40,13 @@ class EditorHistory:
         """See `can_undo`."""
         return _is_enabled(self.editor, "RedoButton")
 
+    def forget(self) -> None:
+        """The editor does so only for another segmentation."""
+        if self.can_undo() or self.can_redo():
+            node = self.editor.segmentationNode()
+            self.editor.setSegmentationNode(None)
+            self.editor.setSegmentationNode(node)
+
 
 class DesktopHost:
     """A `Host`.

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -12,11 +13,16 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+from vtk.util.misc import calldata_type
 
 # From a source tree the packages lie beside and above this folder; once installed they lie in this very folder.
 for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
     if (folder / "NeuroSAM2Qt").is_dir() or (folder / "NeuroSAM2Core").is_dir():
         sys.path.append(str(folder))
+
+
+BEFORE_SELECTORS, AFTER_SELECTORS = 100.0, -100.0
+"""Priorities of observers that hear of the scene before or after all node selectors, also those inside the embedded editor."""
 
 
 class NeuroSAM2Segment(ScriptedLoadableModule):
@@ -58,11 +64,26 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         form = slicer.util.loadUI(self.resourcePath("UI/NeuroSAM2Segment.ui"))
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
-        self.panel = SegmentPanel(self.ui)
-        form.setMRMLScene(slicer.mrmlScene)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.EndCloseEvent, self.on_scene_changed)
-        self.addObserver(scene, scene.EndImportEvent, self.on_scene_changed)
+        form.setMRMLScene(scene)  # before the panel listens: selectors say at once that nothing is chosen
+        self.panel = SegmentPanel(self.ui)
+        self.panel.restore()
+        for event, act, priority in (
+            (scene.StartCloseEvent, lambda *_: self.panel.begin_closing(), BEFORE_SELECTORS),
+            (scene.StartImportEvent, lambda *_: self.panel.begin_import(), BEFORE_SELECTORS),
+            (scene.NodeAboutToBeRemovedEvent, self.on_removal, BEFORE_SELECTORS),
+            (scene.EndBatchProcessEvent, lambda *_: self.panel.end_batch(), AFTER_SELECTORS),
+        ):
+            self.addObserver(scene, event, act, priority=priority)
+        if (
+            self.parent.isVisible()
+        ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
+            self.enter()
+
+    @calldata_type(vtk.VTK_OBJECT)
+    def on_removal(self, _scene: object, _event: object, node: object) -> None:
+        """A node is about to be deleted."""
+        self.panel.let_go(node)
 
     def enter(self) -> None:
         """The module is shown."""
@@ -77,11 +98,6 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
-
-    def on_scene_changed(self, _caller: object, _event: object) -> None:
-        """A scene was closed or read: the panel shows what it remembers."""
-        self.panel.prepare_editor()
-        self.panel.restore()
 
 
 class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
@@ -108,6 +124,7 @@ class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
         panel = slicer.util.getModuleWidget("NeuroSAM2Segment").panel
         panel.ui.volumeSelector.setCurrentNode(volume)
         panel.ui.segmentationSelector.setCurrentNode(panel.workplace.new_segmentation())
+        panel.bridge.wake()  # a selector says nothing where the name is the same
         self.assertTrue(panel.ui.boxButton.enabled)
         panel.workplace.act(lambda session: session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 20, 20)))
         panel.bridge.wake()

@@ -109,6 +109,82 @@ def test_a_node_box_follows_the_scene(slicer_app):
         box.connect("currentNodeChanged(vtkMRMLVolumeNode*)", print)
 
 
+@pytest.fixture
+def box(slicer_app):
+    """A node box that listens, and what it has said by each signal."""
+    one = slicer.qMRMLNodeComboBox()
+    one.nodeTypes, one.noneEnabled = ["vtkMRMLScalarVolumeNode"], True
+    heard = []
+    for name in ("currentNodeChanged", "nodeActivated"):
+        one.connect(f"{name}(vtkMRMLNode*)", lambda node, name=name: heard.append((name, node)))
+    yield one, heard
+    one.setMRMLScene(None)
+
+
+def test_a_node_box_says_at_once_that_nothing_is_chosen_when_it_gets_its_scene(slicer_app, box):
+    one, heard = box
+    slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1")
+    one.setMRMLScene(slicer_app.mrmlScene())
+    assert heard == [("currentNodeChanged", None)]
+
+
+def test_a_node_box_says_what_is_chosen_only_where_the_shown_text_changes(slicer_app, box, qt):
+    one, heard = box
+    first, second = (slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1") for _ in range(2))
+    one.setMRMLScene(slicer_app.mrmlScene())
+    one.setCurrentNode(first)
+    heard.clear()
+    one.setCurrentNode(second)
+    assert (one.currentNode(), heard) == (second, [])
+    one.findChild(qt.QComboBox, "ComboBox").activated.emit(1)
+    assert heard == [("nodeActivated", first)]
+    first.SetName("renamed")
+    assert heard[1:] == [("currentNodeChanged", first)]
+
+
+def test_a_node_box_falls_on_the_neighbour_of_what_is_deleted(slicer_app, box):
+    one, heard = box
+    first, second = (slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in ("a", "b"))
+    one.setMRMLScene(slicer_app.mrmlScene())
+    one.setCurrentNode(first)
+    slicer_app.mrmlScene().RemoveNode(first)
+    assert heard[-1] == ("currentNodeChanged", second)
+
+
+def test_the_editor_writes_back_at_the_end_of_a_batch_what_its_selectors_show(slicer_app):
+    scene = slicer_app.mrmlScene()
+    editor, settings = slicer.qMRMLSegmentEditorWidget(), scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.setMRMLScene(scene)
+    editor.setMRMLSegmentEditorNode(settings)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    scene.StartState(scene.BatchProcessState)
+    editor.setSegmentationNode(node)
+    assert settings.GetSegmentationNode() is node
+    assert editor.segmentationNode() is None
+    scene.EndState(scene.BatchProcessState)
+    assert settings.GetSegmentationNode() is None
+    editor.setSegmentationNode(node)
+    assert editor.segmentationNode() is node
+    editor.setMRMLScene(None)
+
+
+def test_the_log_has_errors_of_widgets_loggers_and_vtk(slicer_app):
+    import logging
+
+    import vtk
+
+    from Testing.Qt.host.log import errors
+
+    editor = slicer.qMRMLSegmentEditorWidget()
+    editor.setSourceVolumeNode(slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1"))
+    logging.getLogger("ours").error("on purpose")
+    reader = vtk.vtkPNGReader()
+    reader.SetFileName("nowhere.png")
+    reader.Update()
+    assert len(errors) >= 3
+    errors.clear()
+
+
 def test_a_click_in_a_view_lands_where_the_view_says(slicer_app):
     logic = slicer_app.applicationLogic()
     points = slicer_app.mrmlScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "P")

@@ -48,7 +48,9 @@ class SessionDesk:
         self.nodes.follow_volume()
         self.objects = SceneObjects(segmentation_node)
         self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
-        self.steps = UndoSteps(self.objects, host.edit_history(segmentation_node))
+        history = host.edit_history(segmentation_node)
+        history.forget()  # what states of an earlier session mean for the prompts is not known in this one
+        self.steps = UndoSteps(self.objects, history)
         self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
         self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.keeper)
         self.is_writing = False

@@ -9,7 +9,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox, PlacedPoint
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint
 
 SUFFIX = ".jsonl"
 
@@ -32,8 +33,8 @@ class JournalHead:
     """What a journal is about."""
 
     volume_name: str
-    fingerprint: str
-    """Of the volume's voxels and place."""
+    fingerprint: Fingerprint
+    """Of the volume."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
     pid: int
@@ -130,19 +131,27 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     """Journals of processes that are gone, the newest first."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
-        said = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
-        if said is None:
-            continue
-        head = _head_of(said)
-        if not ProcessId(head.pid, head.created).is_running():
+        head = next((_head_of(said["head"]) for said in _whole_lines(path) if "head" in said), None)
+        if head is not None and not ProcessId(head.pid, head.created).is_running():
             found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _head_of(said: dict[str, Any]) -> JournalHead:
-    """What a journal is about; what a later version adds is passed over."""
-    known = {field.name: said[field.name] for field in fields(JournalHead) if field.name in said}
-    return JournalHead(**known | {"shape": tuple(said["shape"])})
+def _head_of(said: dict[str, Any]) -> JournalHead | None:
+    """What a journal is about; None for one that another version wrote in another way, and what a later one adds is passed over."""
+    try:
+        voxels, matrix = said["fingerprint"]["voxels"], tuple(map(float, said["fingerprint"]["ijk_to_ras"]))
+        depth, height, width = said["shape"]
+        return JournalHead(
+            volume_name=said["volume_name"],
+            fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
+            shape=(depth, height, width),
+            pid=int(said["pid"]),
+            created=float(said.get("created", 0.0)),
+            version=said["version"],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -42,6 +42,9 @@ class EditHistory(Protocol):
     def can_redo(self) -> bool:
         """There is a state to go forward to."""
 
+    def forget(self) -> None:
+        """Forgets all states."""
+
 
 class SegmentationHistory:
     """An edit history over `vtkSegmentationHistory`.
@@ -80,6 +83,10 @@ class SegmentationHistory:
     def can_redo(self) -> bool:
         """See `EditHistory`."""
         return bool(self.history.IsRestoreNextStateAvailable())
+
+    def forget(self) -> None:
+        """See `EditHistory`."""
+        self.history.RemoveAllStates()
 
 
 Records = Mapping[int, ObjectRecord]

@@ -14,9 +14,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
-from NeuroSAM2MRML.session.desk import SessionDesk
-from NeuroSAM2MRML.training.cases import CaseList, labels_of
-from NeuroSAM2MRML.training.roles import Role
+from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
 from NeuroSAM2MRML.training.samples import LOOKING, Samples
 from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
@@ -77,11 +75,6 @@ class TrainController:
     def is_proving(self) -> bool:
         """Two models are being compared."""
         return self._proving is not None
-
-    def add_session(self, desk: SessionDesk, name: str, role: Role) -> None:
-        """Puts the current case on the list; see `CaseList.add`."""
-        self.cases.add(name, desk.volume, labels_of(desk), role)
-        self.notice = f"{name} is on the list"
 
     def begin(self, choice: TrainChoice) -> None:
         """Begins a new run.

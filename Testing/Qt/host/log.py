@@ -1,0 +1,29 @@
+"""Slicer's error log: what its widgets, VTK and our own code write there. A session without a fault leaves it empty."""
+
+import logging
+
+import vtk
+
+errors = []
+"""What was written, oldest first."""
+
+
+def log_error(text):
+    """What a widget of Slicer's logs as an error (qCritical)."""
+    errors.append(text)
+
+
+class _Handler(logging.Handler):
+    def emit(self, record):
+        log_error(self.format(record))
+
+
+def open_log():
+    """Errors of VTK and of Python's loggers go into the log from now on."""
+    logging.getLogger().addHandler(_Handler(logging.ERROR))
+
+    def hear(_window, _event, text):
+        log_error(text)
+
+    hear.CallDataType = vtk.VTK_STRING
+    vtk.vtkOutputWindow.GetInstance().AddObserver("ErrorEvent", hear)
