@@ -65,6 +65,7 @@ class SegmentPanel:
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
         self._is_showing = False
+        self._led_to = ""
         self._saved = choice.to_text()
         ui.helpLabel.text = SEGMENT_HELP
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
@@ -144,9 +145,9 @@ class SegmentPanel:
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
         ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
 
-    def _keys(self) -> dict[str, object]:
+    def _keys(self) -> dict[str, Callable[[], None]]:
         ui = self.ui
-        return {
+        buttons = {
             "P": ui.positiveButton,
             "N": ui.negativeButton,
             "B": ui.boxButton,
@@ -160,6 +161,7 @@ class SegmentPanel:
             "Ctrl+Z": ui.undoButton,
             "Ctrl+Y": ui.redoButton,
         }
+        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.empty_hand)}
 
     def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
@@ -233,7 +235,13 @@ class SegmentPanel:
         for number, row in enumerate(objects):
             if row.is_active:
                 selector.setCurrentIndex(number)
-                self.ui.editorWidget.setCurrentSegmentID(row.segment_id)
+                self._lead_editor(row.segment_id)
+
+    def _lead_editor(self, segment_id: str) -> None:
+        """The editor follows to another active object; until then the segment that is chosen there stays chosen."""
+        if segment_id != self._led_to:
+            self._led_to = segment_id
+            self.ui.editorWidget.setCurrentSegmentID(segment_id)
 
     def _show_progress(self, view: WorkplaceView) -> None:
         done, total = view.session.progress or (0, 0)

@@ -314,7 +314,7 @@ def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(des
     desk.load()
     desk.key("G")
     assert desk.session.talk.journey is None
-    assert len(desk.panel.shortcuts.active()) == 12
+    assert len(desk.panel.shortcuts.active()) == 13
     for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(S)"), (desk.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     desk.panel.exit()

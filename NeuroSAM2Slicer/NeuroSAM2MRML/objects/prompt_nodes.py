@@ -123,6 +123,13 @@ class PromptNodes:
             if node.GetTransformNodeID() != transform:
                 node.SetAndObserveTransformNodeID(transform)
 
+    def keep_colours(self) -> None:
+        """A prompt under the pointer keeps the colour that it has, also one of a scene of an earlier version."""
+        for node in self._nodes(None):
+            display = node.GetDisplayNode()
+            if display is not None:
+                display.SetActiveColor(*display.GetSelectedColor())
+
     def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
         found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
         for number in range(found.GetNumberOfItems()):
@@ -175,6 +182,7 @@ class PromptNodes:
         if display is not None:
             display.SetSelectedColor(*COLOURS[role])
             display.SetColor(*COLOURS[role])
+            display.SetActiveColor(*COLOURS[role])
             display.SetPointLabelsVisibility(False)
             display.SetPropertiesLabelVisibility(False)
             if role == BOX:  # an outline: a filled box would hide the mask

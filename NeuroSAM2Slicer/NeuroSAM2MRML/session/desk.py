@@ -46,6 +46,7 @@ class SessionDesk:
         self.volume = read_volume(volume_node)
         self.nodes = PromptNodes(host.scene, volume_node, segmentation_node)
         self.nodes.follow_volume()
+        self.nodes.keep_colours()
         self.objects = SceneObjects(segmentation_node)
         self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
         self.steps = UndoSteps(self.objects, host.edit_history(segmentation_node))

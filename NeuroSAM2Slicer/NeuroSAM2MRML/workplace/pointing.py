@@ -4,11 +4,8 @@ import slicer
 import vtk
 
 from NeuroSAM2MRML.scene.slice_views import ras_of
-from NeuroSAM2MRML.scene.watch import SceneWatch
+from NeuroSAM2MRML.scene.watch import FIRST, SceneWatch
 from NeuroSAM2MRML.session.controller import SessionController
-
-FIRST = 10.0
-"""Heard before the view's own tools, which keep moves to themselves while points are placed."""
 
 
 class Pointing:

@@ -29,6 +29,8 @@ class LoadedModule:
         """As when Slicer unloads the module."""
         self.widget.exit()
         self.widget.cleanup()
+        for editor in self.parent.findChildren(slicer.qMRMLSegmentEditorWidget):
+            editor.setMRMLSegmentEditorNode(None)  # its observers go with it
         slicer.app.panels.removeWidget(self.parent)
         self.parent.deleteLater()
 

@@ -4,6 +4,7 @@ import slicer
 from PySide6.QtCore import Property, Signal
 
 from Testing.Qt.host import dialect
+from Testing.Qt.host.effects import PaintEffect
 from Testing.Qt.host.stored import stored
 
 qt = dialect.install()
@@ -157,7 +158,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         state = self.__dict__
-        state["_node"], state["_tag"] = None, None
+        state["_node"], state["_watched"] = None, []
+        state["_effect"], state["_effects"] = None, {"Paint": PaintEffect(self)}
         state["_history"] = slicer.vtkSegmentationHistory()
         layout = qt.QHBoxLayout(self)
         for name, text in (("UndoButton", "Undo"), ("RedoButton", "Redo")):
@@ -174,7 +176,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.__dict__["_history"].SetMaximumNumberOfStates(number)
 
     def setMRMLSegmentEditorNode(self, node):
-        self.__dict__["_node"] = node
+        self.removeViewObservations()
+        self.__dict__["_node"], self.__dict__["_effect"] = node, None
+        _watch_effect(self)
 
     def mrmlSegmentEditorNode(self):
         return self.__dict__["_node"]
@@ -216,17 +220,51 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setActiveEffectByName(self, name):
         self.mrmlSegmentEditorNode().SetActiveEffectName(name)
 
+    def activeEffect(self):
+        return self.__dict__["_effect"]
+
     def setupViewObservations(self):
-        self.__dict__["_observes"] = True
+        self.removeViewObservations()
+        if self.activeEffect() is not None:
+            self.activeEffect().observe(slicer.app.layoutManager().widgets.values())
 
     def removeViewObservations(self):
-        self.__dict__["_observes"] = False
+        for effect in self.__dict__["_effects"].values():
+            effect.forget()
 
     def installKeyboardShortcuts(self, parent=None):
         self.__dict__["_shortcuts"] = True
 
     def uninstallKeyboardShortcuts(self):
         self.__dict__["_shortcuts"] = False
+
+
+def _watch_effect(widget):
+    """The active effect is what the node says; it and other modes of the mouse than the usual one put each other down."""
+    for subject, tag in widget.__dict__["_watched"]:
+        subject.RemoveObserver(tag)
+    node, mouse = widget.mrmlSegmentEditorNode(), slicer.app.applicationLogic().GetInteractionNode()
+    watched = () if node is None else ((node, _follow_node), (mouse, _follow_mouse))
+    widget.__dict__["_watched"] = [
+        (one, one.AddObserver("ModifiedEvent", lambda *_, follow=follow: follow(widget, node, mouse)))
+        for one, follow in watched
+    ]
+
+
+def _follow_node(widget, node, mouse):
+    effect = widget.__dict__["_effects"].get(node.GetActiveEffectName())
+    if effect is widget.activeEffect():
+        return
+    widget.__dict__["_effect"] = effect
+    widget.removeViewObservations()
+    if effect is not None:
+        widget.setupViewObservations()
+        mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+
+
+def _follow_mouse(widget, node, mouse):
+    if widget.activeEffect() is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
+        node.SetActiveEffectName("")
 
 
 def _show_history(widget):
