@@ -15,6 +15,7 @@ from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.surfaces import Surfaces
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.node import SessionNode
@@ -48,7 +49,8 @@ class SessionDesk:
         self.nodes.follow_volume()
         self.nodes.keep_colours()
         self.objects = SceneObjects(segmentation_node)
-        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
+        self.surfaces = Surfaces(segmentation_node)
+        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume, self.surfaces)
         self.steps = UndoSteps(self.objects, host.edit_history(segmentation_node))
         self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
         self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.keeper)
@@ -96,7 +98,7 @@ class SessionDesk:
         self.volume = read_volume(self.volume_node)
         self._stamp = stamp_of(self.volume_node)
         self.nodes.follow_volume()
-        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
+        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume, self.surfaces)
         self.journal.use(self.volume, self.keeper)
         return True
 
@@ -267,7 +269,8 @@ class SessionDesk:
         """Whatever changes in the scene meanwhile is the session's own doing."""
         was, self.is_writing = self.is_writing, True
         try:
-            yield
+            with self.surfaces.kept():
+                yield
         finally:
             self.is_writing = was
 
@@ -284,7 +287,8 @@ class SessionDesk:
         return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
 
     def _add_object(self, name: str) -> int:
-        number = self.objects.add(name)
+        with self.writing():
+            number = self.objects.add(name)
         self.node.active_object = number
         return number
 

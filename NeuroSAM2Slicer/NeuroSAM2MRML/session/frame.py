@@ -104,6 +104,7 @@ class SessionFrame:
         self._follow_history()
         self.notice = self._events.take_in(events) or self.notice
         self.preview.go_on()
+        self.desk.surfaces.follow(is_resting=self.talk.journey is None and not self.talk.is_waiting)
 
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""

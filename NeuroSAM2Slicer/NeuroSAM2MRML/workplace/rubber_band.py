@@ -1,4 +1,4 @@
-"""The rectangle that grows under the pointer while a box is dragged in a slice view. Drawn on top of the view; the scene knows nothing of it."""
+"""The rectangle that grows under the pointer while a box is dragged in a slice view; the scene knows nothing of it."""
 
 import vtk
 
