@@ -24,15 +24,17 @@ def application(tmp_path_factory):
 
 @pytest.fixture
 def slicer_app(application):
-    """The application with an empty scene; what callbacks raise fails the test."""
+    """The application with an empty scene; what callbacks raise or the log calls an error fails the test."""
     from Testing.Qt.host.signals import failures
 
     failures.clear()
+    application.errors.clear()
     application.userSettings().clear()
     yield application
     application.mrmlScene().Clear(0)
     application.processEvents()
     assert not failures, failures[0]
+    assert not application.errors, application.errors[0]
 
 
 @pytest.fixture

@@ -86,6 +86,20 @@ def test_the_line_is_gone_with_the_click_the_tool_and_the_pointer(desk, loop):
     assert not is_shown(desk)
 
 
+def test_a_saved_scene_knows_nothing_of_it_and_it_comes_back(desk, loop, slicer_app, tmp_path):
+    desk.load()
+    desk.key("P")
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    num_nodes = slicer_app.mrmlScene().GetNumberOfNodes()
+    desk.view().mouse("LeaveEvent", 1, 1)
+    assert slicer_app.mrmlScene().Commit(str(tmp_path / "scene.mrml"))
+    assert "NeuroSAM2 preview" not in (tmp_path / "scene.mrml").read_text()
+    desk.hover(27, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    assert slicer_app.mrmlScene().GetNumberOfNodes() == num_nodes
+
+
 def test_a_box_tool_and_no_tool_show_nothing(desk, loop):
     desk.load()
     desk.hover(28, 24, 6)

@@ -109,7 +109,7 @@ class SessionFrame:
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""
         if not self.ended:
-            self.preview.end()
+            self.preview.leave()
             self._try(self.talk.abandon)
             self.ended = self.notice = reason
 

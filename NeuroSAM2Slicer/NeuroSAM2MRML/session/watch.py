@@ -70,6 +70,7 @@ class SessionWatch:
         self.end("the scene was closed")
 
     def _on_save(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self.session.preview.leave()  # its node would not be saved, but its item in the subject hierarchy
         self.session.desk.remember(self.session.talk.revision)
 
     def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:

@@ -34,7 +34,7 @@ class Pointing:
     def cancel(self) -> None:
         """Follows no more."""
         self._watch.off()
-        self.session.preview.end()
+        self.session.preview.leave()
 
     def _on_move(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         ras = ras_of(self.view, self.interactor.GetEventPosition())

@@ -13,6 +13,7 @@ from PySide6.QtCore import Signal
 from Testing.Qt.host import dialect
 from Testing.Qt.host.forms import UiLoader
 from Testing.Qt.host.stand_ins import STAND_INS
+from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
 
 qt = dialect.install()
@@ -63,6 +64,9 @@ class Application(qt.QApplication):
     def __init__(self, folder):
         super().__init__(["Slicer"])
         self.mrml = HeadlessApplication(folder)
+        self.errors = []
+        """What Slicer would write into its log."""
+        self.subject_hierarchy = SubjectHierarchy(self.mrml.scene, self.errors)
         self.temporaryPath = str(folder)
         self.slicerUserSettingsFilePath = str(folder / "Slicer.ini")
         self.extensions = Extensions()
