@@ -287,6 +287,31 @@ def test_a_dead_engine_is_replaced_and_nothing_is_lost(patient, moment):
         assert len(restored) == 3
 
 
+def test_undo_and_redo_change_no_name_of_a_node(app):
+    for sitting in (Sitting(app), Sitting(app)):  # two segmentations have objects of the same numbers
+        session = sitting.session
+        names = []
+        for act in (
+            lambda session=session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)),
+            lambda session=session: session.add_box(PLANE, BoxPrompt(5, 5, 12, 12)),
+            lambda session=session: session.add_point(SlicePlane(Axis.K, 6), 7, 10, positive=False),
+            lambda session=session: session.add_box(SlicePlane(Axis.K, 6), BoxPrompt(4, 4, 12, 12)),
+        ):
+            act()
+            sitting.settle()
+            names.append(sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()))
+        assert all(len(set(some)) == len(some) for some in names)
+        for _ in range(2):
+            for expected in reversed(names[:-1]):
+                session.undo()
+                sitting.settle()
+                assert sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()) == expected
+            for expected in names[1:]:
+                session.redo()
+                sitting.settle()
+                assert sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()) == expected
+
+
 def test_an_engine_that_dies_again_and_again_is_given_up_on_until_the_person_says_so(patient):
     session = patient.session
     session.add_point(PLANE, 7, 10)

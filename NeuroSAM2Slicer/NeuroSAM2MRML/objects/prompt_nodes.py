@@ -50,7 +50,7 @@ class PromptNodes:
     def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
         """The list that clicks of one sign are placed in; made where it is not there yet."""
         role = POSITIVE if positive else NEGATIVE
-        return next(self._nodes(object_id, role), None) or self._add(object_id, role)
+        return next(self._nodes(object_id, role), None) or self._add(object_id, role, f"object {object_id} {role}")
 
     def all_nodes(self, object_id: int | None = None) -> list[slicer.vtkMRMLMarkupsNode]:
         """The nodes of an object, or of all."""
@@ -166,10 +166,10 @@ class PromptNodes:
         node.SetAttribute(SLICES, slices)
         node.SetAttribute(READINGS, readings)
 
-    def _add(self, object_id: int, role: str) -> slicer.vtkMRMLMarkupsNode:
+    def _add(self, object_id: int, role: str, name: str) -> slicer.vtkMRMLMarkupsNode:
         node = self.scene.CreateNodeByClass(CLASSES[role])
         node.UnRegister(None)
-        node.SetName(self.scene.GenerateUniqueName(f"object {object_id} {role}"))
+        node.SetName(self._free_name(name))
         node.SetAttribute(OBJECT, str(object_id))
         node.SetAttribute(ROLE, role)
         node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
@@ -189,6 +189,11 @@ class PromptNodes:
                 display.SetHandlesInteractive(False)
                 display.SetFillVisibility(False)
         return node
+
+    def _free_name(self, name: str) -> str:
+        """The name, with a number if another node has it. The scene's own unique names would grow with every undo."""
+        names = (name, *(f"{name} ({number})" for number in range(2, 2 + self.scene.GetNumberOfNodes())))
+        return next(free for free in names if self.scene.GetFirstNodeByName(free) is None)
 
     @contextmanager
     def _placing_where_it_was(self) -> Iterator[None]:
@@ -210,7 +215,8 @@ class PromptNodes:
             else:
                 self.scene.RemoveNode(node)
         for one in wanted.values():
-            place_box(self._add(object_id, BOX), one, axis, volume)
+            name = f"object {object_id} {BOX} on slice {one.index}"
+            place_box(self._add(object_id, BOX, name), one, axis, volume)
 
 
 def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
