@@ -183,6 +183,7 @@ def test_undo_and_redo_share_one_stack_with_manual_edits(desk, loop):
     desk.ui.editorWidget.saveStateForUndo()
     desk.paint(3)
     assert desk.mask(3).any()
+    loop.until(lambda: desk.ui.undoButton.toolTip == "Take back: Manual edit")
     desk.key("Ctrl+Z")
     assert not desk.mask(3).any()
     assert (desk.mask(6) == outlined).all()

@@ -199,6 +199,7 @@ class SessionDesk:
             DataError: The segment is gone or cannot hold it.
         """
         number, plane = mask.object_id, mask.plane
+        self.steps.notice_edits()
         was_as_brought_back = self.steps.is_as_brought_back
         digest_before = self.keeper.digest(number, plane)
         with self.writing():
