@@ -139,6 +139,21 @@ def test_a_box_that_begins_on_a_point_leaves_the_point_where_it_is(desk, loop):
     assert desk.session.desk.active_record.prompts.points != before
 
 
+def test_a_drag_that_begins_with_a_second_press_is_a_box_too(desk, loop):
+    desk.load()
+    desk.key("B")
+    heard = []
+    desk.view().interactor.AddObserver("LeftButtonDoubleClickEvent", lambda *_: heard.append(True))
+    view, start, end = begin_drag(desk)
+    view.mouse("LeftButtonReleaseEvent", *start)
+    view.mouse("LeftButtonDoubleClickEvent", *start)
+    view.mouse("MouseMoveEvent", *end)
+    view.mouse("LeftButtonReleaseEvent", *end)
+    loop.until(desk.settled)
+    assert desk.mask(6).any()
+    assert not heard
+
+
 def test_with_shift_held_the_mouse_pans_and_no_box_is_drawn(desk):
     desk.load()
     desk.key("B")

@@ -86,6 +86,26 @@ def test_the_line_is_gone_with_the_click_the_tool_and_the_pointer(desk, loop):
     assert not is_shown(desk)
 
 
+def test_the_line_is_gone_with_an_effect_or_another_mode_of_the_mouse(desk, loop, slicer_app):
+    desk.load()
+    mouse = slicer_app.applicationLogic().GetInteractionNode()
+    for take in (
+        lambda: desk.ui.editorWidget.setActiveEffectByName("Paint"),
+        lambda: mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel),
+        lambda: desk.key("B"),
+        lambda: desk.key("Esc"),
+    ):
+        desk.key("P")
+        desk.hover(28, 24, 6)
+        loop.until(lambda: is_shown(desk))
+        take()
+        assert not is_shown(desk)
+        desk.hover(27, 24, 6)
+        loop.turn()
+        assert not is_shown(desk)
+    mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+
+
 def test_a_saved_scene_knows_nothing_of_it_and_it_comes_back(desk, loop, slicer_app, tmp_path):
     desk.load()
     desk.key("P")

@@ -15,6 +15,8 @@ from NeuroSAM2MRML.workplace.rubber_band import RubberBand
 
 SMALLEST_PX = 3
 """A drag shorter than this, in screen pixels, is no box."""
+PRESS, SECOND_PRESS = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonDoubleClickEvent
+"""A press soon after another comes as the latter alone; a view would fill the window."""
 
 
 class BoxDrag:
@@ -35,7 +37,8 @@ class BoxDrag:
         self._band = RubberBand(interactor)
         self._watch = SceneWatch()
         for event, handler in (
-            (vtk.vtkCommand.LeftButtonPressEvent, self._on_press),
+            (PRESS, self._on_press),
+            (SECOND_PRESS, self._on_second_press),
             (vtk.vtkCommand.MouseMoveEvent, self._on_move),
             (vtk.vtkCommand.LeftButtonReleaseEvent, self._on_release),
         ):
@@ -48,11 +51,17 @@ class BoxDrag:
         self._band.hide()
 
     def _on_press(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._begin(PRESS)
+
+    def _on_second_press(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._begin(SECOND_PRESS)
+
+    def _begin(self, event: int) -> None:
         mouse = self.interactor
         if mouse.GetShiftKey() or mouse.GetControlKey() or mouse.GetAltKey():
             return
         self._start = mouse.GetEventPosition()
-        self._watch.keep(mouse, vtk.vtkCommand.LeftButtonPressEvent)
+        self._watch.keep(mouse, event)
 
     def _on_move(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         if self._start is not None:
