@@ -235,12 +235,13 @@ class SegmentPanel:
         for number, row in enumerate(objects):
             if row.is_active:
                 selector.setCurrentIndex(number)
-                self._lead_editor(row.segment_id)
+        self._lead_editor(next((row.segment_id for row in objects if row.is_active), ""))
 
     def _lead_editor(self, segment_id: str) -> None:
         """The editor follows to another active object; until then the segment that is chosen there stays chosen."""
-        if segment_id != self._led_to:
-            self._led_to = segment_id
+        is_other = segment_id != self._led_to
+        self._led_to = segment_id
+        if segment_id and is_other:
             self.ui.editorWidget.setCurrentSegmentID(segment_id)
 
     def _show_progress(self, view: WorkplaceView) -> None:
@@ -257,6 +258,7 @@ class SegmentPanel:
         volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
         PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
         self.tools.put_down()
+        self._led_to = ""
         self.ui.editorWidget.setSourceVolumeNode(volume)
         self.workplace.select(volume, segmentation)
         self.bridge.wake()

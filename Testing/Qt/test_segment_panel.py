@@ -215,6 +215,26 @@ def test_the_next_object_gets_its_own_segment_and_the_list_chooses(desk, loop):
     assert desk.ui.editorWidget.currentSegmentID() == desk.session.desk.objects.segment_id(1)
 
 
+def test_a_segment_chosen_in_the_editor_stays_chosen_until_another_object_is_active(desk, loop):
+    desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    editor, segmentation = desk.ui.editorWidget, desk.ui.segmentationSelector.currentNode()
+    own = segmentation.GetSegmentation().AddEmptySegment("", "own")
+    editor.setCurrentSegmentID(own)
+    desk.ui.propagateButton.click()
+    loop.until(desk.settled)
+    assert editor.currentSegmentID() == own
+    desk.key("O")
+    second = desk.session.desk.objects.segment_id(2)
+    assert editor.currentSegmentID() == second
+    editor.setCurrentSegmentID(own)
+    desk.ui.segmentationSelector.setCurrentNode(None)
+    desk.ui.segmentationSelector.setCurrentNode(segmentation)
+    loop.until(lambda: editor.currentSegmentID() == second)
+
+
 def test_a_painted_segment_becomes_the_prompt(desk, loop):
     desk.load()
     segmentation = desk.ui.segmentationSelector.currentNode()
