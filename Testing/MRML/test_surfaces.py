@@ -124,6 +124,18 @@ def test_undo_does_not_switch_it_on_or_off_again(sitting):
     assert not is_shown(sitting)
 
 
+def test_it_follows_where_others_undo(sitting, monkeypatch):
+    outline(sitting)
+    show_3d(sitting)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(sitting.desk.surfaces), "follow", lambda surfaces, *, is_resting: None)
+        outline(sitting, PLANE, LARGER)
+        outline(sitting, NEXT)  # the state before it is kept with a surface that is out of date
+    check(sitting)
+    sitting.app.edit_history(sitting.segmentation_node).undo()
+    check(sitting)
+
+
 def test_it_is_on_again_for_the_first_object_after_everything_was_taken_back(sitting):
     outline(sitting)
     show_3d(sitting)

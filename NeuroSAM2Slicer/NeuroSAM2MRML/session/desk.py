@@ -251,6 +251,8 @@ class SessionDesk:
         position = self.steps.position()
         if position == self._position and not has_moved:
             return set()
+        if not has_moved:  # others have, and the states that the history keeps may hold surfaces that are out of date
+            self.surfaces.note(self.segmentation_node.GetSegmentation().GetSegmentIDs())
         known = dict(self.steps.records())
         for number, plane in self.steps.missing(self.keeper.digest):
             record = known[number].with_quality(plane, None)
