@@ -68,6 +68,7 @@ class SegmentPanel:
         self._is_deaf = False
         """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
         self._kept: Choices | None = None
+        self._led_to = ""
         self._saved = choice.to_text()
         ui.helpLabel.text = SEGMENT_HELP
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
@@ -177,9 +178,9 @@ class SegmentPanel:
         ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
         ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
 
-    def _keys(self) -> dict[str, object]:
+    def _keys(self) -> dict[str, Callable[[], None]]:
         ui = self.ui
-        return {
+        buttons = {
             "P": ui.positiveButton,
             "N": ui.negativeButton,
             "B": ui.boxButton,
@@ -193,6 +194,7 @@ class SegmentPanel:
             "Ctrl+Z": ui.undoButton,
             "Ctrl+Y": ui.redoButton,
         }
+        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.empty_hand)}
 
     def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
@@ -268,7 +270,14 @@ class SegmentPanel:
         for number, row in enumerate(objects):
             if row.is_active:
                 selector.setCurrentIndex(number)
-                self.ui.editorWidget.setCurrentSegmentID(row.segment_id)
+        self._lead_editor(next((row.segment_id for row in objects if row.is_active), ""))
+
+    def _lead_editor(self, segment_id: str) -> None:
+        """The editor follows to another active object; until then the segment that is chosen there stays chosen."""
+        is_other = segment_id != self._led_to
+        self._led_to = segment_id
+        if segment_id and is_other:
+            self.ui.editorWidget.setCurrentSegmentID(segment_id)
 
     def _show_progress(self, view: WorkplaceView) -> None:
         done, total = view.session.progress or (0, 0)
@@ -292,6 +301,7 @@ class SegmentPanel:
         PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
         if (volume, segmentation) != self.workplace.chosen:
             self.tools.put_down()
+        self._led_to = ""
         self.workplace.select(volume, segmentation)
         self._hand_to_editor()
         self.bridge.wake()

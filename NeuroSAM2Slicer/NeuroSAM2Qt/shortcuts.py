@@ -1,17 +1,19 @@
-"""Keys that press buttons, only while the module is shown. A key works exactly when its button is enabled."""
+"""Keys, only while the module is shown. One that presses a button works exactly when the button is enabled."""
+
+from collections.abc import Callable, Mapping
 
 import qt
 
 
 class Shortcuts:
-    """Keys of buttons.
+    """Keys of a panel.
 
     Args:
         window: Where they are listened for, the main window; without one there are no keys.
-        keys: Button and key, as on its face.
+        keys: What each key does.
     """
 
-    def __init__(self, window: qt.QWidget | None, keys: dict[str, qt.QAbstractButton]) -> None:
+    def __init__(self, window: qt.QWidget | None, keys: Mapping[str, Callable[[], None]]) -> None:
         self._window, self._keys = window, keys
         self._shortcuts: list[qt.QShortcut] = []
 
@@ -20,10 +22,10 @@ class Shortcuts:
         self.uninstall()
         if self._window is None:
             return
-        for key, button in self._keys.items():
+        for key, act in self._keys.items():
             shortcut = qt.QShortcut(self._window)
             shortcut.setKey(qt.QKeySequence(key))
-            shortcut.connect("activated()", button.click)
+            shortcut.connect("activated()", act)
             self._shortcuts.append(shortcut)
 
     def active(self) -> tuple[qt.QShortcut, ...]:

@@ -124,7 +124,7 @@ def test_previews_leave_no_trace_in_scene_steps_or_journal(sitting, tmp_path):
     assert outline(sitting) is not None
     assert everything(sitting) == before
     assert sitting.session.preview.outline.node.GetHideFromEditors()
-    sitting.session.preview.end()
+    sitting.session.preview.leave()
     assert sitting.app.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
     assert everything(sitting) == before
 

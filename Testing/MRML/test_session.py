@@ -7,6 +7,7 @@ import pytest
 from NeuroSAM2MRML.scene.arrays import to_vtk, voxels_of
 from NeuroSAM2MRML.scene.edit_policy import EditPolicy
 from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
+from NeuroSAM2MRML.session.view import session_view
 
 from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.prompts import BoxPrompt
@@ -285,6 +286,70 @@ def test_a_dead_engine_is_replaced_and_nothing_is_lost(patient, moment):
         assert patient.voxels_of().any(axis=(1, 2)).all()
         restored = [r.mask.plane.index for r in patient.engines.last.requests if isinstance(r, RestoreSlice)]
         assert len(restored) == 3
+
+
+def test_undo_names_manual_edits_wherever_they_come_in(sitting):
+    session, node = sitting.session, sitting.segmentation_node
+    history = sitting.app.edit_history(node)
+    writer = SegmentWriter(node, sitting.volume_node, sitting.desk.volume)
+
+    def paint(segment_id, k):
+        history.save()
+        mask = np.zeros((20, 24), bool)
+        mask[2:5, 2:5] = True
+        writer.write(segment_id, SlicePlane(Axis.K, k), mask, policy=EditPolicy())
+
+    def name():
+        session.poll()
+        return session_view(session).undo_name
+
+    names = []
+    for act in (
+        lambda: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)),
+        lambda: paint(sitting.desk.objects.segment_id(1), 1),
+        lambda: paint(sitting.desk.objects.segment_id(1), 2),
+        lambda: session.add_point(PLANE, 7, 10),
+        lambda: paint(node.GetSegmentation().AddEmptySegment("", "no object"), 3),
+        lambda: session.next_object(),
+    ):
+        act()
+        sitting.settle()
+        names.append(name())
+    assert names == ["Box", "Manual edit", "Manual edit", "Point", "Manual edit", "New object"]
+    for _ in range(2):
+        for expected in (*reversed(names[:-1]), ""):
+            assert session.undo()
+            sitting.settle()
+            assert name() == expected
+        for expected in names:
+            assert session.redo()
+            sitting.settle()
+            assert name() == expected
+
+
+def test_undo_and_redo_change_no_name_of_a_node(app):
+    for sitting in (Sitting(app), Sitting(app)):  # two segmentations have objects of the same numbers
+        session = sitting.session
+        names = []
+        for act in (
+            lambda session=session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)),
+            lambda session=session: session.add_box(PLANE, BoxPrompt(5, 5, 12, 12)),
+            lambda session=session: session.add_point(SlicePlane(Axis.K, 6), 7, 10, positive=False),
+            lambda session=session: session.add_box(SlicePlane(Axis.K, 6), BoxPrompt(4, 4, 12, 12)),
+        ):
+            act()
+            sitting.settle()
+            names.append(sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()))
+        assert all(len(set(some)) == len(some) for some in names)
+        for _ in range(2):
+            for expected in reversed(names[:-1]):
+                session.undo()
+                sitting.settle()
+                assert sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()) == expected
+            for expected in names[1:]:
+                session.redo()
+                sitting.settle()
+                assert sorted(node.GetName() for node in sitting.desk.nodes.all_nodes()) == expected
 
 
 def test_an_engine_that_dies_again_and_again_is_given_up_on_until_the_person_says_so(patient):

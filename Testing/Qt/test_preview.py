@@ -86,6 +86,40 @@ def test_the_line_is_gone_with_the_click_the_tool_and_the_pointer(desk, loop):
     assert not is_shown(desk)
 
 
+def test_the_line_is_gone_with_an_effect_or_another_mode_of_the_mouse(desk, loop, slicer_app):
+    desk.load()
+    mouse = slicer_app.applicationLogic().GetInteractionNode()
+    for take in (
+        lambda: desk.ui.editorWidget.setActiveEffectByName("Paint"),
+        lambda: mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel),
+        lambda: desk.key("B"),
+        lambda: desk.key("Esc"),
+    ):
+        desk.key("P")
+        desk.hover(28, 24, 6)
+        loop.until(lambda: is_shown(desk))
+        take()
+        assert not is_shown(desk)
+        desk.hover(27, 24, 6)
+        loop.turn()
+        assert not is_shown(desk)
+    mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+
+
+def test_a_saved_scene_knows_nothing_of_it_and_it_comes_back(desk, loop, slicer_app, tmp_path):
+    desk.load()
+    desk.key("P")
+    desk.hover(28, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    num_nodes = slicer_app.mrmlScene().GetNumberOfNodes()
+    desk.view().mouse("LeaveEvent", 1, 1)
+    assert slicer_app.mrmlScene().Commit(str(tmp_path / "scene.mrml"))
+    assert "NeuroSAM2 preview" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
+    desk.hover(27, 24, 6)
+    loop.until(lambda: is_shown(desk))
+    assert slicer_app.mrmlScene().GetNumberOfNodes() == num_nodes
+
+
 def test_a_box_tool_and_no_tool_show_nothing(desk, loop):
     desk.load()
     desk.hover(28, 24, 6)

@@ -217,6 +217,7 @@ def test_undo_and_redo_share_one_stack_with_manual_edits(desk, loop):
     desk.ui.editorWidget.saveStateForUndo()
     desk.paint(3)
     assert desk.mask(3).any()
+    loop.until(lambda: desk.ui.undoButton.toolTip == "Take back: Manual edit")
     desk.key("Ctrl+Z")
     assert not desk.mask(3).any()
     assert (desk.mask(6) == outlined).all()
@@ -246,6 +247,26 @@ def test_the_next_object_gets_its_own_segment_and_the_list_chooses(desk, loop):
     desk.ui.objectSelector.activated.emit(0)
     assert desk.session.desk.active == 1
     assert desk.ui.editorWidget.currentSegmentID() == desk.session.desk.objects.segment_id(1)
+
+
+def test_a_segment_chosen_in_the_editor_stays_chosen_until_another_object_is_active(desk, loop):
+    desk.load()
+    desk.ui.boxButton.click()
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    editor, segmentation = desk.ui.editorWidget, desk.ui.segmentationSelector.currentNode()
+    own = segmentation.GetSegmentation().AddEmptySegment("", "own")
+    editor.setCurrentSegmentID(own)
+    desk.ui.propagateButton.click()
+    loop.until(desk.settled)
+    assert editor.currentSegmentID() == own
+    desk.key("O")
+    second = desk.session.desk.objects.segment_id(2)
+    assert editor.currentSegmentID() == second
+    editor.setCurrentSegmentID(own)
+    desk.ui.segmentationSelector.setCurrentNode(None)
+    desk.ui.segmentationSelector.setCurrentNode(segmentation)
+    loop.until(lambda: editor.currentSegmentID() == second)
 
 
 def test_a_painted_segment_becomes_the_prompt(desk, loop):
@@ -348,7 +369,7 @@ def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(des
     desk.load()
     desk.key("G")
     assert desk.session.talk.journey is None
-    assert len(desk.panel.shortcuts.active()) == 12
+    assert len(desk.panel.shortcuts.active()) == 13
     for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(S)"), (desk.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     desk.panel.exit()

@@ -77,6 +77,36 @@ class SegmentScenarios(unittest.TestCase):
         self.ui.undoButton.click()
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode"), 0)
 
+    def test_the_box_is_drawn_whatever_else_the_mouse_would_do(self):
+        editor, display = self.ui.editorWidget, self.ui.volumeSelector.currentNode().GetDisplayNode()
+        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        self.outline()
+        interaction.SetCurrentInteractionMode(interaction.AdjustWindowLevel)
+        before = display.GetWindow(), display.GetLevel()
+        self.outline()
+        self.assertEqual((display.GetWindow(), display.GetLevel()), before)
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+        self.hands.until(lambda: not self.ui.boxButton.checked)
+        editor.setActiveEffectByName("Paint")
+        self.ui.boxButton.click()
+        self.assertIsNone(editor.activeEffect())
+        editor.setActiveEffectByName("Paint")
+        self.hands.until(lambda: not self.ui.boxButton.checked)
+        editor.setActiveEffectByName("")
+
+    def test_show_3d_stays_on_through_answers_and_undo(self):
+        self.outline()
+        segmentation = self.ui.segmentationSelector.currentNode().GetSegmentation()
+        self.ui.negativeButton.click()
+        self.hands.click(*LESION)
+        self.hands.settle()
+        self.ui.negativeButton.click()
+        segmentation.CreateRepresentation("Closed surface")  # what the button Show 3D does
+        for act in (self.ui.undoButton.click, self.ui.redoButton.click, self.outline, self.ui.nextObjectButton.click):
+            act()
+            self.hands.settle()
+            self.assertTrue(segmentation.ContainsRepresentation("Closed surface"))
+
     def test_a_confirmed_slice_stays_as_it_is(self):
         self.outline()
         self.ui.propagateButton.click()

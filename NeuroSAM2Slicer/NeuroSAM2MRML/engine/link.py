@@ -24,6 +24,8 @@ from NeuroSAM2Core.volume import Volume
 
 MAX_DEATHS = 3
 """In a row, without a single mask in between."""
+GIVEN_UP = f"the engine ended {MAX_DEATHS} times in a row"
+WHAT_THEN = "press Test under Engine to see why, then Try again"
 
 
 class Engine(Protocol):
@@ -135,9 +137,7 @@ class EngineLink:
     def _running(self) -> Engine:
         if self._engine is None:
             if self.is_given_up:
-                raise WorkerError(
-                    f"the engine ended {self._deaths} times in a row", hint="look at its log, then press Retry"
-                )
+                raise WorkerError(GIVEN_UP, hint=WHAT_THEN)
             self._engine = self._make()
             self.generation += 1
             self._setup = {self._engine.submit(self.model)}

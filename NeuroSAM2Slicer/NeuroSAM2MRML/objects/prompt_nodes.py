@@ -50,7 +50,7 @@ class PromptNodes:
     def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
         """The list that clicks of one sign are placed in; made where it is not there yet."""
         role = POSITIVE if positive else NEGATIVE
-        return next(self._nodes(object_id, role), None) or self._add(object_id, role)
+        return next(self._nodes(object_id, role), None) or self._add(object_id, role, f"object {object_id} {role}")
 
     def all_nodes(self, object_id: int | None = None) -> list[slicer.vtkMRMLMarkupsNode]:
         """The nodes of an object, or of all."""
@@ -123,6 +123,13 @@ class PromptNodes:
             if node.GetTransformNodeID() != transform:
                 node.SetAndObserveTransformNodeID(transform)
 
+    def keep_colours(self) -> None:
+        """A prompt under the pointer keeps the colour that it has, also one of a scene of an earlier version."""
+        for node in self._nodes(None):
+            display = node.GetDisplayNode()
+            if display is not None:
+                display.SetActiveColor(*display.GetSelectedColor())
+
     def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
         found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
         for number in range(found.GetNumberOfItems()):
@@ -159,10 +166,10 @@ class PromptNodes:
         node.SetAttribute(SLICES, slices)
         node.SetAttribute(READINGS, readings)
 
-    def _add(self, object_id: int, role: str) -> slicer.vtkMRMLMarkupsNode:
+    def _add(self, object_id: int, role: str, name: str) -> slicer.vtkMRMLMarkupsNode:
         node = self.scene.CreateNodeByClass(CLASSES[role])
         node.UnRegister(None)
-        node.SetName(self.scene.GenerateUniqueName(f"object {object_id} {role}"))
+        node.SetName(self._free_name(name))
         node.SetAttribute(OBJECT, str(object_id))
         node.SetAttribute(ROLE, role)
         node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
@@ -175,12 +182,18 @@ class PromptNodes:
         if display is not None:
             display.SetSelectedColor(*COLOURS[role])
             display.SetColor(*COLOURS[role])
+            display.SetActiveColor(*COLOURS[role])
             display.SetPointLabelsVisibility(False)
             display.SetPropertiesLabelVisibility(False)
             if role == BOX:  # an outline: a filled box would hide the mask
                 display.SetHandlesInteractive(False)
                 display.SetFillVisibility(False)
         return node
+
+    def _free_name(self, name: str) -> str:
+        """The name, with a number if another node has it. The scene's own unique names would grow with every undo."""
+        names = (name, *(f"{name} ({number})" for number in range(2, 2 + self.scene.GetNumberOfNodes())))
+        return next(free for free in names if self.scene.GetFirstNodeByName(free) is None)
 
     @contextmanager
     def _placing_where_it_was(self) -> Iterator[None]:
@@ -202,7 +215,8 @@ class PromptNodes:
             else:
                 self.scene.RemoveNode(node)
         for one in wanted.values():
-            place_box(self._add(object_id, BOX), one, axis, volume)
+            name = f"object {object_id} {BOX} on slice {one.index}"
+            place_box(self._add(object_id, BOX, name), one, axis, volume)
 
 
 def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:

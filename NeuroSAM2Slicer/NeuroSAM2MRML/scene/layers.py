@@ -104,9 +104,9 @@ class Layer:
         set_voxels(self.image, grown, (a, c, e))
 
     def announce(self) -> None:
-        """Tells the scene that the labels changed."""
+        """Tells the scene that the labels changed; not the image itself, or every surface would be thrown away."""
         self.image.GetPointData().GetScalars().Modified()
-        self.image.Modified()
+        self.segmentation.InvokeEvent(self.segmentation.SourceRepresentationModified, self.segment_id)
         self.segmentation.InvokeEvent(self.segmentation.RepresentationModified, self.segment_id)  # what views go by
 
     def _take_reference_geometry(self) -> None:

@@ -37,8 +37,7 @@ class PreviewOutline:
     @property
     def is_shown(self) -> bool:
         """There is something to see."""
-        node = self.node
-        return node is not None and bool(node.GetDisplayNode().GetVisibility())
+        return self.node is not None
 
     def show(self, volume: Volume, plane: SlicePlane, mask: NDArray[np.bool_]) -> None:
         """Shows the outline of a mask.
@@ -56,20 +55,23 @@ class PreviewOutline:
         image.SetImageToWorldMatrix(to_vtk(volume.ijk_to_ras))
         set_voxels(image, mask.astype(np.uint8).reshape(f - e + 1, d - c + 1, b - a + 1), (a, c, e))
         node.GetSegmentation().GetSegment(SEGMENT).AddRepresentation(LABELMAP, image)
-        node.GetDisplayNode().SetVisibility(True)
         node.Modified()
 
     def hide(self) -> None:
-        """Shows nothing."""
-        node = self.node
-        if node is not None and self.is_shown:
-            node.GetDisplayNode().SetVisibility(False)
-
-    def remove(self) -> None:
-        """Leaves nothing in the scene."""
-        if self.node is not None:
-            self.scene.RemoveNode(self.node)
+        """Shows nothing, and leaves nothing in the scene, which may be saved at any time."""
+        node, hierarchy = self.node, self._hierarchy
         self._node = None
+        if node is None:
+            return
+        if hierarchy is not None and (item := hierarchy.GetItemByDataNode(node)):
+            hierarchy.RemoveItem(item, False, False)
+        display = node.GetDisplayNode()
+        self.scene.RemoveNode(node)
+        self.scene.RemoveNode(display)
+
+    @property
+    def _hierarchy(self) -> slicer.vtkMRMLSubjectHierarchyNode | None:
+        return self.scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
 
     def _add(self) -> slicer.vtkMRMLSegmentationNode:
         node = self.scene.CreateNodeByClass("vtkMRMLSegmentationNode")
@@ -79,6 +81,11 @@ class PreviewOutline:
         node.SetHideFromEditors(True)
         node.SetSelectable(False)
         self.scene.AddNode(node)
+        hierarchy = self._hierarchy
+        if (
+            hierarchy is not None
+        ):  # hidden nodes get no item of their own, and Slicer looks for the one of every segmentation
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
         node.CreateDefaultDisplayNodes()
         segment = slicer.vtkSegment()
         segment.SetName(SEGMENT)

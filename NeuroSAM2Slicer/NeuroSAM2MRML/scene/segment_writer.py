@@ -55,7 +55,7 @@ class SegmentWriter:
 
     def write(
         self, segment_id: str, plane: SlicePlane, mask: Mask, *, policy: EditPolicy, keeping: Collection[str] = ()
-    ) -> bool:
+    ) -> frozenset[str]:
         """Makes a slice of the segment be this mask, where the policy allows it.
 
         Args:
@@ -66,7 +66,7 @@ class SegmentWriter:
             keeping: Segments that give nothing away on this slice, whatever the policy.
 
         Returns:
-            Whether any voxel changed.
+            The segments of which any voxel changed.
 
         Raises:
             GeometryError: The segmentation's grid has no voxel on that slice.
@@ -84,7 +84,7 @@ class SegmentWriter:
                 hint="choose the image as the segmentation's source geometry, or start a new segmentation",
             )
         if not mask.any() and layer.is_empty:
-            return False
+            return frozenset()
         layer.make_room(part.extent, reference)
         target = self._target(layer, part, plane, mask, policy)
         return self._replace(layer, part, target, policy, keeping)
@@ -100,7 +100,7 @@ class SegmentWriter:
 
     def _replace(
         self, layer: Layer, part: GridSlice, target: Mask, policy: EditPolicy, keeping: Collection[str]
-    ) -> bool:
+    ) -> frozenset[str]:
         others = layers_of(self.node)
         del others[layer.segment_id]
         giving = policy.overwritable(self.node, layer.segment_id) - set(keeping)
@@ -113,7 +113,7 @@ class SegmentWriter:
         gained = target & (block != layer.label)
         lost = ~target & (block == layer.label)
         if not gained.any() and not lost.any():
-            return False
+            return frozenset()
         sharing = {name for name, other in others.items() if other.image is layer.image}
         if any((block[gained] == others[name].label).any() for name in sharing - giving):
             self.node.GetSegmentation().SeparateSegmentLabelmap(layer.segment_id)
@@ -122,22 +122,23 @@ class SegmentWriter:
             block = layer.block(part.extent)
             sharing = set()
         was_modifying = self.node.StartModify()
-        for name in giving - sharing:
-            self._take(others[name], part, target)
+        poorer = {name for name in giving & sharing if (block[gained] == others[name].label).any()}
+        poorer |= {name for name in giving - sharing if self._take(others[name], part, target)}
         block[gained] = layer.label
         block[lost] = 0
         layer.announce()
         self.node.EndModify(was_modifying)
-        return True
+        return frozenset({layer.segment_id, *poorer})
 
-    def _take(self, other: Layer, part: GridSlice, taken: Mask) -> None:
-        """Clears a segment of another layer where the voxels went to someone else."""
+    def _take(self, other: Layer, part: GridSlice, taken: Mask) -> bool:
+        """Clears a segment of another layer where the voxels went to someone else; says whether there were any."""
         there = other.copy_of_block(part.extent)
         if not (taken & (there == other.label)).any():
-            return
+            return False
         reference = reference_grid(self.node)
         assert reference is not None
         other.make_room(part.extent, reference)
         block = other.block(part.extent)
         block[taken & (block == other.label)] = 0
         other.announce()
+        return True

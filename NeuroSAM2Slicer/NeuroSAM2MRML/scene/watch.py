@@ -8,6 +8,9 @@ import vtk
 
 logger = logging.getLogger(__name__)
 
+FIRST = 10.0
+"""Priority of whoever must hear of the mouse before a view's own tools (0) and the Segment Editor's effects (1)."""
+
 Handler = Callable[[vtk.vtkObject, vtk.vtkObject | None], None]
 """Called with the object that spoke and the object it spoke of, if there is one."""
 
@@ -54,6 +57,10 @@ class SceneWatch:
         if about_object:
             call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
         self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call, priority)
+
+    def keep(self, subject: vtk.vtkObject, event: int) -> None:
+        """Keeps an event, while it is being handled, from the observers that would hear of it later."""
+        subject.GetCommand(self._watched[subject.GetAddressAsString(""), event][1]).SetAbortFlag(1)
 
     def __del__(self) -> None:
         self.off()

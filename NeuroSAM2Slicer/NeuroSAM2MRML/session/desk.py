@@ -15,6 +15,7 @@ from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.surfaces import Surfaces
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.node import SessionNode
@@ -46,8 +47,10 @@ class SessionDesk:
         self.volume = read_volume(volume_node)
         self.nodes = PromptNodes(host.scene, volume_node, segmentation_node)
         self.nodes.follow_volume()
+        self.nodes.keep_colours()
         self.objects = SceneObjects(segmentation_node)
-        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume)
+        self.surfaces = Surfaces(segmentation_node)
+        self.keeper = SliceKeeper(host, self.objects, volume_node, self.volume, self.surfaces)
         history = host.edit_history(segmentation_node)
         history.forget()  # what states of an earlier session mean for the prompts is not known in this one
         self.steps = UndoSteps(self.objects, history)
@@ -97,7 +100,7 @@ class SessionDesk:
         self.volume = read_volume(self.volume_node)
         self._stamp = stamp_of(self.volume_node)
         self.nodes.follow_volume()
-        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume)
+        self.keeper = SliceKeeper(self.host, self.objects, self.volume_node, self.volume, self.surfaces)
         self.journal.use(self.volume, self.keeper)
         return True
 
@@ -198,6 +201,7 @@ class SessionDesk:
             DataError: The segment is gone or cannot hold it.
         """
         number, plane = mask.object_id, mask.plane
+        self.steps.notice_edits()
         was_as_brought_back = self.steps.is_as_brought_back
         digest_before = self.keeper.digest(number, plane)
         with self.writing():
@@ -249,6 +253,8 @@ class SessionDesk:
         position = self.steps.position()
         if position == self._position and not has_moved:
             return set()
+        if not has_moved:  # others have, and the states that the history keeps may hold surfaces that are out of date
+            self.surfaces.note(self.segmentation_node.GetSegmentation().GetSegmentIDs())
         known = dict(self.steps.records())
         for number, plane in self.steps.missing(self.keeper.digest):
             record = known[number].with_quality(plane, None)
@@ -268,7 +274,8 @@ class SessionDesk:
         """Whatever changes in the scene meanwhile is the session's own doing."""
         was, self.is_writing = self.is_writing, True
         try:
-            yield
+            with self.surfaces.kept():
+                yield
         finally:
             self.is_writing = was
 
@@ -285,7 +292,8 @@ class SessionDesk:
         return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
 
     def _add_object(self, name: str) -> int:
-        number = self.objects.add(name)
+        with self.writing():
+            number = self.objects.add(name)
         self.node.active_object = number
         return number
 

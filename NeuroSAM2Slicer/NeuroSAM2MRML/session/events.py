@@ -6,6 +6,7 @@ A new engine in place of a dead one is told everything here.
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
@@ -21,6 +22,18 @@ TURN_S = 0.03
 """Events are taken in for so long at a time, so that a window stays alive however many come at once."""
 RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
 STOPPED = "stopped; what is done stays"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an event means for the person."""
+
+    sentence: str = ""
+    """Empty where there is nothing to say."""
+    is_trouble: bool = False
+    """Something is wrong with the engine or the journal; the next mask shows that it is over."""
+    is_mask: bool = False
+    """A mask has come."""
 
 
 def _sentence_on_ends(record: ObjectRecord) -> str:
@@ -48,36 +61,39 @@ class SessionEvents:
         """Some events have not been taken in yet."""
         return bool(self._pending)
 
-    def take_in(self, events: Iterable[Event]) -> str:
+    def take_in(self, events: Iterable[Event]) -> list[News]:
         """Does what events ask for, for a moment; what is left then is for the next time.
 
         Args:
             events: Those that have come since.
 
         Returns:
-            The last sentence for the person; empty where there is nothing to say.
+            What they mean for the person, in their order.
         """
         self._pending.extend(events)
-        until, said = time.monotonic() + TURN_S, ""
+        until, news = time.monotonic() + TURN_S, []
         while self._pending:
-            said = self._take(self._pending.popleft()) or said
+            news.append(self._take(self._pending.popleft()))
             if time.monotonic() >= until:
                 break
-        return said
+        return news
 
-    def _take(self, event: Event) -> str:
+    def _take(self, event: Event) -> News:
         try:
-            return self._revive(event) if isinstance(event, Disconnected) else self._read(event)
+            return News(self._revive(event)) if isinstance(event, Disconnected) else self._read(event)
         except NeuroSAM2Error as error:
-            return str(error)
+            return News(str(error))
 
-    def _read(self, event: Event) -> str:
+    def _read(self, event: Event) -> News:
+        is_mask = False
         match self._talk.read(event):
             case Answered(mask, first, last):
                 self._desk.put(mask, (first, last), sure_iou=self._talk.link.sure_iou)
                 self._desk.node.note_model(self._talk.link.model.model)
                 self._desk.remember(self._talk.revision)
+                is_mask = True
             case Tracked(mask):
+                is_mask = True
                 self._desk.node.note_model(self._talk.link.model.model)
                 self._put_unconfirmed(mask)
             case Cleaned(mask, is_first):
@@ -88,15 +104,15 @@ class SessionEvents:
                 self._preview.take(shown)
             case JourneyEnded(was_stopped):
                 self._desk.remember(self._talk.revision)
-                return STOPPED if was_stopped else _sentence_on_ends(self._desk.active_record)
+                return News(STOPPED if was_stopped else _sentence_on_ends(self._desk.active_record))
             case VolumeGone(reason):
                 self._resume()
-                return reason
+                return News(reason, is_trouble=True)
             case Problem(sentence):
-                return sentence
+                return News(sentence, is_trouble=True)
             case None:
                 pass
-        return self._desk.journal.problem
+        return News(self._desk.journal.problem, is_trouble=True, is_mask=is_mask)
 
     def _put_unconfirmed(self, mask: SliceMask) -> None:
         if mask.plane not in self._desk.objects.record(mask.object_id).prompts.planes:

@@ -51,12 +51,20 @@ class SessionFrame:
         self.preview = Preview(self.desk, self.talk)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
         self._events = SessionEvents(self.desk, self.talk, self.preview)
-        self.notice = ""
-        """The last sentence for the person."""
+        self._notice, self._is_trouble = "", False
         self.ended = ""
         """Why the session is over; empty while it is not."""
         self.stopped: Journey | None = None
         """The propagation that was stopped last, if it may go on."""
+
+    @property
+    def notice(self) -> str:
+        """The last sentence for the person; the next action ends it, and one on a trouble with the engine the next mask, too."""
+        return self._notice
+
+    @notice.setter
+    def notice(self, notice: str) -> None:
+        self._notice, self._is_trouble = notice, False
 
     def undo(self) -> bool:
         """Takes the last step back, whoever made it; a propagation under way is given up first."""
@@ -72,12 +80,14 @@ class SessionFrame:
 
     def switch(self, switches: EngineSwitches) -> None:
         """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
+        self.notice = ""
         if self.talk.switch(switches):
             self.preview.leave()
             self.warm_up()
 
     def retry(self) -> None:
         """Tries again with an engine that was given up on."""
+        self.notice = ""
         self.link.retry()
         self.warm_up()
 
@@ -102,13 +112,18 @@ class SessionFrame:
         if self.ended:
             return
         self._follow_history()
-        self.notice = self._events.take_in(events) or self.notice
+        for news in self._events.take_in(events):
+            if news.is_mask and self._is_trouble:
+                self.notice = ""
+            if news.sentence:
+                self._notice, self._is_trouble = news.sentence, news.is_trouble
         self.preview.go_on()
+        self.desk.surfaces.follow(is_resting=self.talk.journey is None and not self.talk.is_waiting)
 
     def end(self, reason: str) -> None:
         """The session is over. Prompts, masks and the journal stay."""
         if not self.ended:
-            self.preview.end()
+            self.preview.leave()
             self._try(self.talk.abandon)
             self.ended = self.notice = reason
 
@@ -159,4 +174,4 @@ class SessionFrame:
         try:
             act()
         except NeuroSAM2Error as error:
-            self.notice = str(error)
+            self._notice, self._is_trouble = str(error), True

@@ -63,11 +63,6 @@ class Preview:
         self._is_void = True
         self.outline.hide()
 
-    def end(self) -> None:
-        """No more previews: the scene is as if there had been none."""
-        self.leave()
-        self.outline.remove()
-
     def go_on(self) -> None:
         """Asks for what the pointer is at, if it is time and the engine is free."""
         pointed = self._wanted

@@ -13,6 +13,7 @@ from NeuroSAM2MRML.objects.record import SliceQuality
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.edit_policy import EditPolicy, Overwrite
 from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
+from NeuroSAM2MRML.scene.surfaces import SURFACE, Surfaces
 from NeuroSAM2MRML.session.host import Host
 
 Mask = NDArray[np.bool_]
@@ -26,12 +27,18 @@ class SliceKeeper:
         objects: The objects.
         volume_node: The image.
         volume: The same, read.
+        surfaces: Hear of what has changed.
     """
 
     def __init__(
-        self, host: Host, objects: SceneObjects, volume_node: slicer.vtkMRMLScalarVolumeNode, volume: Volume
+        self,
+        host: Host,
+        objects: SceneObjects,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        volume: Volume,
+        surfaces: Surfaces,
     ) -> None:
-        self._host, self._objects = host, objects
+        self._host, self._objects, self._surfaces = host, objects, surfaces
         self._writer = SegmentWriter(objects.node, volume_node, volume)
 
     def read(self, object_id: int, plane: SlicePlane) -> Mask:
@@ -52,7 +59,9 @@ class SliceKeeper:
             for other, record in self._objects.records.items()
             if other != object_id and other in segments and mask.plane in record.prompts.planes
         }
-        self._writer.write(self._objects.segment_id(object_id), mask.plane, mask.mask, policy=policy, keeping=confirmed)
+        segment_id = self._objects.segment_id(object_id)
+        changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=confirmed)
+        self._surfaces.note(changed)
         if policy.overwrite is not Overwrite.NONE:
             self._note_what_others_gave(object_id, mask.plane)
         return SliceQuality(
@@ -65,7 +74,10 @@ class SliceKeeper:
 
     def clear(self, object_id: int) -> None:
         """Takes all of an object's voxels away."""
-        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(self._objects.node, self._objects.segment_id(object_id))
+        node, segment_id = self._objects.node, self._objects.segment_id(object_id)
+        node.GetSegmentation().RemoveRepresentation(SURFACE)  # Slicer would try to make one of no voxels
+        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(node, segment_id)
+        self._surfaces.note([segment_id])
 
     def digest(self, object_id: int, plane: SlicePlane) -> int:
         """A number that another mask there would not have."""

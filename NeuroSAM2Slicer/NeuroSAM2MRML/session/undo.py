@@ -19,6 +19,8 @@ from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.layers import LABELMAP
 
 STATE = "NeuroSAM2.State"
+MANUAL_EDIT = "Manual edit"
+"""The name of whatever other hands did to the segments."""
 MAX_STEPS = 20
 NOWHERE = 0
 """The state without any object."""
@@ -106,6 +108,8 @@ class Moment:
     """The saved state that answers have come on top of, without a step."""
     before: Mapping[tuple[int, SlicePlane], int] = field(default_factory=dict)
     """For slices that were answered since the step began, the digest of what was there."""
+    edits_before: int = 0
+    """Manual edits in the state that undo goes back to from here, since the step that led there."""
 
 
 class UndoSteps:
@@ -121,22 +125,39 @@ class UndoSteps:
         self._numbers = itertools.count(1)
         self._moments: dict[int, Moment] = {NOWHERE: Moment("", {}, True)}
         self._stamp_on_arrival: tuple[int, ...] = ()
+        self._number_on_arrival = NOWHERE
+        self._edits = self._edits_before = 0
+        self._images = self._image_times()
 
     def begin(self, records: Records) -> None:
         """Keeps the state before a change."""
+        self.notice_edits()
+        self._edits_before = self._edits
         if not self.is_as_brought_back:  # else the history holds this very state, and a new tag would make it another
-            self._enter(Moment(self.current_name(), dict(records), True))
+            self._enter(Moment(self.current_name(), dict(records), True, edits_before=max(0, self._edits - 1)))
+            self._edits_before = 0
         self.history.save()
 
     def mark(self, name: str, records: Records) -> None:
         """Says what the change was, and what is known since."""
-        self._enter(Moment(name, dict(records), False))
+        self._enter(Moment(name, dict(records), False, edits_before=self._edits_before))
+        self._edits = self._edits_before = 0
+        self._images = self._image_times()
 
     def arrive(self) -> None:
         """Undo or redo, by whomever, has brought a state back."""
         number = self.position()[0]
         self._moments[number] = replace(self._moments[number], is_saved=True)
         self._stamp_on_arrival = self._stamp()
+        self._images = self._image_times()
+        if number != self._number_on_arrival:
+            self._edits, self._number_on_arrival = 0, number
+
+    def notice_edits(self) -> None:
+        """Whatever has changed in the segments until now was not the session's own doing."""
+        images = self._image_times()
+        if images != self._images:
+            self._edits, self._images = self._edits + 1, images
 
     @property
     def is_as_brought_back(self) -> bool:
@@ -163,22 +184,29 @@ class UndoSteps:
         else:
             before = {answered: digest_before, **here.before}
             self._moments[number] = replace(here, records=dict(records), before=before)
+        self._images = self._image_times()
 
     def undo(self) -> bool:
         """Takes the last step back; false if there is none."""
-        left = self._moments[self.position()[0]]
+        self.notice_edits()
+        number, edits = self.position()[0], self._edits
+        left = self._moments[number]
         has_moved = self.history.undo()
         if has_moved and left.over == self.position()[0]:
             self.history.undo()
         if has_moved:
             self.arrive()
+            self._edits = max(0, edits - 1) if self.position()[0] == number else left.edits_before
         return has_moved
 
     def redo(self) -> bool:
         """Brings back what was undone; false if there is nothing."""
+        self.notice_edits()
+        number, edits = self.position()[0], self._edits
         has_moved = self.history.redo()
         if has_moved:
             self.arrive()
+            self._edits = edits + 1 if self.position()[0] == number else 0
         return has_moved
 
     def records(self) -> Records:
@@ -202,7 +230,8 @@ class UndoSteps:
 
     def current_name(self) -> str:
         """The step that led to the state that is there now."""
-        return self._moments[self.position()[0]].name
+        self.notice_edits()
+        return MANUAL_EDIT if self._edits else self._moments[self.position()[0]].name
 
     def position(self) -> tuple[int, frozenset[int]]:
         """The state that is there now, and its objects."""
@@ -218,6 +247,14 @@ class UndoSteps:
             segment = segmentation.GetSegment(segment_id)
             image = segment.GetRepresentation(LABELMAP)
             times += [segment.GetMTime(), 0 if image is None else image.GetMTime()]
+        return tuple(times)
+
+    def _image_times(self) -> tuple[tuple[str, int], ...]:
+        """Changes with every change of the voxels of any segment, also of one that is no object."""
+        segmentation, times = self.objects.node.GetSegmentation(), []
+        for segment_id in segmentation.GetSegmentIDs():
+            image = segmentation.GetSegment(segment_id).GetRepresentation(LABELMAP)
+            times.append((segment_id, 0 if image is None else image.GetMTime()))
         return tuple(times)
 
     def _enter(self, moment: Moment) -> None:

@@ -6,6 +6,7 @@ import slicer
 
 from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.session.undo import MANUAL_EDIT
 from NeuroSAM2MRML.view_state import NO_SESSION, Activity, ObjectView, RibbonSlice, SegmentView, SessionView
 
 
@@ -30,7 +31,7 @@ def session_view(session: SessionController) -> SessionView:
         can_continue=session.can_continue,
         can_clear=desk.active is not None,
         can_undo=history.can_undo(),
-        undo_name=desk.steps.current_name() if history.can_undo() else "",
+        undo_name=(desk.steps.current_name() or MANUAL_EDIT) if history.can_undo() else "",
         can_redo=history.can_redo(),
         can_retry=session.link.is_given_up,
     )

@@ -70,6 +70,7 @@ class SessionWatch:
         self.end("the scene was closed")
 
     def _on_save(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self.session.preview.leave()  # its node would not be saved, but its item in the subject hierarchy
         self.session.desk.remember(self.session.talk.revision)
 
     def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
@@ -79,23 +80,28 @@ class SessionWatch:
         session = self.session
         if session.ended or session.desk.is_writing:
             return
-        object_id = session.desk.nodes.object_of(node)
+        object_id, notice = session.desk.nodes.object_of(node), ""
         if object_id is not None and node.GetAttribute(ROLE) is not None and session.desk.axis_of(object_id) is None:
+            axis, notice = self._axis_under_cursor()
             with session.desk.writing():
-                session.desk.nodes.choose_axis(object_id, self._axis_under_cursor())
-        self._sync()
+                session.desk.nodes.choose_axis(object_id, axis)
+        self._sync(notice)
 
-    def _axis_under_cursor(self) -> Axis:
+    def _axis_under_cursor(self) -> tuple[Axis, str]:
+        """The axis of the view that the pointer is in, and what the person should know of it."""
         volume = self.session.desk.volume
         crosshair = self.session.desk.host.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         view = None if crosshair is None else crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
         if view is None:
-            return best_axis(volume)
+            return best_axis(volume), ""
         shown = shown_slice(volume, view)
-        self.session.notice = shown.notice or self.session.notice
-        return shown.plane.axis
+        return shown.plane.axis, shown.notice
 
-    def _sync(self) -> None:
+    def _sync(self, notice: str = "") -> None:
+        """The person has done something to the prompts: what was said before is over."""
+        if self.session.ended or self.session.desk.is_writing:
+            return
+        self.session.notice = notice
         try:
             self.session.sync_prompts()
         except NeuroSAM2Error as error:

@@ -1,14 +1,22 @@
-"""Dragging a box in a slice view: press, move, release. Works on VTK's own events, whatever toolkit the view sits in."""
+"""Dragging a box in a slice view: press, move, release. Works on VTK's own events, whatever toolkit the view sits in.
+
+The drag is heard of before the view's own tools and kept from them, so that it neither moves a point, nor changes window and
+level, nor paints. With Shift, Ctrl or Alt held the mouse is the view's own, for panning and turning.
+"""
 
 import slicer
 import vtk
 
+from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2MRML.scene.slice_views import ras_of
-from NeuroSAM2MRML.scene.watch import SceneWatch
+from NeuroSAM2MRML.scene.watch import FIRST, SceneWatch
 from NeuroSAM2MRML.session.controller import SessionController
+from NeuroSAM2MRML.workplace.rubber_band import RubberBand
 
 SMALLEST_PX = 3
 """A drag shorter than this, in screen pixels, is no box."""
+PRESS, SECOND_PRESS = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonDoubleClickEvent
+"""A press soon after another comes as the latter alone; a view would fill the window."""
 
 
 class BoxDrag:
@@ -26,26 +34,51 @@ class BoxDrag:
         self.session, self.view, self.interactor = session, view, interactor
         self.is_done = False
         self._start: tuple[int, int] | None = None
+        self._band = RubberBand(interactor)
         self._watch = SceneWatch()
         for event, handler in (
-            (vtk.vtkCommand.LeftButtonPressEvent, self._on_press),
+            (PRESS, self._on_press),
+            (SECOND_PRESS, self._on_second_press),
+            (vtk.vtkCommand.MouseMoveEvent, self._on_move),
             (vtk.vtkCommand.LeftButtonReleaseEvent, self._on_release),
         ):
-            self._watch.on(interactor, event, handler)
+            self._watch.on(interactor, event, handler, priority=FIRST)
 
     def cancel(self) -> None:
         """Waits no more."""
         self._watch.off()
         self._start = None
+        self._band.hide()
 
     def _on_press(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        self._start = self.interactor.GetEventPosition()
+        self._begin(PRESS)
+
+    def _on_second_press(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._begin(SECOND_PRESS)
+
+    def _begin(self, event: int) -> None:
+        mouse = self.interactor
+        if mouse.GetShiftKey() or mouse.GetControlKey() or mouse.GetAltKey():
+            return
+        self._start = mouse.GetEventPosition()
+        self._watch.keep(mouse, event)
+
+    def _on_move(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        if self._start is not None:
+            self._band.show(self._start, self.interactor.GetEventPosition())
 
     def _on_release(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         start, end = self._start, self.interactor.GetEventPosition()
+        if start is None:
+            return
+        self._watch.keep(self.interactor, vtk.vtkCommand.LeftButtonReleaseEvent)
         self._start = None
-        if start is None or max(abs(a - b) for a, b in zip(start, end, strict=True)) < SMALLEST_PX:
+        self._band.hide()
+        if max(abs(a - b) for a, b in zip(start, end, strict=True)) < SMALLEST_PX:
             return
         self.cancel()
         self.is_done = True
-        self.session.drag_box(ras_of(self.view, start), ras_of(self.view, end), view=self.view)
+        try:
+            self.session.drag_box(ras_of(self.view, start), ras_of(self.view, end), view=self.view)
+        except NeuroSAM2Error as error:
+            self.session.notice = str(error)

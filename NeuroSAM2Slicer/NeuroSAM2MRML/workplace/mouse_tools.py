@@ -1,6 +1,7 @@
 """What the mouse does in the slice views: place points of one sign, or drag a box. One at a time, as Slicer's own place mode has it.
 
-Points are placed by Slicer's place mode, so that its cursor, its Escape key and its other tools know of it.
+Points are placed by Slicer's place mode, so that its cursor and its other tools know of it. Whoever takes a tool of ours puts down
+the Segment Editor's effect, such as Paint; choosing an effect, or another mode of the mouse, puts down ours.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +10,7 @@ from enum import Enum
 import slicer
 import vtk
 
+from NeuroSAM2MRML.scene.watch import SceneWatch
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.workplace.box_drag import BoxDrag
 from NeuroSAM2MRML.workplace.pointing import Pointing
@@ -28,6 +30,9 @@ class Tool(Enum):
     BOX = "box"
 
 
+POINT_TOOLS = (Tool.POSITIVE, Tool.NEGATIVE)
+
+
 class MouseTools:
     """The tool in hand.
 
@@ -39,6 +44,8 @@ class MouseTools:
         self.workplace = workplace
         self._tool = Tool.LOOK
         self._object: int | None = None
+        self._placed_in = ""
+        self._watch = SceneWatch()
         self._drags: list[BoxDrag] = []
         self._views: tuple[View, ...] = ()
         self._list_views: Callable[[], Iterable[View]] = tuple
@@ -58,11 +65,9 @@ class MouseTools:
     @property
     def tool(self) -> Tool:
         """The tool in hand, also where something else has put it down: a key, another module, a box that is drawn."""
-        if self._tool is Tool.BOX and any(drag.is_done for drag in self._drags):
+        is_drawn = self._tool is Tool.BOX and any(drag.is_done for drag in self._drags)
+        if is_drawn or (self._tool in POINT_TOOLS and not self._is_placing()):
             self.put_down()
-        if self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and not self._is_in_place_mode():
-            self._tool = Tool.LOOK
-            self._follow_pointer()
         return self._tool
 
     def take(self, tool: Tool, views: Callable[[], Iterable[View]]) -> None:
@@ -76,31 +81,45 @@ class MouseTools:
         session = self.workplace.session
         if session is None or session.ended or tool is Tool.LOOK:
             return
+        self.empty_hand()
         self._tool, self._list_views, self._views = tool, views, tuple(views())
         if tool is Tool.BOX:
             self._drags = [BoxDrag(session, node, interactor) for node, interactor in self._views]
         else:
             self._place_points()
             self._follow_pointer()
+        interaction, editor = self._node(INTERACTION), self.workplace.host.editor_node()
+        self._watch.on(interaction, interaction.InteractionModeChangedEvent, self._on_mode)
+        if editor is not None:
+            self._watch.on(editor, vtk.vtkCommand.ModifiedEvent, self._on_effect)
 
     def put_down(self) -> None:
         """The mouse looks around again."""
-        was_placing = self._tool in (Tool.POSITIVE, Tool.NEGATIVE) and self._is_in_place_mode()
-        self._tool, self._object = Tool.LOOK, None
+        was_placing = self._tool in POINT_TOOLS and self._is_placing()
+        self._watch.off()
+        self._tool, self._object, self._placed_in = Tool.LOOK, None, ""
         for drag in self._drags:
             drag.cancel()
         self._drags = []
         self._follow_pointer()
         if was_placing:
-            interaction = self._node(INTERACTION)
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+            self._look_around()
+
+    def empty_hand(self) -> None:
+        """Puts down whatever is in hand: a tool of ours, Slicer's place mode, an effect of the Segment Editor."""
+        self.put_down()
+        editor = self.workplace.host.editor_node()
+        if editor is not None and editor.GetActiveEffectName():
+            editor.SetActiveEffectName("")
+        if self._is_in_place_mode():
+            self._look_around()
 
     def follow(self) -> None:
         """Points go to the object that is active now, and views that have come or gone are heard or not."""
         session = self.workplace.session
         if self.tool is not Tool.LOOK and session is not None:
             self._follow_views(session)
-        if self.tool in (Tool.POSITIVE, Tool.NEGATIVE) and session is not None and session.desk.active != self._object:
+        if self.tool in POINT_TOOLS and session is not None and session.desk.active != self._object:
             self._place_points()
 
     def _follow_views(self, session: SessionController) -> None:
@@ -121,7 +140,7 @@ class MouseTools:
             pointing.cancel()
         self._pointings = []
         session = self.workplace.session
-        if not self._previews or session is None or self._tool not in (Tool.POSITIVE, Tool.NEGATIVE):
+        if not self._previews or session is None or self._tool not in POINT_TOOLS:
             return
         session.warm_up()
         positive = self._tool is Tool.POSITIVE
@@ -133,11 +152,28 @@ class MouseTools:
         assert watch is not None
         self._object = session.desk.active or session.next_object()
         node = watch.expect_point(self._object, positive=self._tool is Tool.POSITIVE)
+        self._placed_in = node.GetID()
         selection, interaction = self._node(SELECTION), self._node(INTERACTION)
         selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
         selection.SetActivePlaceNodeID(node.GetID())
         interaction.SetPlaceModePersistence(1)
         interaction.SetCurrentInteractionMode(interaction.Place)
+
+    def _is_placing(self) -> bool:
+        """Clicks go into the list of ours, and not into another one that was chosen since."""
+        return self._is_in_place_mode() and self._node(SELECTION).GetActivePlaceNodeID() == self._placed_in
+
+    def _look_around(self) -> None:
+        interaction = self._node(INTERACTION)
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+    def _on_mode(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        if self._tool is Tool.BOX or not self._is_in_place_mode():
+            self.put_down()
+
+    def _on_effect(self, editor: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        if editor.GetActiveEffectName():
+            self.put_down()
 
     def _is_in_place_mode(self) -> bool:
         interaction = self._node(INTERACTION)

@@ -4,11 +4,8 @@ import slicer
 import vtk
 
 from NeuroSAM2MRML.scene.slice_views import ras_of
-from NeuroSAM2MRML.scene.watch import SceneWatch
+from NeuroSAM2MRML.scene.watch import FIRST, SceneWatch
 from NeuroSAM2MRML.session.controller import SessionController
-
-FIRST = 10.0
-"""Heard before the view's own tools, which keep moves to themselves while points are placed."""
 
 
 class Pointing:
@@ -37,7 +34,7 @@ class Pointing:
     def cancel(self) -> None:
         """Follows no more."""
         self._watch.off()
-        self.session.preview.end()
+        self.session.preview.leave()
 
     def _on_move(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         ras = ras_of(self.view, self.interactor.GetEventPosition())

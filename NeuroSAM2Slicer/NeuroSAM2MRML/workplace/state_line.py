@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from NeuroSAM2MRML.engine.installation import InstallPlan
+from NeuroSAM2MRML.engine.link import GIVEN_UP, WHAT_THEN
 from NeuroSAM2MRML.view_state import Activity, SessionView, as_sentence
 
 
@@ -71,7 +72,7 @@ def state_line(
     if problem:
         return StateLine(as_sentence(problem), is_problem=True)
     if session.can_retry:
-        return StateLine(as_sentence(session.notice), Fix.RETRY, "Try again", is_problem=True)
+        return StateLine(as_sentence(f"{GIVEN_UP} ({WHAT_THEN})"), Fix.RETRY, "Try again", is_problem=True)
     if session.activity is Activity.ENDED:
         return StateLine(as_sentence(session.notice), is_problem=True)
     if has_unsaved and not session.objects and session.activity is Activity.READY:

@@ -30,6 +30,8 @@ from NeuroSAM2MRML.workplace.models import ModelController
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 from NeuroSAM2MRML.workplace.reader import WorkplaceReader, WorkplaceView
 
+NONE_DOUBTFUL = "no slice is doubtful"
+
 
 class Workplace:
     """One at a time.
@@ -240,9 +242,11 @@ class Workplace:
             return
         doubtful = self.session.next_doubtful(plane)
         if doubtful is None:
-            self.session.notice = "no slice is doubtful"
-        else:
-            self.go_to(doubtful)
+            self.session.notice = NONE_DOUBTFUL
+            return
+        if self.session.notice == NONE_DOUBTFUL:
+            self.session.notice = ""
+        self.go_to(doubtful)
 
     def looked_at(self) -> SlicePlane | None:
         """The slice along the active object's axis that is shown."""

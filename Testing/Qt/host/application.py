@@ -12,8 +12,9 @@ from PySide6.QtCore import Signal
 
 from Testing.Qt.host import dialect
 from Testing.Qt.host.forms import UiLoader
-from Testing.Qt.host.log import open_log
+from Testing.Qt.host.log import errors, open_log
 from Testing.Qt.host.stand_ins import STAND_INS
+from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
 
 qt = dialect.install()
@@ -64,6 +65,7 @@ class Application(qt.QApplication):
     def __init__(self, folder):
         super().__init__(["Slicer"])
         self.mrml = HeadlessApplication(folder)
+        self.subject_hierarchy = SubjectHierarchy(self.mrml.scene, errors)
         self.temporaryPath = str(folder)
         self.slicerUserSettingsFilePath = str(folder / "Slicer.ini")
         self.extensions = Extensions()

@@ -47,6 +47,8 @@ class LoadedModule:
         """As when Slicer unloads the module."""
         self.widget.exit()
         self.widget.cleanup()
+        for editor in self.parent.findChildren(slicer.qMRMLSegmentEditorWidget):
+            editor.setMRMLSegmentEditorNode(None)  # its observers go with it
         for one in self.parent.findChildren(qt.QWidget):
             if hasattr(one, "setMRMLScene"):
                 one.setMRMLScene(None)

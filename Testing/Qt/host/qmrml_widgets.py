@@ -5,6 +5,7 @@ import vtk
 from PySide6.QtCore import Property, Signal
 
 from Testing.Qt.host import dialect
+from Testing.Qt.host.effects import PaintEffect
 from Testing.Qt.host.log import log_error
 from Testing.Qt.host.stored import stored
 
@@ -204,9 +205,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         state = self.__dict__
-        state["_node"], state["_tags"] = None, []
+        state["_node"], state["_tags"], state["_watched"] = None, [], []
         state["_segmentation"] = state["_source"] = None
         state["_is_batch"] = False
+        state["_effect"], state["_effects"] = None, {"Paint": PaintEffect(self)}
         state["_history"] = slicer.vtkSegmentationHistory()
         layout = qt.QHBoxLayout(self)
         for name, text in (("UndoButton", "Undo"), ("RedoButton", "Redo")):
@@ -239,10 +241,12 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         state = self.__dict__
         if node is state["_node"]:
             return
+        self.removeViewObservations()
         for subject, tag in state["_tags"]:
             subject.RemoveObserver(tag)
-        state["_node"] = node
+        state["_node"], state["_effect"] = node, None
         state["_tags"] = [] if node is None else [(node, node.AddObserver("ModifiedEvent", lambda *_: _follow(self)))]
+        _watch_effect(self)
         _follow(self)
 
     def mrmlSegmentEditorNode(self):
@@ -292,11 +296,17 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setActiveEffectByName(self, name):
         self.mrmlSegmentEditorNode().SetActiveEffectName(name)
 
+    def activeEffect(self):
+        return self.__dict__["_effect"]
+
     def setupViewObservations(self):
-        self.__dict__["_observes"] = True
+        self.removeViewObservations()
+        if self.activeEffect() is not None:
+            self.activeEffect().observe(slicer.app.layoutManager().widgets.values())
 
     def removeViewObservations(self):
-        self.__dict__["_observes"] = False
+        for effect in self.__dict__["_effects"].values():
+            effect.forget()
 
     def installKeyboardShortcuts(self, parent=None):
         self.__dict__["_shortcuts"] = True
@@ -343,6 +353,34 @@ def _end_batch(widget):
             state["_history"].SetSegmentation(None)
             state["_history"].RemoveAllStates()
             _show_history(widget)
+
+
+def _watch_effect(widget):
+    """The active effect is what the node says; it and other modes of the mouse than the usual one put each other down."""
+    for subject, tag in widget.__dict__["_watched"]:
+        subject.RemoveObserver(tag)
+    node, mouse = widget.mrmlSegmentEditorNode(), slicer.app.applicationLogic().GetInteractionNode()
+    watched = () if node is None else ((node, _follow_node), (mouse, _follow_mouse))
+    widget.__dict__["_watched"] = [
+        (one, one.AddObserver("ModifiedEvent", lambda *_, follow=follow: follow(widget, node, mouse)))
+        for one, follow in watched
+    ]
+
+
+def _follow_node(widget, node, mouse):
+    effect = widget.__dict__["_effects"].get(node.GetActiveEffectName())
+    if effect is widget.activeEffect():
+        return
+    widget.__dict__["_effect"] = effect
+    widget.removeViewObservations()
+    if effect is not None:
+        widget.setupViewObservations()
+        mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+
+
+def _follow_mouse(widget, node, mouse):
+    if widget.activeEffect() is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
+        node.SetActiveEffectName("")
 
 
 def _show_history(widget):
