@@ -81,6 +81,7 @@ class RemoteSession:
     ) -> None:
         self.volume = volume
         self._make_client = make_client
+        self._has_ended = False
         self._ledger = Ledger(LoadModel(model=model, device=device), volume, window, switches)
         self._client, self._volume_id = self._begin()
 
@@ -210,6 +211,7 @@ class RemoteSession:
 
     def close(self) -> None:
         """Ends the connection, and the worker if it is this session's own."""
+        self._has_ended = True
         self._client.close()
 
     def _prompts(self, object_id: int, axis: str, index: int) -> PromptSet:
@@ -232,7 +234,7 @@ class RemoteSession:
         Raises:
             NeuroSAM2Error: It cannot be done, or no worker lives long enough; nothing is lost, and the next request tries again.
         """
-        if self._client.is_closed:  # the last request gave up
+        if self._client.is_closed and not self._has_ended:  # the last request gave up
             self._client, self._volume_id = self._begin()
         num_losses, number = 0, self._submit(request())
         try:

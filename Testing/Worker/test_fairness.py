@@ -73,7 +73,7 @@ def test_others_are_answered_while_thousands_of_clicks_are_replayed(worker, clie
 
 def test_a_slice_with_many_clicks_is_restored_in_turns_too(worker, client, ball, small_model_file):
     key = opened(client, ball, small_model_file)
-    prompts = many_clicks(key, 300).prompts
+    prompts = many_clicks(key, 150).prompts
     mask = SliceMask(object_id=1, plane=prompts.plane, mask=np.eye(48, 56, dtype=bool), predicted_iou=0.9, presence=1.0)
     assert isinstance(answer(client, RestoreSlice(volume_id=key, mask=mask, prompts=prompts)), Finished)
     begun = answer(client, PredictSlice(volume_id=key, prompts=prompts))
