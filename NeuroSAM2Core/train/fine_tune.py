@@ -37,7 +37,7 @@ from NeuroSAM2Core.version import __version__
 logger = logging.getLogger(__name__)
 
 
-CHANGEABLE = ("tunes_engine",)
+CHANGEABLE = ("tunes_engine", "report_after_s")
 """Settings that a run need not keep when it goes on."""
 
 
@@ -215,6 +215,7 @@ def loop_rules(config: TrainConfig) -> LoopRules:
     return LoopRules(
         accumulation=config.optim.accumulation,
         report_every=config.run.report_every,
+        report_after_s=config.run.report_after_s,
         validate_every=config.run.validate_every,
         save_every_s=config.run.save_every_s,
     )

@@ -75,6 +75,8 @@ class LoopRules:
     """Batches per step."""
     report_every: int = 20
     """Steps."""
+    report_after_s: float = math.inf
+    """After so long without a report the next step brings one."""
     validate_every: int = 100
     """Steps, where there is something to validate with."""
     save_every_s: float = 120.0
@@ -178,7 +180,8 @@ class _Desk:
         """Reports, validates and saves where it is time."""
         is_end = state.step == self.total_steps
         validates = self.validate is not None and (state.step % self.rules.validate_every == 0 or is_end)
-        if state.step % self.rules.report_every == 0 or is_end:
+        is_due = state.step % self.rules.report_every == 0 or is_end
+        if is_due or (self.rules.report_after_s < math.inf and self.team.any(self._is_silent())):
             self._report(state)
         began = time.monotonic()
         if self.validate is not None and validates:
@@ -188,6 +191,9 @@ class _Desk:
         if self.team.is_first:
             self._leave(state, validates=validates, is_last=is_last)
         self.reported += time.monotonic() - began  # none of this counts as training
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self.reported >= self.rules.report_after_s
 
     def _choose_engine(self, state: TrainState, tune_engine: EngineTuner, wants_stop: Callable[[], bool]) -> None:
         """Stores the choices in the best model's file and in the state, before the model that says that the run is over is written."""

@@ -72,6 +72,8 @@ class RunConfig:
     """On a GPU, only operations that give the same bits every time, so that a resumed run ends bit-equal there too; slower."""
     report_every: int = 20
     """Steps between reports."""
+    report_after_s: float = 1.0
+    """After so many seconds without a report the next step brings one, so that slow runs are seen to go on."""
     validate_every: int = 200
     """Steps between validations; the end is validated too."""
     max_validation_cases: int = 0
@@ -91,10 +93,10 @@ class RunConfig:
                 raise ConfigError(f"run.{name} must be at least 1; got {getattr(self, name)}")
         if self.max_validation_cases < 0:
             raise ConfigError(f"run.max_validation_cases must not be negative; got {self.max_validation_cases}")
-        if self.save_every_s < 0 or self.timeout_minutes <= 0:
+        if min(self.save_every_s, self.report_after_s) < 0 or self.timeout_minutes <= 0:
             raise ConfigError(
-                f"run.save_every_s must not be negative and run.timeout_minutes must be above 0; "
-                f"got {self.save_every_s:g} and {self.timeout_minutes:g}"
+                f"run.save_every_s and run.report_after_s must not be negative and run.timeout_minutes must be above 0; "
+                f"got {self.save_every_s:g}, {self.report_after_s:g} and {self.timeout_minutes:g}"
             )
 
 

@@ -18,7 +18,7 @@ class RangeBox:
     """
 
     def __init__(self, ui: SimpleNamespace) -> None:
-        self.ui = ui
+        self.ui, self._is_showing = ui, False
         ui.directionSelector.connect("activated(int)", self._on_changed)
         ui.wholeCheckBox.connect("toggled(bool)", self._on_changed)
         for box in (ui.firstSpinBox, ui.lastSpinBox):
@@ -28,24 +28,30 @@ class RangeBox:
         """Shows what the scene remembers."""
         ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
         said = memory.slice_range
+        self._is_showing = True
         ui.directionSelector.setCurrentIndex(DIRECTIONS.index(memory.direction))
         ui.wholeCheckBox.setChecked(said is None)
-        if said is not None:
-            for box, index in zip((ui.firstSpinBox, ui.lastSpinBox), said, strict=True):
-                box.setMaximum(max(box.maximum, index))  # the volume may come later
-                box.blockSignals(True)
-                box.setValue(index)
-                box.blockSignals(False)
+        for box, index in zip((ui.firstSpinBox, ui.lastSpinBox), said or (0, ui.lastSpinBox.maximum), strict=True):
+            box.setMaximum(max(box.maximum, index))  # the volume may come later
+            box.setValue(index)
+            box.setEnabled(said is not None)
+        self._is_showing = False
 
     def show(self, num_slices: int) -> None:
-        """The slices that there are."""
-        ui, last = self.ui, max(0, num_slices - 1)
+        """The slices that there are; nothing changes while there are none."""
+        if num_slices == 0:
+            return
+        ui, last = self.ui, num_slices - 1
+        self._is_showing = True
         ui.firstSpinBox.setMaximum(last)
         ui.lastSpinBox.setMaximum(last)
         if ui.wholeCheckBox.isChecked():
             ui.lastSpinBox.setValue(last)
+        self._is_showing = False
 
     def _on_changed(self) -> None:
+        if self._is_showing:
+            return
         ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
         memory.direction = DIRECTIONS[ui.directionSelector.currentIndex]
         is_whole = ui.wholeCheckBox.isChecked()

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import qt
 from NeuroSAM2MRML.training.album import Album
 
-WIDTH_PX = 420
+LEAST_PX = 40
+"""Before the panel was laid out."""
 
 
 class SampleViewer:
@@ -18,7 +19,7 @@ class SampleViewer:
 
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
-        self._album = Album()
+        self._album, self._width_px = Album(), 0
         ui.previousSampleButton.connect("clicked()", lambda: self._turn(-1))
         ui.nextSampleButton.connect("clicked()", lambda: self._turn(1))
         self._show()
@@ -30,6 +31,11 @@ class SampleViewer:
         if self._album.fill(pictures):
             self._show()
 
+    def fit(self) -> None:
+        """The picture is as wide as the panel is now."""
+        if self._width_px != self.ui.sampleLabel.width:
+            self._show()
+
     def _turn(self, step: int) -> None:
         self._album.turn(step)
         self._show()
@@ -39,6 +45,6 @@ class SampleViewer:
         for widget in (ui.sampleLabel, ui.sampleCaptionLabel, ui.previousSampleButton, ui.nextSampleButton):
             widget.setVisible(shown is not None)
         if shown is not None:
-            picture = qt.QPixmap(str(shown))
-            ui.sampleLabel.setPixmap(picture.scaledToWidth(WIDTH_PX, qt.Qt.SmoothTransformation))
+            picture, self._width_px = qt.QPixmap(str(shown)), ui.sampleLabel.width
+            ui.sampleLabel.setPixmap(picture.scaledToWidth(max(LEAST_PX, self._width_px), qt.Qt.SmoothTransformation))
             ui.sampleCaptionLabel.text = self._album.caption

@@ -10,7 +10,7 @@ from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity, ObjectView
 from NeuroSAM2MRML.workplace.mouse_tools import MouseTools, Tool
-from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+from NeuroSAM2MRML.workplace.panel_memory import Choices, PanelMemory
 from NeuroSAM2MRML.workplace.reader import WorkplaceView
 from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
@@ -65,6 +65,9 @@ class SegmentPanel:
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: WorkplaceView | None = None
         self._is_showing = False
+        self._is_deaf = False
+        """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
+        self._kept: Choices | None = None
         self._saved = choice.to_text()
         ui.helpLabel.text = SEGMENT_HELP
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
@@ -100,30 +103,56 @@ class SegmentPanel:
         self.ui.editorWidget.removeViewObservations()
 
     def close(self) -> None:
-        """Slicer is about to unload the module."""
+        """Slicer is about to unload the module, or to load it anew; the widgets may live on."""
+        self.exit()
+        self._is_deaf = True
         self.bridge.stop()
-        self.shortcuts.uninstall()
-        self.tools.put_down()
         self.engine.close()
         self.workplace.close()
+
+    def begin_closing(self) -> None:
+        """The scene is about to be closed: what selectors say until `end_batch` is nobody's choice."""
+        self._is_deaf = True
+
+    def begin_import(self) -> None:
+        """A scene is about to be read. Where something is chosen it is added to what is there, and all choices stay."""
+        self._is_deaf = True
+        if any(self.workplace.chosen):
+            self._kept = PanelMemory(slicer.mrmlScene).choices
+
+    def end_batch(self) -> None:
+        """The scene is whole again, and all selectors have seen to it: what it remembers is shown, or what was kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None and any(map(slicer.mrmlScene.IsNodePresent, filter(None, self.workplace.chosen))):
+            PanelMemory(slicer.mrmlScene).choices = kept
+        if self._is_deaf:
+            self.prepare_editor()
+            self.restore()
+        else:
+            self._hand_to_editor()
 
     def restore(self) -> None:
         """Shows what the scene remembers."""
         memory = PanelMemory(slicer.mrmlScene)
-        volume, segmentation = memory.volume_node, memory.segmentation_node  # choosing one of them overwrites the other
-        if volume is not None:
-            self.ui.volumeSelector.setCurrentNode(volume)
-        if segmentation is not None:
-            self.ui.segmentationSelector.setCurrentNode(segmentation)
+        volume, segmentation = memory.volume_node, memory.segmentation_node
+        self._is_deaf = True
+        self.ui.volumeSelector.setCurrentNode(volume)
+        self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
         self.cleaning.restore()
         self.switches.restore()
-        self._on_selected()
+        self._is_deaf = False
+        self._select(volume, segmentation)
 
     def _connect(self) -> None:
         ui, act = self.ui, self._act
         for selector in (ui.volumeSelector, ui.segmentationSelector):
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._on_selected())
+            # The first is said where the shown text changes, the second where a person has chosen, be it a node of the same name.
+            for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
+                selector.connect(signal, lambda node: self._follow_selectors())
+            selector.connect(
+                "nodeAboutToBeRemoved(vtkMRMLNode*)", lambda node, selector=selector: self._let_go(selector, node)
+            )
         for tool, button in self._tools.items():
             button.connect("clicked(bool)", lambda is_down, tool=tool: self._on_tool(tool if is_down else Tool.LOOK))
         ui.stateButton.connect("clicked()", self._on_fix)
@@ -182,6 +211,8 @@ class SegmentPanel:
 
     def _poll(self) -> int:
         """Takes in and shows what there is; says when to look again."""
+        if self._selected() != self.workplace.chosen:
+            self._follow_selectors()
         self.workplace.poll()
         is_testing = self.engine.poll()
         self.tools.follow()
@@ -245,16 +276,36 @@ class SegmentPanel:
         self.ui.paceLabel.text = view.pace
         self.range.show(len(view.cells))
 
-    def _on_selected(self) -> None:
-        volume, segmentation = self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
+    def _selected(self) -> tuple[object, object]:
+        return self.ui.volumeSelector.currentNode(), self.ui.segmentationSelector.currentNode()
+
+    def _follow_selectors(self) -> None:
+        """Takes over what they show; a selector can change in silence, so code that sets one calls this, too."""
+        if not self._is_deaf:
+            self._select(*self._selected())
+
+    def _let_go(self, selector: "slicer.qMRMLNodeComboBox", node: object) -> None:
+        """A node is about to be deleted: the selector shall not fall on its neighbour in the list."""
+        if not self._is_deaf and selector.currentNode() is node:
+            selector.setCurrentNode(None)
+
+    def _select(self, volume: object, segmentation: object) -> None:
         PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
-        self.tools.put_down()
-        self.ui.editorWidget.setSourceVolumeNode(volume)
+        if (volume, segmentation) != self.workplace.chosen:
+            self.tools.put_down()
         self.workplace.select(volume, segmentation)
+        self._hand_to_editor()
         self.bridge.wake()
 
+    def _hand_to_editor(self) -> None:
+        """The embedded editor works on what is chosen; it takes an image only once it has a segmentation."""
+        volume, segmentation = self.workplace.chosen
+        self.ui.editorWidget.setSegmentationNode(segmentation)
+        if segmentation is not None:
+            self.ui.editorWidget.setSourceVolumeNode(volume)
+
     def _on_tool(self, tool: Tool) -> None:
-        self.tools.take(tool, slice_views())
+        self.tools.take(tool, slice_views)
         self.bridge.wake()
 
     def _on_object(self, number: int) -> None:
@@ -269,8 +320,10 @@ class SegmentPanel:
             self._install()
         elif fix is Fix.SAMPLE:
             self.ui.volumeSelector.setCurrentNode(load_sample())
+            self._follow_selectors()
         elif fix is Fix.SEGMENTATION:
             self.ui.segmentationSelector.setCurrentNode(self.workplace.new_segmentation())
+            self._follow_selectors()
         elif fix is Fix.RECOVER:
             self.workplace.recover()
         elif fix is Fix.RETRY:

@@ -7,17 +7,19 @@ class Shortcuts:
     """Keys of buttons.
 
     Args:
-        window: Where they are listened for, the main window.
+        window: Where they are listened for, the main window; without one there are no keys.
         keys: Button and key, as on its face.
     """
 
-    def __init__(self, window: qt.QWidget, keys: dict[str, qt.QAbstractButton]) -> None:
+    def __init__(self, window: qt.QWidget | None, keys: dict[str, qt.QAbstractButton]) -> None:
         self._window, self._keys = window, keys
         self._shortcuts: list[qt.QShortcut] = []
 
     def install(self) -> None:
         """The module is shown."""
         self.uninstall()
+        if self._window is None:
+            return
         for key, button in self._keys.items():
             shortcut = qt.QShortcut(self._window)
             shortcut.setKey(qt.QKeySequence(key))

@@ -74,11 +74,19 @@ class TrainPanel:
         self.timer.stop()
         if self.desk is not None:
             self.desk.close()
+            self.desk = None
+
+    def use(self, workplace: Workplace) -> None:
+        """Cases come from there and models go there from now on."""
+        if workplace is not self.workplace:
+            self.workplace = workplace
+            self.open_folder()
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
-        folder = self.ui.folderEdit.currentPath.strip()
-        if not folder or (self.desk is not None and self.desk.controller.folder == Path(folder)):
+        folder, desk = self.ui.folderEdit.currentPath.strip(), self.desk
+        is_open = desk is not None and desk.controller.folder == Path(folder) and desk.workplace is self.workplace
+        if not folder or is_open:
             return
         slicer.app.userSettings().setValue(FOLDER_KEY, folder)
         if self.desk is not None:
@@ -92,6 +100,7 @@ class TrainPanel:
         if self.desk is None:
             return
         is_adding = self.desk.poll()
+        self.viewer.fit()
         try:
             self.show(self.desk.view())
         except NeuroSAM2Error as error:
@@ -131,7 +140,7 @@ class TrainPanel:
         ):
             button.setEnabled(is_enabled)
         ui.progressBar.setVisible(view.is_running)
-        ui.progressBar.setMaximum(view.num_steps)
+        ui.progressBar.setMaximum(view.num_steps if view.step else 0)  # busy until something is reported
         ui.progressBar.setValue(view.step)
         if view.losses:
             self.plot.show(view.losses, view.dices)

@@ -7,8 +7,10 @@ import vtk
 
 
 def slice_views() -> Iterator[tuple[slicer.vtkMRMLSliceNode, vtk.vtkRenderWindowInteractor]]:
-    """Those of the layout."""
+    """Those of the layout; none without a main window."""
     manager = slicer.app.layoutManager()
+    if manager is None:
+        return
     for name in manager.sliceViewNames():
         widget = manager.sliceWidget(name)
         yield widget.mrmlSliceNode(), widget.sliceView().interactor()

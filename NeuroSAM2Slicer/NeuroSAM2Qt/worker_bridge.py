@@ -23,22 +23,26 @@ class WorkerBridge:
     def __init__(self, poll: Callable[[], int], engine: Callable[[], Engine | None]) -> None:
         self._poll, self._engine = poll, engine
         self._notifier: qt.QSocketNotifier | None = None
-        self._watched = NOTHING
+        self._watched, self._is_stopped = NOTHING, False
         self.timer = qt.QTimer()
         self.timer.setSingleShot(True)
         self.timer.connect("timeout()", self.wake)
 
     def start(self) -> None:
         """Begins to listen."""
+        self._is_stopped = False
         self.timer.start(0)
 
     def stop(self) -> None:
-        """Listens no more."""
+        """Listens no more, whoever calls `wake`."""
+        self._is_stopped = True
         self.timer.stop()
         self._unwatch()
 
     def wake(self) -> None:
         """Something may have happened: the engine spoke, a button was pressed, time has passed."""
+        if self._is_stopped:
+            return
         after_ms = self._poll()
         self._watch()
         self.timer.start(after_ms)

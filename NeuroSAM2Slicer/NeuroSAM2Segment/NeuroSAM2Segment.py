@@ -19,6 +19,10 @@ for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
         sys.path.append(str(folder))
 
 
+AFTER_SELECTORS = -100.0
+"""Priority of an observer that hears of the end of a batch after the node selectors, also those inside the embedded editor."""
+
+
 class NeuroSAM2Segment(ScriptedLoadableModule):
     """What the module is."""
 
@@ -58,11 +62,17 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         form = slicer.util.loadUI(self.resourcePath("UI/NeuroSAM2Segment.ui"))
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
-        self.panel = SegmentPanel(self.ui)
-        form.setMRMLScene(slicer.mrmlScene)
         scene = slicer.mrmlScene
-        self.addObserver(scene, scene.EndCloseEvent, self.on_scene_changed)
-        self.addObserver(scene, scene.EndImportEvent, self.on_scene_changed)
+        form.setMRMLScene(scene)  # before the panel listens: selectors say at once that nothing is chosen
+        self.panel = SegmentPanel(self.ui)
+        self.panel.restore()
+        self.addObserver(scene, scene.StartCloseEvent, lambda *_: self.panel.begin_closing())
+        self.addObserver(scene, scene.StartImportEvent, lambda *_: self.panel.begin_import())
+        self.addObserver(scene, scene.EndBatchProcessEvent, lambda *_: self.panel.end_batch(), priority=AFTER_SELECTORS)
+        if (
+            self.parent.isVisible()
+        ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
+            self.enter()
 
     def enter(self) -> None:
         """The module is shown."""
@@ -77,11 +87,6 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
-
-    def on_scene_changed(self, _caller: object, _event: object) -> None:
-        """A scene was closed or read: the panel shows what it remembers."""
-        self.panel.prepare_editor()
-        self.panel.restore()
 
 
 class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
@@ -108,6 +113,7 @@ class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
         panel = slicer.util.getModuleWidget("NeuroSAM2Segment").panel
         panel.ui.volumeSelector.setCurrentNode(volume)
         panel.ui.segmentationSelector.setCurrentNode(panel.workplace.new_segmentation())
+        panel.bridge.wake()  # a selector says nothing where the name is the same
         self.assertTrue(panel.ui.boxButton.enabled)
         panel.workplace.act(lambda session: session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 20, 20)))
         panel.bridge.wake()

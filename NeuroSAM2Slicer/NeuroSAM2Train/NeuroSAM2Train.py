@@ -49,12 +49,16 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         form = slicer.util.loadUI(self.resourcePath("UI/NeuroSAM2Train.ui"))
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
-        segment = slicer.util.getModuleWidget("NeuroSAM2Segment")
-        self.panel = TrainPanel(self.ui, segment.panel.workplace)
         form.setMRMLScene(slicer.mrmlScene)
+        self.panel = TrainPanel(self.ui, self._workplace())
+        if (
+            self.parent.isVisible()
+        ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
+            self.enter()
 
     def enter(self) -> None:
         """The module is shown."""
+        self.panel.use(self._workplace())
         self.panel.enter()
 
     def exit(self) -> None:
@@ -65,6 +69,11 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         """The module is unloaded."""
         if self.panel is not None:
             self.panel.close()
+
+    @staticmethod
+    def _workplace() -> object:
+        """Of the segmentation panel that there is now: it may have been loaded anew."""
+        return slicer.util.getModuleWidget("NeuroSAM2Segment").panel.workplace
 
 
 class NeuroSAM2TrainTest(ScriptedLoadableModuleTest):

@@ -10,6 +10,7 @@ from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.run import TrainChoice
 
+from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
 from Testing.Support.volumes import ball_volume
 
@@ -25,7 +26,7 @@ def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
     training = TrainController(tmp_path / "project", LocalProcess.start, [sys.executable], use_model=used.append)
     for number, role in enumerate(("training", "validation")):
         volume, truth = ball_volume((12 + number, 32, 32))
-        training.cases.add(f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)
+        add_case(training.cases, f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)
     training.begin(TrainChoice(steps=2, settings=SMALL))
     wait(training, lambda: not training.is_running)
     assert training.run.is_over, training.notice

@@ -6,17 +6,20 @@ import sys
 
 import numpy as np
 import pytest
+import slicer
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint
+from NeuroSAM2MRML.scene.volume_nodes import read_volume
 from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, unsaved_in
 from NeuroSAM2MRML.session.node import ModelIdentity
-from NeuroSAM2MRML.session.recovery import recover
+from NeuroSAM2MRML.session.recovery import recover, unsaved_work
 from NeuroSAM2MRML.session.sidecar import sidecar_text, write_sidecar
 from NeuroSAM2MRML.session.view import session_view
 from NeuroSAM2MRML.view_state import Activity
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
-from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.scenes import make_app
 from Testing.Support.sessions import Sitting
 
@@ -87,6 +90,43 @@ def test_work_on_another_image_is_refused(app, tmp_path):
         recover(other.desk, unsaved_in(folder)[0])
 
 
+def written_and_read(sitting, app, path):
+    """The image through a file, under another name."""
+    if path.suffix == ".nii":
+        sitting.desk.volume.write(path)
+        return Volume.read(path)
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    app.scene.AddNode(storage)
+    storage.SetFileName(str(path))
+    again = app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "renamed")
+    assert storage.WriteData(sitting.volume_node)
+    assert storage.ReadData(again)
+    return read_volume(again)
+
+
+@pytest.mark.parametrize("geometry", ["oblique", "anisotropic oblique"])
+@pytest.mark.parametrize("ending", [".nrrd", ".nii"])
+def test_work_is_found_again_after_its_image_went_through_a_file(app, tmp_path, geometry, ending):
+    sitting = Sitting(app, geometry=geometry)
+    sitting.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    folder = crashed(sitting)
+    before = sitting.desk.volume
+    volume = written_and_read(sitting, app, tmp_path / f"head{ending}")
+    assert [one.head.volume_name for one in unsaved_work(folder, volume)] == [before.name]
+    assert unsaved_work(folder, volume.with_voxels(volume.voxels[::-1])) == []
+    shifted = volume.ijk_to_ras.copy()
+    shifted[0, 3] += 0.1
+    assert unsaved_work(folder, Volume(volume.voxels, shifted, name=volume.name)) == []
+
+
+def test_a_journal_that_another_version_wrote_is_passed_over(app):
+    sitting = worked(app)
+    folder, path = crashed(sitting), sitting.desk.journal.path
+    head = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps({"head": head["head"] | {"fingerprint": "abc"}}) + "\n")
+    assert unsaved_in(folder) == []
+
+
 def test_a_running_host_keeps_its_journal_and_a_saved_scene_needs_none(app, tmp_path):
     sitting = worked(app)
     path = sitting.desk.journal.path
@@ -108,7 +148,12 @@ def test_lines_come_back_as_they_were(tmp_path):
         .with_point(SlicePlane(Axis.K, 7), PointPrompt(3, 4))
         .with_reading(SlicePlane(Axis.K, 7), 2)
     )
-    head = JournalHead(volume_name="T1", fingerprint="f", shape=(1, 2, 3), pid=dead_pid())
+    head = JournalHead(
+        volume_name="T1",
+        fingerprint=Fingerprint(voxels="f", ijk_to_ras=tuple(range(16))),
+        shape=(1, 2, 3),
+        pid=dead_pid(),
+    )
     journal = Journal(tmp_path / f"one{SUFFIX}", head)
     journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
     journal.note(MaskLine(object_id=3, plane=PLANE, mask=mask))
@@ -122,7 +167,15 @@ def test_lines_come_back_as_they_were(tmp_path):
 def test_a_line_of_an_earlier_version_has_the_most_likely_readings(tmp_path):
     path = tmp_path / f"one{SUFFIX}"
     said = ObjectPrompts().with_point(PLANE, PointPrompt(1, 2, False))
-    journal = Journal(path, JournalHead(volume_name="T1", fingerprint="f", shape=(1, 2, 3), pid=dead_pid()))
+    journal = Journal(
+        path,
+        JournalHead(
+            volume_name="T1",
+            fingerprint=Fingerprint(voxels="f", ijk_to_ras=tuple(range(16))),
+            shape=(1, 2, 3),
+            pid=dead_pid(),
+        ),
+    )
     journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
     text = path.read_text()
     path.write_text(text.replace(', "readings": []', ""))

@@ -6,6 +6,7 @@ import os
 import pytest
 from NeuroSAM2MRML.engine.choice import Place
 from NeuroSAM2MRML.engine.installation import Found, Step, training_plan
+from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.scene.practice_volume import SHAPE, add_practice_volume, practice_voxels
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
 from NeuroSAM2MRML.training.case_import import find_pairs
@@ -23,6 +24,22 @@ def test_curves_become_a_chart_that_grows(app):
     series = chart.GetNthPlotSeriesNode(1)
     assert series.GetTableNode().GetTable().GetValueByName(0, series.GetYColumnName()).ToDouble() == 0.75
     assert chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable().GetNumberOfRows() == 2
+
+
+def test_a_curve_of_one_point_is_a_marker_and_a_longer_one_a_line(app):
+    plot = LossPlot(app.scene)
+    for curve, dices, is_line in (([(1, 0.5)], [(1, 0.1)], False), ([(1, 0.5), (2, 0.25)], [(1, 0.1), (2, 0.2)], True)):
+        chart = plot.show(curve, dices)
+        for series in map(chart.GetNthPlotSeriesNode, range(2)):
+            assert (series.GetLineStyle() != series.LineStyleNone) == is_line
+            assert (series.GetMarkerStyle() != series.MarkerStyleNone) != is_line
+    chart = plot.show([(1, 0.5)], [(1, 0.1)])
+    assert chart.GetNthPlotSeriesNode(0).GetLineStyle() == chart.GetNthPlotSeriesNode(0).LineStyleNone
+
+
+def test_a_slow_pace_is_said_in_seconds():
+    assert Pace(0.0, "steps").sentence((3, 9), 12.0) == "3 of 9 steps, 4.0 s each, 24 s left"
+    assert Pace(0.0).sentence((30, 90), 12.0) == "30 of 90 slices, 2.5 per second, 24 s left"
 
 
 def test_time_is_estimated_from_an_earlier_run_and_never_guessed(tmp_path):
@@ -70,6 +87,12 @@ def test_pairs_are_found_in_bids_twins_and_lists(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"validation": [{"image": "x.nrrd", "seg": "y.nrrd"}]}))
     roles = {pair.name: pair.role for pair in find_pairs(tmp_path)}
     assert roles == {"a": None, "sub-1": None, "x": "validation"}
+
+
+def test_images_of_one_name_in_a_list_are_two_pairs(tmp_path):
+    listed = [{"image": f"{one}/T1.nii", "seg": f"{one}/seg.nii"} for one in "ab"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": listed}))
+    assert [pair.image.parent.name for pair in find_pairs(tmp_path)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]"])

@@ -18,6 +18,7 @@ from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
 from Testing.Support.sessions import Sitting
 
@@ -49,7 +50,7 @@ class Bench:
         labels = voxels.astype(np.uint8)
         labels[1, 2, 3] = 1
         image = Volume(voxels, np.eye(4))
-        self.training.cases.add(name, image, image.with_voxels(labels), role)
+        add_case(self.training.cases, name, image, image.with_voxels(labels), role)
 
     def allow(self, steps):
         path = self.training.run.folder.with_suffix(".go")
@@ -84,9 +85,9 @@ def test_a_case_is_exported_as_it_is_in_the_world_and_listed(app, tmp_path):
     sitting.session.add_point(SlicePlane(Axis.J, 3), 2, 5)
     sitting.settle()
     bench = Bench(tmp_path / "project")
-    bench.training.add_session(sitting.desk, "case01", "training")
+    add_case(bench.training.cases, "case01", sitting.desk.volume, labels_of(sitting.desk))
     said = json.loads(bench.training.cases.path.read_text())
-    assert said["training"] == [{"image": "images/case01.nii.gz", "seg": "labels/case01.nii.gz"}]
+    assert said["training"] == [{"image": "images/case01.nii", "seg": "labels/case01.nii"}]
     assert said["validation"] == []
     image, label = (Volume.read(bench.folder / said["training"][0][key]) for key in ("image", "seg"))
     np.testing.assert_array_equal(image.voxels, sitting.voxels)
@@ -100,16 +101,65 @@ def test_cases_are_replaced_moved_and_removed(bench):
     bench.add_case("b", "validation")
     bench.add_case("a", "test")
     assert [(c.name, c.role) for c in bench.training.view.cases] == [("b", "validation"), ("a", "test")]
-    bench.training.cases.remove("b")
+    bench.training.cases.remove(bench.training.cases.read()[0])
     assert [c.name for c in bench.training.view.cases] == ["a"]
-    (bench.folder / "images" / "a.nii.gz").unlink()
+    (bench.folder / "images" / "a.nii").unlink()
     assert not bench.training.view.cases[0].is_there
+
+
+def image_of(value, shift_mm=0.0):
+    matrix = np.eye(4)
+    matrix[0, 3] = shift_mm
+    return Volume(np.full((4, 5, 6), value, np.int16), matrix)
+
+
+def test_another_image_of_the_same_name_is_a_case_of_its_own(bench):
+    cases, ones = bench.training.cases, np.ones((4, 5, 6), np.uint8)
+    first, second, moved = image_of(1), image_of(2), image_of(1, shift_mm=3.0)
+    for image, role in ((first, "training"), (second, "validation"), (moved, "training"), (second, "test")):
+        add_case(cases, "T1", image, image.with_voxels(ones), role)
+    there = {case.name: case for case in cases.read()}
+    assert {name: case.role for name, case in there.items()} == {"T1": "training", "T1 2": "test", "T1 3": "training"}
+    assert (Volume.read(there["T1"].image).voxels == 1).all()
+    assert (Volume.read(there["T1 2"].image).voxels == 2).all()
+
+
+def test_files_of_a_case_off_the_list_are_not_overwritten_by_another_image(bench):
+    cases, ones = bench.training.cases, np.ones((4, 5, 6), np.uint8)
+    first, second = image_of(1), image_of(2)
+    add_case(cases, "T1", first, first.with_voxels(ones))
+    cases.remove(cases.read()[0])
+    assert add_case(cases, "T1", second, second.with_voxels(ones)) == "T1 2"
+    assert add_case(cases, "T1", first, first.with_voxels(ones)) == "T1"
+
+
+def test_a_case_of_an_earlier_version_is_known_again_by_its_voxels(bench):
+    cases, ones = bench.training.cases, np.ones((4, 5, 6), np.uint8)
+    image = image_of(1)
+    for folder, volume in (("images", image), ("labels", image.with_voxels(ones))):
+        (cases.folder / folder).mkdir(parents=True)
+        volume.write(cases.folder / folder / "T1.nii")
+    assert add_case(cases, "T1", image, image.with_voxels(ones)) == "T1"
+    (cases.folder / "images" / "T1.nii").write_bytes(b"damaged")
+    assert add_case(cases, "T1", image, image.with_voxels(ones)) == "T1 2"
+
+
+def test_files_of_one_name_from_two_folders_are_two_cases(bench, tmp_path):
+    cases = bench.training.cases
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("T1.nii", "seg.nii"):
+            (tmp_path / folder / name).touch()
+        cases.add(tmp_path / folder / "T1.nii", tmp_path / folder / "seg.nii", "training")
+    assert [case.name for case in cases.read()] == ["a/T1", "b/T1"]
+    cases.remove(cases.read()[0])
+    assert [case.image.parent.name for case in cases.read()] == ["b"]
 
 
 def test_a_case_without_an_outline_is_refused(bench):
     image = Volume(np.zeros((2, 2, 2), np.int16), np.eye(4))
     with pytest.raises(DataError, match="nothing is outlined"):
-        bench.training.cases.add("empty", image, image, "training")
+        add_case(bench.training.cases, "empty", image, image)
 
 
 def test_a_damaged_list_is_said(bench):
@@ -160,6 +210,8 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     bench.open()
     assert bench.training.is_running
     assert bench.training.view.num_steps == 5
+    assert bench.training.view.step == 2
+    assert bench.training.notice == "training goes on; it was started before"
     bench.allow(5)
     bench.wait(lambda: bench.training.run.is_over)
     before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code
@@ -271,6 +323,18 @@ def test_mistakes_are_one_sentence(bench, act, error, words):
 def test_an_interpreter_that_is_not_there_is_said(tmp_path):
     with pytest.raises(WorkerError, match="cannot start"):
         LocalProcess.start([str(tmp_path / "nowhere")], tmp_path / "log.txt")
+
+
+def test_a_run_that_has_not_reported_is_at_the_step_of_its_checkpoint(tmp_path):
+    reader = RunReader(tmp_path)
+    assert reader.step == 0
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("step-00000020", "step-00000100", "best"):
+        (tmp_path / "checkpoints" / f"{name}.safetensors").touch()
+    assert reader.step == 100
+    (tmp_path / "metrics.jsonl").write_text('{"step": 120, "loss": 3}\n')
+    reader.read_news()
+    assert reader.step == 120
 
 
 def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):

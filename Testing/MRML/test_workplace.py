@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import slicer
 from NeuroSAM2MRML.engine.check import EngineCheck
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
@@ -276,6 +277,54 @@ def test_continue_does_again_what_is_out_of_date_only_as_far_as_the_person_has_c
     settle(workplace, engines)
     assert workplace.view().session.objects[0].num_done == 3
     assert workplace.view().cells[6].mark is Mark.NOTHING
+
+
+def left_behind(workplace, monkeypatch):
+    """The journal of the session is that of a process that is gone."""
+    path = workplace.session.desk.journal.path
+    text = path.read_text()
+    workplace.select(None, None)
+    path.write_text(text)
+    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
+
+
+def test_work_on_another_image_of_the_same_name_is_not_offered(app, workplace, volume, monkeypatch):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    left_behind(workplace, monkeypatch)
+    other = add_volume(app, np.zeros(SHAPE, np.int16), GEOMETRIES["anisotropic"], name=volume.GetName())
+    workplace.select(other, workplace.new_segmentation())
+    assert workplace.view().state.fix is Fix.NOTHING
+    volume.SetName("renamed")
+    workplace.select(volume, workplace.new_segmentation())
+    assert workplace.view().state.fix is Fix.RECOVER
+
+
+def test_why_work_cannot_be_brought_back_is_seen_and_ends(app, workplace, engines, volume, monkeypatch):
+    for _ in range(2):
+        workplace.select(volume, workplace.new_segmentation())
+        workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+        left_behind(workplace, monkeypatch)
+    workplace.select(volume, workplace.new_segmentation())
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] += 1
+    workplace.recover()
+    state = workplace.view().state
+    assert "belongs to the image" in state.sentence
+    assert state.fix is Fix.RECOVER
+    slicer.util.arrayFromVolume(volume)[0, 0, 0] -= 1
+    workplace.recover()
+    settle(workplace, engines)
+    assert "belongs" not in workplace.view().state.sentence
+    assert workplace.view().session.objects
+
+
+def test_a_range_chosen_for_a_larger_volume_ends_with_this_one(app, workplace, engines, volume):
+    workplace.select(volume, workplace.new_segmentation())
+    PanelMemory(app.scene).slice_range = (3, 500)
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    workplace.propagate()
+    last = workplace.session.desk.volume.shape[0] - 1
+    assert (workplace.session.talk.journey.first, workplace.session.talk.journey.last) == (3, last)
 
 
 def test_every_object_has_its_volume(workplace, engines, volume):

@@ -24,15 +24,18 @@ def application(tmp_path_factory):
 
 @pytest.fixture
 def slicer_app(application):
-    """The application with an empty scene; what callbacks raise fails the test."""
+    """The application with an empty scene; what callbacks raise and what is logged as an error fails the test."""
+    from Testing.Qt.host.log import errors
     from Testing.Qt.host.signals import failures
 
     failures.clear()
+    errors.clear()
     application.userSettings().clear()
     yield application
     application.mrmlScene().Clear(0)
     application.processEvents()
     assert not failures, failures[0]
+    assert not errors, errors[0]
 
 
 @pytest.fixture

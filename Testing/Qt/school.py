@@ -48,7 +48,7 @@ class School:
         self.loop.until(lambda: not self.ui.stopButton.enabled)
 
     def close(self):
-        if self.controller.is_running:
+        if self.panel.desk is not None and self.controller.is_running:
             self.allow(9)
             self.loop.until(lambda: not self.controller.is_running)
         self.module.close()

@@ -148,10 +148,12 @@ def segment(studio: Studio, folder: Path) -> None:
 
 def train(studio: Studio, folder: Path) -> None:
     """From one outlined case to a new model."""
+    from Testing.Support.exported import add_case
+
     ui = studio.school.ui
     studio.show_train()
     for name, role in (("head 1", "training"), ("head 2", "training"), ("head 3", "validation"), ("head 4", "test")):
-        studio.school.controller.cases.add(name, *studio.school.current(), role)
+        add_case(studio.school.controller.cases, name, *studio.school.current(), role)
     studio.school.panel.wake()
     ui.stepsSpinBox.setValue(100)
     ui.settingsEdit.setPlainText(SETTINGS)

@@ -106,6 +106,40 @@ def test_propagation_shows_its_progress_stops_and_goes_on(desk, loop, engines):
     assert sum(desk.mask(k).any() for k in range(12)) > done
 
 
+@pytest.fixture
+def another_view(slicer_app):
+    """Brings a second axial view into the layout, as another layout does."""
+    layout = slicer_app.layoutManager()
+
+    def show():
+        view = layout.add("Slice4", "Axial")
+        view.show(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode"), (0.0, 0.0, 0.0))
+        return "Slice4"
+
+    yield show
+    layout.remove("Slice4")
+
+
+def test_a_view_that_appears_while_the_box_is_in_hand_is_heard(desk, loop, another_view):
+    desk.load()
+    desk.ui.boxButton.click()
+    name = another_view()
+    loop.until(lambda: len(desk.panel.tools._drags) == 4)
+    desk.drag((18, 15, 6), (38, 34, 6), name)
+    loop.until(desk.settled)
+    assert desk.mask(6).any()
+    assert not desk.ui.boxButton.checked
+
+
+def test_a_click_is_previewed_in_a_view_that_has_appeared(desk, loop, another_view):
+    desk.load()
+    desk.key("P")
+    name = another_view()
+    loop.until(lambda: len(desk.panel.tools._pointings) == 4)
+    desk.hover(28, 24, 6, name)
+    loop.until(lambda: desk.session.preview.outline.is_shown)
+
+
 def test_the_ribbon_shows_each_slice_and_goes_there(desk, loop):
     desk.load()
     desk.ui.boxButton.click()

@@ -1,6 +1,7 @@
 """What Testing/Slicer says of a running Slicer holds in the test host, too; files that never ran here would fail there."""
 
 import importlib
+import re
 import sys
 import unittest
 from pathlib import Path
@@ -25,7 +26,8 @@ def modules(slicer_app, loop, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SegmentScenarios", "TrainScenarios"])
-def test_the_scenarios_for_a_real_slicer_pass_in_the_host(modules, name):
+def test_the_scenarios_for_a_real_slicer_pass_in_the_host(modules, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "isal", None)  # not in Slicer's Python
     suite = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(name))
     count = suite.countTestCases()
     assert count > 1
@@ -34,6 +36,16 @@ def test_the_scenarios_for_a_real_slicer_pass_in_the_host(modules, name):
     told = [text for _, text in (*result.failures, *result.errors)]
     assert not told, told[0]
     assert result.testsRun == count
+
+
+@pytest.mark.parametrize("file", ["Slicer/SegmentScenarios.py", "README.md"])
+def test_the_documented_command_names_modules_by_whole_paths(file):
+    commands = (FOLDER.parent / file).read_text().split("--additional-module-paths")[1:]
+    assert commands
+    for command in commands:
+        paths = re.findall(r"\S*NeuroSAM2Slicer/\w+", command.split("--python-code")[0])
+        assert len(paths) == 2
+        assert all(path.startswith('"$PWD/') for path in paths), "Slicer warns of others"
 
 
 def test_every_file_of_scenarios_is_run_here_and_by_cmake():

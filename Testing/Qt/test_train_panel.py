@@ -62,9 +62,13 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert config["losses"]["focal"] == 10
     assert config["optim"]["steps"] == 5
     assert config["groups"]["trunk"]["frozen"] is True
+    loop.turn()
+    assert (school.ui.progressBar.minimum, school.ui.progressBar.maximum) == (0, 0)
+    assert school.ui.paceLabel.text == "Reading model and cases; the first step takes longest."
     school.allow(2)
     loop.until(lambda: school.ui.progressBar.value == 2)
-    assert school.ui.paceLabel.text.startswith("Step 2: ")
+    assert school.ui.progressBar.maximum == 5
+    assert school.ui.paceLabel.text.startswith("Step 2 of 5")
     table = slicer.mrmlScene.GetFirstNode("NeuroSAM2 training loss", "vtkMRMLTableNode")
     assert [table.GetTable().GetValue(row, 1).ToDouble() for row in range(2)] == [1.0, 0.5]
     school.ui.plotButton.click()
@@ -76,6 +80,18 @@ def test_a_run_is_started_watched_stopped_and_continued(school, loop):
     assert school.ui.stateLabel.text == "The run is over."
     assert table.GetTable().GetNumberOfRows() == 5
     assert "s per step" in school.ui.estimateLabel.text
+
+
+def test_a_stopped_run_that_is_found_again_says_how_to_go_on(school, loop):
+    school.add("first")
+    school.ui.startButton.click()
+    school.allow(2)
+    loop.until(lambda: school.ui.progressBar.value == 2)
+    school.ui.stopButton.click()
+    loop.until(lambda: school.ui.continueButton.enabled)
+    school.panel.close()
+    school.panel.open_folder()
+    assert school.ui.stateLabel.text.startswith("The last run has stopped at step 2 of ")
 
 
 def test_samples_are_drawn_by_the_trainer_and_leafed_through(school, loop):
@@ -121,12 +137,13 @@ def test_a_run_outlives_the_panel_and_is_found_again(school, loop):
     school.add("first")
     school.ui.startButton.click()
     loop.until(lambda: school.ui.stopButton.enabled)
+    before = school.controller
     school.panel.close()
-    before, school.panel.desk = school.controller, None
     school.panel.open_folder()
     school.panel.enter()
     assert before.is_running
     assert school.ui.stopButton.enabled
+    assert school.ui.stateLabel.text == "Training goes on; it was started before."
     school.finish()
     assert school.controller.run.is_over
     loop.until(lambda: before.poll() or not before.is_running)
@@ -186,6 +203,17 @@ def test_a_large_case_is_added_without_blocking_the_window(school, loop):
     desk = school.desk.session.desk
     assert (there.voxels == desk.volume.voxels).all()
     np.testing.assert_allclose(there.ijk_to_ras, desk.volume.ijk_to_ras, atol=1e-5)
+
+
+def test_a_case_has_the_name_that_its_volume_has_now_and_replaces_no_other(school):
+    school.outline("T1")
+    school.desk.ui.volumeSelector.currentNode().SetName("head")
+    school.add_current()
+    school.outline("head", blob(seed=1))
+    school.add_current()
+    assert [row[0] for row in texts(school.ui.casesTable)] == ["head", "head 2"]
+    school.add_current()
+    assert school.ui.stateLabel.text == "Head 2 is on the list, in place of how it was."
 
 
 def test_a_case_that_cannot_be_written_is_said_and_leaves_nothing(school, monkeypatch):

@@ -1,6 +1,6 @@
 """The segmentation panel in a running Slicer, through its buttons and the mouse in a slice view. Needs neither torch nor a network.
 
-    Slicer --no-splash --testing --additional-module-paths NeuroSAM2Slicer/NeuroSAM2Segment NeuroSAM2Slicer/NeuroSAM2Train \
+    Slicer --no-splash --testing --additional-module-paths "$PWD/NeuroSAM2Slicer/NeuroSAM2Segment" "$PWD/NeuroSAM2Slicer/NeuroSAM2Train" \
         --python-code "import slicer.testing as t; t.runUnitTest(['Testing/Slicer'], 'SegmentScenarios')"
 """
 

@@ -49,6 +49,7 @@ class Hands:
         """The practice volume and an empty segmentation are chosen; the first view along k is the one to work in."""
         self.ui.volumeSelector.setCurrentNode(load_sample())
         self.ui.segmentationSelector.setCurrentNode(self.panel.workplace.new_segmentation())
+        self.panel.bridge.wake()  # a selector says nothing where the name is the same
         self.node, self.interactor = next(
             (node, interactor) for node, interactor in slice_views() if node.GetOrientation() == "Axial"
         )

@@ -82,6 +82,6 @@ def mini_config(folder: Path, *, steps: int = 4, **changes: object) -> TrainConf
         prompts=PromptConfig(num_corrections=1),
         groups=GroupsConfig(trunk=TrunkConfig(learning_rate=1e-3), neck=fast, decoder=fast, memory=fast),
         optim=OptimConfig(steps=steps),
-        run=RunConfig(folder=folder, report_every=2, save_every_s=0.0),
+        run=RunConfig(folder=folder, report_every=2, report_after_s=1e9, save_every_s=0.0),
     )
     return replace(config, **changes)

@@ -262,6 +262,13 @@ def test_a_loss_that_is_no_number_leaves_its_batch_behind(tmp_path):
     assert kept["images"].isnan().all()
 
 
+def test_a_slow_run_reports_every_step(tmp_path):
+    config = mini_config(tmp_path / "run", steps=3)
+    run(replace(config, run=replace(config.run, report_after_s=0.0)))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+
+
 @pytest.mark.usefixtures("pictures")
 def test_the_best_checkpoint_is_that_of_the_best_validation(tmp_path):
     scores = iter([0.2, 0.7, 0.5])

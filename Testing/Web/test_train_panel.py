@@ -135,7 +135,7 @@ def test_a_run_is_started_watched_stopped_and_continued(school):
     assert school.state.train_is_running
     school.allow(2)
     school.until(lambda: school.state.train_step == 2)
-    assert school.state.train_pace.startswith("Step 2: ")
+    assert school.state.train_pace.startswith("Step 2 of 5")
     assert len(school.state.train_curves["loss"].split()) == 2
     assert school.state.train_curves["last_loss"] == "0.5"
     school.panel.does(lambda controller: controller.stop())()

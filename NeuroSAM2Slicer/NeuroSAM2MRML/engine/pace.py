@@ -24,12 +24,17 @@ class Pace:
         done, total = progress
         if total == 0:
             return "getting ready"
-        said = f"{done} of {total} {self.unit}"
+        return f"{done} of {total} {self.unit}{self.speed(progress, now_s)}"
+
+    def speed(self, progress: tuple[int, int], now_s: float) -> str:
+        """Such as `, 8.3 per second, 4 s left`; empty while too little is done to say. Arguments as of `sentence`."""
+        done, total = progress
         elapsed = now_s - self.began_s
         if done == 0 or elapsed < SETTLED_S:
-            return said
+            return ""
         rate = done / elapsed
-        return f"{said}, {rate:.1f} per second, {time_left((total - done) / rate)}"
+        how_fast = f"{rate:.1f} per second" if rate >= 1 else f"{1 / rate:.1f} s each"
+        return f", {how_fast}, {time_left((total - done) / rate)}"
 
 
 def time_left(seconds: float) -> str:

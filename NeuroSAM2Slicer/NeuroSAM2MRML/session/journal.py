@@ -22,6 +22,7 @@ from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox, PlacedPoint
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint
 
 SUFFIX = ".jsonl"
 
@@ -31,8 +32,8 @@ class JournalHead:
     """What a journal is about."""
 
     volume_name: str
-    fingerprint: str
-    """Of the volume's voxels and place."""
+    fingerprint: Fingerprint
+    """Of the volume."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
     pid: int
@@ -116,10 +117,26 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     """Journals of processes that are gone, the newest first."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
-        head = next((said["head"] for said in _whole_lines(path) if "head" in said), None)
-        if head is not None and not _is_running(int(head["pid"])):
-            found.append((path.stat().st_mtime, Unsaved(path, JournalHead(**{**head, "shape": tuple(head["shape"])}))))
+        head = next((_head(said["head"]) for said in _whole_lines(path) if "head" in said), None)
+        if head is not None and not _is_running(head.pid):
+            found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _head(said: dict[str, Any]) -> JournalHead | None:
+    """None for one that another version wrote in another way."""
+    try:
+        voxels, matrix = said["fingerprint"]["voxels"], tuple(map(float, said["fingerprint"]["ijk_to_ras"]))
+        depth, height, width = said["shape"]
+        return JournalHead(
+            volume_name=said["volume_name"],
+            fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
+            shape=(depth, height, width),
+            pid=int(said["pid"]),
+            version=said["version"],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _is_running(pid: int) -> bool:

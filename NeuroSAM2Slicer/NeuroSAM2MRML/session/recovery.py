@@ -1,10 +1,28 @@
-"""Bringing back what a session wrote down before its host died."""
+"""Finding and bringing back what a session wrote down before its host died."""
+
+from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.protocol import volume_id, wire_matrix, wire_voxels
-from NeuroSAM2Core.volume import SliceMask
+from NeuroSAM2Core.volume import SliceMask, Volume
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint, is_same_place
 from NeuroSAM2MRML.session.desk import SessionDesk
-from NeuroSAM2MRML.session.journal import MaskLine, Unsaved
+from NeuroSAM2MRML.session.journal import MaskLine, Unsaved, unsaved_in
+
+
+def unsaved_work(folder: Path, volume: Volume) -> list[Unsaved]:
+    """What was written down about this very image, whatever it is called now, the newest first.
+
+    Args:
+        folder: Of journals.
+        volume: The image.
+    """
+    nearby = [
+        one
+        for one in unsaved_in(folder)
+        if one.head.shape == volume.shape and is_same_place(volume, one.head.fingerprint.ijk_to_ras)
+    ]
+    voxels = Fingerprint.of(volume).voxels if nearby else ""  # hashing a large image takes a moment
+    return [one for one in nearby if one.head.fingerprint.voxels == voxels]
 
 
 def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
@@ -12,7 +30,7 @@ def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
 
     Args:
         desk: Of the same image.
-        unsaved: From `unsaved_in`.
+        unsaved: From `unsaved_work`.
 
     Returns:
         How many objects came back.
@@ -20,7 +38,8 @@ def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
     Raises:
         DataError: It is about another image.
     """
-    if unsaved.head.fingerprint != volume_id(wire_voxels(desk.volume), wire_matrix(desk.volume)):
+    known, volume = unsaved.head.fingerprint, desk.volume
+    if not is_same_place(volume, known.ijk_to_ras) or known.voxels != Fingerprint.of(volume).voxels:
         raise DataError(
             f"that work belongs to the image {unsaved.head.volume_name}, and this is another one or it was changed",
             hint="load that image first",

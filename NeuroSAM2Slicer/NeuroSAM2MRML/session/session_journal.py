@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.protocol import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint
 from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine
 from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
 
@@ -72,10 +72,9 @@ class SessionJournal:
             self.problem = str(error)
 
     def _begin(self) -> None:
-        voxels, matrix = wire_voxels(self._volume), wire_matrix(self._volume)
         head = JournalHead(
             volume_name=self._volume.name,
-            fingerprint=volume_id(voxels, matrix),
+            fingerprint=Fingerprint.of(self._volume),
             shape=self._volume.shape,
             pid=os.getpid(),
         )

@@ -1,21 +1,26 @@
 """Writes a case into files a little at a time, so that the window never waits for the disk.
 
-The files are plain NIfTI: packing them would take longer than writing them. A case is on the list only once both files are whole.
+The files are plain NIfTI: packing them would take longer than writing them. The image's header holds the hash of its voxels, so that the
+same image is known again: its case is replaced, while another one of the same name gets a number. A case is on the list only once both
+files are whole.
 """
 
+import itertools
 import time
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint, hash_of, is_same_place
 from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.roles import Role
 
 BUDGET_S = 0.02
 """How long one call may take."""
 NAMELESS = "case"
+HASH_CHARS = 64
 
 
 class CaseExport:
@@ -35,19 +40,24 @@ class CaseExport:
     def __init__(self, cases: CaseList, name: str, image: Volume, labels: Volume, role: Role) -> None:
         if not labels.voxels.any():
             raise DataError(f"nothing is outlined in {name}", hint="segment something first")
-        self.name = name
-        self.is_done = False
-        stem = (
+        self.name = (
             "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ") or NAMELESS
         )
-        self._targets = [cases.folder / folder / f"{stem}.nii" for folder in ("images", "labels")]
-        self._cases, self._role = cases, role
+        """With a number, once it is found that another image has it."""
+        self.is_done = False
+        self.is_again = False
+        """The same image was on the list, or had been."""
+        self._cases, self._role, self._image, self._labels = cases, role, image, labels
         try:
             for path in self._targets:
                 path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _cannot_write(path, error) from error
-        self._work = self._write(list(zip(self._targets, (image, labels), strict=True)))
+        self._work = self._write()
+
+    @property
+    def _targets(self) -> list[Path]:
+        return [self._cases.folder / folder / f"{self.name}.nii" for folder in ("images", "labels")]
 
     def advance(self) -> bool:
         """Writes some more; true once the case is on the list.
@@ -61,7 +71,7 @@ class CaseExport:
                 next(self._work)
             except StopIteration:
                 image, label = self._targets
-                self._cases.add_files(self.name, image, label, self._role)
+                self._cases.add(image, label, self._role)
                 self.is_done = True
             except OSError as error:
                 self.cancel()
@@ -75,18 +85,50 @@ class CaseExport:
             with suppress(OSError):
                 _partial(target).unlink(missing_ok=True)
 
-    def _write(self, files: list[tuple[Path, Volume]]) -> Generator[None, None, None]:
-        for target, volume in files:
+    def _write(self) -> Generator[None, None, None]:
+        hashing = hash_of(self._image)
+        while not hashing.step():
+            yield
+        self._choose_name(hashing.volume_id)
+        for target, volume, note in zip(
+            self._targets, (self._image, self._labels), (hashing.volume_id, ""), strict=True
+        ):
             with _partial(target).open("wb") as file:
-                file.write(_header(volume))
+                file.write(_header(volume, note))
                 for plane in volume.voxels:
                     file.write(plane.tobytes())
                     yield
-        for target, _ in files:
+        for target in self._targets:
             _partial(target).replace(target)
 
+    def _choose_name(self, voxels: str) -> None:
+        """The name that the image has already, or else the first one that is free."""
+        stem = self.name
+        for self.name in itertools.chain([stem], (f"{stem} {number}" for number in itertools.count(2))):
+            image, label = self._targets
+            self.is_again = image.exists() and _is_same(image, self._image, voxels)
+            if self.is_again or not (image.exists() or label.exists()):
+                return
 
-def _header(volume: Volume) -> bytes:
+
+def _is_same(path: Path, image: Volume, voxels: str) -> bool:
+    """A file holds an image of that hash in that place."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        header = nibabel.Nifti1Image.from_filename(path).header
+        known = bytes(header["descrip"].tobytes()).rstrip(b"\0").decode("ascii", errors="replace")
+        if len(known) != HASH_CHARS:  # written by an earlier version, or by someone else
+            known = Fingerprint.of(Volume.read(path)).voxels
+    except (OSError, ValueError, NeuroSAM2Error, ImageFileError, HeaderDataError, WrapStructError):
+        return False
+    return known == voxels and is_same_place(image, header.get_best_affine().ravel())
+
+
+def _header(volume: Volume, note: str) -> bytes:
     """Of a NIfTI file with the volume's exact matrix, up to where the voxels begin."""
     import nibabel
 
@@ -98,6 +140,7 @@ def _header(volume: Volume) -> bytes:
     header.set_data_offset(OFFSET)
     header["pixdim"][1:4] = volume.spacing_mm
     header["magic"] = b"n+1"
+    header["descrip"] = note
     return bytes(header.binaryblock) + bytes(OFFSET - len(header.binaryblock))
 
 

@@ -32,10 +32,10 @@ def find_pairs(folder: Path) -> list[Pair]:
         DataError: There are none, or the dataset.json is not what it should be.
     """
     pairs = [*_from_bids(folder), *_from_twins(folder), *_from_dataset(folder)]
-    known = {pair.name: pair for pair in pairs}
+    known = {pair.image: pair for pair in pairs}
     if not known:
         raise DataError(f"there are no annotated volumes in {folder}", hint=f"expected {HOW}")
-    return [known[name] for name in sorted(known)]
+    return sorted(known.values(), key=lambda pair: (pair.name, pair.image))
 
 
 def _from_dataset(folder: Path) -> Iterator[Pair]:

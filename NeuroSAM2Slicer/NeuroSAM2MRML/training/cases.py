@@ -4,7 +4,8 @@ The list lives in the file alone, which is written whole or not at all; so a run
 """
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,9 +58,9 @@ class CaseList:
             return []
         try:
             said = json.loads(self.path.read_text())
-            return [
+            cases = [
                 Case(
-                    name=Path(pair["image"]).name.removesuffix(".gz").removesuffix(".nii"),
+                    name=_name_of(Path(pair["image"])),
                     role=role,
                     image=self.folder / pair["image"],
                     label=self.folder / pair["seg"],
@@ -67,58 +68,28 @@ class CaseList:
                 for role in ROLES
                 for pair in said.get(role, [])
             ]
+            return _told_apart(cases)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.path} cannot be read: {error}", hint="repair it, or move it away") from error
 
-    def add(self, name: str, image: Volume, labels: Volume, role: Role) -> Case:
-        """Exports a pair and puts it on the list, in place of one of the same name.
-
-        Args:
-            name: Of the files; a number is appended where another image has it.
-            image: The image.
-            labels: On the same grid; 0 for nothing.
-            role: What it is for.
-
-        Raises:
-            DataError: Nothing is labelled, or the files cannot be written.
-        """
-        if not labels.voxels.any():
-            raise DataError(f"nothing is outlined in {name}", hint="segment something first")
-        case = Case(
-            name=name,
-            role=role,
-            image=self.folder / "images" / f"{name}.nii.gz",
-            label=self.folder / "labels" / f"{name}.nii.gz",
-        )
-        try:
-            for path in (case.image, case.label):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
-        image.write(case.image)
-        labels.write(case.label)
-        self._write([one for one in self.read() if one.name != name] + [case])
-        return case
-
-    def add_files(self, name: str, image: Path, label: Path, role: Role) -> Case:
-        """Puts a pair of files on the list, where they are, in place of one of the same name.
+    def add(self, image: Path, label: Path, role: Role) -> None:
+        """Puts a pair of files on the list, where they are, in place of one with the same image.
 
         Raises:
             DataError: One of them is not there, or the list cannot be written.
         """
-        case = Case(name=name, role=role, image=image, label=label)
+        case = Case(name=_name_of(image), role=role, image=image, label=label)
         if not case.is_there:
             raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
-        self._write([one for one in self.read() if one.name != name] + [case])
-        return case
+        self._write([one for one in self.read() if one.image != image] + [case])
 
-    def remove(self, name: str) -> None:
+    def remove(self, case: Case) -> None:
         """Takes a case off the list; its files stay."""
-        self._write([one for one in self.read() if one.name != name])
+        self._write([one for one in self.read() if one.image != case.image])
 
     def _write(self, cases: list[Case]) -> None:
         said = {
@@ -140,6 +111,18 @@ class CaseList:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+
+def _name_of(image: Path) -> str:
+    return image.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def _told_apart(cases: list[Case]) -> list[Case]:
+    """Cases whose images have the same file name have that of the folder in their names, as in what is trained and reported."""
+    count = Counter(case.name for case in cases)
+    return [
+        case if count[case.name] == 1 else replace(case, name=f"{case.image.parent.name}/{case.name}") for case in cases
+    ]
 
 
 def labels_of(desk: SessionDesk) -> Volume:

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProcess
-from NeuroSAM2MRML.session.desk import SessionDesk
-from NeuroSAM2MRML.training.cases import CaseList, labels_of
-from NeuroSAM2MRML.training.roles import Role
+from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
 from NeuroSAM2MRML.training.samples import LOOKING, Samples
 from NeuroSAM2MRML.view_state import CaseRow, ProofRow, TrainView
@@ -62,6 +60,8 @@ class TrainController:
             self.run = RunReader(runs[-1].with_suffix(""))
             self.run.read_news()
             self._training = self._found(runs[-1])
+            if self._training is not None:
+                self.notice = "training goes on; it was started before"
 
     @property
     def is_running(self) -> bool:
@@ -72,11 +72,6 @@ class TrainController:
     def is_proving(self) -> bool:
         """Two models are being compared."""
         return self._proving is not None
-
-    def add_session(self, desk: SessionDesk, name: str, role: Role) -> None:
-        """Puts the current case on the list; see `CaseList.add`."""
-        self.cases.add(name, desk.volume, labels_of(desk), role)
-        self.notice = f"{name} is on the list"
 
     def begin(self, choice: TrainChoice) -> None:
         """Begins a new run.

@@ -63,6 +63,9 @@ class LossPlot:
             series.SetYColumnName(line.title)
         if not chart.HasPlotSeriesNodeID(series.GetID()):
             chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        is_line = len(curve) > 1  # VTK cannot draw a line of one point, and says so at every redraw
+        series.SetLineStyle(series.LineStyleSolid if is_line else series.LineStyleNone)
+        series.SetMarkerStyle(series.MarkerStyleNone if is_line else series.MarkerStyleCircle)
         cells = table.GetTable()
         cells.SetNumberOfRows(len(curve))
         for row, (step, value) in enumerate(curve):

@@ -93,8 +93,11 @@ class RunReader:
 
     @property
     def step(self) -> int:
-        """Of the last report."""
-        return self.losses[-1][0] if self.losses else 0
+        """Of the last report, of the newest checkpoint where there is none, or 0."""
+        if self.losses:
+            return self.losses[-1][0]
+        names = (path.stem.removeprefix("step-") for path in (self.folder / "checkpoints").glob("step-*.safetensors"))
+        return max((int(name) for name in names if name.isdigit()), default=0)
 
     def read_news(self) -> None:
         """Takes in the reports that have come; a restart that goes back rewrites them."""

@@ -3,12 +3,13 @@
 Points are placed by Slicer's place mode, so that its cursor, its Escape key and its other tools know of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 import slicer
 import vtk
 
+from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.workplace.box_drag import BoxDrag
 from NeuroSAM2MRML.workplace.pointing import Pointing
 from NeuroSAM2MRML.workplace.workplace import Workplace
@@ -40,6 +41,7 @@ class MouseTools:
         self._object: int | None = None
         self._drags: list[BoxDrag] = []
         self._views: tuple[View, ...] = ()
+        self._list_views: Callable[[], Iterable[View]] = tuple
         self._pointings: list[Pointing] = []
         self._previews = True
 
@@ -63,18 +65,18 @@ class MouseTools:
             self._follow_pointer()
         return self._tool
 
-    def take(self, tool: Tool, views: Iterable[View]) -> None:
+    def take(self, tool: Tool, views: Callable[[], Iterable[View]]) -> None:
         """Takes a tool, in place of the one before.
 
         Args:
             tool: The tool.
-            views: Where boxes may be drawn and the pointer is followed.
+            views: Lists where boxes may be drawn and the pointer is followed; asked again whenever the tools `follow`.
         """
         self.put_down()
         session = self.workplace.session
         if session is None or session.ended or tool is Tool.LOOK:
             return
-        self._tool, self._views = tool, tuple(views)
+        self._tool, self._list_views, self._views = tool, views, tuple(views())
         if tool is Tool.BOX:
             self._drags = [BoxDrag(session, node, interactor) for node, interactor in self._views]
         else:
@@ -94,10 +96,24 @@ class MouseTools:
             interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
     def follow(self) -> None:
-        """Points go to the object that is active now."""
+        """Points go to the object that is active now, and views that have come or gone are heard or not."""
         session = self.workplace.session
+        if self.tool is not Tool.LOOK and session is not None:
+            self._follow_views(session)
         if self.tool in (Tool.POSITIVE, Tool.NEGATIVE) and session is not None and session.desk.active != self._object:
             self._place_points()
+
+    def _follow_views(self, session: SessionController) -> None:
+        before, self._views = self._views, tuple(self._list_views())
+        if self._views == before:
+            return
+        if self._tool is Tool.BOX:
+            known = {drag.interactor: drag for drag in self._drags}
+            for drag in known.values():
+                if drag.interactor not in [interactor for _, interactor in self._views]:
+                    drag.cancel()
+            self._drags = [known.get(view[1]) or BoxDrag(session, *view) for view in self._views]
+        self._follow_pointer()
 
     def _follow_pointer(self) -> None:
         """In the views while a point tool is in hand, if that is wanted; nowhere otherwise."""

@@ -3,7 +3,8 @@
 A script node of its own, one in a scene, saved with it.
 """
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import slicer
 
@@ -17,6 +18,16 @@ DIRECTION, FIRST, LAST = "Direction", "First", "Last"
 SWITCH, ON, OFF = "Switch.", "on", "off"
 SWITCHES = tuple(field.name for field in fields(EngineSwitches))
 HOLES, ISLANDS, WHOLE = "HolesMm", "IslandsMm", "CleansWhole"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """All that a panel remembers at a moment."""
+
+    volume_node: slicer.vtkMRMLScalarVolumeNode | None
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None
+    settings: Mapping[str, str]
+    """The node's parameters."""
 
 
 class PanelMemory:
@@ -55,6 +66,23 @@ class PanelMemory:
         """These are chosen now."""
         for role, node in ((VOLUME, volume_node), (SEGMENTATION, segmentation_node)):
             self.node.SetNodeReferenceID(role, None if node is None else node.GetID())
+
+    @property
+    def choices(self) -> Choices:
+        """All of it."""
+        names = self.node.GetParameterNames()
+        return Choices(
+            volume_node=self.volume_node,
+            segmentation_node=self.segmentation_node,
+            settings={name: self.node.GetParameter(name) for name in names},
+        )
+
+    @choices.setter
+    def choices(self, choices: Choices) -> None:
+        self.choose(choices.volume_node, choices.segmentation_node)
+        self.node.UnsetAllParameters()
+        for name, text in choices.settings.items():
+            self.node.SetParameter(name, text)
 
     @property
     def direction(self) -> Direction:

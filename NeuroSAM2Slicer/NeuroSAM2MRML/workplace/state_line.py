@@ -75,7 +75,7 @@ def state_line(
     if session.activity is Activity.ENDED:
         return StateLine(as_sentence(session.notice), is_problem=True)
     if has_unsaved and not session.objects and session.activity is Activity.READY:
-        return StateLine(UNSAVED, Fix.RECOVER, "Bring it back")
+        return StateLine(f"{as_sentence(session.notice)} {UNSAVED}".strip(), Fix.RECOVER, "Bring it back")
     said = ACTIVITY.get(session.activity, "") or as_sentence(session.notice)
     if has_readings:
         return StateLine(said or OPEN)

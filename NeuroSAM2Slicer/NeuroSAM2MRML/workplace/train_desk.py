@@ -22,6 +22,8 @@ from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
 WELCOME = "Add the cases that you have outlined, then press Start."
+READY = "The cases are on the list. Press Start."
+GETTING_READY = "Reading model and cases; the first step takes longest."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,7 @@ class TrainDesk:
         def add(controller: TrainController) -> None:
             pairs = find_pairs(folder)
             for pair in pairs:
-                controller.cases.add_files(pair.name, pair.image, pair.label, pair.role or role)
+                controller.cases.add(pair.image, pair.label, pair.role or role)
             kept = sum(pair.role is not None for pair in pairs)
             of_their_own = f"; {kept} as their dataset.json says" if kept else ""
             controller.notice = f"{len(pairs)} cases are on the list{of_their_own}"
@@ -99,7 +101,7 @@ class TrainDesk:
             cases = controller.cases.read()
             if not 0 <= row < len(cases):
                 raise DataError("no case is chosen", hint="click on one in the list")
-            controller.cases.remove(cases[row].name)
+            controller.cases.remove(cases[row])
             controller.notice = f"{cases[row].name} is off the list; its files stay"
 
         self.act(remove)
@@ -120,7 +122,9 @@ class TrainDesk:
             DataError: The project's list cannot be read.
         """
         run = self.controller.view
-        return TrainDeskView(run=run, sentence=as_sentence(run.notice) or WELCOME, pace=self._sentence_on_pace(run))
+        return TrainDeskView(
+            run=run, sentence=as_sentence(run.notice) or _welcome(run), pace=self._sentence_on_pace(run)
+        )
 
     def estimate(self, steps: int) -> str:
         """How long so many steps will take, in a sentence."""
@@ -142,7 +146,7 @@ class TrainDesk:
             raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
         desk = session.desk
         self._stop_adding()
-        self._export = CaseExport(controller.cases, desk.volume.name, desk.volume, labels_of(desk), role)
+        self._export = CaseExport(controller.cases, desk.volume_node.GetName(), desk.volume, labels_of(desk), role)
         controller.notice = f"adding {self._export.name}"
 
     def _go_on_adding(self, controller: TrainController) -> None:
@@ -151,7 +155,7 @@ class TrainDesk:
             return
         export, self._export = self._export, None
         if export.advance():
-            controller.notice = f"{export.name} is on the list"
+            controller.notice = f"{export.name} is on the list{', in place of how it was' if export.is_again else ''}"
         else:
             self._export = export
 
@@ -159,7 +163,19 @@ class TrainDesk:
         if not run.is_running:
             self._pace = None
             return ""
+        if run.step == 0:
+            return GETTING_READY
         if self._pace is None:
-            self._pace = Pace(time.monotonic(), "steps"), run.step
+            self._pace = Pace(time.monotonic()), run.step
         pace, first = self._pace
-        return f"Step {run.step}: {pace.sentence((run.step - first, run.num_steps - first), time.monotonic())}"
+        speed = pace.speed((run.step - first, run.num_steps - first), time.monotonic())
+        return f"Step {run.step} of {run.num_steps}{speed}"
+
+
+def _welcome(run: TrainView) -> str:
+    """What there is to go on with, while nothing has happened yet."""
+    if run.can_continue:
+        return f"The last run has stopped at step {run.step} of {run.num_steps}. Continue goes on exactly there."
+    if run.can_prove:
+        return "The last run is over. Compare its model on held-out cases, or start another run."
+    return READY if run.can_start else WELCOME

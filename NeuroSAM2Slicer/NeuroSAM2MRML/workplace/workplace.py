@@ -22,9 +22,9 @@ from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.host import Host
-from NeuroSAM2MRML.session.journal import Unsaved, unsaved_in
+from NeuroSAM2MRML.session.journal import Unsaved
 from NeuroSAM2MRML.session.node import ModelIdentity
-from NeuroSAM2MRML.session.recovery import recover
+from NeuroSAM2MRML.session.recovery import recover, unsaved_work
 from NeuroSAM2MRML.session.watch import SessionWatch
 from NeuroSAM2MRML.workplace.models import ModelController
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
@@ -62,6 +62,11 @@ class Workplace:
         self.link = self._new_link()
         self.models = self._new_models()
 
+    @property
+    def chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode | None, slicer.vtkMRMLSegmentationNode | None]:
+        """The volume and the segmentation."""
+        return self._volume_node, self._segmentation_node
+
     def select(
         self,
         volume_node: slicer.vtkMRMLScalarVolumeNode | None,
@@ -83,17 +88,12 @@ class Workplace:
         self.watch = SessionWatch(self.session)
         self.session.talk.cleaning = PanelMemory(self.host.scene).cleaning
         self.session.talk.switches = PanelMemory(self.host.scene).switches
-        volume = self.session.desk.volume
-        self._unsaved = [
-            one
-            for one in unsaved_in(self.host.journal_folder)
-            if one.head.volume_name == volume.name and one.head.shape == volume.shape
-        ]
+        self._unsaved = unsaved_work(self.host.journal_folder, self.session.desk.volume)
 
     def recover(self) -> None:
         """Brings back what was not saved, as one step; the newest work if there is more."""
-        if self._unsaved:
-            unsaved = self._unsaved.pop(0)
+        if self._unsaved and self.session is not None:
+            unsaved, self.session.notice = self._unsaved.pop(0), ""
             self.act(lambda session: recover(session.desk, unsaved))
             self.act(lambda session: session.warm_up())
 
@@ -167,9 +167,9 @@ class Workplace:
 
     def propagate(self) -> None:
         """Carries the active object through the slices that the person has chosen, in the direction chosen."""
-        memory = PanelMemory(self.host.scene)
-        first, last = memory.slice_range or (None, None)
-        self.act(lambda session: session.propagate(first=first, last=last, direction=memory.direction))
+        direction = PanelMemory(self.host.scene).direction
+        first, last = self._slice_range()
+        self.act(lambda session: session.propagate(first=first, last=last, direction=direction))
 
     def extend(self) -> None:
         """Carries the active object one slice beyond its ends, in the direction chosen."""
@@ -266,6 +266,15 @@ class Workplace:
         """Ends the session and the engine; the scene stays as it is."""
         self._leave("the panel was closed")
         self.link.close()
+
+    def _slice_range(self) -> tuple[int | None, int | None]:
+        """First and last slice as chosen, as far as this volume has them; it may have been chosen for a larger one."""
+        said, desk = PanelMemory(self.host.scene).slice_range, None if self.session is None else self.session.desk
+        axis = None if desk is None else desk.axis_of(desk.active)
+        if said is None or desk is None or axis is None:
+            return None, None
+        last_there = desk.volume.shape[axis.array_axis] - 1
+        return min(said[0], last_there), min(said[1], last_there)
 
     def _leave(self, reason: str) -> None:
         if self.watch is not None:

@@ -12,6 +12,7 @@ from PySide6.QtCore import Signal
 
 from Testing.Qt.host import dialect
 from Testing.Qt.host.forms import UiLoader
+from Testing.Qt.host.log import open_log
 from Testing.Qt.host.stand_ins import STAND_INS
 from Testing.Qt.host.views import LayoutManager
 
@@ -104,6 +105,7 @@ def start(folder):
     Args:
         folder: For settings and unpacked scenes.
     """
+    open_log()
     qt.QUiLoader = UiLoader
     application = Application(folder)
     slicer.app, slicer.mrmlScene = application, application.mrmlScene()

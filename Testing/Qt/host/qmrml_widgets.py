@@ -1,9 +1,11 @@
 """Stand-ins for Slicer's widgets over the real scene; see `stand_ins`."""
 
 import slicer
+import vtk
 from PySide6.QtCore import Property, Signal
 
 from Testing.Qt.host import dialect
+from Testing.Qt.host.log import log_error
 from Testing.Qt.host.stored import stored
 
 qt = dialect.install()
@@ -19,31 +21,30 @@ class qMRMLWidget(qt.QWidget):
 
     def setMRMLScene(self, scene):
         self.__dict__["_scene"] = scene
-        _scene_given(self)
         self.mrmlSceneChanged.emit(scene)
 
     def mrmlScene(self):
         return self.__dict__["_scene"]
 
 
-def _scene_given(widget):
-    if isinstance(widget, qMRMLNodeComboBox):
-        widget.__dict__["_state"].watch(widget.mrmlScene())
-
-
 class _NodeList:
-    """The nodes that a node box offers, and the chosen one."""
+    """The nodes that a node box offers, and the chosen one.
+
+    What it says follows the text that is shown, as the real one's does: another node of the same name is no news, a new name is.
+    """
 
     def __init__(self, box, combo):
         self.box, self.combo = box, combo
-        self.ids, self.chosen, self.tags = [], None, []
+        self.ids, self.chosen, self.text, self.tags, self.name_tag = [], None, "", [], None
 
     def watch(self, scene):
         for subject, tag in self.tags:
             subject.RemoveObserver(tag)
-        names = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent")
+        names = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
         events = [] if scene is None else [getattr(scene, name) for name in names]
         self.tags = [(scene, scene.AddObserver(event, lambda *_: self.refresh())) for event in events]
+        if scene is not None:
+            self.tags.append((scene, observe_node(scene, scene.NodeAboutToBeRemovedEvent, self.lose)))
         self.refresh()
 
     def nodes(self):
@@ -53,27 +54,57 @@ class _NodeList:
         return [node for node in map(scene.GetNthNode, range(scene.GetNumberOfNodes())) if self._is_offered(node)]
 
     def refresh(self):
-        nodes = self.nodes()
+        self._offer(self.nodes())
+        self.choose(self.chosen if self.chosen in self.ids else self.ids[0] if self.ids else None)
+
+    def lose(self, node):
+        """A node is about to go; the real box falls on its neighbour."""
+        if self.box.mrmlScene().IsClosing() or node.GetID() not in self.ids:
+            return
+        self.box.nodeAboutToBeRemoved.emit(node)
+        place = self.ids.index(node.GetID())
+        self._offer([one for one in self.nodes() if one is not node])
+        if self.chosen == node.GetID():
+            self.choose(self.ids[min(place, len(self.ids) - 1)] if self.ids else None)
+
+    def choose(self, node_id):
+        """What is not offered is none."""
+        self.chosen = node_id if node_id in self.ids else None
+        self._observe_name()
+        is_listed = self.chosen in self.ids
+        self.combo.blockSignals(True)
+        self.combo.setCurrentIndex(self.ids.index(self.chosen) if is_listed else -1)
+        self.combo.blockSignals(False)
+        if self.combo.currentText != self.text:
+            self.text = self.combo.currentText
+            self.box.currentNodeChanged.emit(self.node())
+            self.box.currentNodeIDChanged.emit(self.chosen or "")
+
+    def _observe_name(self):
+        if self.name_tag is not None:
+            self.name_tag[0].RemoveObserver(self.name_tag[1])
+        node = self.node()
+        self.name_tag = None if node is None else (node, node.AddObserver("ModifiedEvent", lambda *_: self._rename()))
+
+    def _rename(self):
+        if self.node() is not None and self.node().GetName() != self.text:
+            self.refresh()
+
+    def pick(self, index):
+        """A person chooses from the list: this is always said."""
+        self.choose(self.ids[index])
+        self.box.nodeActivated.emit(self.node())
+
+    def node(self):
+        scene = self.box.mrmlScene()
+        return None if scene is None or self.chosen is None else scene.GetNodeByID(self.chosen)
+
+    def _offer(self, nodes):
         self.combo.blockSignals(True)
         self.combo.clear()
         self.ids = [None] * self.box.noneEnabled + [node.GetID() for node in nodes]
         self.combo.addItems([self.box.noneDisplay] * self.box.noneEnabled + [node.GetName() for node in nodes])
         self.combo.blockSignals(False)
-        self.choose(self.chosen if self.chosen in self.ids else self.ids[0] if self.ids else None)
-
-    def choose(self, node_id):
-        if node_id in self.ids:
-            self.combo.blockSignals(True)
-            self.combo.setCurrentIndex(self.ids.index(node_id))
-            self.combo.blockSignals(False)
-        if node_id != self.chosen:
-            self.chosen = node_id
-            self.box.currentNodeChanged.emit(self.node())
-            self.box.currentNodeIDChanged.emit(node_id or "")
-
-    def node(self):
-        scene = self.box.mrmlScene()
-        return None if scene is None or self.chosen is None else scene.GetNodeByID(self.chosen)
 
     def _is_offered(self, node):
         if node.GetHideFromEditors() and not self.box.showHidden:
@@ -84,10 +115,25 @@ class _NodeList:
         return any(node.IsA(kind) and (is_any or node.GetClassName() == kind) for kind in self.box.nodeTypes)
 
 
+def observe_node(scene, event, act):
+    def call(_scene, _event, node):
+        act(node)
+
+    call.CallDataType = vtk.VTK_OBJECT
+    return scene.AddObserver(event, call)
+
+
 class qMRMLNodeComboBox(qt.QWidget):
-    SIGNATURES = ("currentNodeChanged(vtkMRMLNode*)", "nodeAddedByUserAction(vtkMRMLNode*)")
+    SIGNATURES = (
+        "currentNodeChanged(vtkMRMLNode*)",
+        "nodeActivated(vtkMRMLNode*)",
+        "nodeAboutToBeRemoved(vtkMRMLNode*)",
+        "nodeAddedByUserAction(vtkMRMLNode*)",
+    )
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
+    nodeActivated = Signal(object)
+    nodeAboutToBeRemoved = Signal(object)
     nodeAddedByUserAction = Signal(object)
     nodeTypes = stored("QStringList", "nodeTypes", [])
     hideChildNodeTypes = stored("QStringList", "hideChildNodeTypes", [])
@@ -112,11 +158,12 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.setFocusProxy(combo)
         state = self.__dict__["_state"] = _NodeList(self, combo)
         self.__dict__["_scene"] = None
-        combo.connect("currentIndexChanged(int)", lambda index: state.choose(state.ids[index] if index >= 0 else None))
+        combo.connect("activated(int)", lambda index: state.pick(index))
 
     def setMRMLScene(self, scene):
-        self.__dict__["_scene"] = scene
-        self.__dict__["_state"].watch(scene)
+        if scene is not self.__dict__["_scene"]:
+            self.__dict__["_scene"] = scene
+            self.__dict__["_state"].watch(scene)
 
     def mrmlScene(self):
         return self.__dict__["_scene"]
@@ -157,7 +204,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         state = self.__dict__
-        state["_node"], state["_tag"] = None, None
+        state["_node"], state["_tags"] = None, []
+        state["_segmentation"] = state["_source"] = None
+        state["_is_batch"] = False
         state["_history"] = slicer.vtkSegmentationHistory()
         layout = qt.QHBoxLayout(self)
         for name, text in (("UndoButton", "Undo"), ("RedoButton", "Redo")):
@@ -173,27 +222,54 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setMaximumNumberOfUndoStates(self, number):
         self.__dict__["_history"].SetMaximumNumberOfStates(number)
 
+    def setMRMLScene(self, scene):
+        if scene is self.mrmlScene():
+            return
+        state = self.__dict__
+        for subject, tag in state.pop("_scene_tags", ()):
+            subject.RemoveObserver(tag)
+        super().setMRMLScene(scene)
+        if scene is not None:
+            acts = {scene.StartBatchProcessEvent: _begin_batch, scene.EndBatchProcessEvent: _end_batch}
+            state["_scene_tags"] = [
+                (scene, scene.AddObserver(event, lambda *_, act=act: act(self))) for event, act in acts.items()
+            ]
+
     def setMRMLSegmentEditorNode(self, node):
-        self.__dict__["_node"] = node
+        state = self.__dict__
+        if node is state["_node"]:
+            return
+        for subject, tag in state["_tags"]:
+            subject.RemoveObserver(tag)
+        state["_node"] = node
+        state["_tags"] = [] if node is None else [(node, node.AddObserver("ModifiedEvent", lambda *_: _follow(self)))]
+        _follow(self)
 
     def mrmlSegmentEditorNode(self):
         return self.__dict__["_node"]
 
     def setSegmentationNode(self, node):
-        if self.mrmlSegmentEditorNode() is None:
-            return
-        self.mrmlSegmentEditorNode().SetAndObserveSegmentationNode(node)
-        self.__dict__["_history"].SetSegmentation(None if node is None else node.GetSegmentation())
-        self.__dict__["_history"].RemoveAllStates()
-        _show_history(self)
+        settings = self.mrmlSegmentEditorNode()
+        if settings is None:
+            if node is not None:
+                log_error("setSegmentationNode failed: need to set segment editor node first")
+        elif settings.GetSegmentationNode() is not node:
+            settings.SetAndObserveSegmentationNode(node)
 
     def segmentationNode(self):
-        node = self.mrmlSegmentEditorNode()
-        return None if node is None else node.GetSegmentationNode()
+        """Of the hidden selector."""
+        return self.__dict__["_segmentation"]
 
     def setSourceVolumeNode(self, node):
-        if self.mrmlSegmentEditorNode() is not None:
+        if self.mrmlSegmentEditorNode() is None or self.segmentationNode() is None:
+            if node is not None:
+                log_error("setSourceVolumeNode failed: need to set segment editor and segmentation nodes first")
+        elif self.mrmlSegmentEditorNode().GetSourceVolumeNode() is not node:
             self.mrmlSegmentEditorNode().SetAndObserveSourceVolumeNode(node)
+
+    def sourceVolumeNode(self):
+        node = self.mrmlSegmentEditorNode()
+        return None if node is None else node.GetSourceVolumeNode()
 
     def setCurrentSegmentID(self, segment_id):
         if self.currentSegmentID() != segment_id:
@@ -227,6 +303,46 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def uninstallKeyboardShortcuts(self):
         self.__dict__["_shortcuts"] = False
+
+
+def _follow(widget):
+    """The hidden selectors follow the settings, but not while a batch goes on."""
+    state, settings = widget.__dict__, widget.mrmlSegmentEditorNode()
+    if state["_is_batch"] or settings is None or widget.mrmlScene() is None:
+        return
+    segmentation = settings.GetSegmentationNode()
+    if segmentation is not state["_segmentation"]:
+        state["_segmentation"] = segmentation
+        state["_history"].SetSegmentation(None if segmentation is None else segmentation.GetSegmentation())
+        state["_history"].RemoveAllStates()
+        _show_history(widget)
+        if segmentation is not None:
+            role = segmentation.GetReferenceImageGeometryReferenceRole()
+            settings.SetAndObserveSourceVolumeNode(segmentation.GetNodeReference(role))
+    if segmentation is not None:
+        state["_source"] = settings.GetSourceVolumeNode()
+
+
+def _begin_batch(widget):
+    widget.__dict__["_is_batch"] = True
+
+
+def _end_batch(widget):
+    """What the hidden selectors show is written back, however little they have followed."""
+    state, scene = widget.__dict__, widget.mrmlScene()
+    state["_is_batch"] = False
+    for name in ("_segmentation", "_source"):
+        if state[name] is not None and not scene.IsNodePresent(state[name]):
+            state[name] = None
+    settings = widget.mrmlSegmentEditorNode()
+    if settings is not None:
+        segmentation, source = state["_segmentation"], state["_source"]
+        settings.SetAndObserveSegmentationNode(segmentation)
+        settings.SetAndObserveSourceVolumeNode(source)
+        if segmentation is None:
+            state["_history"].SetSegmentation(None)
+            state["_history"].RemoveAllStates()
+            _show_history(widget)
 
 
 def _show_history(widget):

@@ -34,6 +34,16 @@ class LayoutManager:
         self.mrml = mrml
         self.widgets = {name: SliceWidget(SliceView(mrml, name, way)) for name, way in ORIENTATIONS.items()}
 
+    def add(self, name, orientation):
+        """Another view appears; returns its hands."""
+        self.widgets[name] = SliceWidget(SliceView(self.mrml, name, orientation))
+        return self.widgets[name].view
+
+    def remove(self, name):
+        view = self.widgets.pop(name).view
+        self.mrml.logic.GetSliceLogics().RemoveItem(view.logic)
+        self.mrml.scene.RemoveNode(view.node)
+
     def mrmlSliceLogics(self):
         return self.mrml.logic.GetSliceLogics()
 

@@ -1,0 +1,94 @@
+"""Nothing of a panel asks for more width than it is given: a module panel that grows lays out the views anew under the pointer."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from NeuroSAM2MRML.engine.choice import EngineChoice
+
+from Testing.Qt.school import School
+from Testing.Support.fake_engine import FakeEngine
+
+TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
+PANEL_PX = 297
+"""What Slicer's module panel gives on its own."""
+LONG = "/a/folder/with/a/long/name/" + "without-any-place-to-break-the-line" * 5
+
+
+@pytest.fixture
+def school(slicer_app, loop, tmp_path, monkeypatch):
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
+    both = School(slicer_app, loop, tmp_path / "project")
+    yield both
+    both.close()
+
+
+def asked_px(parent):
+    parent.layout().activate()
+    return parent.layout().minimumSize().width()
+
+
+def test_the_segmentation_panel_keeps_its_width_in_every_state(school, loop):
+    desk = school.desk
+    parent, asked = desk.module.parent, []
+
+    def note():
+        loop.turn()
+        asked.append(asked_px(parent))
+
+    note()
+    desk.load()
+    note()
+    desk.key("B")
+    desk.drag((18, 15, 6), (38, 34, 6))
+    loop.until(desk.settled)
+    desk.ui.propagateButton.click()
+    note()
+    loop.until(desk.settled)
+    note()
+    assert set(asked) == {asked[0]}
+    assert asked[0] <= PANEL_PX
+
+
+@pytest.mark.parametrize("panel", ["segment", "train"])
+def test_no_text_however_long_widens_a_panel(school, qt, panel):
+    module = school.desk.module if panel == "segment" else school.module
+    form, ui = module.parent, module.widget.ui
+    for section in form.findChildren(qt.QWidget):
+        if section.objectName.endswith("Section"):
+            section.collapsed = False
+    before = asked_px(form)
+    wider = []
+    for name, widget in vars(ui).items():
+        if not isinstance(widget, qt.QLabel | qt.QComboBox | qt.QLineEdit) and name not in (
+            "stateButton",
+            "readingButton",
+        ):
+            continue
+        widget.setVisible(True)
+        if isinstance(widget, qt.QComboBox):
+            widget.addItem(LONG)
+        elif name.endswith("Label") and widget.text and not widget.wordWrap:
+            continue  # the title of a field
+        else:
+            widget.setText(LONG)
+        if asked_px(form) > max(before, PANEL_PX):
+            wider.append(name)
+            widget.setVisible(False)
+    assert wider == []
+    assert before <= PANEL_PX
+
+
+def test_a_picture_of_a_clip_is_as_wide_as_the_panel_and_no_wider(school, loop, qt):
+    ui = school.ui
+    school.add("first")
+    before = asked_px(school.module.parent)
+    ui.lookButton.click()
+    loop.until(lambda: ui.lookButton.enabled)
+    assert asked_px(school.module.parent) == before
+    for width in (280, 520):
+        ui.sampleLabel.resize(width, 100)
+        school.panel.wake()
+        assert ui.sampleLabel.pixmap.width() <= width
+        assert ui.sampleLabel.pixmap.width() > 0.9 * width
