@@ -1,7 +1,7 @@
 """A look at every case before a long run starts: all that is wrong is said at once, each case with its reason.
 
-Errors make a case useless; warnings are what a person may want to know. An image in two lists is found by its voxels, whatever its files are
-called. One volume is in memory at a time.
+Errors make a case useless; warnings are what a person may want to know. An image in two lists is found by its voxels, whatever its files
+are called. One volume is in memory at a time.
 """
 
 import hashlib
