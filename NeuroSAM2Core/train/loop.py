@@ -20,6 +20,7 @@ from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.curves import plot_curves
 from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.loading import worker_deaths_said
 from NeuroSAM2Core.train.recorder import Recorder
 from NeuroSAM2Core.train.run_folder import RunFolder
 from NeuroSAM2Core.train.state import TrainState
@@ -136,11 +137,19 @@ def train(
     desk = _Desk(course, rules, folder, recorder, team, total, validate, tune_engine, on_progress)
     if state.step == total:
         return True
-    with asked_to_stop(max_seconds) as wants_stop, closing(_closable(course.batches(state.step))) as batches:
+    with (
+        worker_deaths_said(),
+        asked_to_stop(max_seconds) as wants_stop,
+        closing(_closable(course.batches(state.step))) as batches,
+    ):
         while True:
             segmenter.train()
             course.prepare(state, segmenter)
-            some = list(itertools.islice(batches, rules.accumulation))
+            some = wants_stop.unless_signalled(lambda: list(itertools.islice(batches, rules.accumulation)))
+            if team.any(some is None):
+                desk.leave_before_step(state)
+                return False
+            assert some is not None
             assert len(some) == rules.accumulation, "a course has a batch for every step"
             try:
                 desk.results += update(state, wrapped, some, segmenter.prompts, update_rules, team)
@@ -175,9 +184,16 @@ class _Desk:
     results: list[StepMetrics] = field(default_factory=list)
     reported: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
+    unsaved_steps: int = 0
+
+    def leave_before_step(self, state: TrainState) -> None:
+        """Saves what was done since the last checkpoint."""
+        if self.team.is_first and self.unsaved_steps:
+            self._leave(state, validates=False, is_last=True)
 
     def after_step(self, state: TrainState, *, is_last: bool, wants_stop: Callable[[], bool]) -> None:
         """Reports, validates and saves where it is time."""
+        self.unsaved_steps += 1
         is_end = state.step == self.total_steps
         validates = self.validate is not None and (state.step % self.rules.validate_every == 0 or is_end)
         is_due = state.step % self.rules.report_every == 0 or is_end
@@ -215,7 +231,7 @@ class _Desk:
             state.checkpoint(self.course.provenance(state), with_training=False).save(self.folder.model)
         if is_last or validates or time.monotonic() - self.saved >= self.rules.save_every_s:
             self.folder.save(state.checkpoint(self.course.provenance(state), with_training=True), state.step)
-            self.saved = time.monotonic()
+            self.saved, self.unsaved_steps = time.monotonic(), 0
         if validates or is_last:
             plot_curves(self.folder.path)
 

@@ -1,12 +1,15 @@
-"""When a run is asked to stop: by a signal, or because its time is up. It ends after the step that is running."""
+"""When a run is asked to stop: by a signal, or because its time is up. It ends after the step that is running or awaited."""
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+T = TypeVar("T")
 
 
 def leave_stopping_to_the_trainer(worker: int) -> None:
@@ -15,18 +18,58 @@ def leave_stopping_to_the_trainer(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+class _Asked(BaseException):
+    """A signal has come while nothing but waiting went on; no `except Exception` may take it for an error."""
+
+
+class StopRequest:
+    """Whether a run is asked to stop. Made by `asked_to_stop`.
+
+    Args:
+        max_seconds: After so long from now.
+    """
+
+    def __init__(self, max_seconds: float) -> None:
+        self._has_signal, self._is_waiting = False, False
+        self._deadline = time.monotonic() + max_seconds
+
+    def __call__(self) -> bool:
+        """Whether it is, by now."""
+        return self._has_signal or time.monotonic() > self._deadline
+
+    def unless_signalled(self, wait: Callable[[], T]) -> T | None:
+        """What is waited for; None where a signal has come before it.
+
+        Args:
+            wait: Gets it. May be left at any place.
+        """
+        try:
+            try:
+                self._is_waiting = True
+                return None if self._has_signal else wait()
+            finally:
+                self._is_waiting = False
+        except _Asked:
+            return None
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """A signal has come."""
+        self._has_signal = True
+        if self._is_waiting:
+            raise _Asked
+
+
 @contextmanager
-def asked_to_stop(max_seconds: float) -> Iterator[Callable[[], bool]]:
+def asked_to_stop(max_seconds: float) -> Iterator[StopRequest]:
     """Yields the question whether to stop: after SIGTERM or SIGINT, or this long after now.
 
     Outside the main thread there are no signals, only the time.
     """
-    signals: list[int] = []
+    request = StopRequest(max_seconds)
     is_main = threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, lambda number, frame: signals.append(number)) for s in SIGNALS if is_main}
-    deadline = time.monotonic() + max_seconds
+    before = {s: signal.signal(s, request.take) for s in SIGNALS if is_main}
     try:
-        yield lambda: bool(signals) or time.monotonic() > deadline
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
