@@ -15,7 +15,7 @@ from typing import Protocol
 
 import torch
 
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.checkpoint import Provenance
 from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.curves import plot_curves
@@ -136,6 +136,8 @@ def train(
     wrapped = team.wrap(segmenter)
     desk = _Desk(course, rules, folder, recorder, team, total, validate, tune_engine, on_progress)
     if state.step == total:
+        if team.is_first:
+            folder.restore_model()
         return True
     with (
         worker_deaths_said(),
@@ -213,7 +215,7 @@ class _Desk:
 
     def _choose_engine(self, state: TrainState, tune_engine: EngineTuner, wants_stop: Callable[[], bool]) -> None:
         """Stores the choices in the best model's file and in the state, before the model that says that the run is over is written."""
-        best = Checkpoint.load(self.folder.best) if self.folder.best.is_file() else None
+        best = self.folder.load_best()
         if best is not None:
             # Out of the file, which is then written anew.
             best = replace(best, state={name: value.clone() for name, value in best.state.items()})
