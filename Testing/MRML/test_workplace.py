@@ -285,7 +285,7 @@ def left_behind(workplace, monkeypatch):
     text = path.read_text()
     workplace.select(None, None)
     path.write_text(text)
-    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
+    monkeypatch.setattr("NeuroSAM2MRML.session.journal._lives", lambda owner, folder: False)
 
 
 def test_work_on_another_image_of_the_same_name_is_not_offered(app, workplace, volume, monkeypatch):

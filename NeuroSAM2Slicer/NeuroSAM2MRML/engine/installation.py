@@ -15,6 +15,7 @@ PACKAGES = {
     "scipy": "scipy>=1.11",
     "safetensors": "safetensors>=0.4.3",
     "jaxtyping": "jaxtyping>=0.2.34",
+    "filelock": "filelock>=3.12",
 }
 """Modules that the engine imports besides torch, and how they are asked for."""
 TRAINING_PACKAGES = PACKAGES | {
@@ -25,6 +26,8 @@ TRAINING_PACKAGES = PACKAGES | {
     "matplotlib": "matplotlib>=3.8",
 }
 """The same for training, which reads and writes files besides."""
+LOCKER = "filelock"
+"""Tells whether the host that left unsaved work still lives."""
 WRITER = "nibabel"
 """Writes cases into files."""
 OLDEST = (3, 11)
@@ -79,8 +82,10 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
         found: What there is.
         packages: What is needed besides torch.
     """
-    if found.place is not Place.SLICER:
+    if found.place is Place.REMOTE:
         return READY
+    if found.place is Place.INTERPRETER:
+        return _own_packages(found, LOCKER)
     if found.python < OLDEST:
         major, minor = found.python
         return InstallPlan(
@@ -118,7 +123,13 @@ def training_plan(found: Found) -> InstallPlan:
     """The one next step towards training; wherever it runs, cases are written by Slicer's own Python."""
     if found.place is Place.SLICER:
         return install_plan(found, TRAINING_PACKAGES)
-    return READY if WRITER in found.modules else _packages({WRITER: TRAINING_PACKAGES[WRITER]})
+    return _own_packages(found, LOCKER, WRITER)
+
+
+def _own_packages(found: Found, *names: str) -> InstallPlan:
+    """What Slicer's own Python lacks where the engine runs in another."""
+    missing = {name: TRAINING_PACKAGES[name] for name in names if name not in found.modules}
+    return _packages(missing) if missing else READY
 
 
 def _packages(missing: Mapping[str, str]) -> InstallPlan:
