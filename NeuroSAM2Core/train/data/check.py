@@ -154,9 +154,9 @@ def image_hash(image: Volume) -> str:
     """SHA-256 of an image's voxels turned to RAS: the same for a copy in another file, number type or order of voxels."""
     turn = nibabel.orientations.io_orientation(image.ijk_to_ras)
     voxels = nibabel.orientations.apply_orientation(image.voxels.T, turn).astype(np.float32)
-    voxels[np.isnan(voxels)] = np.nan
+    voxels[np.isnan(voxels)] = np.nan  # there are many numbers that are none, and two zeros
     digest = hashlib.sha256(repr(voxels.shape).encode())
-    digest.update(np.ascontiguousarray(voxels + np.float32(0.0)))  # there are two zeros, and many numbers that are none
+    digest.update(np.ascontiguousarray(voxels + np.float32(0.0)).data)
     return digest.hexdigest()
 
 

@@ -15,19 +15,19 @@ PACKAGES = {
     "scipy": "scipy>=1.11",
     "safetensors": "safetensors>=0.4.3",
     "jaxtyping": "jaxtyping>=0.2.34",
-    "filelock": "filelock>=3.12",
 }
 """Modules that the engine imports besides torch, and how they are asked for."""
 TRAINING_PACKAGES = PACKAGES | {
     "nibabel": "nibabel>=5.2",
     "isal": "isal>=1.6",
     "tqdm": "tqdm>=4.66",
+    "filelock": "filelock>=3.12",
     "monai": "monai>=1.4",
     "matplotlib": "matplotlib>=3.8",
 }
 """The same for training, which reads and writes files besides."""
 LOCKER = "filelock"
-"""Tells whether the host that left unsaved work still lives."""
+"""Tells whether the host that left unsaved work still lives; it comes with torch."""
 WRITER = "nibabel"
 """Writes cases into files."""
 OLDEST = (3, 11)
