@@ -57,6 +57,11 @@ def models_folder() -> Path:
     return (Path(cache_home) if cache_home else Path.home() / ".cache") / "neurosam2" / "models"
 
 
+def logs_folder() -> Path:
+    """Where programs that went wrong leave their logs: beside `models_folder`."""
+    return models_folder().parent / "logs"
+
+
 @cache
 def catalog() -> dict[str, CatalogEntry]:
     """All known models by name."""

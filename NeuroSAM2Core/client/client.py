@@ -6,10 +6,10 @@ and now and then besides, and gets what has happened as a list of events. There 
 
 import itertools
 import logging
-import socket
 import time
 from collections.abc import Mapping, Sequence
 
+from NeuroSAM2Core.client.dial import Dial
 from NeuroSAM2Core.client.endpoint import Endpoint
 from NeuroSAM2Core.client.launcher import LocalWorker
 from NeuroSAM2Core.client.upload import Uploads
@@ -63,6 +63,8 @@ class EngineClient:
         self._waiting: list[bytes] = []
         self._uploads = Uploads()
         self._stream: FrameStream | None = None
+        self._dial: Dial | None = None
+        self._token = ""
         self._is_closed = False
         self._heard = time.monotonic()
         if isinstance(target, Endpoint):
@@ -77,8 +79,7 @@ class EngineClient:
             port: Its port.
             token: Its token.
 
-        Raises:
-            WorkerError: There is no such host.
+        Whatever is wrong with them comes as `Disconnected`.
         """
         return cls(Endpoint(host, port, token))
 
@@ -115,14 +116,14 @@ class EngineClient:
     @property
     def wants_write(self) -> bool:
         """There is something to send: call `poll` when the socket can take it, or soon."""
-        if self._stream is None or self._is_closed:
+        if self._is_closed:
             return False
-        if self.welcome is None:
-            return True  # the connection is being made: it counts as writable once it is
+        if self._stream is None:
+            return self._dial is not None and self._dial.wants_write
         return self._stream.outgoing_bytes > 0 or self._uploads.is_moving
 
     def fileno(self) -> int:
-        """What to watch for reading. It changes once: from the worker's ready line to the connection; look again after every `poll`.
+        """What to watch for reading. It changes on the way from the worker's ready line to the connection; look again after every `poll`.
 
         Raises:
             WorkerError: The client is closed.
@@ -130,6 +131,8 @@ class EngineClient:
         if not self._is_closed:
             if self._stream is not None:
                 return self._stream.fileno()
+            if self._dial is not None:
+                return self._dial.fileno()
             if self.worker is not None:
                 return self.worker.fileno()
         raise WorkerError("the connection to the worker has ended", hint="make a new client")
@@ -200,12 +203,15 @@ class EngineClient:
             return []
         events: list[Event] = []
         try:
-            if self._stream is None:
+            if self._stream is None and self._dial is None:
                 self._await_ready_line()
+            if self._dial is not None:
+                self._await_connection(self._dial)
             if self._stream is not None:
                 self._receive(self._stream, events)
                 self._move_uploads(self._stream)
                 self._stream.flush()
+            if self._stream is not None or self._dial is not None:
                 self._check_alive()
         except StreamEndedError as error:
             events.append(self._end(str(error)))
@@ -216,8 +222,9 @@ class EngineClient:
     def close(self) -> None:
         """Ends the connection, and the worker if it is this client's own. Safe to call again."""
         self._is_closed = True
-        if self._stream is not None:
-            self._stream.close()
+        for connection in (self._stream, self._dial):
+            if connection is not None:
+                connection.close()
         self._uploads.end_all()
         if self.worker is not None:
             self.worker.stop()
@@ -231,16 +238,14 @@ class EngineClient:
             raise WorkerError(f"the worker was not ready after {START_TIMEOUT_S:.0f} s", hint="try again")
 
     def _connect(self, endpoint: Endpoint) -> None:
-        try:
-            (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-            )
-        except OSError as error:
-            raise WorkerError(f"there is no host {endpoint.host!r}: {error.strerror or error}") from error
-        self._stream = FrameStream(socket.socket(family, kind, protocol))
-        self._stream.sock.connect_ex(address)  # what goes wrong shows when it is used
+        self._dial, self._token = Dial(endpoint), endpoint.token
         self._heard = time.monotonic()
-        self._stream.send(encode_request(0, Hello(token=endpoint.token, client=f"NeuroSAM2 {__version__}")))
+
+    def _await_connection(self, dial: Dial) -> None:
+        sock = dial.poll()
+        if sock is not None:
+            self._dial, self._stream = None, FrameStream(sock)
+            self._stream.send(encode_request(0, Hello(token=self._token, client=f"NeuroSAM2 {__version__}")))
 
     def _send(self, number: int, message: FromClient) -> None:
         frame = encode_request(number, message)

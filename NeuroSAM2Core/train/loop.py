@@ -109,7 +109,7 @@ def train(
     max_seconds: float = math.inf,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> bool:
-    """Trains until the end of the run, the time limit or a signal, whichever comes first.
+    """Trains until the end of the run, the time limit, a signal or the folder's stop file, whichever comes first.
 
     Args:
         course: What is trained on.
@@ -141,9 +141,11 @@ def train(
         return True
     with (
         worker_deaths_said(),
-        asked_to_stop(max_seconds) as wants_stop,
+        asked_to_stop(max_seconds, folder.stop_file) as wants_stop,
         closing(_closable(course.batches(state.step))) as batches,
     ):
+        if team.any(folder.stop_file.exists()):
+            return False
         while True:
             segmenter.train()
             course.prepare(state, segmenter)

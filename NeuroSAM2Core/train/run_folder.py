@@ -1,8 +1,9 @@
 """A run's folder: all that a run leaves behind, and all that it needs to go on.
 
 `config.toml` (as it was resolved), `metrics.jsonl`, `tensorboard/`, `curves.png`, `log.txt`, `checkpoints/` (the last ones and the best),
-and, once the run is over, `model.safetensors`. Training and whoever watches it share nothing else. Every file is whole or not there, and
-only one run at a time is in a folder: it holds a lock there, which the system releases when its process ends, however it does.
+and, once the run is over, `model.safetensors`. A file named `stop` asks it to save and stop. Training and whoever watches it share nothing
+else. Every file is whole or not there, and only one run at a time is in a folder: it holds a lock there, which the system releases when
+its process ends, however it does.
 """
 
 import logging
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
+from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.train.clip import ClipBatch
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,11 @@ class RunFolder:
     def best(self) -> Path:
         """The model that validated best."""
         return self.path / CHECKPOINTS / BEST
+
+    @property
+    def stop_file(self) -> Path:
+        """Where this file is, the run saves and stops after the step that is running."""
+        return self.path / STOP_FILE
 
     @contextmanager
     def locked(self) -> Iterator[None]:

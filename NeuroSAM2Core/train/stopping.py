@@ -1,14 +1,18 @@
-"""When a run is asked to stop: by a signal, or because its time is up. It ends after the step that is running or awaited."""
+"""When a run is asked to stop: by a signal, by a file, or because its time is up. It ends after the step that is running or awaited."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if sys.platform == "win32":
+    SIGNALS.append(signal.SIGBREAK)
 T = TypeVar("T")
 
 
@@ -27,15 +31,16 @@ class StopRequest:
 
     Args:
         max_seconds: After so long from now.
+        stop_file: Where this file is.
     """
 
-    def __init__(self, max_seconds: float) -> None:
-        self._has_signal, self._is_waiting = False, False
+    def __init__(self, max_seconds: float, stop_file: Path) -> None:
+        self._has_signal, self._is_waiting, self._stop_file = False, False, stop_file
         self._deadline = time.monotonic() + max_seconds
 
     def __call__(self) -> bool:
         """Whether it is, by now."""
-        return self._has_signal or time.monotonic() > self._deadline
+        return self._has_signal or self._stop_file.exists() or time.monotonic() > self._deadline
 
     def unless_signalled(self, wait: Callable[[], T]) -> T | None:
         """What is waited for; None where a signal has come before it.
@@ -60,16 +65,22 @@ class StopRequest:
 
 
 @contextmanager
-def asked_to_stop(max_seconds: float) -> Iterator[StopRequest]:
-    """Yields the question whether to stop: after SIGTERM or SIGINT, or this long after now.
+def asked_to_stop(max_seconds: float, stop_file: Path) -> Iterator[StopRequest]:
+    """Yields the question whether to stop: after SIGTERM or SIGINT, when a file is there, or this long after now.
 
-    Outside the main thread there are no signals, only the time.
+    Outside the main thread there are no signals.
+
+    Args:
+        max_seconds: From now.
+        stop_file: Removed when the run has stopped, so that the next one goes on.
     """
-    request = StopRequest(max_seconds)
+    request = StopRequest(max_seconds, stop_file)
     is_main = threading.current_thread() is threading.main_thread()
     before = {s: signal.signal(s, request.take) for s in SIGNALS if is_main}
     try:
         yield request
     finally:
+        with suppress(OSError):
+            stop_file.unlink(missing_ok=True)
         for number, handler in before.items():
             signal.signal(number, handler)

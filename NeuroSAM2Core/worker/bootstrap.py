@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 OLDEST = (3, 11)
-NEEDED = ("torch", "numpy", "scipy", "safetensors", "jaxtyping")
+NEEDED = ("torch", "numpy", "scipy", "safetensors", "jaxtyping", "psutil")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The worker that a program starts for itself: it reads its token from standard input, says where it listens and ends with its parent."""
+"""The worker that a program starts for itself: it reads its token from standard input, says where it listens and ends with that program."""
 
 import argparse
 import contextlib
@@ -11,9 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core.processes import STOP_FILE, ProcessId
 from NeuroSAM2Core.worker.limits import WorkerLimits
 from NeuroSAM2Core.worker.options import add_limit_options, limits_of
-from NeuroSAM2Core.worker.process import WorkerProcess, end_on_signals, end_with_parent, leave, listen
+from NeuroSAM2Core.worker.process import WorkerProcess, end_on_signals, end_with, leave, listen
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -23,17 +24,17 @@ def main(arguments: Sequence[str]) -> None:
     limits = limits_of(parser.parse_args(arguments))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     said = json.loads(sys.stdin.buffer.readline())
-    run(said["token"], Path(said["folder"]), limits)
+    run(said["token"], Path(said["folder"]), ProcessId(*said["host"]), limits)
 
 
-def run(token: str, folder: Path, limits: WorkerLimits) -> None:
-    """Serves on loopback until the parent is gone, then ends the process; the folder goes with it."""
+def run(token: str, folder: Path, host: ProcessId, limits: WorkerLimits) -> None:
+    """Serves on loopback until the host is gone or asks it to end, then ends the process; the folder goes with it."""
     listener = listen("127.0.0.1", 0)
     worker = WorkerProcess(listener, token, limits, voxel_folder=folder)
-    end_with_parent(worker.stop)
+    end_with(host, folder / STOP_FILE, worker.stop)
     end_on_signals(worker.stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the parent
-    with contextlib.suppress(BrokenPipeError):  # the parent is gone already, which `end_with_parent` sees too
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the host
+    with contextlib.suppress(BrokenPipeError):  # the host is gone already, which `end_with` sees too
         print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)  # noqa: T201
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on
     worker.run()

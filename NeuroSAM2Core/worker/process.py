@@ -6,9 +6,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from NeuroSAM2Core.processes import ProcessId, is_alive
 from NeuroSAM2Core.worker.desk import Desk
 from NeuroSAM2Core.worker.limits import WorkerLimits
 from NeuroSAM2Core.worker.server import Server
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 COMPUTE_END_S = 0.2
 """How long the step that is being computed may take to end with the process."""
+LOOK_S = 0.05
+"""Between two looks at the host."""
 
 
 class WorkerProcess:
@@ -61,21 +65,32 @@ class WorkerProcess:
             self.stop()
 
 
-def end_with_parent(stop: Callable[[], None]) -> None:
-    """Calls `stop` when standard input ends, which it does when the parent does, however that ends."""
+def end_with(host: ProcessId, stop_file: Path, stop: Callable[[], None]) -> None:
+    """Calls `stop` when the host has ended, however it did, or when it asks for it.
+
+    Nothing is read meanwhile: on Windows a read that waits in one thread can hold up another one that loads torch, for good.
+
+    Args:
+        host: The process that the worker is for, however many launchers stand between them.
+        stop_file: How it asks.
+        stop: Called once, in a thread of its own.
+    """
 
     def watch() -> None:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+        process = host.find()
+        while process is not None and is_alive(process) and not stop_file.exists():
+            time.sleep(LOOK_S)
         stop()
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    threading.Thread(target=watch, name="host", daemon=True).start()
 
 
 def end_on_signals(stop: Callable[[], None]) -> None:
     """Ends in order when the system or Ctrl-C asks for it."""
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: stop())
+    signal.signal(signal.SIGINT, lambda *_: stop())
+    signal.signal(signal.SIGTERM, lambda *_: stop())
+    if sys.platform == "win32":
+        signal.signal(signal.SIGBREAK, lambda *_: stop())
 
 
 def leave(code: int) -> None:

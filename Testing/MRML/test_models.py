@@ -5,14 +5,19 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import EngineLink
-from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.workplace.models import ModelController
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
+from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.protocol import LoadModel
+from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.launcher import make_script
 from Testing.Support.scenes import make_app
 from Testing.Support.sessions import Engines
 
@@ -27,7 +32,7 @@ class Shelf:
         self.models = ModelController(
             make_app(folder, agrees=agrees),
             self.link,
-            LocalProcess.start,
+            ProcessTree.start,
             PYTHON,
             on_change=self.seen.append,
             folder=folder / "models",
@@ -50,6 +55,18 @@ def test_the_bundled_model_is_in_use_at_first(tmp_path):
     assert shelf.row("nano").is_installed
     assert not shelf.row("sam2_hiera_tiny").is_installed
     assert shelf.models.view.path == ""
+
+
+def test_a_download_does_not_go_on_unseen_with_another_engine(app, tmp_path):
+    workplace = Workplace(
+        app, EngineChoice(), lambda choice: FakeEngine(), make_script(tmp_path / "python", "sleep 300")
+    )
+    workplace.models._folder, workplace.models._host = tmp_path, SimpleNamespace(is_agreed=lambda question: True)
+    workplace.models.use("sam2_hiera_tiny")
+    _, tree = workplace.models._download
+    workplace.use_engine(EngineChoice(device="cpu"))
+    assert tree.wait(LIMIT_S) is not None
+    workplace.close()
 
 
 def test_nothing_is_downloaded_without_consent(tmp_path):

@@ -1,16 +1,16 @@
-"""The panel's controller with the real command: trains a few steps, measures before and after, puts the model to use."""
+"""The panel's controller with the real command behind a launcher: trains a few steps, measures before and after, uses the model."""
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from NeuroSAM2MRML.engine.local_process import LocalProcess
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.run import TrainChoice
 
+from NeuroSAM2Core.processes import ProcessTree
 from Testing.Support.exported import add_case
+from Testing.Support.launcher import make_launcher
 from Testing.Support.processes import wait_a_little
 from Testing.Support.volumes import ball_volume
 
@@ -22,12 +22,17 @@ def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
     root = str(Path(__file__).parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    used = []
-    training = TrainController(tmp_path / "project", LocalProcess.start, [sys.executable], use_model=used.append)
+    used, python = [], make_launcher(tmp_path / "PythonSlicer")
+    training = TrainController(tmp_path / "project", ProcessTree.start, [python], use_model=used.append)
     for number, role in enumerate(("training", "validation")):
         volume, truth = ball_volume((12 + number, 32, 32))
         add_case(training.cases, f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)
     training.begin(TrainChoice(steps=2, settings=SMALL))
+    training.stop()
+    wait(training, lambda: not training.is_running)
+    assert training.notice == "the run was stopped"
+    assert training.view.step < 2
+    training.go_on()
     wait(training, lambda: not training.is_running)
     assert training.run.is_over, training.notice
     assert [step for step, _ in training.view.losses] == [1, 2]

@@ -114,8 +114,9 @@ def test_a_folder_without_pairs_says_what_was_expected(tmp_path):
 
 
 def test_training_elsewhere_still_needs_what_writes_cases():
-    assert training_plan(Found(place=Place.INTERPRETER)).requirements == ("filelock>=3.12", "nibabel>=5.2")
-    there = frozenset({"filelock", "nibabel"})
+    plan = training_plan(Found(place=Place.INTERPRETER))
+    assert plan.requirements == ("psutil>=5.9", "filelock>=3.12", "nibabel>=5.2")
+    there = frozenset({"psutil", "filelock", "nibabel"})
     assert training_plan(Found(place=Place.INTERPRETER, modules=there)).step is Step.NOTHING
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.engine.local_process import FoundProcess, LocalProcess
 from NeuroSAM2MRML.training.cases import labels_of
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.estimate import estimate
@@ -18,6 +17,7 @@ from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
+from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
@@ -37,13 +37,15 @@ class Clock:
 class Bench:
     """A training panel with a project."""
 
+    trainer = TRAINER
+
     def __init__(self, folder):
         self.folder, self.clock, self.used = folder, Clock(), []
         self.open()
 
     def open(self):
         self.training = TrainController(
-            self.folder, LocalProcess.start, TRAINER, use_model=self.used.append, clock=self.clock
+            self.folder, ProcessTree.start, self.trainer, use_model=self.used.append, clock=self.clock
         )
 
     def add_case(self, name, role="training"):
@@ -207,7 +209,6 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     bench.training.begin(TrainChoice(steps=5))
     bench.allow(2)
     bench.wait(lambda: bench.training.view.step == 2)
-    before = bench.training
     bench.open()
     assert bench.training.is_running
     assert bench.training.view.num_steps == 5
@@ -215,7 +216,6 @@ def test_a_run_goes_on_when_the_host_is_closed_and_is_found_again(bench):
     assert bench.training.notice == "training goes on; it was started before"
     bench.allow(5)
     bench.wait(lambda: bench.training.run.is_over)
-    before._training._process.wait(LIMIT_S)  # the child is ours here: nobody else takes its exit code
     bench.wait(lambda: not bench.training.is_running)
     assert bench.training.view.step == 5
 
@@ -323,7 +323,7 @@ def test_mistakes_are_one_sentence(bench, act, error, words):
 
 def test_an_interpreter_that_is_not_there_is_said(tmp_path):
     with pytest.raises(WorkerError, match="cannot start"):
-        LocalProcess.start([str(tmp_path / "nowhere")], tmp_path / "log.txt")
+        ProcessTree.start([str(tmp_path / "nowhere")], tmp_path / "log.txt")
 
 
 def test_a_run_that_has_not_reported_is_at_the_step_of_its_checkpoint(tmp_path):
@@ -375,13 +375,14 @@ def test_a_damaged_line_of_the_numbers_is_passed_over(tmp_path, damage):
 
 
 def test_a_program_that_outlives_its_host_is_nothing_to_warn_of(tmp_path):
-    process = LocalProcess.start([sys.executable, "-c", "import signal; signal.pause()"], tmp_path / "log.txt")
-    pid = process.pid
+    process = ProcessTree.start([sys.executable, "-c", "import signal; signal.pause()"], tmp_path / "log.txt")
+    leader = process.leader
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         del process
         gc.collect()
     assert said == []
-    found = FoundProcess(pid, "signal.pause")
+    found = ProcessTree.find(leader)
     assert found.poll() is None
     found.kill()
+    assert found.wait(LIMIT_S) is not None

@@ -224,6 +224,8 @@ def test_what_the_worker_needs_is_what_is_installed():
     [
         (Found(modules=ALL), Step.NOTHING),
         (Found(place=Place.REMOTE), Step.NOTHING),
+        (Found(place=Place.INTERPRETER), Step.PACKAGES),
+        (Found(place=Place.INTERPRETER, modules=frozenset({"psutil"})), Step.NOTHING),
         (Found(), Step.EXTENSION),
         (Found(is_restart_due=True), Step.RESTART),
         (Found(has_extension=True), Step.TORCH),

@@ -50,10 +50,10 @@ def test_good_lines_are_no_breach(tmp_path):
     assert breaches(source) == []
 
 
-def test_slicers_process_never_imports_torch():
+def test_slicers_process_never_imports_torch_and_needs_no_psutil_at_first():
     code = (
         "import sys, slicer\n"
-        "sys.modules['torch'] = None\n"
+        "sys.modules['torch'] = sys.modules['psutil'] = None\n"
         "from Testing.Qt.host import dialect\n"
         "dialect.install()\n"
         "sys.modules['ctk'] = sys.modules['qt']\n"

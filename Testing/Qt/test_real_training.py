@@ -1,13 +1,12 @@
 """The training road through the widgets, with the real engine and the real trainer: three cases, a few steps, use, back."""
 
-import sys
-
 import pytest
 from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core.client import EngineClient
 from Testing.Qt.desk import blob
 from Testing.Qt.school import School
+from Testing.Support.launcher import make_launcher
 
 LIMIT_S = 240.0
 SHAPE, CENTRE = (12, 32, 32), (6, 16, 16)
@@ -17,10 +16,11 @@ BLOCK_S = 0.1
 
 @pytest.fixture
 def school(slicer_app, loop, tmp_path, monkeypatch):
+    python = make_launcher(tmp_path / "PythonSlicer")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     command = EngineChoice.command
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: EngineClient.launch(sys.executable))
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: command(choice, sys.executable))
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: EngineClient.launch(python))
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: command(choice, python))
     both = School(slicer_app, loop, tmp_path / "project")
     yield both
     both.module.close()

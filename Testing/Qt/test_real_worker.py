@@ -1,7 +1,5 @@
 """The whole road through the widgets, with the real engine in a process of its own and the bundled model; the window never blocks."""
 
-import sys
-
 import numpy as np
 import pytest
 import slicer
@@ -9,6 +7,7 @@ from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core.client import EngineClient
 from Testing.Qt.desk import Desk, blob
+from Testing.Support.launcher import make_launcher
 
 LIMIT_S = 0.1
 """How long a turn of the event loop may take, at most."""
@@ -17,8 +16,9 @@ START_S = 60.0
 
 
 @pytest.fixture
-def desk(slicer_app, loop, monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: EngineClient.launch(sys.executable))
+def desk(slicer_app, loop, monkeypatch, tmp_path):
+    python = make_launcher(tmp_path / "PythonSlicer")
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: EngineClient.launch(python))
     sitting = Desk(slicer_app, loop)
     yield sitting
     sitting.close()

@@ -19,9 +19,10 @@ def train(config: Path) -> int:
     metrics, go = folder / "metrics.jsonl", config.with_suffix(".go")
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+    stop = folder / "stop"
     done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
     while done < STEPS:
-        if stopped and not config.with_suffix(".deaf").exists():
+        if (stopped or stop.exists()) and not config.with_suffix(".deaf").exists():
             return 0
         if not go.exists() or go.stat().st_size <= done:
             time.sleep(0.005)  # a child process of its own: nobody waits for it by the clock

@@ -151,6 +151,19 @@ def test_sigterm_saves_and_ends_in_peace(tmp_path):
     assert not RunFolder(folder).model.exists()
 
 
+@pytest.mark.parametrize("asked_at", [0, 1])
+def test_a_file_saves_and_ends_a_run_and_the_next_one_goes_on(tmp_path, asked_at):
+    config = mini_config(tmp_path / "run", steps=5)
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    if asked_at == 0:
+        folder.stop_file.touch()
+    outcome = run(config, on_progress=lambda progress: folder.stop_file.touch(), resume=True)
+    assert (outcome.step, outcome.is_over) == (3 * asked_at, False)  # the second step is reported when it is over
+    assert not folder.stop_file.exists()
+    assert run(config, resume=True).is_over
+
+
 def test_the_last_two_checkpoints_and_the_model_are_left(tmp_path):
     outcome = run(mini_config(tmp_path / "run", steps=4))
     left = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())

@@ -10,22 +10,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from NeuroSAM2Core.catalog import logs_folder
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.client import EngineClient, LocalWorker
+from NeuroSAM2Core.client.launcher import LOG_NAME
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
+from NeuroSAM2Core.processes import ProcessId, ProcessTree
 from NeuroSAM2Core.protocol.messages import Disconnected, SliceAnswered, Status, WorkerStatus
 from NeuroSAM2Core.worker.token_file import token_in
+from Testing.Support.launcher import make_launcher
 from Testing.Support.worker import LIMIT_S, answer, box_on, events_until, opened
 
 ROOT = Path(__file__).parents[2]
 
 
-def wait_until_gone(pid):
-    """Waits for a process that is not our child."""
-    try:
-        psutil.Process(pid).wait(LIMIT_S)
-    except psutil.NoSuchProcess:
-        return
+@pytest.fixture(autouse=True)
+def _no_logs_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEUROSAM2_HOME", str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -43,9 +44,17 @@ def test_a_worker_of_ones_own_computes_and_ends_with_its_client(launched, ball, 
     assert launched.welcome.pid == process.pid
     assert answer(launched, Status()).model == small_model_file
     launched.close()
-    assert process.returncode == 0  # it ended of itself
+    assert process.poll() == 0  # it ended of itself
     assert not folder.exists()
     launched.close()
+
+
+def test_a_worker_that_has_ended_of_itself_leaves_nothing_open(launched):
+    assert isinstance(answer(launched, Status()), WorkerStatus)
+    psutil.Process(launched.worker.process.pid).terminate()
+    assert launched.worker.process.wait(LIMIT_S) == 0
+    assert "the worker" not in events_until(launched, lambda e: isinstance(e, Disconnected))[-1].reason
+    assert launched.worker.process.child.stdout.closed
 
 
 def test_a_worker_that_is_killed_is_one_sentence_with_how_it_ended(launched):
@@ -53,7 +62,18 @@ def test_a_worker_that_is_killed_is_one_sentence_with_how_it_ended(launched):
     launched.worker.process.kill()
     last = events_until(launched, lambda e: isinstance(e, Disconnected))[-1]
     assert "ended by signal 9" in last.reason
+    assert f"its log is {logs_folder() / LOG_NAME}" in last.reason
+    assert (logs_folder() / LOG_NAME).is_file()
     assert not launched.worker.folder.exists()
+
+
+def test_a_worker_behind_a_launcher_ends_with_its_client(tmp_path):
+    client = EngineClient.launch(make_launcher(tmp_path / "PythonSlicer"))
+    assert isinstance(answer(client, Status()), WorkerStatus)
+    assert client.welcome.pid != client.worker.process.pid
+    client.close()
+    assert client.worker.process.poll() is not None  # of itself, or because it took too long while torch was loaded
+    assert not client.worker.folder.exists()
 
 
 def test_a_token_is_in_no_command_line_and_no_environment(launched):
@@ -69,25 +89,30 @@ def test_a_token_is_in_no_command_line_and_no_environment(launched):
 PARENT = """
 import os, sys
 from NeuroSAM2Core.client import EngineClient
-client = EngineClient.launch()
+client = EngineClient.launch(sys.argv[1])
 print(client.worker.process.pid, client.worker.folder, flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("is_ready", [True, False])
-def test_a_worker_whose_parent_is_killed_is_no_orphan(is_ready):
+def test_a_worker_whose_host_is_killed_is_no_orphan_behind_a_launcher(is_ready, tmp_path):
     code = PARENT.replace(
         "print(",
         "import select\nwhile not client.is_ready: select.select([client], [], [], 1), client.poll()\nprint(",
         is_ready,
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, make_launcher(tmp_path / "PythonSlicer")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     pid, folder = parent.stdout.readline().split()
+    worker = ProcessTree.find(ProcessId(int(pid), psutil.Process(int(pid)).create_time()))
     parent.kill()
-    wait_until_gone(int(pid))
+    assert worker.wait(LIMIT_S) is not None
     for pipe in (parent.stdin, parent.stdout):
         pipe.close()
     parent.wait()
@@ -131,7 +156,7 @@ def test_a_program_that_is_no_worker_is_one_sentence_and_does_not_stay(tmp_path,
     client = EngineClient.launch(script(tmp_path, text))
     process = client.worker.process
     assert words in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
-    assert process.returncode is not None
+    assert process.poll() is not None
 
 
 def test_another_interpreter_is_not_sent_to_our_modules(tmp_path, monkeypatch):

@@ -2,12 +2,14 @@
 
 import json
 import random
+import select
 import socket
 import struct
+import threading
 
 import pytest
 
-from NeuroSAM2Core.client import EngineClient
+from NeuroSAM2Core.client import EngineClient, dial
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.protocol.codec import encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import MAGIC, PRELUDE, VERSION, pack_frame
@@ -35,7 +37,7 @@ from NeuroSAM2Core.protocol.messages import (
 )
 from NeuroSAM2Core.volume import Axis
 from NeuroSAM2Core.worker.reception import Reception
-from Testing.Support.worker import TOKEN, ThreadedWorker, answer, box_on, events_until
+from Testing.Support.worker import LIMIT_S, TOKEN, ThreadedWorker, answer, box_on, events_until
 
 BAD_PREDICT = {
     "type": "PredictSlice",
@@ -185,8 +187,71 @@ def test_an_address_where_nobody_listens_is_one_sentence():
         address = closed.getsockname()
     client = EngineClient.connect(*address, "token")
     assert "nobody listens" in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
-    with pytest.raises(WorkerError, match="no host"):
-        EngineClient.connect("no.such.host.invalid", 1, "token")
+    client = EngineClient.connect("no.such.host.invalid", 1, "token")
+    assert "no host" in events_until(client, lambda e: isinstance(e, Disconnected))[-1].reason
+
+
+def looking_up(monkeypatch, look_up):
+    """Names are looked up like this."""
+    numeric = socket.getaddrinfo
+
+    def getaddrinfo(host, port, *, type, flags):  # noqa: A002  (as the library has it)
+        if flags & socket.AI_NUMERICHOST:
+            return numeric(host, port, type=type, flags=flags)
+        return [numeric(host, port, type=type)[0] for host, port in look_up(host, port)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_every_address_of_a_host_is_tried(worker, monkeypatch):
+    looking_up(monkeypatch, lambda host, port: [("127.0.0.2", 9), ("::1", 9), ("127.0.0.1", worker.port)])
+    client = EngineClient.connect("engine.example", 1, TOKEN)
+    assert isinstance(events_until(client, lambda e: isinstance(e, Welcome))[-1], Welcome)
+    client.close()
+
+
+def test_an_address_that_does_not_answer_gives_way_to_the_next(worker, monkeypatch):
+    with socket.socket() as full:  # its queue takes one, and then nobody else
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        taken = [socket.socket() for _ in range(3)]
+        for one in taken:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        monkeypatch.setattr(dial, "NEXT_AFTER_S", 0.05)
+        looking_up(monkeypatch, lambda host, port: [full.getsockname(), ("127.0.0.1", worker.port)])
+        client = EngineClient.connect("engine.example", 1, TOKEN)
+        assert isinstance(events_until(client, lambda e: isinstance(e, Welcome))[-1], Welcome)
+        client.close()
+        for one in taken:
+            one.close()
+
+
+def test_a_look_up_that_takes_its_time_holds_up_nobody(worker, monkeypatch):
+    may_answer = threading.Event()
+    looking_up(monkeypatch, lambda host, port: may_answer.wait(LIMIT_S) and [("127.0.0.1", worker.port)])
+    client = EngineClient.connect("engine.example", 1, TOKEN)
+    request = client.submit(Status())
+    assert client.poll() == []
+    assert not client.wants_write
+    before = client.fileno()
+    may_answer.set()
+    assert select.select([before], [], [], LIMIT_S)[0]  # who watches it is woken
+    events = events_until(client, lambda e: isinstance(e, WorkerStatus))
+    assert events[-1].request_id == request
+    client.close()
+
+
+def test_a_look_up_that_nobody_waits_for_any_more_is_given_up(monkeypatch):
+    may_answer = threading.Event()
+    looking_up(monkeypatch, lambda host, port: may_answer.wait(LIMIT_S) and [("127.0.0.1", 9)])
+    client = EngineClient.connect("engine.example", 1, "token")
+    client.close()
+    may_answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "look-up":
+            thread.join(LIMIT_S)
+    assert client.poll() == []
 
 
 def test_a_program_that_is_no_worker_is_one_sentence():

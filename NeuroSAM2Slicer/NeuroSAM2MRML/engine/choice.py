@@ -1,6 +1,7 @@
 """Where the engine runs and on what: a person's choice, checked, and turned into a way to the engine."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -9,6 +10,7 @@ from NeuroSAM2Core import errors
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2MRML.engine.programs import startup_environment
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_MODEL = "nano"
@@ -78,7 +80,17 @@ class EngineChoice:
         self.check()
         if self.place is Place.REMOTE:
             return EngineClient.connect(self.host, self.port, self.token)
-        return EngineClient.launch(self.interpreter if self.place is Place.INTERPRETER else own_python)
+        python = self.interpreter if self.place is Place.INTERPRETER else own_python
+        return EngineClient.launch(python, environment=self.environment(own_python))
+
+    def environment(self, own_python: str | None) -> dict[str, str]:
+        """The variables that a program on this machine is started with: those of this process suit its own Python alone.
+
+        Args:
+            own_python: The interpreter of Slicer's own Python.
+        """
+        is_own = self.place is not Place.INTERPRETER or self.interpreter == own_python
+        return dict(os.environ) if is_own else startup_environment()
 
     def command(self, own_python: str) -> tuple[str, ...]:
         """The start of a command that runs this copy of NeuroSAM2 where PyTorch is, on this machine: downloads, training.

@@ -15,6 +15,7 @@ PACKAGES = {
     "scipy": "scipy>=1.11",
     "safetensors": "safetensors>=0.4.3",
     "jaxtyping": "jaxtyping>=0.2.34",
+    "psutil": "psutil>=5.9",
 }
 """Modules that the engine imports besides torch, and how they are asked for."""
 TRAINING_PACKAGES = PACKAGES | {
@@ -28,6 +29,8 @@ TRAINING_PACKAGES = PACKAGES | {
 """The same for training, which reads and writes files besides."""
 LOCKER = "filelock"
 """Tells whether the host that left unsaved work still lives; it comes with torch."""
+STARTER = "psutil"
+"""Starts and ends programs, wherever the engine of this machine runs."""
 WRITER = "nibabel"
 """Writes cases into files."""
 OLDEST = (3, 11)
@@ -85,7 +88,7 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
     if found.place is Place.REMOTE:
         return READY
     if found.place is Place.INTERPRETER:
-        return _own_packages(found, LOCKER)
+        return _own_packages(found, STARTER, LOCKER)
     if found.python < OLDEST:
         major, minor = found.python
         return InstallPlan(
@@ -120,10 +123,10 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
 
 
 def training_plan(found: Found) -> InstallPlan:
-    """The one next step towards training; wherever it runs, cases are written by Slicer's own Python."""
+    """The one next step towards training; wherever it runs, it is started, and cases are written, by Slicer's own Python."""
     if found.place is Place.SLICER:
         return install_plan(found, TRAINING_PACKAGES)
-    return _own_packages(found, LOCKER, WRITER)
+    return _own_packages(found, STARTER, LOCKER, WRITER)
 
 
 def _own_packages(found: Found, *names: str) -> InstallPlan:

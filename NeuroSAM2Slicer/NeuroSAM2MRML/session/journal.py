@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"
+NOBODY = "nobody"
+"""The host of a journal that names none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +179,7 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     for path in folder.glob(f"*{SUFFIX}"):
         with suppress(OSError, DataError):  # it may be gone by now, or in a folder that cannot be written to
             head = next((_head(said["head"]) for said in _whole_lines(path) if "head" in said), None)
-            if head is not None and not _lives(head.owner, folder):
+            if head is not None and not _is_running(folder / f"{head.owner}{LOCK_SUFFIX}"):
                 found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
@@ -191,7 +193,7 @@ def _head(said: dict[str, Any]) -> JournalHead | None:
             volume_name=said["volume_name"],
             fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
             shape=(depth, height, width),
-            owner=str(said.get("owner", "")),
+            owner=owner if (owner := str(said.get("owner", ""))).isalnum() else NOBODY,
             version=str(said["version"]),
         )
     except (KeyError, TypeError, ValueError):
@@ -226,18 +228,17 @@ def _held_lock(folder: Path) -> "tuple[str, BaseFileLock | None]":
     return owner, lock
 
 
-def _lives(owner: str, folder: Path) -> bool:
-    """The host still runs; false for those that could hold no lock."""
-    if owner == owner_of(folder):
+def _is_running(lock_file: Path) -> bool:
+    """The host of that lock; false for those that could hold none."""
+    if lock_file.stem == owner_of(lock_file.parent):
         return True
-    path = folder / f"{owner}{LOCK_SUFFIX}"
-    if not owner.isalnum() or not path.exists():
+    if not lock_file.exists():
         return False
-    lock = _new_lock(path)
+    lock = _new_lock(lock_file)
     if lock is None or not _has_taken(lock):
         return True
     lock.release()
-    path.unlink(missing_ok=True)  # it never comes back
+    lock_file.unlink(missing_ok=True)  # it never comes back
     return False
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2MRML.engine.local_process import FoundProcess, Process, StartProcess
+from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
+from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, how_it_ended
+from NeuroSAM2MRML.engine.programs import StartProgram
 from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
 from NeuroSAM2MRML.training.samples import LOOKING, Samples
@@ -39,7 +40,7 @@ class TrainController:
     def __init__(
         self,
         folder: Path,
-        start: StartProcess,
+        start: StartProgram,
         python: Sequence[str],
         *,
         use_model: Callable[[str], None],
@@ -50,8 +51,8 @@ class TrainController:
         self.folder, self.notice = folder, ""
         self.run: RunReader | None = None
         self._start, self._python, self._use_model, self._clock = start, tuple(python), use_model, clock
-        self._training: Process | None = None
-        self._proving: Process | None = None
+        self._training: ProcessTree | None = None
+        self._proving: ProcessTree | None = None
         self._waits_until = 0.0
         self._ends_by = math.inf
         self._was_asked_to_stop = False
@@ -59,8 +60,9 @@ class TrainController:
         if runs:
             self.run = RunReader(runs[-1].with_suffix(""))
             self.run.read_news()
-            self._training = self._found(runs[-1])
+            self._training = self._found()
             if self._training is not None:
+                self._training.resume()  # the host before may have ended while the run gave way
                 self.notice = "training goes on; it was started before"
 
     @property
@@ -102,7 +104,7 @@ class TrainController:
     def stop(self) -> None:
         """Asks the run to save and end; `go_on` continues exactly there."""
         if self._training is not None:
-            self._training.stop()
+            self._training.ask()
             self._ends_by = self._clock() + STOP_GRACE_S
             self._was_asked_to_stop = True
             self.notice = "stopping after this step"
@@ -163,18 +165,16 @@ class TrainController:
         self.notice = "the model before is in use again"
 
     def give_way(self) -> None:
-        """A person clicks: the run waits for a moment."""
-        if self._training is not None:
+        """A person clicks: the run waits for a moment, unless it is saving what it has."""
+        if self._training is not None and not self._was_asked_to_stop:
             if self._waits_until == 0.0:
-                self._training.pause()
+                self._training.suspend()
             self._waits_until = self._clock() + GIVE_WAY_S
 
     def poll(self) -> None:
         """Takes in what has happened. Never waits."""
         if self._waits_until and self._clock() >= self._waits_until:
-            self._waits_until = 0.0
-            if self._training is not None:
-                self._training.go_on()
+            self._end_waiting()
         if self._training is not None and self.run is not None and self.run.is_over and self._ends_by == math.inf:
             self._ends_by = self._clock() + STOP_GRACE_S
         if self._training is not None and self._clock() >= self._ends_by:
@@ -184,6 +184,7 @@ class TrainController:
             self._training, self._waits_until = None, 0.0
             if self.run is not None:
                 self.run.folder.with_suffix(".pid").unlink(missing_ok=True)
+                (self.run.folder / STOP_FILE).unlink(missing_ok=True)  # where it was ended before it looked
             was_asked, self._ends_by = self._was_asked_to_stop, math.inf
             self._was_asked_to_stop = False
             is_over = self.run is not None and self.run.is_over
@@ -192,7 +193,7 @@ class TrainController:
                 if is_over
                 else "the run was stopped"
                 if code == 0 or was_asked
-                else self._last_words()
+                else self._last_words(code)
             )
         if self.samples.poll():
             count = len(self.samples.pictures)
@@ -201,7 +202,13 @@ class TrainController:
             self.run.read_news()
         if self._proving is not None and (code := self._proving.poll()) is not None:
             self._proving = None
-            self.notice = "the comparison is ready" if code == 0 else "the comparison failed; see its log"
+            how = how_it_ended(self._python[0], code, self._proof_folder / "log.txt")
+            self.notice = "the comparison is ready" if code == 0 else f"the comparison failed: {how}"
+
+    def close(self) -> None:
+        """Ends a look at the cases; a run goes on."""
+        self.samples.cancel()
+        self._end_waiting()
 
     @property
     def view(self) -> TrainView:
@@ -251,26 +258,33 @@ class TrainController:
         assert self.run is not None
         config = self.run.folder.with_suffix(".toml")
         command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--resume"]
-        self._training = self._start(command, self.run.folder.with_suffix(".log"))
-        self.run.folder.with_suffix(".pid").write_text(str(self._training.pid))
+        self._training = self._start(
+            command, self.run.folder.with_suffix(".log"), stop_file=self.run.folder / STOP_FILE
+        )
+        record = self.run.folder.with_suffix(".pid")
+        partial = record.with_suffix(".partial")
+        partial.write_text(self._training.leader.to_text())
+        partial.replace(record)
         self.notice = "training"
 
-    @staticmethod
-    def _found(config: Path) -> Process | None:
-        """The run's process, where an earlier host has left it running."""
-        try:
-            process = FoundProcess(int(config.with_suffix(".pid").read_text()), str(config))
-        except (OSError, ValueError):
-            return None
-        return process if process.poll() is None else None
-
-    def _last_words(self) -> str:
+    def _found(self) -> ProcessTree | None:
+        """The run's program, where an earlier host has left it running."""
         assert self.run is not None
         try:
-            lines = self.run.folder.with_suffix(".log").read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return "the run failed"
-        return f"the run failed: {lines[-1]}" if lines else "the run failed"
+            leader = ProcessId.from_text(self.run.folder.with_suffix(".pid").read_text())
+            return ProcessTree.find(leader, stop_file=self.run.folder / STOP_FILE)
+        except (OSError, ValueError, WorkerError):
+            return None
+
+    def _end_waiting(self) -> None:
+        """The person has not clicked for a while."""
+        if self._waits_until and self._training is not None:
+            self._training.resume()
+        self._waits_until = 0.0
+
+    def _last_words(self, code: int) -> str:
+        assert self.run is not None
+        return f"the run failed: {how_it_ended(self._python[0], code, self.run.folder.with_suffix('.log'))}"
 
     def _model_in_use(self) -> str:
         history = self._history()

@@ -6,6 +6,7 @@
 import csv
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from NeuroSAM2MRML.view_state import ProofRow
 
+SAVED = re.compile(r"step-(\d+)\.safetensors")
 Part = Literal["trunk", "neck", "decoder", "memory"]
 DICES = ("validation.box_dice", "validation.click_dice")
 PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
@@ -94,11 +96,11 @@ class RunReader:
 
     @property
     def step(self) -> int:
-        """Of the last report, of the newest checkpoint where there is none, or 0."""
-        if self.losses:
-            return self.losses[-1][0]
-        names = (path.stem.removeprefix("step-") for path in (self.folder / "checkpoints").glob("step-*.safetensors"))
-        return max((int(name) for name in names if name.isdigit()), default=0)
+        """Of the last report, or of the last checkpoint where that is later."""
+        saved = [
+            int(match[1]) for path in (self.folder / "checkpoints").glob("*") if (match := SAVED.fullmatch(path.name))
+        ]
+        return max([*saved, self.losses[-1][0] if self.losses else 0])
 
     def read_news(self) -> None:
         """Takes in the reports that have come; a restart that goes back rewrites them."""

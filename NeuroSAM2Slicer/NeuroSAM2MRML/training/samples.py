@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2MRML.engine.local_process import Process, StartProcess
+from NeuroSAM2Core.processes import ProcessTree, has_crashed, how_it_ended
+from NeuroSAM2MRML.engine.programs import StartProgram
 from NeuroSAM2MRML.training.run import TrainChoice
 
 MOST_LINES = 8
 LOOKING = "looking at the cases"
+FINDINGS = (0, 1)
+"""How the program ends when it has looked: nothing is wrong, or something is."""
 
 
 class Samples:
@@ -21,9 +24,10 @@ class Samples:
         python: The interpreter that has torch, as the start of a command.
     """
 
-    def __init__(self, folder: Path, start: StartProcess, python: Sequence[str]) -> None:
+    def __init__(self, folder: Path, start: StartProgram, python: Sequence[str]) -> None:
         self._folder, self._start, self._python = folder / "samples", start, tuple(python)
-        self._process: Process | None = None
+        self._process: ProcessTree | None = None
+        self._failure = ""
 
     @property
     def is_running(self) -> bool:
@@ -55,14 +59,19 @@ class Samples:
 
     def poll(self) -> str:
         """What came of it, in a sentence or a few lines, once it has ended; empty otherwise."""
-        if self._process is None or self._process.poll() is None:
+        code = None if self._process is None else self._process.poll()
+        if code is None:
             return ""
         self._process = None
+        has_looked = code in FINDINGS and not has_crashed(self._log)
+        self._failure = "" if has_looked else how_it_ended(self._python[0], code, self._log)
         return self.report or "the cases could not be looked at"
 
     @property
     def report(self) -> str:
         """What the program has said last, but for where its files are; empty where it has not."""
+        if self._failure:
+            return self._failure
         try:
             said = [
                 line for line in self._log.read_text(errors="replace").splitlines() if str(self._folder) not in line

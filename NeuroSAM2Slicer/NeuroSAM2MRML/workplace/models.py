@@ -7,14 +7,17 @@ from pathlib import Path
 
 from NeuroSAM2Core.catalog import CatalogEntry, catalog, find, models_folder
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
+from NeuroSAM2Core.processes import ProcessTree, how_it_ended
 from NeuroSAM2MRML.engine.link import EngineLink
-from NeuroSAM2MRML.engine.local_process import Process, StartProcess
+from NeuroSAM2MRML.engine.programs import StartProgram
 from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.node import ModelIdentity
 from NeuroSAM2MRML.view_state import ModelRow, ModelView
 
 HASH_BYTES = 8 << 20
 """Of a model file, hashed at a time: some ten milliseconds."""
+END_S = 0.2
+"""A download that is cancelled has so long to end by itself."""
 OnChange = Callable[[ModelIdentity], None]
 
 
@@ -34,7 +37,7 @@ class ModelController:
         self,
         host: Host,
         link: EngineLink,
-        start: StartProcess,
+        start: StartProgram,
         python: Sequence[str],
         *,
         on_change: OnChange = lambda identity: None,
@@ -43,7 +46,7 @@ class ModelController:
         self._host, self._link, self._start, self._python = host, link, start, tuple(python)
         self._on_change = on_change
         self._folder = folder or models_folder()
-        self._download: tuple[CatalogEntry, Process] | None = None
+        self._download: tuple[CatalogEntry, ProcessTree] | None = None
         self._identity = ModelIdentity()
         self._hashing: Iterator[str] | None = None
         self.notice = ""
@@ -112,7 +115,7 @@ class ModelController:
     def cancel_download(self) -> None:
         """Stops the download; what has come is kept for the next time."""
         if self._download is not None:
-            self._download[1].stop()
+            self._download[1].end(END_S)
             self.notice = "the download was stopped; it goes on from there next time"
             self._download = None
 
@@ -132,8 +135,8 @@ class ModelController:
         self._download = None
         installed = entry.installed(self._folder)
         if code != 0 or not installed.exists():
-            said = (self._folder / f"{entry.name}.log").read_text(errors="replace").strip().splitlines()
-            self.notice = said[-1] if said else f"the download of {entry.name} failed"
+            how = how_it_ended(self._python[0], code, self._folder / f"{entry.name}.log")
+            self.notice = f"the download of {entry.name} failed: {how}"
             raise DownloadError(self.notice, hint="try again; it goes on from there")
         self._use(entry.name, installed)
 

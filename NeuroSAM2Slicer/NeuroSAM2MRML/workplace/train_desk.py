@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
-from NeuroSAM2MRML.engine.local_process import LocalProcess, StartProcess
 from NeuroSAM2MRML.engine.pace import Pace
+from NeuroSAM2MRML.engine.programs import starter
 from NeuroSAM2MRML.training.case_export import CaseExport
 from NeuroSAM2MRML.training.case_import import Unclear, find_pairs, said_of
 from NeuroSAM2MRML.training.cases import labels_of
@@ -43,15 +43,16 @@ class TrainDesk:
         workplace: Of the segmentation panel.
         folder: The project.
         own_python: The interpreter that has torch, where the engine's choice names no other.
-        start: Starts processes.
     """
 
-    def __init__(
-        self, workplace: Workplace, folder: Path, own_python: str, start: StartProcess = LocalProcess.start
-    ) -> None:
+    def __init__(self, workplace: Workplace, folder: Path, own_python: str) -> None:
         self.workplace = workplace
+        choice = workplace.choice
         self.controller = TrainController(
-            folder, start, workplace.choice.command(own_python), use_model=workplace.use_model
+            folder,
+            starter(choice.environment(own_python)),
+            choice.command(own_python),
+            use_model=workplace.use_model,
         )
         self._export: CaseExport | None = None
         self._pace: tuple[Pace, int] | None = None
@@ -134,7 +135,7 @@ class TrainDesk:
 
     def close(self) -> None:
         """Ends what is on its way to the list and a look at the cases; a run goes on."""
-        self.controller.samples.cancel()
+        self.controller.close()
         self._stop_adding()
 
     def _stop_adding(self) -> None:

@@ -18,7 +18,7 @@ from NeuroSAM2Core.volume import Cleaning, SlicePlane
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import READY, InstallPlan
 from NeuroSAM2MRML.engine.link import Engine, EngineLink
-from NeuroSAM2MRML.engine.local_process import LocalProcess
+from NeuroSAM2MRML.engine.programs import starter
 from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.host import Host
@@ -120,6 +120,7 @@ class Workplace:
         self.choice = choice
         nodes = self._volume_node, self._segmentation_node
         self._leave("another engine was chosen")
+        self.models.cancel_download()
         self.link.close()
         self.link = self._new_link()
         self.models = self._new_models()
@@ -265,6 +266,7 @@ class Workplace:
     def close(self) -> None:
         """Ends the session and the engine; the scene stays as it is."""
         self._leave("the panel was closed")
+        self.models.cancel_download()
         self.link.close()
 
     def _slice_range(self) -> tuple[int | None, int | None]:
@@ -287,8 +289,8 @@ class Workplace:
         return EngineLink(lambda: self._make_engine(choice), choice.load_model)
 
     def _new_models(self) -> ModelController:
-        command = self.choice.command(self._own_python)
-        return ModelController(self.host, self.link, LocalProcess.start, command, on_change=self._note_model)
+        command, start = self.choice.command(self._own_python), starter(self.choice.environment(self._own_python))
+        return ModelController(self.host, self.link, start, command, on_change=self._note_model)
 
     def _note_model(self, identity: ModelIdentity) -> None:
         """The choice follows, and the scene remembers which model answers."""

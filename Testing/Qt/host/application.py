@@ -92,6 +92,9 @@ class Application(qt.QApplication):
     def extensionsManagerModel(self):
         return self.extensions
 
+    def startupEnvironment(self):
+        return qt.QProcessEnvironment.systemEnvironment()  # no launcher stands in front of this host
+
     def testingEnabled(self):
         return True
 
