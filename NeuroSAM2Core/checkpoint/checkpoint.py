@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.checkpoint import seal
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import SAM2, SAM2Config
 from NeuroSAM2Core.model.config import UnknownSettingError
@@ -58,7 +59,7 @@ class Checkpoint:
     """Only in the files that a run goes on from, and only read when asked for."""
 
     def save(self, path: Path, *, half: bool = False) -> None:
-        """Writes the file atomically: it is whole, or what was there before still is.
+        """Writes the file atomically, with a checksum: it is whole, or what was there before still is.
 
         Args:
             path: The file.
@@ -71,6 +72,7 @@ class Checkpoint:
             "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),
             "provenance": dataclasses.asdict(self.provenance),
+            seal.EXPECTED: True,
         }
         state = self._halved() if half else dict(self.state)
         if self.training is not None:
@@ -78,7 +80,8 @@ class Checkpoint:
             state |= {TRAINING_PREFIX + name: value for name, value in self.training.tensors.items()}
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         with replaced_atomically(path) as partial:
-            save_file(state, partial, metadata={KEY: json.dumps(about)})
+            save_file(state, partial, metadata={KEY: json.dumps(about), seal.KEY: seal.BLANK})
+            seal.seal(partial)
 
     def _halved(self) -> dict[str, Tensor]:
         """The weights as float16; what is no floating-point number stays."""
@@ -138,6 +141,21 @@ class Checkpoint:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
             raise CheckpointError(f"{path.name} is damaged: {error}", hint="copy or download it again") from error
         return cls(config, state, provenance, training)
+
+    @classmethod
+    def load_whole(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
+        """Reads what `save` wrote after a look at every byte of it; see `load`.
+
+        Raises:
+            CheckpointError: As `load`, or a single byte is another than was written.
+        """
+        try:
+            is_whole = not path.is_file() or seal.is_whole(path)
+        except OSError as error:
+            raise CheckpointError(f"{path.name} cannot be read: {error.strerror or error}") from error
+        if not is_whole:
+            raise CheckpointError(f"{path.name} is damaged: its checksum is another", hint="check the disk")
+        return cls.load(path, with_training=with_training)
 
     def build_model(self) -> SAM2:
         """The model with these weights, as float32, in eval mode.

@@ -54,5 +54,10 @@ class ClipBatch:
         """The same batch in memory that a GPU reads by itself; a data loader asks for it."""
         return self._each(lambda tensor: tensor.pin_memory())
 
+    def share_memory(self) -> None:
+        """Moves the tensors to where other processes can have them."""
+        for tensor in (self.images, self.masks, self.is_real):
+            tensor.share_memory_()
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
         return ClipBatch(change(self.images), change(self.masks), change(self.is_real))

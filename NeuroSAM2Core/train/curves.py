@@ -22,10 +22,13 @@ PANELS = (
 
 
 def plot_curves(folder: Path) -> None:
-    """Draws what a run's `metrics.jsonl` holds into its `curves.png`."""
+    """Draws what a run's `metrics.jsonl` holds into its `curves.png`; where there is no room for it, a warning says so."""
     path = folder / METRICS_FILE
-    if path.exists():
-        draw_curves(read_metrics(path), folder / CURVES_FILE)
+    try:
+        if path.exists():
+            draw_curves(read_metrics(path), folder / CURVES_FILE)
+    except OSError as error:
+        logger.warning("the curves are not drawn: %s", error.strerror or error)
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], out: Path) -> None:

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -102,12 +102,17 @@ def fine_tune(
         on_progress: Called in the first process with every report.
 
     Raises:
-        ConfigError: The folder holds another run, or this one without `resume`; a setting that cannot be used here.
+        ConfigError: The folder holds another run, or this one without `resume`, or a run is at work there; a setting that cannot be
+            used here.
         CheckpointError: The model to start from, or a checkpoint, cannot be read or written.
         DataError: No batch can be made, or a loss is not a number.
     """
     folder = RunFolder(config.run.folder)
-    with joined_team(device, timeout_minutes=config.run.timeout_minutes) as team, _deterministic(config, team):
+    with (
+        joined_team(device, timeout_minutes=config.run.timeout_minutes) as team,
+        _deterministic(config, team),
+        folder.locked() if team.is_first else nullcontext(),
+    ):
         if team.is_first:
             folder.claim(to_toml(config), may_go_on=resume, changeable=CHANGEABLE)
         team.wait()

@@ -15,11 +15,12 @@ from typing import Protocol
 
 import torch
 
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.checkpoint import Provenance
 from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.curves import plot_curves
 from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.loading import worker_deaths_said
 from NeuroSAM2Core.train.recorder import Recorder
 from NeuroSAM2Core.train.run_folder import RunFolder
 from NeuroSAM2Core.train.state import TrainState
@@ -135,8 +136,11 @@ def train(
     wrapped = team.wrap(segmenter)
     desk = _Desk(course, rules, folder, recorder, team, total, validate, tune_engine, on_progress)
     if state.step == total:
+        if team.is_first:
+            folder.restore_model()
         return True
     with (
+        worker_deaths_said(),
         asked_to_stop(max_seconds, folder.stop_file) as wants_stop,
         closing(_closable(course.batches(state.step))) as batches,
     ):
@@ -145,7 +149,11 @@ def train(
         while True:
             segmenter.train()
             course.prepare(state, segmenter)
-            some = list(itertools.islice(batches, rules.accumulation))
+            some = wants_stop.unless_signalled(lambda: list(itertools.islice(batches, rules.accumulation)))
+            if team.any(some is None):
+                desk.leave_before_step(state)
+                return False
+            assert some is not None
             assert len(some) == rules.accumulation, "a course has a batch for every step"
             try:
                 desk.results += update(state, wrapped, some, segmenter.prompts, update_rules, team)
@@ -180,9 +188,16 @@ class _Desk:
     results: list[StepMetrics] = field(default_factory=list)
     reported: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
+    unsaved_steps: int = 0
+
+    def leave_before_step(self, state: TrainState) -> None:
+        """Saves what was done since the last checkpoint."""
+        if self.team.is_first and self.unsaved_steps:
+            self._leave(state, validates=False, is_last=True)
 
     def after_step(self, state: TrainState, *, is_last: bool, wants_stop: Callable[[], bool]) -> None:
         """Reports, validates and saves where it is time."""
+        self.unsaved_steps += 1
         is_end = state.step == self.total_steps
         validates = self.validate is not None and (state.step % self.rules.validate_every == 0 or is_end)
         is_due = state.step % self.rules.report_every == 0 or is_end
@@ -202,7 +217,7 @@ class _Desk:
 
     def _choose_engine(self, state: TrainState, tune_engine: EngineTuner, wants_stop: Callable[[], bool]) -> None:
         """Stores the choices in the best model's file and in the state, before the model that says that the run is over is written."""
-        best = Checkpoint.load(self.folder.best) if self.folder.best.is_file() else None
+        best = self.folder.load_best()
         if best is not None:
             # Out of the file, which is then written anew.
             best = replace(best, state={name: value.clone() for name, value in best.state.items()})
@@ -220,7 +235,7 @@ class _Desk:
             state.checkpoint(self.course.provenance(state), with_training=False).save(self.folder.model)
         if is_last or validates or time.monotonic() - self.saved >= self.rules.save_every_s:
             self.folder.save(state.checkpoint(self.course.provenance(state), with_training=True), state.step)
-            self.saved = time.monotonic()
+            self.saved, self.unsaved_steps = time.monotonic(), 0
         if validates or is_last:
             plot_curves(self.folder.path)
 

@@ -66,32 +66,33 @@ def pretrain(
         on_progress: Called every few steps.
 
     Raises:
-        ConfigError: The folder holds a run with other settings.
+        ConfigError: The folder holds a run with other settings, or a run is at work there.
         DataError: A loss that is not a number, or a bank that lacks heads.
     """
     run = RunFolder(folder)
     course = course_of(config, bank or folder / BANK, device, workers)
-    run.claim(to_toml(config), may_go_on=True, changeable=CHANGEABLE if isinstance(config, AnatomyConfig) else ())
-    state = start(config, device)
-    newest = run.newest()
-    if newest is not None:
-        state.restore(newest)
-    elif start_from is not None or config.start_from:
-        adopt_weights(state, load_checkpoint(start_from or config.start_from))
-    segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
-    with run.logged(), closing(open_recorder(folder, from_step=state.step)) as recorder:
-        train(
-            course,
-            state,
-            segmenter,
-            update_rules(config, device),
-            LoopRules(),
-            run,
-            recorder,
-            Team(device),
-            max_seconds=max_seconds,
-            on_progress=on_progress,
-        )
+    with run.locked():
+        run.claim(to_toml(config), may_go_on=True, changeable=CHANGEABLE if isinstance(config, AnatomyConfig) else ())
+        state = start(config, device)
+        newest = run.newest()
+        if newest is not None:
+            state.restore(newest)
+        elif start_from is not None or config.start_from:
+            adopt_weights(state, load_checkpoint(start_from or config.start_from))
+        segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
+        with run.logged(), closing(open_recorder(folder, from_step=state.step)) as recorder:
+            train(
+                course,
+                state,
+                segmenter,
+                update_rules(config, device),
+                LoopRules(),
+                run,
+                recorder,
+                Team(device),
+                max_seconds=max_seconds,
+                on_progress=on_progress,
+            )
     return state
 
 

@@ -7,12 +7,13 @@ Biases is spoken to only when a project is named, and not even imported otherwis
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
-from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +38,23 @@ class Recorder:
         self.sinks = sinks
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One report."""
+        """One report.
+
+        Raises:
+            DataError: There is no room for it, or the folder is gone.
+        """
         finite = {key: value for key, value in values.items() if math.isfinite(value)}
-        for sink in self.sinks:
-            sink.write(step, finite)
+        with _disk_errors_said(f"the numbers of step {step} cannot be written"):
+            for sink in self.sinks:
+                sink.write(step, finite)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes. What cannot be written any more is warned about."""
         for sink in self.sinks:
-            sink.close()
+            try:
+                sink.close()
+            except OSError as error:
+                logger.warning("the last numbers could not be written: %s", error.strerror or error)
 
 
 class JsonLines:
@@ -53,7 +62,7 @@ class JsonLines:
 
     def __init__(self, folder: Path, *, from_step: int) -> None:
         self.path = folder / METRICS_FILE
-        if self.path.exists():
+        if self.path.exists():  # what could not be read is gone for good, and was said
             kept = [row for row in read_metrics(self.path) if row["step"] <= from_step]
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
@@ -117,12 +126,15 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
 
     Raises:
         ConfigError: Weights & Biases is asked for and not installed.
+        CheckpointError: The numbers of an earlier sitting cannot be written anew.
+        DataError: A file cannot be made.
     """
     if folder is None:
         return Recorder([])
     sinks: list[Sink] = [JsonLines(folder, from_step=from_step)]
     try:
-        sinks.append(TensorBoard(folder, from_step=from_step))
+        with _disk_errors_said(f"numbers cannot be written to {folder}"):
+            sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
         logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
     except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that
@@ -133,11 +145,38 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The reports in a `metrics.jsonl`, oldest first; a line that was cut off is left out."""
+    """The reports in a `metrics.jsonl`, oldest first; a line that was cut off or damaged is left out, with a warning."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            logger.warning("left out a line of %s that was cut off", path.name)
+    lines = path.read_bytes().splitlines()
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            rows.append(_report_of(line))
+    if len(rows) < len(lines):
+        logger.warning(
+            "left out %d of %d lines of %s that were cut off or damaged", len(lines) - len(rows), len(lines), path.name
+        )
     return rows
+
+
+def _report_of(line: bytes) -> dict[str, float]:
+    """Numbers by name, and the step.
+
+    Raises:
+        ValueError: It is no report; also TypeError and others.
+    """
+    row = json.loads(line.decode())
+    if isinstance(row["step"], bool) or not isinstance(row["step"], int):
+        raise ValueError(f"the step is {row['step']!r}")
+    if not all(math.isfinite(value) for value in row.values()):
+        raise ValueError("a value is no number")
+    return dict(row)
+
+
+@contextmanager
+def _disk_errors_said(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{what}: {error.strerror or error}", hint="free some space; the run goes on with --resume"
+        ) from error

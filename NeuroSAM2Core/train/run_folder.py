@@ -2,7 +2,8 @@
 
 `config.toml` (as it was resolved), `metrics.jsonl`, `tensorboard/`, `curves.png`, `log.txt`, `checkpoints/` (the last ones and the best),
 and, once the run is over, `model.safetensors`. A file named `stop` asks it to save and stop. Training and whoever watches it share nothing
-else. Every file is whole or not there.
+else. Every file is whole or not there, and only one run at a time is in a folder: it holds a lock there, which the system releases when
+its process ends, however it does.
 """
 
 import logging
@@ -10,9 +11,10 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 
 from NeuroSAM2Core import disk
@@ -31,6 +33,9 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
 STEP = re.compile(r"step-(\d+)\.safetensors")
 KEPT = 2
+LOCK_FILE = "run.lock"
+LOCK_WAIT_S = 1.0
+"""So long a new run waits for one that is about to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,33 @@ class RunFolder:
         """Where this file is, the run saves and stops after the step that is running."""
         return self.path / STOP_FILE
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps all other runs out of the folder, which is made where it is missing, while the body runs.
+
+        Raises:
+            ConfigError: Another run is in it.
+            DataError: The folder cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK_FILE, timeout=LOCK_WAIT_S)
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"another run is at work in {self.path}", hint="wait for its end, stop it, or name another run.folder"
+            ) from None
+        except NotImplementedError:
+            logger.warning("%s is on a file system without locks: see to it that no other run uses it", self.path)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
     def claim(self, config: str, *, may_go_on: bool, changeable: Collection[str] = ()) -> None:
-        """Makes the folder this run's own, or checks that it is. A run that saved nothing yet gives way to any other.
+        """Makes the folder, which is locked, this run's own, or checks that it is. A run that saved nothing yet gives way to any other.
 
         Args:
             config: The resolved configuration as TOML.
@@ -81,14 +111,13 @@ class RunFolder:
                 )
         try:
             (self.path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            for left in (*self.path.glob(f".*{disk.PARTIAL_SUFFIX}"), *self.path.glob(f"*/.*{disk.PARTIAL_SUFFIX}")):
-                disk.delete(left)
+            for place in (self.path, self.path / CHECKPOINTS):
+                for left in place.glob(f".*{disk.PARTIAL_SUFFIX}"):
+                    disk.delete(left)
             if not is_taken or changeable:
                 write_atomically(path, config.encode())
         except (OSError, CheckpointError) as error:
-            raise DataError(
-                f"cannot write to {self.path}: {error}", hint="choose a folder that you may write to"
-            ) from error
+            raise _cannot_write(self.path, error) from error
 
     @contextmanager
     def logged(self, *, rank: int = 0) -> Iterator[None]:
@@ -96,9 +125,7 @@ class RunFolder:
 
         From ranks but the first, only errors.
         """
-        handler = logging.FileHandler(
-            self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True, encoding="utf-8"
-        )
+        handler = _LogFile(self.path / (f"log.rank{rank}.txt" if rank else LOG_FILE), delay=True, encoding="utf-8")
         handler.setLevel(logging.ERROR if rank else logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         room = logging.getLogger("NeuroSAM2Core")
@@ -114,21 +141,25 @@ class RunFolder:
         finally:
             room.setLevel(before)
             room.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):
+                handler.close()
 
     def save(self, checkpoint: Checkpoint, step: int) -> None:
-        """Writes what the run goes on from, then lets go of what is older than the last two.
+        """Writes what the run goes on from, then lets go of all but the last two; later steps, which were damaged, are void.
 
         Raises:
             CheckpointError: It cannot be written; the earlier ones are whole.
         """
         checkpoint.save(self.path / CHECKPOINTS / f"step-{step:08d}.safetensors")
-        for old in self._saved()[:-KEPT]:
-            with suppress(OSError):
-                disk.delete(old)
+        saved = self._saved()
+        kept = [path for path in saved if _step_of(path) <= step][-KEPT:]
+        for path in saved:
+            if path not in kept:
+                with suppress(OSError):
+                    disk.delete(path)
 
     def newest(self) -> Checkpoint | None:
-        """What the run goes on from; None at its start. One that cannot be read is passed over, and said so.
+        """What the run goes on from; None at its start. One that is damaged is passed over, and said so.
 
         Raises:
             CheckpointError: There are some, and none can be read.
@@ -136,12 +167,35 @@ class RunFolder:
         saved = self._saved()
         for path in reversed(saved):
             try:
-                return Checkpoint.load(path, with_training=True)
+                return Checkpoint.load_whole(path, with_training=True)
             except CheckpointError as error:
                 if path is saved[0]:
                     raise
                 logger.warning("going back to an earlier checkpoint: %s", error.message)
         return None
+
+    def load_best(self) -> Checkpoint | None:
+        """The model that validated best; None where there is none. One that is damaged is passed over, and said so."""
+        try:
+            return Checkpoint.load_whole(self.best) if self.best.is_file() else None
+        except CheckpointError as error:
+            logger.warning("the best model is lost: %s", error.message)
+            return None
+
+    def restore_model(self) -> None:
+        """Writes the model of a finished run again from its last checkpoint, and says so, where it is gone or damaged.
+
+        Raises:
+            CheckpointError: It cannot be written, or no checkpoint can be read.
+        """
+        try:
+            Checkpoint.load_whole(self.model)
+        except CheckpointError as error:
+            newest = self.newest()
+            if newest is None:
+                raise
+            replace(newest, training=None).save(self.model)
+            logger.warning("the model of the finished run was written again: %s", error.message)
 
     def keep_batch(self, batch: ClipBatch, *, step: int, rank: int) -> Path:
         """Writes a batch for inspection."""
@@ -154,6 +208,23 @@ class RunFolder:
     def _saved(self) -> list[Path]:
         """Oldest first."""
         return sorted(p for p in (self.path / CHECKPOINTS).glob("*.safetensors") if STEP.fullmatch(p.name))
+
+
+class _LogFile(logging.FileHandler):
+    """A file that may be cut short where the disk is full: the run itself says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Nothing."""
+
+
+def _step_of(path: Path) -> int:
+    match = STEP.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _cannot_write(path: Path, error: Exception) -> DataError:
+    return DataError(f"cannot write to {path}: {error}", hint="choose a folder that you may write to")
 
 
 def _first_difference(there: str, here: str, *, but: Collection[str]) -> str:

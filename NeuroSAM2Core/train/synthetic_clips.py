@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from NeuroSAM2Core.synth import SyntheticVolume, render, sample_anatomy
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.config import PretrainConfig, Stage
-from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
+from NeuroSAM2Core.train.loading import loaded
 
 SLICES_PER_RENDER = 8
 RENDERS_PER_ANATOMY = 4
@@ -92,13 +92,5 @@ def _mask_of(volume: SyntheticVolume, i: int) -> Tensor:
 
 def batches(config: PretrainConfig, *, start: int, device: torch.device, workers: int) -> Iterator[ClipBatch]:
     """The batches of the steps from `start` on, prepared ahead on the CPU by worker processes; without any, when they are asked for."""
-    loader = DataLoader(
-        SyntheticClips(config),
-        batch_size=None,
-        sampler=range(start, config.total_steps),
-        num_workers=workers,
-        prefetch_factor=2 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_stopping_to_the_trainer,
-    )
-    return iter(loader)
+    steps = range(start, config.total_steps)
+    return loaded(SyntheticClips(config), steps, workers=workers, pins=device.type == "cuda")

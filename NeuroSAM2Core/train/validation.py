@@ -7,12 +7,11 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from NeuroSAM2Core.checkpoint import Provenance
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.model import SAM2, EngineDefaults
-from NeuroSAM2Core.train.data import Case, read_dataset
+from NeuroSAM2Core.train.data import Case, read_datasets
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.evaluation import FirstPrompt, evaluate_cases
 from NeuroSAM2Core.train.evaluation.tuning import tune_engine
@@ -31,7 +30,7 @@ def validation_cases(config: TrainConfig) -> list[Case]:
     Raises:
         DataError: A dataset file cannot be read.
     """
-    cases = [case for path in config.data.datasets for case in read_dataset(Path(path)).validation]
+    cases = [case for file in read_datasets(config.data.datasets) for case in file.validation]
     return cases[: config.run.max_validation_cases or None]
 
 

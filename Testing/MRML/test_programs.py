@@ -10,8 +10,6 @@ import pytest
 import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.programs import starter
-from NeuroSAM2MRML.objects.prompts import ObjectPrompts
-from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, PromptsLine, unsaved_in
 from NeuroSAM2MRML.training.run import TrainChoice
 from NeuroSAM2MRML.training.samples import Samples
 from NeuroSAM2MRML.workplace.models import ModelController
@@ -128,7 +126,7 @@ def test_a_run_found_again_is_announced_with_the_step_of_its_checkpoint(bench):
     (checkpoints / "step-00000004.safetensors").touch()
     (bench.training.run.folder / "metrics.jsonl").unlink()
     bench.host_crashes()
-    assert bench.training.view.notice == "training goes on (started before)"
+    assert bench.training.view.notice == "training goes on; it was started before"
     assert (bench.training.view.step, bench.training.view.num_steps) == (4, 5)
 
 
@@ -244,12 +242,3 @@ def test_every_program_gets_variables_that_suit_its_python(app, tmp_path, in_sli
             assert variables["LD_LIBRARY_PATH"] == "/opt/cuda/lib"
         else:
             assert variables["PYTHONHOME"] == "/slicer"
-
-
-def test_unsaved_work_of_a_process_whose_number_was_given_away_is_offered(tmp_path):
-    mine = ProcessId.current()
-    for name, created in (("mine", mine.created), ("older", mine.created - 60), ("of an earlier version", 0.0)):
-        head = JournalHead(volume_name=name, fingerprint="f", shape=(1, 2, 3), pid=mine.pid, created=created)
-        journal = Journal(tmp_path / f"{name}{SUFFIX}", head)
-        journal.note(PromptsLine(object_id=1, segment_name="x", prompts=ObjectPrompts()))
-    assert [one.head.volume_name for one in unsaved_in(tmp_path)] == ["older"]

@@ -1,8 +1,10 @@
 """Unsaved work after the death of the host, and what is written beside an export."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import slicer
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint
 from NeuroSAM2MRML.scene.volume_nodes import read_volume
-from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, unsaved_in
+from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, StaleLine, unsaved_in
 from NeuroSAM2MRML.session.node import ModelIdentity
 from NeuroSAM2MRML.session.recovery import recover, unsaved_work
 from NeuroSAM2MRML.session.sidecar import sidecar_text, write_sidecar
@@ -24,12 +26,6 @@ from Testing.Support.scenes import make_app
 from Testing.Support.sessions import Sitting
 
 PLANE = SlicePlane(Axis.K, 4)
-
-
-def dead_pid():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def worked(app):
@@ -50,7 +46,7 @@ def crashed(sitting):
     path = sitting.desk.journal.path
     lines = path.read_text(encoding="utf-8").splitlines()
     head = json.loads(lines[0])
-    head["head"]["pid"] = dead_pid()
+    head["head"]["owner"] = "gone"
     path.write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n", encoding="utf-8")
     return path.parent
 
@@ -180,7 +176,7 @@ def test_lines_come_back_as_they_were(tmp_path):
         volume_name="T1",
         fingerprint=Fingerprint(voxels="f", ijk_to_ras=tuple(range(16))),
         shape=(1, 2, 3),
-        pid=dead_pid(),
+        owner="gone",
     )
     journal = Journal(tmp_path / f"one{SUFFIX}", head)
     journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
@@ -201,7 +197,7 @@ def test_a_line_of_an_earlier_version_has_the_most_likely_readings(tmp_path):
             volume_name="T1",
             fingerprint=Fingerprint(voxels="f", ijk_to_ras=tuple(range(16))),
             shape=(1, 2, 3),
-            pid=dead_pid(),
+            owner="gone",
         ),
     )
     journal.note(PromptsLine(object_id=3, segment_name="x", prompts=said))
@@ -269,3 +265,160 @@ def test_the_panel_shows_what_is_going_on(app):
     assert view.can_continue
     sitting.watch.end("done")
     assert session_view(sitting.session).activity is Activity.ENDED
+
+
+HOST = """
+import sys
+from pathlib import Path
+from NeuroSAM2MRML.objects.prompts import ObjectPrompts
+from NeuroSAM2MRML.scene.fingerprint import Fingerprint
+from NeuroSAM2MRML.session.journal import Journal, JournalHead, PromptsLine, owner_of
+folder = Path(sys.argv[1])
+fingerprint = Fingerprint(voxels="f", ijk_to_ras=tuple(range(16)))
+head = JournalHead(volume_name="T1", fingerprint=fingerprint, shape=(1, 2, 3), owner=owner_of(folder))
+Journal(folder / "one.jsonl", head).note(PromptsLine(object_id=1, segment_name="x", prompts=ObjectPrompts()))
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_whether_a_host_lives_is_known_whatever_its_process_number(tmp_path):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOST, str(tmp_path)], env=environment, **pipes) as host:
+        assert host.stdout.readline() == b"written\n"
+        assert unsaved_in(tmp_path) == []
+        host.kill()
+    (unsaved,) = unsaved_in(tmp_path)
+    assert next(unsaved.lines()).segment_name == "x"
+    assert [path.suffix for path in tmp_path.iterdir() if path.stem == unsaved.head.owner] == [], "no lock is left"
+
+
+def head_of(owner="gone"):
+    fingerprint = Fingerprint(voxels="f", ijk_to_ras=tuple(range(16)))
+    return JournalHead(volume_name="T1", fingerprint=fingerprint, shape=(1, 2, 3), owner=owner)
+
+
+def noted(path, count):
+    journal = Journal(path, head_of())
+    for number in range(count):
+        prompts = ObjectPrompts().with_point(PLANE, PointPrompt(number, 2))
+        journal.note(PromptsLine(object_id=1, segment_name="x", prompts=prompts))
+        mask = np.random.default_rng(number).random((7, 9)) > 0.5
+        journal.note(MaskLine(object_id=1, plane=SlicePlane(Axis.K, number), mask=mask))
+        journal.note(StaleLine(object_id=1, axis=Axis.K, first=0, last=number))
+    return path
+
+
+def test_every_line_before_a_damage_counts(tmp_path):
+    path = noted(tmp_path / f"one{SUFFIX}", 3)
+    whole = path.read_bytes()
+    head, *lines = whole.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        start = len(head) + sum(map(len, lines[:number]))
+        for place in {start, start + len(line) // 2, start + len(line) - 3}:
+            path.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
+            assert len(list(unsaved_in(tmp_path)[0].lines())) == number
+            path.write_bytes(whole[:place])
+            assert len(list(unsaved_in(tmp_path)[0].lines())) == number
+
+
+def test_a_mask_with_another_letter_is_a_damage(tmp_path):
+    path = noted(tmp_path / f"one{SUFFIX}", 2)
+    text = path.read_text(encoding="utf-8")
+    place = text.index('"mask": "') + 30
+    path.write_text(text[:place] + ("0" if text[place] != "0" else "1") + text[place + 1 :], encoding="utf-8")
+    assert [type(line) for line in unsaved_in(tmp_path)[0].lines()] == [PromptsLine]
+
+
+def test_a_journal_that_cannot_be_read_hides_no_other(tmp_path):
+    for number in range(3):
+        noted(tmp_path / f"{number}{SUFFIX}", 1)
+    whole = (tmp_path / f"0{SUFFIX}").read_bytes()
+    head, rest = whole.split(b"\n", 1)
+    damages = [b"", b"\xff" + whole, b"[1]\n", b'{"head": 3}\n', head.replace(b'"shape"', b'"form"'), rest, b"\0" * 99]
+    for number, damaged in enumerate(damages):
+        (tmp_path / f"damaged{number}{SUFFIX}").write_bytes(damaged)
+    (tmp_path / f"folder{SUFFIX}").mkdir()
+    later = whole.replace(b'"version": "', b'"room": "new", "version": "9')
+    (tmp_path / f"later{SUFFIX}").write_bytes(later + b'{"object": 1, "stroke": []}\n')
+    found = {one.path.stem: one for one in unsaved_in(tmp_path)}
+    assert sorted(found) == ["0", "1", "2", "later"]
+    with pytest.raises(DataError, match=r"written down by NeuroSAM2 9"):
+        list(found["later"].lines())
+
+
+def test_marks_names_and_colours_come_back(app, tmp_path):
+    before = Sitting(app)
+    before.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    before.settle()
+    before.session.propagate()
+    before.settle()
+    before.session.add_point(SlicePlane(Axis.K, 6), 8, 10, positive=False)
+    before.settle()
+    before.session.next_object("second")
+    segments = before.segmentation_node.GetSegmentation()
+    segments.GetNthSegment(0).SetColor(0.1, 0.7, 0.3)
+    segments.GetNthSegment(1).SetName("edema")
+    kept = before.desk.records
+    assert any(quality.is_stale for quality in kept[1].quality.values())
+    assert len({quality.predicted_iou for quality in kept[1].quality.values()}) > 1
+    folder = crashed(before)
+    again = Sitting(make_app(tmp_path))
+    recover(again.desk, unsaved_in(folder)[0])
+    assert again.desk.records == kept
+    for number in (1, 2):
+        assert again.desk.objects.look(number) == before.desk.objects.look(number)
+
+
+def test_a_click_without_an_answer_is_asked_again(app, tmp_path):
+    before = Sitting(app)
+    before.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    before.settle()
+    before.session.add_point(PLANE, 8, 10, positive=False)
+    folder = crashed(before)
+    again = Sitting(make_app(tmp_path))
+    recover(again.desk, unsaved_in(folder)[0])
+    assert again.desk.objects.record(1).unanswered == {PLANE}
+
+
+def test_after_a_full_disk_the_journal_says_everything_again(app, tmp_path, monkeypatch):
+    sitting = worked(app)
+    path = sitting.desk.journal.path
+
+    def cut_short(self, said):
+        with self.path.open("a") as file:
+            file.write("{")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Journal, "_append", cut_short)
+        sitting.session.add_point(SlicePlane(Axis.J, 4), 2, 5)
+        assert "No space left" in sitting.session.notice
+        assert list(path.parent.glob(f"*{SUFFIX}")) == [path], "what was written before stays"
+    sitting.session.add_point(SlicePlane(Axis.J, 4), 3, 6)
+    sitting.settle()
+    (path,) = path.parent.glob(f"*{SUFFIX}")
+    folder, again = crashed(sitting), Sitting(make_app(tmp_path))
+    recover(again.desk, unsaved_in(folder)[0])
+    assert again.desk.records == sitting.desk.records
+
+
+def test_work_is_brought_back_once(app, tmp_path):
+    folder = crashed(worked(app))
+    again = Sitting(make_app(tmp_path))
+    unsaved = unsaved_in(folder)[0]
+    with unsaved.held(), pytest.raises(DataError, match="in another window"):
+        recover(again.desk, unsaved)
+    recover(again.desk, unsaved)
+    with pytest.raises(DataError, match="already"):
+        recover(again.desk, unsaved)
+    assert not list(Path(folder).glob("*.lock")) or unsaved_in(folder) == []
+
+
+def test_without_the_package_that_locks_work_is_still_written_down(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    sitting = worked(app)
+    assert unsaved_in(sitting.desk.journal.path.parent) == []
+    (unsaved,) = unsaved_in(crashed(sitting))
+    assert len(list(unsaved.lines())) > 3

@@ -2,7 +2,9 @@
 
 import json
 import os
+import unicodedata
 
+import numpy as np
 import pytest
 from NeuroSAM2MRML.engine.choice import Place
 from NeuroSAM2MRML.engine.installation import Found, Step, training_plan
@@ -10,10 +12,14 @@ from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.scene.practice_volume import SHAPE, add_practice_volume, practice_voxels
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
 from NeuroSAM2MRML.training.case_import import find_pairs
+from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.estimate import UNKNOWN, estimate
 from NeuroSAM2MRML.training.loss_plot import LossPlot
 
 from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.naming import stem_of
+from NeuroSAM2Core.volume import Volume
+from Testing.Support.exported import add_case
 
 
 def test_curves_become_a_chart_that_grows(app):
@@ -110,8 +116,10 @@ def test_a_folder_without_pairs_says_what_was_expected(tmp_path):
 
 
 def test_training_elsewhere_still_needs_what_writes_cases():
-    assert training_plan(Found(place=Place.INTERPRETER)).requirements == ("psutil>=5.9", "nibabel>=5.2")
-    assert training_plan(Found(place=Place.INTERPRETER, modules=frozenset({"nibabel", "psutil"}))).step is Step.NOTHING
+    plan = training_plan(Found(place=Place.INTERPRETER))
+    assert plan.requirements == ("psutil>=5.9", "filelock>=3.12", "nibabel>=5.2")
+    there = frozenset({"psutil", "filelock", "nibabel"})
+    assert training_plan(Found(place=Place.INTERPRETER, modules=there)).step is Step.NOTHING
 
 
 def test_the_practice_volume_is_the_same_every_time_and_upright(app):
@@ -121,3 +129,118 @@ def test_the_practice_volume_is_the_same_every_time_and_upright(app):
     bounds = [0.0] * 6
     node.GetRASBounds(bounds)
     assert bounds[0] == pytest.approx(-bounds[1])
+
+
+def laid_out(folder, *names):
+    """Empty files; those without a folder are of subject 1, labels among the derivatives."""
+    for name in names:
+        place = "" if "/" in name else "derivatives/p/sub-1/anat/" if "dseg" in name else "sub-1/anat/"
+        (folder / f"{place}{name}.nii.gz").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}{name}.nii.gz").touch()
+
+
+def found_in(folder):
+    """Which label goes with which image, and what is left out."""
+    unclear = []
+    pairs = find_pairs(folder, on_unclear=unclear.append)
+    return {stem_of(pair.label): stem_of(pair.image) for pair in pairs}, [stem_of(one.label) for one in unclear]
+
+
+@pytest.mark.parametrize(
+    ("label", "image", "others"),
+    [
+        ("sub-1_run-1_dseg", "sub-1_run-1_T1w", ["sub-1_run-10_T1w"]),
+        ("sub-1_run-1_dseg", "sub-1_run-01_T1w", ["sub-1_run-010_T1w"]),
+        ("sub-1_T1w_dseg", "sub-1_T1w", ["sub-1_FLAIR"]),
+        ("sub-1_space-T1w_dseg", "sub-1_T1w", ["sub-1_FLAIR"]),
+        ("sub-1_dseg", "sub-1_T1w", ["sub-1_acq-low_T1w"]),
+        ("sub-1_dseg", "sub-1_acq-high_T1w", []),
+        ("sub-1_acq-a_desc-manual_dseg", "sub-1_acq-a_T1w", ["sub-1_acq-ab_T1w", "sub-1_T1w"]),
+        ("sub-1_space-orig_dseg", "sub-1_FLAIR", []),
+    ],
+)
+def test_a_bids_label_goes_with_the_image_of_its_entities(tmp_path, label, image, others):
+    laid_out(tmp_path, label, image, *others)
+    assert found_in(tmp_path) == ({label: image}, [])
+
+
+@pytest.mark.parametrize(
+    ("label", "images"),
+    [
+        ("sub-1_dseg", ["sub-1_T1w", "sub-1_FLAIR"]),
+        ("sub-1_dseg", ["sub-1_run-1_T1w", "sub-1_run-2_T1w"]),
+        ("sub-1_run-1_dseg", ["sub-1_run-10_T1w"]),
+        ("sub-1_acq-a_dseg", ["sub-1_T1w"]),
+        ("sub-1_space-MNI152_dseg", ["sub-1_T1w"]),
+        ("sub-1_T1w_dseg", ["sub-1_FLAIR"]),
+    ],
+)
+def test_a_bids_label_without_an_image_of_its_own_is_left_out_and_said(tmp_path, label, images):
+    laid_out(tmp_path, label, *images, "images/a", "labels/a")
+    assert found_in(tmp_path) == ({"a": "a"}, [label])
+
+
+def test_the_metadata_of_a_bids_label_say_what_it_was_made_from(tmp_path):
+    laid_out(tmp_path, "sub-1_dseg", "sub-1_T1w", "sub-1_FLAIR")
+    sidecar = tmp_path / "derivatives/p/sub-1/anat/sub-1_dseg.json"
+    sidecar.write_text(json.dumps({"Sources": ["bids:raw:sub-1/anat/sub-1_FLAIR.nii.gz"]}), encoding="utf-8")
+    assert found_in(tmp_path) == ({"sub-1_dseg": "sub-1_FLAIR"}, [])
+
+
+def test_a_bids_label_in_another_space_goes_with_the_image_in_that_space(tmp_path):
+    beside = "derivatives/p/sub-1/anat/sub-1_space-MNI_desc-preproc_T1w"
+    laid_out(tmp_path, "sub-1_space-MNI_dseg", "sub-1_T1w", beside)
+    assert found_in(tmp_path)[0] == {"sub-1_space-MNI_dseg": "sub-1_space-MNI_desc-preproc_T1w"}
+
+
+def test_several_labels_of_an_image_are_left_out_unless_a_list_says_which(tmp_path):
+    laid_out(tmp_path, "sub-1_desc-a_dseg", "sub-1_desc-b_dseg", "sub-1_T1w")
+    with pytest.raises(DataError, match=r"sub-1_T1w.nii.gz has the labels sub-1_desc-a_dseg.nii.gz and sub-1_desc-b"):
+        find_pairs(tmp_path)
+    label = "derivatives/p/sub-1/anat/sub-1_desc-b_dseg.nii.gz"
+    listed = [{"image": "sub-1/anat/sub-1_T1w.nii.gz", "seg": label}]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": listed}), encoding="utf-8")
+    assert found_in(tmp_path) == ({"sub-1_desc-b_dseg": "sub-1_T1w"}, [])
+
+
+def test_a_twin_with_two_images_is_said(tmp_path):
+    laid_out(tmp_path, "images/a", "images/a_0000", "labels/a")
+    with pytest.raises(DataError, match=r"a.nii.gz fits a.nii.gz and a_0000.nii.gz"):
+        find_pairs(tmp_path)
+
+
+def two_images(number):
+    voxels = np.full((2, 3, 4), number, np.int16)
+    return Volume(voxels, np.eye(4)), Volume(np.ones((2, 3, 4), np.uint8), np.eye(4))
+
+
+NAMES = [
+    *("T1", "T1", "t1", "T1 2", "T1/2", "T1_2", "T1:2", "caf\u00e9", "cafe\u0301", "CAF\u00c9", "", "...", "case"),
+    *("CON", "con.1", "LPT1", "x" * 200, "x" * 201, "\u8133" * 200, "\u8133" * 199 + "x"),
+]
+
+
+def test_no_two_cases_share_a_file_whatever_they_are_called(tmp_path):
+    cases = CaseList(tmp_path)
+    for number, name in enumerate(NAMES):
+        add_case(cases, name, *two_images(number))
+    listed = cases.read()
+    assert sorted(Volume.read(case.image).voxels.max() for case in listed) == list(range(len(NAMES)))
+    for of in (lambda case: case.image.name, lambda case: case.label.name, lambda case: case.name):
+        assert len({unicodedata.normalize("NFC", of(case)).casefold() for case in listed}) == len(NAMES)
+    for case in listed:
+        assert len(case.image.name.encode()) < 200
+        assert case.image.name.partition(".")[0].casefold() not in ("con", "lpt1")
+
+
+def test_an_image_that_is_exported_again_under_a_like_name_keeps_its_files(tmp_path):
+    cases = CaseList(tmp_path)
+    add_case(cases, "caf\u00e9", *two_images(1))
+    add_case(cases, "CAFE\u0301", *two_images(1))
+    assert [case.name for case in cases.read()] == ["caf\u00e9"]
+
+
+def test_listed_cases_of_one_name_are_shown_with_their_folders(tmp_path):
+    listed = [{"image": f"sub-0{n}/anat/T1w.nii", "seg": f"sub-0{n}/anat/seg.nii"} for n in (1, 2)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": listed}), encoding="utf-8")
+    assert [case.name for case in CaseList(tmp_path).read()] == ["sub-01/anat/T1w", "sub-02/anat/T1w"]

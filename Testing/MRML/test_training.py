@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from NeuroSAM2MRML.training.cases import labels_of
 from NeuroSAM2MRML.training.controller import TrainController
+from NeuroSAM2MRML.training.estimate import estimate
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 
 from NeuroSAM2Core import Volume
@@ -348,6 +349,29 @@ def test_a_restart_that_goes_back_rewrites_the_curve(tmp_path):
     path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 9}\n{"step": 3}\n', encoding="utf-8")
     reader.read_news()
     assert reader.losses == [(1, 3.0), (2, 9.0)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\xff",
+        b"[1]",
+        b"3",
+        b'{"step": 1e999}',
+        b'{"step": 2, "loss": "x"}',
+        b'{"step": 2, "loss": []}',
+        b'{"step": 2, "loss": NaN}',
+    ],
+)
+def test_a_damaged_line_of_the_numbers_is_passed_over(tmp_path, damage):
+    run = tmp_path / "runs" / "001"
+    run.mkdir(parents=True)
+    run.with_suffix(".toml").write_text("", encoding="utf-8")
+    (run / "metrics.jsonl").write_bytes(b'{"step": 1, "loss": 3}\n' + damage + b'\n{"step": 4, "loss": 2}\n')
+    reader = RunReader(run)
+    reader.read_news()
+    assert reader.losses == [(1, 3.0), (4, 2.0)]
+    assert "judged by run 001" in estimate(tmp_path, 100)
 
 
 def test_a_program_that_outlives_its_host_is_nothing_to_warn_of(tmp_path):

@@ -225,7 +225,7 @@ def test_what_the_worker_needs_is_what_is_installed():
         (Found(modules=ALL), Step.NOTHING),
         (Found(place=Place.REMOTE), Step.NOTHING),
         (Found(place=Place.INTERPRETER), Step.PACKAGES),
-        (Found(place=Place.INTERPRETER, modules=frozenset({"psutil"})), Step.NOTHING),
+        (Found(place=Place.INTERPRETER, modules=frozenset({"psutil", "filelock"})), Step.NOTHING),
         (Found(), Step.EXTENSION),
         (Found(is_restart_due=True), Step.RESTART),
         (Found(has_extension=True), Step.TORCH),
@@ -287,7 +287,7 @@ def left_behind(workplace, monkeypatch):
     text = path.read_text(encoding="utf-8")
     workplace.select(None, None)
     path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
+    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda lock_file: False)
 
 
 def test_work_on_another_image_of_the_same_name_is_not_offered(app, workplace, volume, monkeypatch):

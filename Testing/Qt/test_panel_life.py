@@ -59,7 +59,7 @@ def test_after_a_reload_the_new_panel_goes_on_with_what_is_chosen(desk, loop):
     desk.panel = desk.module.widget.panel
     desk.ui = desk.panel.ui
     assert desk.panel is not old
-    assert len(desk.panel.shortcuts.active()) == 12
+    assert len(desk.panel.shortcuts.active()) == 13
     assert desk.ui.volumeSelector.currentNode() is node
     desk.key("P")
     desk.click(28, 24, 6)

@@ -543,7 +543,7 @@ def test_work_that_was_not_saved_is_offered_and_comes_back(desk, loop, monkeypat
     text = journal.read_text(encoding="utf-8")
     desk.ui.segmentationSelector.setCurrentNode(None)
     journal.write_text(text, encoding="utf-8")
-    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda pid: False)
+    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda lock_file: False)
     slicer.mrmlScene.RemoveNode(desk.nodes_of("vtkMRMLSegmentationNode")[0])
     desk.ui.volumeSelector.setCurrentNode(node)
     desk.ui.stateButton.click()

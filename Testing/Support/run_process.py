@@ -5,12 +5,20 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset, _utils
+
+from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.distributed import Team
+from NeuroSAM2Core.train.fine_tune import fine_tune
+from NeuroSAM2Core.train.loading import loaded
+from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 MODULES = [
     *("NeuroSAM2Core.train.fine_tune", "Testing.Support.training", "Testing.Support.run_process"),
@@ -27,9 +35,6 @@ def process_context() -> ForkServerContext:
 
 def train_to_the_end(folder: Path, steps: int, has_begun: Callable[[], object]) -> None:
     """Begins or goes on with a run that saves after every step; what a process of its own does."""
-    from NeuroSAM2Core.train.fine_tune import fine_tune
-    from Testing.Support.training import disc_batches, mini_config
-
     torch.set_num_threads(1)
     fine_tune(
         mini_config(folder, steps=steps),
@@ -64,3 +69,25 @@ def start_ranks(size: int, folder: Path, act: Callable[[], object]) -> list[Base
     for one in team:
         one.start()
     return team
+
+
+class HangingClips(Dataset[ClipBatch]):
+    """Clips of which the second never comes."""
+
+    def __getitem__(self, number: int) -> ClipBatch:
+        if number:
+            threading.Event().wait()
+        return disc_clip(number)
+
+
+def train_until_a_batch_hangs(folder: Path, is_waiting: Callable[[], object]) -> None:
+    """Trains one step and waits for the second; what a process of its own does."""
+    torch.set_num_threads(1)
+    _utils.MP_STATUS_CHECK_INTERVAL = 0.2  # so long does PyTorch wait for a process to end
+
+    def batches(start: int, stop: int, *, image_size: int, team: Team) -> Iterator[ClipBatch]:
+        for clip in loaded(HangingClips(), range(start, stop), workers=1):
+            yield clip
+            is_waiting()
+
+    fine_tune(mini_config(folder), torch.device("cpu"), batches=batches)

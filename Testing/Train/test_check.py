@@ -152,3 +152,42 @@ def test_clips_are_drawn_with_their_objects_and_prompts(tmp_path):
         draw_clips(path_of_a_file(tmp_path), batches)
     with pytest.raises(DataError, match="no clip"):
         draw_clips(tmp_path / "clips", [])
+
+
+def same_image(volume, kind):
+    """A copy that only looks different: another type, order of voxels, scaling."""
+    if kind == "turned":
+        return Volume(np.ascontiguousarray(volume.voxels[:, ::-1, ::-1]), turned(volume))
+    if kind == "transposed":
+        return Volume(np.ascontiguousarray(volume.voxels.transpose(1, 0, 2)), volume.ijk_to_ras[:, [0, 2, 1, 3]])
+    return volume.with_voxels(volume.voxels.astype(np.float32))
+
+
+def turned(volume):
+    """The matrix of a volume whose i and j run the other way."""
+    _, height, width = volume.shape
+    back = np.diag([-1.0, -1, 1, 1])
+    back[:2, 3] = width - 1, height - 1
+    return volume.ijk_to_ras @ back
+
+
+@pytest.mark.parametrize("kind", ["turned", "transposed", "of another type"])
+def test_an_image_in_two_lists_is_found_by_its_voxels(tmp_path, kind):
+    path = write_dataset(tmp_path, training=2, validation=1)
+    for name in ("image", "label"):
+        same_image(Volume.read(tmp_path / f"{name}1.nii.gz"), kind).write(tmp_path / f"{name}2.nii.gz")
+    data = DataConfig(datasets=(str(path),))
+    (finding,) = check_datasets(data, SAMPLING).findings
+    assert (finding.split, finding.case) == ("validation", "image2")
+    assert "the same image is in the list 'training' as image1" in finding.reason
+
+
+def test_cases_of_one_name_in_two_datasets_are_counted_apart(tmp_path):
+    paths = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        paths.append(str(write_dataset(tmp_path / place, training=1, validation=0)))
+        (tmp_path / place / "image0.nii.gz").unlink()
+    report = check_datasets(DataConfig(datasets=tuple(paths)), SAMPLING)
+    assert (report.num_bad, report.is_usable) == (2, False)
+    assert [f.case for f in report.findings] == ["a/image0", "b/image0"]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.train.data import read_cases, read_dataset
+from NeuroSAM2Core.naming import folded
+from NeuroSAM2Core.train.data import named_apart, read_cases, read_dataset
 from Testing.Support.cases import write_json
 
 GOOD = {"image": "i.nii.gz", "seg": "l.nii.gz"}
@@ -83,3 +84,46 @@ def test_a_missing_file_and_a_binary_one_are_named(tmp_path):
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read"):
         read_dataset(tmp_path / "b.json")
+
+
+def test_cases_of_one_name_in_any_folders_and_files_have_different_names(tmp_path):
+    entries = [{"image": f"sub-0{n}/anat/T1w.nii.gz", "seg": f"sub-0{n}/anat/dseg.nii.gz"} for n in (1, 2)]
+    paths = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        paths.append(written(tmp_path / place, {"training": entries, "validation": entries[:1], "test": [GOOD]}))
+    cases = read_cases(paths, "training")
+    assert [case.name for case in cases] == [f"{place}/sub-0{n}/anat/T1w" for place in "ab" for n in (1, 2)]
+    assert [case.name for case in read_cases(paths, "validation")] == [cases[0].name, cases[2].name], "in every list"
+    assert [case.name for case in read_cases(paths, "test")] == ["a/i", "b/i"]
+    assert [case.name for case in read_dataset(paths[0]).training] == ["sub-01/anat/T1w", "sub-02/anat/T1w"]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        ("t1.nii", "t1.nii.gz"),
+        ("T1.nii", "t1.nii"),
+        ("A/t1.nii", "a/t1.nii"),
+        ("caf\u00e9.nii", "cafe\u0301.nii"),
+        ("x/../t1.nii", "y/t1.nii", "t1.nii.gz"),
+    ],
+)
+def test_names_that_a_system_or_a_person_takes_for_one_are_different(tmp_path, images):
+    entries = [{"image": image, "seg": f"{n}.nii"} for n, image in enumerate(images)]
+    names = [case.name for case in read_dataset(written(tmp_path, {"training": entries, "validation": []})).training]
+    assert len({folded(name) for name in names}) == len(images)
+
+
+def test_one_image_with_two_labels_or_in_two_files_is_two_cases(tmp_path):
+    image = str(tmp_path / "i.nii")
+    content = {"training": [{"image": image, "seg": f"{who}/l.nii"} for who in ("anna", "ben")], "validation": []}
+    one, other = written(tmp_path, content, "one.json"), written(tmp_path, content, "other.json")
+    names = [case.name for case in read_cases([one, other], "training")]
+    assert names == [f"i with {who}/l in {file}" for file in ("one", "other") for who in ("anna", "ben")]
+
+
+def test_a_case_that_is_listed_twice_is_one_case(tmp_path):
+    one, other = read_dataset(written(tmp_path, {"training": [GOOD], "validation": [GOOD]})).training * 2
+    assert one == other
+    assert named_apart([one, other]) == (one, other)

@@ -1,6 +1,8 @@
 """Evaluation through the real engine: what is prompted, what is measured, what is left out."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.train.data import DataConfig, read_cases
 from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult, Measurement, dice, evaluate_cases
+from NeuroSAM2Core.train.evaluation.tables import as_markdown
 from NeuroSAM2Core.volume import Volume
-from Testing.Support.cases import write_dataset
+from Testing.Support.cases import two_balls, write_dataset
 from Testing.Support.models import small_model
 
 CONFIG = EvaluationConfig(num_clicks=0)
@@ -146,3 +149,23 @@ def test_results_of_several_processes_are_joined():
 def test_a_setting_that_cannot_be_is_named(setting, value):
     with pytest.raises(ConfigError, match=f"evaluation.{setting}"):
         EvaluationConfig(**{setting: value})
+
+
+def test_cases_of_one_name_are_measured_apart(tmp_path):
+    for n in (1, 2):
+        folder = tmp_path / f"sub-0{n}" / "anat"
+        folder.mkdir(parents=True)
+        image, label = two_balls(seed=n)
+        image.write(folder / "T1w.nii.gz")
+        label.with_voxels((label.voxels == n).astype(np.uint8)).write(folder / "dseg.nii.gz")
+    entries = [{"image": f"sub-0{n}/anat/T1w.nii.gz", "seg": f"sub-0{n}/anat/dseg.nii.gz"} for n in (1, 2)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": [], "validation": entries}), encoding="utf-8")
+    data = DataConfig(datasets=(str(tmp_path / "dataset.json"),))
+    result = measured(data, EvaluationConfig(kinds=("box",), num_clicks=0, has_surfaces=False))
+    dices = [m.dice for m in result.measurements]
+    assert len(result.after("box", 0)) == 2
+    assert result.mean_dice("box") == pytest.approx(sum(dices) / 2)
+    assert "on 2 cases" in as_markdown(result, CONFIG, "nano")
+    alike = [replace(case, name="T1w") for case in read_cases(data.datasets, "validation")]
+    again = evaluate_cases(small_model(), alike, data, EvaluationConfig(kinds=("box",), num_clicks=0))
+    assert {m.case for m in again.measurements} == {"sub-01/anat/T1w", "sub-02/anat/T1w"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from NeuroSAM2MRML.session.journal import JournalHead, MaskLine, Unsaved
+from NeuroSAM2MRML.session.journal import JournalHead, MaskLine, PromptsLine, Unsaved
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +102,7 @@ class AppProcess:
 
     def prompts(self, object_id=1):
         """What is written down of what was said about an object."""
-        said = [one for one in self._lines() if not isinstance(one, MaskLine) and one.object_id == object_id]
+        said = [one for one in self._lines() if isinstance(one, PromptsLine) and one.object_id == object_id]
         return said[-1].prompts
 
     def voxels(self, shape, object_id=1):

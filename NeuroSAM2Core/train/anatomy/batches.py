@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.heads import Head
@@ -14,8 +14,8 @@ from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS
 from NeuroSAM2Core.train.anatomy.clips import AnatomyClips, ClipRequest
 from NeuroSAM2Core.train.anatomy.config import AnatomyConfig
 from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.loading import loaded
 from NeuroSAM2Core.train.prompt_plan import PromptPlan
-from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
 from NeuroSAM2Core.train.update import plan_generator
 
 STREAM = 7
@@ -86,13 +86,5 @@ def batches(
     config: AnatomyConfig, bank: Path, *, start: int, device: torch.device, workers: int
 ) -> Iterator[ClipBatch]:
     """The batches of the steps from `start` on, prepared ahead by worker processes; without any, when they are asked for."""
-    loader = DataLoader(
-        AnatomyBatches(config, bank),
-        batch_size=None,
-        sampler=range(start, config.total_steps),
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_stopping_to_the_trainer,
-    )
-    return iter(loader)
+    steps = range(start, config.total_steps)
+    return loaded(AnatomyBatches(config, bank), steps, workers=workers, prefetch=4, pins=device.type == "cuda")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.data.config import AugmentationConfig, DataConfig, SamplingConfig
-from NeuroSAM2Core.train.data.dataset_file import Case, read_cases, read_dataset
+from NeuroSAM2Core.train.data.dataset_file import Case, named_apart, read_cases, read_dataset, read_datasets
 
 __all__ = [
     "AugmentationConfig",
@@ -15,8 +15,10 @@ __all__ = [
     "DataConfig",
     "SamplingConfig",
     "fine_tuning_batches",
+    "named_apart",
     "read_cases",
     "read_dataset",
+    "read_datasets",
 ]
 
 

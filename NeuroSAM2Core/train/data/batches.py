@@ -7,12 +7,13 @@ that is counted, or stops the run.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.train.clip import ClipBatch
@@ -23,11 +24,10 @@ from NeuroSAM2Core.train.data.cutting import TrainingVolume, draw_clip
 from NeuroSAM2Core.train.data.dataset_file import Case, read_cases
 from NeuroSAM2Core.train.data.objects import find_objects
 from NeuroSAM2Core.train.data.reading import prepare
-from NeuroSAM2Core.train.stopping import leave_stopping_to_the_trainer
+from NeuroSAM2Core.train.loading import loaded
 
 logger = logging.getLogger(__name__)
 
-PREFETCH = 2
 MIB = 1 << 20
 
 
@@ -56,6 +56,11 @@ class Prepared:
     skipped: tuple[tuple[str, str], ...] = ()
     """Cases that could not be used, each with the reason."""
     error: NeuroSAM2Error | None = None
+
+    def share_memory(self) -> None:
+        """Moves the batch to where other processes can have it."""
+        if self.batch is not None:
+            self.batch.share_memory()
 
 
 class FineTuningClips(Dataset[Prepared]):
@@ -147,22 +152,15 @@ def batches(plan: BatchPlan, *, start: int, stop: int, workers: int) -> Iterator
     """
     cases = read_cases(plan.data.datasets, "training")
     clips = FineTuningClips(plan, cases, cache_bytes=plan.data.cache_mb * MIB // max(1, workers))
-    loader = DataLoader(
-        clips,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        prefetch_factor=PREFETCH if workers else None,
-        worker_init_fn=leave_stopping_to_the_trainer,
-    )
-    return _unpacked(loader)
+    return _unpacked(loaded(clips, range(start, stop), workers=workers))
 
 
-def _unpacked(loader: DataLoader[Prepared]) -> Iterator[ClipBatch]:
+def _unpacked(items: Generator[Prepared, None, None]) -> Iterator[ClipBatch]:
     skipped = SkippedCases()
-    for prepared in loader:
-        skipped.add(prepared.skipped)
-        if prepared.error is not None:
-            raise prepared.error
-        assert prepared.batch is not None
-        yield prepared.batch
+    with closing(items):
+        for prepared in items:
+            skipped.add(prepared.skipped)
+            if prepared.error is not None:
+                raise prepared.error
+            assert prepared.batch is not None
+            yield prepared.batch

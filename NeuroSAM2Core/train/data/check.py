@@ -1,18 +1,20 @@
 """A look at every case before a long run starts: all that is wrong is said at once, each case with its reason.
 
-Errors make a case useless; warnings are what a person may want to know. One volume is in memory at a time.
+Errors make a case useless; warnings are what a person may want to know. An image in two lists is found by its voxels, whatever its files
+are called. One volume is in memory at a time.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+import nibabel
 import numpy as np
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.train.data.config import DataConfig, SamplingConfig
-from NeuroSAM2Core.train.data.dataset_file import SPLITS, Case, Split, read_dataset
+from NeuroSAM2Core.train.data.dataset_file import SPLITS, Case, DatasetFile, Split, read_datasets
 from NeuroSAM2Core.train.data.labelled import LabelledVolume, read_labelled
 from NeuroSAM2Core.train.data.objects import ObjectMap, areas_by_slice, find_objects
 from NeuroSAM2Core.volume import Axis, Volume, percentile_window, resolve_axis
@@ -37,20 +39,20 @@ class CheckReport:
 
     findings: tuple[Finding, ...]
     cases: dict[Split, int]
-    """How many each list has, useless ones included."""
+    """How many each list has, useless ones included; one that is listed twice counts once."""
     objects: dict[Split, int]
     """How many objects were found in them."""
 
     @property
     def is_usable(self) -> bool:
         """There is at least one training case without an error."""
-        bad = {(f.dataset, f.case) for f in self.findings if f.severity == "error" and f.split == "training"}
+        bad = {f.case for f in self.findings if f.severity == "error" and f.split == "training"}
         return len(bad) < self.cases["training"]
 
     @property
     def num_bad(self) -> int:
         """Cases that cannot be used."""
-        return len({(f.dataset, f.split, f.case) for f in self.findings if f.severity == "error"})
+        return len({(f.split, f.case) for f in self.findings if f.severity == "error"})
 
     def as_text(self) -> str:
         """A table for people, the errors first."""
@@ -93,26 +95,28 @@ def check_datasets(
     findings: list[Finding] = []
     cases: dict[Split, int] = dict.fromkeys(SPLITS, 0)
     objects: dict[Split, int] = dict.fromkeys(SPLITS, 0)
-    files = [read_dataset(Path(path)) for path in data.datasets]
-    first_use: dict[Path, Split] = {}
-    for file in files:
-        for split in SPLITS:
-            for case in file.of(split):
-                cases[split] += 1
-                found = check_case(case, data, sampling)
-                objects[split] += found.objects
-                notes = [*found.notes, *_used_before(case, split, first_use)]
-                findings += [
-                    Finding(severity=severity, dataset=file.path.name, split=split, case=case.name, reason=reason)
-                    for severity, reason in notes
-                ]
-                on_case()
+    first_use: dict[str, _Use] = {}
+    for split, case in _listed_cases(read_datasets(data.datasets)):
+        cases[split] += 1
+        found = check_case(case, data, sampling)
+        objects[split] += found.objects
+        notes = [*found.notes, *_used_before(found.image_sha256, _Use(split, case.name), first_use)]
+        findings += [
+            Finding(severity=severity, dataset=case.dataset.name, split=split, case=case.name, reason=reason)
+            for severity, reason in notes
+        ]
+        on_case()
     return CheckReport(findings=tuple(findings), cases=cases, objects=objects)
 
 
 def num_cases(data: DataConfig) -> int:
     """How many cases a check will look at."""
-    return sum(len(read_dataset(Path(path)).of(split)) for path in data.datasets for split in SPLITS)
+    return sum(1 for _ in _listed_cases(read_datasets(data.datasets)))
+
+
+def _listed_cases(files: Sequence[DatasetFile]) -> Iterator[tuple[Split, Case]]:
+    """Every case of every list once."""
+    yield from dict.fromkeys((split, case) for file in files for split in SPLITS for case in file.of(split))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +124,40 @@ class CaseCheck:
     """What a look at one case brought."""
 
     notes: tuple[tuple[Severity, str], ...]
-    objects: int
+    objects: int = 0
+    image_sha256: str = ""
+    """See `image_hash`; empty where the case cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Where an image is listed."""
+
+    split: Split
+    case: str
 
 
 def check_case(case: Case, data: DataConfig, sampling: SamplingConfig) -> CaseCheck:
     """Looks at one case; what is wrong is in the result, not raised."""
+    sha256 = ""
     try:
         pair = read_labelled(case)
+        sha256 = image_hash(pair.image)
         objects = find_objects(pair.labels, data)
     except NeuroSAM2Error as error:
-        return CaseCheck((("error", str(error)),), 0)
+        return CaseCheck((("error", str(error)),), image_sha256=sha256)
     notes = [*_about_image(pair.image), *_about_objects(pair, objects, data, sampling)]
-    return CaseCheck(tuple(("warning", note) for note in notes), len(objects))
+    return CaseCheck(tuple(("warning", note) for note in notes), len(objects), sha256)
+
+
+def image_hash(image: Volume) -> str:
+    """SHA-256 of an image's voxels turned to RAS: the same for a copy in another file, number type or order of voxels."""
+    turn = nibabel.orientations.io_orientation(image.ijk_to_ras)
+    voxels = nibabel.orientations.apply_orientation(image.voxels.T, turn).astype(np.float32)
+    voxels[np.isnan(voxels)] = np.nan  # there are many numbers that are none, and two zeros
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels + np.float32(0.0)).data)
+    return digest.hexdigest()
 
 
 def _about_image(image: Volume) -> list[str]:
@@ -173,12 +199,14 @@ def _axes(image: Volume, data: DataConfig) -> Sequence[Axis]:
     return list(Axis) if data.axis == "random" else [resolve_axis(image, data.axis)]
 
 
-def _used_before(case: Case, split: Split, first_use: dict[Path, Split]) -> list[tuple[Severity, str]]:
-    path = case.image.resolve()
-    before = first_use.setdefault(path, split)
-    if before != split:
-        return [("warning", f"the same image is in the list {before!r}: what is measured on it proves nothing")]
-    return []
+def _used_before(sha256: str, use: _Use, first_use: dict[str, _Use]) -> list[tuple[Severity, str]]:
+    before = first_use.setdefault(sha256, use) if sha256 else use
+    if before.split == use.split:
+        return []
+    other = "" if before.case == use.case else f" as {before.case}"
+    return [
+        ("warning", f"the same image is in the list {before.split!r}{other}: what is measured on it proves nothing")
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

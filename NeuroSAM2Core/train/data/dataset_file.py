@@ -2,14 +2,14 @@
 
 import difflib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.naming import folded, stem_of, told_apart
 
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("training", "validation", "test")
@@ -18,12 +18,14 @@ KEYS = ("image", "seg")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """One image and its label."""
+    """One image and its label in one dataset."""
 
     name: str
-    """Tells it from the other cases of its file."""
+    """For people and tables; tells it from all other cases that were read with it."""
     image: Path
     label: Path
+    dataset: Path = Path()
+    """The file that lists it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,7 @@ def read_cases(datasets: Sequence[str | Path], split: Split) -> tuple[Case, ...]
     Raises:
         DataError: A file cannot be read, or the list is empty in all of them.
     """
-    cases = [case for path in datasets for case in read_dataset(Path(path)).of(split)]
+    cases = [case for file in read_datasets(datasets) for case in file.of(split)]
     if not cases:
         raise DataError(
             f"there is no {split} case in {', '.join(Path(path).name for path in datasets)}",
@@ -55,12 +57,30 @@ def read_cases(datasets: Sequence[str | Path], split: Split) -> tuple[Case, ...]
     return tuple(cases)
 
 
+def read_datasets(paths: Sequence[str | Path]) -> tuple[DatasetFile, ...]:
+    """Reads several files whose cases are used together; all their names are different. See `read_dataset`."""
+    files = [_read(Path(path)) for path in paths]
+    named = iter(named_apart(case for file in files for split in SPLITS for case in file.of(split)))
+
+    def renamed(cases: tuple[Case, ...]) -> tuple[Case, ...]:
+        return tuple(next(named) for _ in cases)
+
+    return tuple(
+        replace(file, training=renamed(file.training), validation=renamed(file.validation), test=renamed(file.test))
+        for file in files
+    )
+
+
 def read_dataset(path: Path) -> DatasetFile:
     """Reads the lists; the volumes themselves are not looked at.
 
     Raises:
         DataError: The file is missing, is not JSON (the line is named), or a list or an entry is not as it should be.
     """
+    return read_datasets([path])[0]
+
+
+def _read(path: Path) -> DatasetFile:
     try:
         text = disk.read_text(path)
     except FileNotFoundError:
@@ -83,7 +103,7 @@ def read_dataset(path: Path) -> DatasetFile:
                 hint="an empty list is allowed",
             )
     training, validation, test = (_cases(path, split, content.get(split, [])) for split in SPLITS)
-    return _with_names(DatasetFile(path=path, training=training, validation=validation, test=test))
+    return DatasetFile(path=path, training=training, validation=validation, test=test)
 
 
 def _cases(path: Path, split: str, entries: object) -> tuple[Case, ...]:
@@ -99,23 +119,34 @@ def _cases(path: Path, split: str, entries: object) -> tuple[Case, ...]:
                 there = ", ".join(f'"{name}"' for name in entry) or "nothing"
                 raise DataError(f'{where} names no file as "{key}"; it has {there}')
         image, label = (path.parent / Path(entry[key]).expanduser() for key in KEYS)
-        cases.append(Case(name=_stem(image), image=image, label=label))
+        cases.append(Case(name=stem_of(image), image=image, label=label, dataset=path))
     return tuple(cases)
 
 
-def _with_names(file: DatasetFile) -> DatasetFile:
-    """Cases whose images have the same file name are told apart by their folders."""
-    count = Counter(case.name for split in SPLITS for case in file.of(split))
+def named_apart(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """The same cases; where some have one name, all are named after as much of their paths as tells them apart."""
+    cases = tuple(cases)
+    if not _clashing(cases):
+        return cases
+    named = _named(cases, told_apart([case.image for case in cases]))
+    for word, paths in (("with", [case.label for case in named]), ("in", [case.dataset for case in named])):
+        clashing = _clashing(named)
+        names = [
+            f"{case.name} {word} {path}" if folded(case.name) in clashing else case.name
+            for case, path in zip(named, told_apart(paths), strict=True)
+        ]
+        named = _named(named, names)
+    return named
 
-    def named(case: Case) -> Case:
-        return case if count[case.name] == 1 else replace(case, name=f"{case.image.parent.name}/{case.name}")
 
-    training, validation, test = (tuple(named(case) for case in file.of(split)) for split in SPLITS)
-    return replace(file, training=training, validation=validation, test=test)
+def _clashing(cases: Sequence[Case]) -> set[str]:
+    """Names that several cases have; the same case twice is one."""
+    first: dict[str, Case] = {}
+    return {folded(case.name) for case in cases if first.setdefault(folded(case.name), case) != case}
 
 
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+def _named(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
+    return tuple(replace(case, name=name) for case, name in zip(cases, names, strict=True))
 
 
 def _not_json(path: Path, text: str, error: json.JSONDecodeError) -> DataError:

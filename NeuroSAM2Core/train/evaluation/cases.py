@@ -10,7 +10,7 @@ from NeuroSAM2Core.engine import EngineOptions, Session
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.train.data.config import DataConfig
-from NeuroSAM2Core.train.data.dataset_file import Case
+from NeuroSAM2Core.train.data.dataset_file import Case, named_apart
 from NeuroSAM2Core.train.data.labelled import LabelledVolume, read_labelled
 from NeuroSAM2Core.train.data.objects import ObjectMap, find_objects
 from NeuroSAM2Core.train.evaluation.config import EvaluationConfig
@@ -53,7 +53,7 @@ def evaluate_cases(
     measurements: list[Measurement] = []
     skipped: list[SkippedCase] = []
     try:
-        for case in cases:
+        for case in named_apart(cases):
             try:
                 pair = read_labelled(case)
                 objects = find_objects(pair.labels, data)

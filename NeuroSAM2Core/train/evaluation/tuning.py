@@ -13,7 +13,7 @@ from NeuroSAM2Core.engine import EngineOptions
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.train.data.config import DataConfig
-from NeuroSAM2Core.train.data.dataset_file import Case
+from NeuroSAM2Core.train.data.dataset_file import Case, named_apart
 from NeuroSAM2Core.train.evaluation.cases import evaluate_cases
 from NeuroSAM2Core.train.evaluation.config import EvaluationConfig
 from NeuroSAM2Core.train.evaluation.result import EvaluationResult, Measurement, mean
@@ -178,7 +178,7 @@ class _Bench:
         is_cancelled: Callable[[], bool],
     ) -> None:
         self.trials: list[Trial] = []
-        self.cases = tuple(cases)
+        self.cases = named_apart(cases)
         self._model, self._data = model, replace(data, on_bad_case="skip")
         self._config = replace(config, has_surfaces=False)
         self._on_case, self._on_trial, self._is_cancelled = on_case, on_trial, is_cancelled

@@ -22,10 +22,13 @@ TRAINING_PACKAGES = PACKAGES | {
     "nibabel": "nibabel>=5.2",
     "isal": "isal>=1.6",
     "tqdm": "tqdm>=4.66",
+    "filelock": "filelock>=3.12",
     "monai": "monai>=1.4",
     "matplotlib": "matplotlib>=3.8",
 }
 """The same for training, which reads and writes files besides."""
+LOCKER = "filelock"
+"""Tells whether the host that left unsaved work still lives; it comes with torch."""
 STARTER = "psutil"
 """Starts and ends programs, wherever the engine of this machine runs."""
 WRITER = "nibabel"
@@ -85,7 +88,7 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
     if found.place is Place.REMOTE:
         return READY
     if found.place is Place.INTERPRETER:
-        return _own_packages(found, STARTER)
+        return _own_packages(found, STARTER, LOCKER)
     if found.python < OLDEST:
         major, minor = found.python
         return InstallPlan(
@@ -123,10 +126,11 @@ def training_plan(found: Found) -> InstallPlan:
     """The one next step towards training; wherever it runs, it is started, and cases are written, by Slicer's own Python."""
     if found.place is Place.SLICER:
         return install_plan(found, TRAINING_PACKAGES)
-    return _own_packages(found, STARTER, WRITER)
+    return _own_packages(found, STARTER, LOCKER, WRITER)
 
 
 def _own_packages(found: Found, *names: str) -> InstallPlan:
+    """What Slicer's own Python lacks where the engine runs in another."""
     missing = {name: TRAINING_PACKAGES[name] for name in names if name not in found.modules}
     return _packages(missing) if missing else READY
 

@@ -5,6 +5,7 @@ the scene. Records of segments that are gone are kept in case they come back.
 """
 
 import re
+from dataclasses import dataclass
 
 import slicer
 import vtk
@@ -24,6 +25,15 @@ COLOURS = (
     (0.75, 0.55, 0.40),
 )
 """Of new objects, in turn: told apart from each other, from grey images, and from the colours of prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an object is shown."""
+
+    name: str
+    colour: tuple[float, float, float]
+    """Red, green, blue, 0 to 1."""
 
 
 class SceneObjects:
@@ -64,6 +74,17 @@ class SceneObjects:
     def name(self, object_id: int) -> str:
         """What the person calls it."""
         return str(self.node.GetSegmentation().GetSegment(self.segment_id(object_id)).GetName())
+
+    def look(self, object_id: int) -> Look:
+        """What the person calls it, and its colour."""
+        red, green, blue = self.node.GetSegmentation().GetSegment(self.segment_id(object_id)).GetColor()
+        return Look(self.name(object_id), (red, green, blue))
+
+    def show(self, object_id: int, look: Look) -> None:
+        """Gives it a name and a colour."""
+        segment = self.node.GetSegmentation().GetSegment(self.segment_id(object_id))
+        segment.SetName(look.name)
+        segment.SetColor(*look.colour)
 
     def record(self, object_id: int) -> ObjectRecord:
         """What is known of it."""

@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import slicer
+from numpy.typing import NDArray
 
 from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
-from NeuroSAM2MRML.objects.scene_objects import SceneObjects
+from NeuroSAM2MRML.objects.scene_objects import Look, SceneObjects
 from NeuroSAM2MRML.scene.surfaces import Surfaces
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2MRML.session.host import Host
@@ -132,6 +134,7 @@ class SessionDesk:
     def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
         """Slices are confirmed as they are; the caller begins and marks the step."""
         record = self.objects.record(number)
+        stale: list[tuple[Axis, int, int]] = []
         for plane in planes:
             is_edited = self.is_edited(number, plane)
             if plane not in record.prompts.planes:
@@ -142,11 +145,14 @@ class SessionDesk:
             )
             record = record.with_quality(plane, quality)
             if is_edited:
-                record = record.with_stale(plane.axis, *record.around(plane))
+                stale.append((plane.axis, *record.around(plane)))
+                record = record.with_stale(*stale[-1])
         self._record(number, record)
         self.journal.note_prompts(number)
         for plane in planes:
             self.journal.note_mask(number, plane)
+        for axis, first, last in stale:
+            self.journal.note_stale(number, axis, first, last)
 
     def is_edited(self, number: int, plane: SlicePlane) -> bool:
         """A slice holds something else than what was written there."""
@@ -217,6 +223,8 @@ class SessionDesk:
         )
         self._position = self.steps.position()
         self.journal.note_mask(number, plane)
+        if stale is not None:
+            self.journal.note_stale(number, plane.axis, *stale)
 
     def bring_back_object(self, number: int, name: str) -> int:
         """The object of that number and name, where the scene still has it; else a new one. Part of a step that is begun."""
@@ -224,16 +232,38 @@ class SessionDesk:
             return number
         return self._add_object(name)
 
-    def bring_back_prompts(self, number: int, prompts: ObjectPrompts) -> None:
+    def bring_back_prompts(self, number: int, prompts: ObjectPrompts, unanswered: frozenset[SlicePlane]) -> None:
         """What was said about an object, without asking for an answer; part of a step that is begun."""
         record = replace(self.objects.record(number), prompts=prompts)
-        self._record(number, record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality))))
+        self._record(number, record.with_unanswered(unanswered | (set(prompts.planes) - set(record.quality))))
 
-    def bring_back_mask(self, mask: SliceMask) -> None:
-        """What an object was like on a slice; part of a step that is begun."""
+    def bring_back_mask(
+        self, number: int, plane: SlicePlane, mask: NDArray[np.bool_], quality: SliceQuality | None
+    ) -> None:
+        """What an object was like on a slice, and how sure the model was of it; part of a step that is begun."""
+        known = quality or SliceQuality(predicted_iou=1.0, presence=1.0)
         with self.writing():
-            quality = self.keeper.write(mask.object_id, mask)
-        self.objects.records[mask.object_id] = self.objects.record(mask.object_id).with_quality(mask.plane, quality)
+            written = self.keeper.write(
+                number,
+                SliceMask(
+                    object_id=number,
+                    plane=plane,
+                    mask=mask,
+                    predicted_iou=known.predicted_iou,
+                    presence=known.presence,
+                ),
+            )
+        again = None if quality is None else replace(quality, digest=written.digest)
+        self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
+
+    def bring_back_stale(self, number: int, axis: Axis, first: int, last: int) -> None:
+        """Slices that were out of date; part of a step that is begun."""
+        self.objects.records[number] = self.objects.record(number).with_stale(axis, first, last)
+
+    def bring_back_look(self, number: int, look: Look) -> None:
+        """The name and colour of an object; part of a step that is begun."""
+        with self.writing():
+            self.objects.show(number, look)
 
     def remember(self, revision: int) -> None:
         """Writes into the scene what it is to remember of the session."""

@@ -1,31 +1,42 @@
 """Unsaved work, written down as it is done, so that it survives the death of the host. Append-only, one JSON line per change.
 
-Each line holds a whole statement (the prompts of an object; a mask on a slice), so that a journal that was cut in the middle
-of a line is worth everything before it. Masks are bits, packed and compressed. A journal goes away when its scene is saved or
-its session ends in order.
+Each line holds a whole statement (the prompts of an object; a mask on a slice), so that a journal that was cut or damaged is worth
+everything before it. Masks are bits, packed and compressed. A journal goes away when its scene is saved or its session ends in order.
+Every host holds one lock in the folder, which the system releases with its process: so others know whether it still lives.
 """
 
+import atexit
 import base64
+import functools
 import json
+import re
+import uuid
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.processes import ProcessId
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox, PlacedPoint
+from NeuroSAM2MRML.objects.record import SliceQuality
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 SUFFIX = ".jsonl"
+LOCK_SUFFIX = ".lock"
+NOBODY = "nobody"
+"""The host of a journal that names none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,20 +48,22 @@ class JournalHead:
     """Of the volume."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
-    pid: int
-    """The process that writes it."""
-    created: float = 0.0
-    """When that began; see `ProcessId`."""
+    owner: str
+    """The host that writes it: see `owner_of`."""
     version: str = __version__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptsLine:
-    """All prompts of an object from here on."""
+    """An object from here on, without its masks."""
 
     object_id: int
     segment_name: str
     prompts: ObjectPrompts
+    colour: tuple[float, float, float] | None = None
+    """Red, green, blue, 0 to 1; None in journals of versions that did not write it."""
+    unanswered: frozenset[SlicePlane] = frozenset()
+    """Slices on which something was said that has no answer yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,6 +74,21 @@ class MaskLine:
     plane: SlicePlane
     mask: NDArray[np.bool_]
     """(H, W)."""
+    quality: SliceQuality | None = field(default_factory=lambda: SliceQuality(predicted_iou=1.0, presence=1.0))
+    """None where nothing is known of the slice any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaleLine:
+    """Slices of an object that are out of date from here on, but for those that are prompted."""
+
+    object_id: int
+    axis: Axis
+    first: int
+    last: int
+
+
+Line = PromptsLine | MaskLine | StaleLine
 
 
 class Journal:
@@ -69,16 +97,13 @@ class Journal:
     Args:
         path: A file that is not there yet.
         head: What it is about.
-
-    Raises:
-        DataError: It cannot be written.
     """
 
     def __init__(self, path: Path, head: JournalHead) -> None:
         self.path, self.head = path, head
         self._has_begun = False
 
-    def note(self, line: PromptsLine | MaskLine) -> None:
+    def note(self, line: Line) -> None:
         """Writes a line.
 
         Raises:
@@ -87,19 +112,19 @@ class Journal:
         try:
             if not self._has_begun:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(json.dumps({"head": asdict(self.head)}) + "\n", encoding="utf-8")
+                self._append({"head": asdict(self.head)})
                 self._has_begun = True
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_to_json(line)) + "\n")
+            self._append(_to_json(line))
         except OSError as error:
-            raise DataError(
-                f"unsaved work cannot be written down: {error.strerror or error}",
-                hint="free some space, and save the scene",
-            ) from error
+            raise _cannot_write(error) from error
 
     def discard(self) -> None:
         """The work is safe elsewhere."""
         disk.delete(self.path)
+
+    def _append(self, said: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(said) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,36 +134,59 @@ class Unsaved:
     path: Path
     head: JournalHead
 
-    def lines(self) -> Iterator[PromptsLine | MaskLine]:
-        """What it says, up to where it was cut.
+    def lines(self) -> Iterator[Line]:
+        """What it says, up to where it was cut or damaged.
 
         Raises:
             DataError: A later version wrote what this one does not know.
         """
         for said in _whole_lines(self.path):
-            if "head" not in said:
-                try:
-                    line = _from_json(said)
-                except (KeyError, TypeError, ValueError, zlib.error) as error:
-                    raise DataError(
-                        f"the unsaved work was written down by NeuroSAM2 {self.head.version}; this is {__version__}",
-                        hint="open it with a newer NeuroSAM2",
-                    ) from error
-                yield line
+            if "head" in said:
+                continue
+            try:
+                line = _from_json(said)
+            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+                if _numbers(self.head.version) <= _numbers(__version__):
+                    return
+                raise DataError(
+                    f"the unsaved work was written down by NeuroSAM2 {self.head.version}; this is {__version__}",
+                    hint="open it with a newer NeuroSAM2",
+                ) from error
+            yield line
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps all other hosts from bringing it back while the body runs.
+
+        Raises:
+            DataError: Another one does, or has done so.
+        """
+        lock = _new_lock(self.path.with_suffix(LOCK_SUFFIX))
+        if lock is not None and not _has_taken(lock):
+            raise DataError("that work is being brought back in another window", hint="wait for that")
+        try:
+            if not self.path.exists():
+                raise DataError("that work was brought back in another window already")
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+            self.path.with_suffix(LOCK_SUFFIX).unlink(missing_ok=True)
 
 
 def unsaved_in(folder: Path) -> list[Unsaved]:
-    """Journals of processes that are gone, the newest first."""
+    """Journals of hosts that are gone, the newest first; one that cannot be read hides no other."""
     found = []
     for path in folder.glob(f"*{SUFFIX}"):
-        head = next((_head_of(said["head"]) for said in _whole_lines(path) if "head" in said), None)
-        if head is not None and not ProcessId(head.pid, head.created).is_running():
-            found.append((path.stat().st_mtime, Unsaved(path, head)))
+        with suppress(OSError, DataError):  # it may be gone by now, or in a folder that cannot be written to
+            head = next((_head(said["head"]) for said in _whole_lines(path) if "head" in said), None)
+            if head is not None and not _is_running(folder / f"{head.owner}{LOCK_SUFFIX}"):
+                found.append((path.stat().st_mtime, Unsaved(path, head)))
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _head_of(said: dict[str, Any]) -> JournalHead | None:
-    """What a journal is about; None for one that another version wrote in another way, and what a later one adds is passed over."""
+def _head(said: dict[str, Any]) -> JournalHead | None:
+    """What a later version adds is passed over; None for one that another version wrote in another way."""
     try:
         voxels, matrix = said["fingerprint"]["voxels"], tuple(map(float, said["fingerprint"]["ijk_to_ras"]))
         depth, height, width = said["shape"]
@@ -146,25 +194,96 @@ def _head_of(said: dict[str, Any]) -> JournalHead | None:
             volume_name=said["volume_name"],
             fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
             shape=(depth, height, width),
-            pid=int(said["pid"]),
-            created=float(said.get("created", 0.0)),
-            version=said["version"],
+            owner=owner if (owner := str(said.get("owner", ""))).isalnum() else NOBODY,
+            version=str(said["version"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+def owner_of(folder: Path) -> str:
+    """This host among all that keep journals in a folder, which is made where it is missing.
+
+    Raises:
+        DataError: The folder cannot be written to.
+    """
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            said = json.loads(line)
-            if isinstance(said, dict):
-                yield said
-    except (OSError, ValueError):  # cut in the middle of a line
+        folder.mkdir(parents=True, exist_ok=True)
+        owner, lock = _held_lock(folder.resolve())
+        if lock is not None and not Path(lock.lock_file).exists():  # somebody has emptied the folder
+            _held_lock.cache_clear()
+            owner, _ = _held_lock(folder.resolve())
+    except (OSError, NotImplementedError) as error:
+        raise _cannot_write(error) from error
+    return owner
+
+
+@functools.cache
+def _held_lock(folder: Path) -> "tuple[str, BaseFileLock | None]":
+    """This host and its lock, held as long as the process lives: work of a session that has ended may still be in the scene."""
+    owner = uuid.uuid4().hex
+    lock = _new_lock(folder / f"{owner}{LOCK_SUFFIX}")
+    if lock is not None:
+        lock.acquire()
+        atexit.register(lock.release)
+    return owner, lock
+
+
+def _is_running(lock_file: Path) -> bool:
+    """The host of that lock; false for those that could hold none."""
+    if lock_file.stem == owner_of(lock_file.parent):
+        return True
+    if not lock_file.exists():
+        return False
+    lock = _new_lock(lock_file)
+    if lock is None or not _has_taken(lock):
+        return True
+    lock.release()
+    lock_file.unlink(missing_ok=True)  # it never comes back
+    return False
+
+
+def _new_lock(path: Path) -> "BaseFileLock | None":
+    """A lock that is taken at once or not at all; None where filelock is missing: Slicer works before its packages are installed."""
+    try:
+        from filelock import FileLock
+    except ModuleNotFoundError:
+        return None
+    return FileLock(path, timeout=0)
+
+
+def _has_taken(lock: "BaseFileLock") -> bool:
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError):  # a timeout is an OSError, too
+        return False
+    return True
+
+
+def _cannot_write(error: Exception) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return DataError(
+        f"unsaved work cannot be written down: {reason or error}", hint="free some space, and save the scene"
+    )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Up to where the file was cut or damaged."""
+    try:
+        for line in path.read_bytes().splitlines():
+            said = json.loads(line.decode())
+            if not isinstance(said, dict):
+                return
+            yield said
+    except (OSError, ValueError):
         return
 
 
-def _to_json(line: PromptsLine | MaskLine) -> dict[str, object]:
+def _to_json(line: Line) -> dict[str, object]:
     if isinstance(line, MaskLine):
         bits = base64.b85encode(zlib.compress(pack_mask(line.mask), 1)).decode()
         return {
@@ -173,7 +292,12 @@ def _to_json(line: PromptsLine | MaskLine) -> dict[str, object]:
             "index": line.plane.index,
             "shape": line.mask.shape,
             "mask": bits,
+            "quality": None
+            if line.quality is None
+            else {name: getattr(line.quality, name) for name in KEPT_OF_QUALITY},
         }
+    if isinstance(line, StaleLine):
+        return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
     said = line.prompts
     return {
         "object": line.object_id,
@@ -183,10 +307,12 @@ def _to_json(line: PromptsLine | MaskLine) -> dict[str, object]:
         "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in said.boxes],
         "kept": sorted(said.kept),
         "readings": sorted([r.index, r.reading] for r in said.readings),
+        "colour": line.colour,
+        "unanswered": sorted([plane.axis, plane.index] for plane in line.unanswered),
     }
 
 
-def _from_json(said: dict[str, Any]) -> PromptsLine | MaskLine:
+def _from_json(said: dict[str, Any]) -> Line:
     if "mask" in said:
         bits = zlib.decompress(base64.b85decode(said["mask"]))
         height, width = said["shape"]
@@ -194,7 +320,11 @@ def _from_json(said: dict[str, Any]) -> PromptsLine | MaskLine:
             object_id=said["object"],
             plane=SlicePlane(Axis(said["axis"]), said["index"]),
             mask=unpack_mask(bits, (height, width)),
+            **({"quality": _quality(said["quality"])} if "quality" in said else {}),
         )
+    if "stale" in said:
+        first, last = said["stale"]
+        return StaleLine(object_id=said["object"], axis=Axis(said["axis"]), first=first, last=last)
     prompts = ObjectPrompts(
         axis=Axis(said["axis"]) if said["axis"] else None,
         points=tuple(PlacedPoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in said["points"]),
@@ -202,4 +332,20 @@ def _from_json(said: dict[str, Any]) -> PromptsLine | MaskLine:
         kept=frozenset(said["kept"]),
         readings=frozenset(ChosenReading(index, reading) for index, reading in said.get("readings", [])),
     )
-    return PromptsLine(object_id=said["object"], segment_name=said["name"], prompts=prompts)
+    red, green, blue = said.get("colour") or (0, 0, 0)
+    return PromptsLine(
+        object_id=said["object"],
+        segment_name=said["name"],
+        prompts=prompts,
+        colour=(red, green, blue) if said.get("colour") else None,
+        unanswered=frozenset(SlicePlane(Axis(axis), index) for axis, index in said.get("unanswered", [])),
+    )
+
+
+def _quality(said: dict[str, Any] | None) -> SliceQuality | None:
+    """What a later version adds is passed over."""
+    return None if said is None else SliceQuality(**{name: said[name] for name in KEPT_OF_QUALITY if name in said})
+
+
+KEPT_OF_QUALITY = tuple(one.name for one in fields(SliceQuality) if one.name != "digest")
+"""The digest follows from the mask."""

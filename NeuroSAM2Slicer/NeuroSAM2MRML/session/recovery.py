@@ -4,10 +4,11 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.volume import SliceMask, Volume
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.objects.scene_objects import Look
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint, is_same_place
 from NeuroSAM2MRML.session.desk import SessionDesk
-from NeuroSAM2MRML.session.journal import MaskLine, Unsaved, unsaved_in
+from NeuroSAM2MRML.session.journal import Line, MaskLine, PromptsLine, StaleLine, Unsaved, unsaved_in
 
 
 def unsaved_work(folder: Path, volume: Volume) -> list[Unsaved]:
@@ -37,7 +38,7 @@ def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
         How many objects came back.
 
     Raises:
-        DataError: It is about another image, or of a later version.
+        DataError: It is about another image, or of a later version, or brought back elsewhere.
     """
     known, volume = unsaved.head.fingerprint, desk.volume
     if not is_same_place(volume, known.ijk_to_ras) or known.voxels != Fingerprint.of(volume).voxels:
@@ -47,18 +48,29 @@ def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
         )
     lines = list(unsaved.lines())
     numbers: dict[int, int] = {}
-    with desk.step("Recover unsaved work"):
-        for line in lines:
-            number = numbers.get(line.object_id)
-            if isinstance(line, MaskLine):
-                if number is not None:
-                    desk.bring_back_mask(
-                        SliceMask(object_id=number, plane=line.plane, mask=line.mask, predicted_iou=1.0, presence=1.0)
-                    )
-                continue
-            if number is None:
-                number = numbers[line.object_id] = desk.bring_back_object(line.object_id, line.segment_name)
-            desk.bring_back_prompts(number, line.prompts)
-    desk.journal.note_all()
-    disk.delete(unsaved.path)
+    with unsaved.held():
+        lines = list(unsaved.lines())
+        with desk.step("Recover unsaved work"):
+            for line in lines:
+                if isinstance(line, PromptsLine):
+                    if line.object_id not in numbers:
+                        numbers[line.object_id] = desk.bring_back_object(line.object_id, line.segment_name)
+                    _bring_back(desk, numbers[line.object_id], line)
+                elif line.object_id in numbers:
+                    _bring_back(desk, numbers[line.object_id], line)
+        desk.journal.note_all()
+        if not desk.journal.problem:
+            disk.delete(unsaved.path)
     return len(numbers)
+
+
+def _bring_back(desk: SessionDesk, number: int, line: Line) -> None:
+    match line:
+        case PromptsLine():
+            desk.bring_back_prompts(number, line.prompts, line.unanswered)
+            if line.colour is not None:
+                desk.bring_back_look(number, Look(line.segment_name, line.colour))
+        case MaskLine():
+            desk.bring_back_mask(number, line.plane, line.mask, line.quality)
+        case StaleLine():
+            desk.bring_back_stale(number, line.axis, line.first, line.last)

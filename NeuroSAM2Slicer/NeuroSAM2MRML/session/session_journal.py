@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.processes import ProcessId
-from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint
-from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine
+from NeuroSAM2MRML.session.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, StaleLine, owner_of
 from NeuroSAM2MRML.session.slice_keeper import SliceKeeper
 
 
@@ -28,6 +27,9 @@ class SessionJournal:
         self._folder, self._objects = folder, objects
         self._volume, self._keeper = volume, keeper
         self._journal: Journal | None = None
+        self._replaced: list[Journal] = []
+        """They go away once another one says all that they say."""
+        self._looks = {object_id: objects.look(object_id) for object_id in objects.segments}
         self.problem = ""
         """Why the work is not written down; empty while it is."""
 
@@ -44,16 +46,37 @@ class SessionJournal:
         """A slice has changed."""
         self._note(lambda journal: journal.note(self._mask_line(object_id, plane)))
 
+    def note_stale(self, object_id: int, axis: Axis, first: int, last: int) -> None:
+        """Slices have become out of date."""
+        line = StaleLine(object_id=object_id, axis=axis, first=first, last=last)
+        self._note(lambda journal: journal.note(line))
+
+    def note_looks(self) -> None:
+        """A person may have given objects other names or colours."""
+        for object_id in self._objects.segments:
+            look = self._objects.look(object_id)
+            if self._looks.setdefault(object_id, look) != look:
+                self.note_prompts(object_id)
+
     def note_all(self) -> None:
         """Anything may have changed: what was written so far is replaced."""
-        self.discard()
+        self._give_up()
         self._note(lambda journal: None)
 
     def discard(self) -> None:
         """The work is safe elsewhere."""
+        self._give_up()
+        self._discard_replaced()
+
+    def _give_up(self) -> None:
+        """The next change begins another journal."""
         if self._journal is not None:
-            self._journal.discard()
+            self._replaced.append(self._journal)
             self._journal = None
+
+    def _discard_replaced(self) -> None:
+        while self._replaced:
+            self._replaced.pop().discard()
 
     @property
     def path(self) -> Path | None:
@@ -61,7 +84,7 @@ class SessionJournal:
         return None if self._journal is None else self._journal.path
 
     def _note(self, write: Callable[[Journal], None]) -> None:
-        """Writes; where that fails the work goes on, and the problem is there to be said."""
+        """Writes; where that fails the work goes on, the problem is there to be said, and the next change begins anew with all there is."""
         try:
             if self._journal is None:
                 self._begin()
@@ -69,31 +92,44 @@ class SessionJournal:
                 write(self._journal)
             self.problem = ""
         except DataError as error:
+            self._give_up()
             self.problem = str(error)
 
     def _begin(self) -> None:
-        writer = ProcessId.current()
         head = JournalHead(
             volume_name=self._volume.name,
             fingerprint=Fingerprint.of(self._volume),
             shape=self._volume.shape,
-            pid=writer.pid,
-            created=writer.created,
+            owner=owner_of(self._folder),
         )
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}{SUFFIX}"
         journal = Journal(self._folder / name, head)
-        for object_id in self._objects.segments:
-            journal.note(self._prompts_line(object_id))
-            for plane in self._objects.record(object_id).quality:
-                journal.note(self._mask_line(object_id, plane))
+        try:
+            for object_id in self._objects.segments:
+                journal.note(self._prompts_line(object_id))
+                for plane in self._objects.record(object_id).quality:
+                    journal.note(self._mask_line(object_id, plane))
+        except DataError:
+            journal.discard()
+            raise
         self._journal = journal
+        self._discard_replaced()
 
     def _prompts_line(self, object_id: int) -> PromptsLine:
+        record, look = self._objects.record(object_id), self._objects.look(object_id)
+        self._looks[object_id] = look
         return PromptsLine(
             object_id=object_id,
-            segment_name=self._objects.name(object_id),
-            prompts=self._objects.record(object_id).prompts,
+            segment_name=look.name,
+            prompts=record.prompts,
+            colour=look.colour,
+            unanswered=record.unanswered,
         )
 
     def _mask_line(self, object_id: int, plane: SlicePlane) -> MaskLine:
-        return MaskLine(object_id=object_id, plane=plane, mask=self._keeper.read(object_id, plane))
+        return MaskLine(
+            object_id=object_id,
+            plane=plane,
+            mask=self._keeper.read(object_id, plane),
+            quality=self._objects.record(object_id).quality.get(plane),
+        )

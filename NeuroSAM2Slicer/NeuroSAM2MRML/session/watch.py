@@ -33,6 +33,7 @@ class SessionWatch:
         self._watch.on(scene, scene.StartCloseEvent, self._on_close)
         self._watch.on(scene, scene.StartSaveEvent, self._on_save)
         self._watch.on(scene, scene.EndSaveEvent, self._on_saved)
+        self._watch.on(session.desk.segmentation_node, slicer.vtkSegmentation.SegmentModified, self._on_segment)
         for node in session.desk.nodes.all_nodes():
             self._watch_prompts(node)
 
@@ -75,6 +76,10 @@ class SessionWatch:
 
     def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         self.session.desk.journal.discard()
+
+    def _on_segment(self, _node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        if not (self.session.ended or self.session.desk.is_writing):
+            self.session.desk.journal.note_looks()
 
     def _on_prompt(self, node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         session = self.session

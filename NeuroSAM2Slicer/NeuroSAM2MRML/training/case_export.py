@@ -13,6 +13,7 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.naming import file_name, folded
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint, hash_of, is_same_place
 from NeuroSAM2MRML.training.cases import CaseList
@@ -20,8 +21,8 @@ from NeuroSAM2MRML.training.roles import Role
 
 BUDGET_S = 0.02
 """How long one call may take."""
-NAMELESS = "case"
 HASH_CHARS = 64
+ENDING = ".nii"
 
 
 class CaseExport:
@@ -41,8 +42,7 @@ class CaseExport:
     def __init__(self, cases: CaseList, name: str, image: Volume, labels: Volume, role: Role) -> None:
         if not labels.voxels.any():
             raise DataError(f"nothing is outlined in {name}", hint="segment something first")
-        letters = "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name)
-        self.name = disk.file_name(letters, NAMELESS)
+        self.name = file_name(name)
         """With a number, once it is found that another image has it."""
         self.is_done = False
         self.is_again = False
@@ -57,7 +57,7 @@ class CaseExport:
 
     @property
     def _targets(self) -> list[Path]:
-        return [self._cases.folder / folder / f"{self.name}.nii" for folder in ("images", "labels")]
+        return [self._cases.folder / folder / f"{self.name}{ENDING}" for folder in ("images", "labels")]
 
     def advance(self) -> bool:
         """Writes some more; true once the case is on the list.
@@ -102,12 +102,16 @@ class CaseExport:
             disk.replace(_partial(target), target)
 
     def _choose_name(self, voxels: str) -> None:
-        """The name that the image has already, or else the first one that is free."""
-        stem = self.name
+        """The name that the image has already, or else the first one that is free on every system."""
+        stem, (images, labels) = self.name, (target.parent for target in self._targets)
+        known = {folded(path.name): path.name.removesuffix(ENDING) for path in (*labels.iterdir(), *images.iterdir())}
         for self.name in itertools.chain([stem], (f"{stem} {number}" for number in itertools.count(2))):
-            image, label = self._targets
-            self.is_again = image.exists() and _is_same(image, self._image, voxels)
-            if self.is_again or not (image.exists() or label.exists()):
+            there = known.get(folded(f"{self.name}{ENDING}"))
+            if there is None:
+                return
+            self.is_again = _is_same(images / f"{there}{ENDING}", self._image, voxels)
+            if self.is_again:
+                self.name = there
                 return
 
 

@@ -1,15 +1,20 @@
-"""Finds image and label pairs in a folder as people keep them: a dataset.json, BIDS derivatives, or twins of the same name. Pure paths."""
+"""Finds image and label pairs in a folder as people keep them: a dataset.json, BIDS derivatives, or twins of the same name. Pure paths.
+
+Which image a label belongs to is never guessed: where several fit, or an image has several labels, the pair is left out and said.
+"""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.naming import SUFFIXES, stem_of
+from NeuroSAM2MRML.training.bids import images_of
 from NeuroSAM2MRML.training.roles import ROLES, Role
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd")
+MOST_NAMED = 3
 TWINS = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
 LABEL_KEYS = ("seg", "label")
 HOW = "a dataset.json, BIDS derivatives with _dseg files, or folders images and labels with files of the same names"
@@ -26,17 +31,67 @@ class Pair:
     """What it is for, where a dataset.json says so."""
 
 
-def find_pairs(folder: Path) -> list[Pair]:
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A label that does not belong to one image alone, or one of several of an image."""
+
+    label: Path
+    images: tuple[Path, ...]
+    """Those that it may belong to."""
+    others: tuple[Path, ...] = ()
+    """Other labels of its image."""
+
+    def __str__(self) -> str:
+        if self.others:
+            return f"{self.images[0].name} has the labels {_listed((self.label, *self.others))}"
+        fits = _listed(self.images) if self.images else "no image"
+        return f"{self.label.name} fits {fits}"
+
+
+def find_pairs(folder: Path, *, on_unclear: Callable[[Unclear], object] = lambda unclear: None) -> list[Pair]:
     """All pairs, by name.
+
+    Args:
+        folder: Where they are.
+        on_unclear: Called with every label that is left out.
 
     Raises:
         DataError: There are none, or the dataset.json is not what it should be.
     """
-    pairs = [*_from_bids(folder), *_from_twins(folder), *_from_dataset(folder)]
-    known = {pair.image: pair for pair in pairs}
-    if not known:
+    listed = list(_from_dataset(folder))
+    said = {path.resolve() for pair in listed for path in (pair.image, pair.label)}
+    found: dict[Path, list[Pair]] = {}
+    unclear: list[Unclear] = []
+    for label, images in (*_from_bids(folder), *_from_twins(folder)):
+        if len(images) == 1 and images[0].resolve() not in said:
+            found.setdefault(images[0], []).append(Pair(_name_of(label), images[0], label))
+        elif len(images) != 1 and label.resolve() not in said:
+            unclear.append(Unclear(label, tuple(images)))
+    for image, (first, *others) in found.items():
+        if others:
+            unclear.append(Unclear(first.label, (image,), tuple(pair.label for pair in others)))
+    pairs = [*listed, *(pairs[0] for pairs in found.values() if len(pairs) == 1)]
+    if not pairs and unclear:
+        raise DataError(
+            f"no label in {folder} belongs to one image alone: {said_of(unclear)}",
+            hint="say which one in the label's name, or list the pairs in a dataset.json",
+        )
+    if not pairs:
         raise DataError(f"there are no annotated volumes in {folder}", hint=f"expected {HOW}")
-    return sorted(known.values(), key=lambda pair: (pair.name, pair.image))
+    for one in unclear:
+        on_unclear(one)
+    return sorted(pairs, key=lambda pair: (pair.name, pair.image))
+
+
+def said_of(unclear: list[Unclear]) -> str:
+    """What is unclear, in a sentence."""
+    more = len(unclear) - MOST_NAMED
+    return "; ".join(map(str, unclear[:MOST_NAMED])) + (f"; and {more} more" if more > 0 else "")
+
+
+def _listed(paths: tuple[Path, ...]) -> str:
+    *names, last = (path.name for path in paths)
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def _from_dataset(folder: Path) -> Iterator[Pair]:
@@ -49,35 +104,29 @@ def _from_dataset(folder: Path) -> Iterator[Pair]:
             for one in said.get(role, []):
                 if isinstance(one, dict):
                     label = next(one[key] for key in LABEL_KEYS if key in one)
-                    yield Pair(_stem(Path(one["image"])), folder / one["image"], folder / label, role)
+                    yield Pair(stem_of(Path(one["image"])), folder / one["image"], folder / label, role)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="each case needs an image and a seg") from error
 
 
-def _from_bids(folder: Path) -> Iterator[Pair]:
-    """`derivatives/<pipeline>/sub-X/anat/sub-X_dseg.nii.gz` belongs to an image in `sub-X/anat`."""
+def _from_bids(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """A label in `derivatives/<pipeline>/sub-X/anat` and the images that it may belong to, in `sub-X/anat` or beside it."""
     for label in sorted(folder.glob("derivatives/*/sub-*/**/*_dseg.nii*")):
         parts = label.relative_to(folder).parts[2:-1]
-        subject = _stem(label).removesuffix("_dseg")
-        images = sorted(folder.joinpath(*parts).glob(f"{subject.split('_desc-')[0]}*.nii*"))
-        if images:
-            yield Pair(subject, images[0], label)
+        raw, derived = (sorted(place.glob("*.nii*")) for place in (folder.joinpath(*parts), label.parent))
+        yield label, images_of(label, raw) or images_of(label, derived)
 
 
-def _from_twins(folder: Path) -> Iterator[Pair]:
+def _from_twins(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """A label and the images of the same name."""
     for images, labels in TWINS:
         for label in sorted((folder / labels).glob("*")):
             if not label.name.endswith(SUFFIXES):
                 continue
-            name = _stem(label)
+            name = stem_of(label)
             found = [folder / images / f"{stem}{suffix}" for stem in (name, f"{name}_0000") for suffix in SUFFIXES]
-            image = next((path for path in found if path.is_file()), None)
-            if image is not None:
-                yield Pair(name, image, label)
+            yield label, [path for path in found if path.is_file()]
 
 
-def _stem(path: Path) -> str:
-    for suffix in SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    return path.stem
+def _name_of(label: Path) -> str:
+    return stem_of(label).removesuffix("_dseg")

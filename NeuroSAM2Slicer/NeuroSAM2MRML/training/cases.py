@@ -4,7 +4,6 @@ The list lives in the file alone, which is written whole or not at all; so a run
 """
 
 import json
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.naming import stem_of, told_apart
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.training.roles import ROLES, Role
@@ -61,7 +61,7 @@ class CaseList:
             said = json.loads(disk.read_text(self.path))
             cases = [
                 Case(
-                    name=_name_of(Path(pair["image"])),
+                    name=stem_of(Path(pair["image"])),
                     role=role,
                     image=self.folder / pair["image"],
                     label=self.folder / pair["seg"],
@@ -69,7 +69,8 @@ class CaseList:
                 for role in ROLES
                 for pair in said.get(role, [])
             ]
-            return _told_apart(cases)
+            names = told_apart([case.image for case in cases])
+            return [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.path} cannot be read: {error}", hint="repair it, or move it away") from error
 
@@ -79,18 +80,18 @@ class CaseList:
         Raises:
             DataError: One of them is not there, or the list cannot be written.
         """
-        case = Case(name=_name_of(image), role=role, image=image, label=label)
+        case = Case(name=stem_of(image), role=role, image=image, label=label)
         if not case.is_there:
             raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
-        self._write([one for one in self.read() if one.image != image] + [case])
+        self._write([one for one in self.read() if one.image.resolve() != image.resolve()] + [case])
 
     def remove(self, case: Case) -> None:
         """Takes a case off the list; its files stay."""
-        self._write([one for one in self.read() if one.image != case.image])
+        self._write([one for one in self.read() if (one.image, one.label) != (case.image, case.label)])
 
     def _write(self, cases: list[Case]) -> None:
         said = {
@@ -110,18 +111,6 @@ class CaseList:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
-
-
-def _name_of(image: Path) -> str:
-    return image.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def _told_apart(cases: list[Case]) -> list[Case]:
-    """Cases whose images have the same file name have that of the folder in their names, as in what is trained and reported."""
-    count = Counter(case.name for case in cases)
-    return [
-        case if count[case.name] == 1 else replace(case, name=f"{case.image.parent.name}/{case.name}") for case in cases
-    ]
 
 
 def labels_of(desk: SessionDesk) -> Volume:

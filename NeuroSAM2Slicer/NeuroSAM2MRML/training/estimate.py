@@ -1,6 +1,7 @@
 """How long a run will take and how much memory it needs, judged by an earlier run on this computer. Never guessed."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,17 @@ def cost_of(run_folder: Path) -> Cost | None:
         run_folder.with_suffix(".toml"),
     )  # the latter is written just before the start
     try:
-        rows = [json.loads(line) for line in metrics.read_text(errors="replace", encoding="utf-8").splitlines()]
-        steps = max(int(row["step"]) for row in rows)
+        lines = metrics.read_bytes().splitlines()
         seconds = max(0.0, metrics.stat().st_mtime - config.stat().st_mtime)
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return None
-    memory = [float(row["memory_gb"]) for row in rows if "memory_gb" in row]
-    return Cost(seconds / steps, max(memory, default=None)) if steps > 0 else None
+    steps, memory = 0, [0.0]
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, OverflowError):  # cut off or damaged
+            row = json.loads(line)
+            steps = max(steps, int(row["step"]))
+            memory.append(float(row.get("memory_gb", 0.0)))
+    return Cost(seconds / steps, max(memory) or None) if steps > 0 else None
 
 
 def estimate(project: Path, steps: int) -> str:

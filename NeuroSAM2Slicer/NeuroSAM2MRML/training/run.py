@@ -5,6 +5,7 @@
 
 import csv
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -124,10 +125,13 @@ class RunReader:
         try:
             row = json.loads(line)
             step = int(row["step"])
-        except (ValueError, KeyError, TypeError):
+            losses = [float(row["loss"])] if "loss" in row else []
+            dices = [float(row[key]) for key in DICES if key in row]
+        except (ValueError, KeyError, TypeError, OverflowError):  # damaged; the run says so when it goes on
             return
-        dices = [float(row[key]) for key in DICES if key in row]
-        for curve, values in ((self.losses, [float(row["loss"])] if "loss" in row else []), (self.dices, dices)):
+        if not all(map(math.isfinite, (*losses, *dices))):
+            return
+        for curve, values in ((self.losses, losses), (self.dices, dices)):
             while curve and (curve[-1][0] > step or (values and curve[-1][0] == step)):
                 curve.pop()
             if values:

@@ -13,7 +13,7 @@ from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.engine.programs import starter
 from NeuroSAM2MRML.training.case_export import CaseExport
-from NeuroSAM2MRML.training.case_import import find_pairs
+from NeuroSAM2MRML.training.case_import import Unclear, find_pairs, said_of
 from NeuroSAM2MRML.training.cases import labels_of
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.estimate import estimate
@@ -82,12 +82,14 @@ class TrainDesk:
         """
 
         def add(controller: TrainController) -> None:
-            pairs = find_pairs(folder)
+            unclear: list[Unclear] = []
+            pairs = find_pairs(folder, on_unclear=unclear.append)
             for pair in pairs:
                 controller.cases.add(pair.image, pair.label, pair.role or role)
             kept = sum(pair.role is not None for pair in pairs)
             of_their_own = f"; {kept} as their dataset.json says" if kept else ""
-            controller.notice = f"{len(pairs)} cases are on the list{of_their_own}"
+            left_out = f"; left out: {said_of(unclear)}" if unclear else ""
+            controller.notice = f"{len(pairs)} cases are on the list{of_their_own}{left_out}"
 
         self.act(add)
 

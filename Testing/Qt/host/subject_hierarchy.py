@@ -1,6 +1,6 @@
 """Subject hierarchy as the application keeps it: an item for every node that is not hidden, and an error for a segmentation without one.
 
-Source: qSlicerSubjectHierarchyPluginLogic::onNodeAdded, qSlicerSubjectHierarchySegmentationsPlugin::onSegmentModified.
+Source: qSlicerSubjectHierarchyPluginLogic::onNodeAdded and onSceneImportEnded, qSlicerSubjectHierarchySegmentationsPlugin::onSegmentModified.
 """
 
 import slicer
@@ -23,6 +23,7 @@ class SubjectHierarchy:
         slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         for event, act in ((scene.NodeAddedEvent, self._on_added), (scene.NodeAboutToBeRemovedEvent, self._on_removal)):
             self._hear(scene, event, act)
+        scene.AddObserver(scene.EndImportEvent, lambda *_: self._on_imported())
 
     @property
     def node(self):
@@ -41,6 +42,14 @@ class SubjectHierarchy:
                 node.AddObserver(getattr(slicer.vtkSegmentation, name), lambda one, _event: self._on_segment(one))
         if not node.GetHideFromEditors() and not self.scene.IsImporting() and any(map(node.IsA, LISTED)):
             self.node.CreateItem(self.node.GetSceneItemID(), node)
+
+    def _on_imported(self):
+        """Nodes of a scene that was saved without items, as ours without Slicer are, get theirs now."""
+        nodes = [self.scene.GetNthNode(n) for n in range(self.scene.GetNumberOfNodes())]
+        for node in nodes:
+            is_listed = any(map(node.IsA, LISTED)) and not node.GetHideFromEditors()
+            if is_listed and not self.node.GetItemByDataNode(node):
+                self.node.CreateItem(self.node.GetSceneItemID(), node)
 
     def _on_removal(self, node):
         if not self.scene.IsClosing() and not node.IsA("vtkMRMLSubjectHierarchyNode"):
