@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import SAM2, SAM2Config
+from NeuroSAM2Core.outputs import replaced
 
 FORMAT_VERSION = 1
 KEY = "neurosam2"
 TRAINING_PREFIX = "training."
-PARTIAL_SUFFIX = ".partial"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,20 +159,14 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: It cannot be written; what was there before still is.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replaced(path) as partial:
+            yield partial
     except (OSError, SafetensorError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise CheckpointError(
             f"cannot write {path}: {reason}", hint="choose a folder that exists, is writable and has room"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

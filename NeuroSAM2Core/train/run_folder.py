@@ -15,8 +15,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from NeuroSAM2Core.checkpoint import Checkpoint
-from NeuroSAM2Core.checkpoint.checkpoint import PARTIAL_SUFFIX, replaced_atomically, write_atomically
+from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomically
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
+from NeuroSAM2Core.outputs import PARTIAL_SUFFIX
 from NeuroSAM2Core.train.clip import ClipBatch
 
 logger = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ TRAINING_PACKAGES = PACKAGES | {
     "nibabel": "nibabel>=5.2",
     "isal": "isal>=1.6",
     "tqdm": "tqdm>=4.66",
+    "psutil": "psutil>=5.9",
     "monai": "monai>=1.4",
     "matplotlib": "matplotlib>=3.8",
 }
