@@ -2,6 +2,10 @@
 
 import sys
 
-from NeuroSAM2Core.cli.main import main
+try:
+    from NeuroSAM2Core.cli.main import main
+except KeyboardInterrupt:
+    print("neurosam2: interrupted", file=sys.stderr)  # noqa: T201
+    sys.exit(130)
 
 sys.exit(main())

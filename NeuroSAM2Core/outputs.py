@@ -1,5 +1,6 @@
 """Files that are written: whole or not there, never an input, and nothing that exists is replaced unasked."""
 
+import argparse
 import os
 import secrets
 import stat
@@ -47,6 +48,11 @@ def write_text(path: Path, text: str) -> None:
     """
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    """Declares `--overwrite` of a command."""
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Sequence[Path] = (), overwrite: bool = False) -> None:

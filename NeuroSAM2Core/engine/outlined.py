@@ -1,5 +1,6 @@
 """A volume and its objects as they stand: everything that reads and says nothing new. `Session` adds to it."""
 
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -26,9 +27,12 @@ from NeuroSAM2Core.volume import (
     SliceMask,
     SlicePlane,
     Volume,
+    is_constant,
     percentile_window,
     resolve_axis,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class OutlinedVolume:
@@ -51,6 +55,10 @@ class OutlinedVolume:
     ) -> None:
         self.model, self.volume = model.eval(), volume
         self.options = (options or EngineOptions()).resolved(model.config)
+        if window is None and is_constant(volume.voxels):
+            logger.warning(
+                "the image is the same everywhere: there is nothing to outline; a window of intensities may help"
+            )
         self.window = window or percentile_window(volume.voxels)
         self._is_window_fixed = window is not None
         self.cleaning = BY_ITSELF

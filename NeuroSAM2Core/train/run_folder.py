@@ -5,6 +5,7 @@ and, once the run is over, `model.safetensors`. Training and whoever watches it 
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -19,6 +20,8 @@ from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomi
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.outputs import PARTIAL_SUFFIX
 from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.curves import CURVES_FILE
+from NeuroSAM2Core.train.recorder import METRICS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ LOG_FILE = "log.txt"
 MODEL_FILE = "model.safetensors"
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+WRITTEN = (CONFIG_FILE, METRICS_FILE, CURVES_FILE, MODEL_FILE)
+"""What a run replaces."""
 STEP = re.compile(r"step-(\d+)\.safetensors")
 KEPT = 2
 
@@ -56,11 +61,18 @@ class RunFolder:
             changeable: Settings, by their own word, that may differ from those the run began with.
 
         Raises:
-            ConfigError: The folder holds another run, or this one and that was not expected.
+            ConfigError: The folder holds another run, this one and that was not expected, or files of no run that would be replaced.
             DataError: The folder cannot be written to.
         """
         path = self.path / CONFIG_FILE
         is_taken = path.exists() and bool(self._saved())
+        if not (self.path / CHECKPOINTS).is_dir():
+            foreign = [name for name in WRITTEN if os.path.lexists(self.path / name)]
+            if foreign:
+                raise ConfigError(
+                    f"{self.path} holds {', '.join(foreign)}, and no run that wrote it",
+                    hint="name another run.folder, so that nothing is replaced",
+                )
         if is_taken:
             if not may_go_on:
                 raise ConfigError(

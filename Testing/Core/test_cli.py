@@ -65,7 +65,7 @@ def test_a_reading_of_a_single_point_is_chosen(folder, capsys):
     for reading in ((), ("--reading", "1"), ("--reading", "2")):
         code = run(
             folder, "segment", "{f}/image.nii.gz", "--point", "axial:12:22,26", "--model", "{f}/reader.safetensors",
-            "--range", "12:12", "--device", "cpu", "--out", "{f}/read.nii.gz", *reading,
+            "--range", "12:12", "--device", "cpu", "--out", "{f}/read.nii.gz", "--overwrite", *reading,
         )  # fmt: skip
         assert code == 0
         assert f"reading {reading[1] if reading else 1} of " in capsys.readouterr().out
