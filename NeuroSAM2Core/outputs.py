@@ -70,9 +70,7 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Sequence[Path] = (), overw
     for path in outputs:
         for given in inputs:
             if _is_same(path, given):
-                raise DataError(
-                    f"{path} is read by this command, and cannot be written, too", hint="choose another name"
-                )
+                raise DataError(f"{path} is what is read: it is never replaced", hint="choose another name")
         place = _place(path)
         if place in seen:
             raise DataError(f"{path} is named for two outputs", hint="choose a name for each")

@@ -1,157 +1,73 @@
-"""`neurosam2`: what surrounds every command. Signals, broken pipes, full disks and people's mistakes end in a sentence and an exit code.
+"""`neurosam2`: the options of the commands are parsed, then one function is called. What surrounds that is in `surroundings`."""
 
-This module imports nothing heavy: Ctrl-C may come while the commands are imported.
-"""
+from NeuroSAM2Core.cli.surroundings import ending_in_a_word, surrounded
 
-import io
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import TextIO
+with ending_in_a_word():  # Ctrl-C may come while these are imported
+    import argparse
+    import logging
+    import re
+    import sys
+    from collections.abc import Iterator, Sequence
+    from importlib.metadata import entry_points
+    from types import ModuleType
 
-from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
+    from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train, tune
+    from NeuroSAM2Core.threads import shorten_spinning
+    from NeuroSAM2Core.version import __version__
 
-MISTAKE, INTERRUPTED = 2, 130
-BROKEN_PIPE = 141
-"""As if SIGPIPE had ended it: nobody reads on, as after `| head`."""
-ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class _Watched:
-    """The standard output, which remembers why it took no more: argparse keeps that to itself, others do not say which file it was."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.lost: OSError | None = None
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        with self._watching():
-            return self.stream.write(text)
-
-    def flush(self) -> None:
-        with self._watching():
-            self.stream.flush()
-
-    @contextmanager
-    def _watching(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.lost = error
-            raise
-
-    def let_go(self) -> None:
-        """What is still to be written goes nowhere, so that the end of Python does not complain again."""
-        with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
+COMMANDS = (segment, train, evaluate, report, tune, serve, download, convert, pretrain)
+MORE_COMMANDS = "neurosam2.commands"
+"""Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
+NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)")
+"""How a value begins that argparse may take for an option; no option of ours begins like this."""
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake, 130 where the person stopped it, 143 where the system did."""
-    for stream in (sys.stdout, sys.stderr):
-        _take_every_name(stream)
-    with _signals() as seen, _watched_output() as output:
+    return surrounded(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Raises:
+        NeuroSAM2Error: The person's mistake.
+        Cancelled: The person stopped it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="neurosam2", description="Interactive segmentation of brain volumes with SAM 2."
+    )
+    parser.add_argument("--version", action="version", version=f"neurosam2 {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="say what is being done")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (*COMMANDS, *_added()):
+        command.add_parser(subparsers)
+    said = parser.parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.INFO if said.verbose else logging.WARNING)
+    shorten_spinning()  # before a command imports torch
+    code: int = said.run(said)
+    return code
+
+
+def with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--option -1:2` written as `--option=-1:2`, which argparse understands."""
+    joined: list[str] = []
+    for word in arguments:
+        before = joined[-1] if joined else ""
+        is_value = before.startswith("--") and before != "--" and "=" not in before and "--" not in joined
+        if is_value and NEGATIVE.match(word) and not word[1:].isdecimal():
+            joined[-1] = f"{before}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _added() -> Iterator[ModuleType]:
+    for entry in sorted(entry_points(group=MORE_COMMANDS), key=lambda one: one.name):
         try:
-            code = _run(arguments)
-        except BaseException as error:
-            if seen or isinstance(error, KeyboardInterrupt):  # libraries may have made another error of a Ctrl-C
-                return _say(seen[0] if seen else signal.SIGINT)
-            if output is None or output.lost is None:
-                raise
-        if output is None or output.lost is None:
-            return code
-        output.let_go()
-        if isinstance(output.lost, BrokenPipeError):
-            return BROKEN_PIPE
-        _tell(f"neurosam2: cannot write to the standard output: {output.lost.strerror or output.lost}")
-        return MISTAKE
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        from NeuroSAM2Core.cli.commands import run
-
-        return run(arguments)
-    except NeuroSAM2Error as error:
-        _tell(f"neurosam2: {error.message}", *([f"           {error.hint}"] if error.hint else []))
-        return MISTAKE
-    except Cancelled as stop:
-        _tell(f"neurosam2: {str(stop) or 'interrupted'}")
-        return INTERRUPTED
-    finally:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-
-
-@contextmanager
-def _watched_output() -> Iterator[_Watched | None]:
-    """The standard output, watched while the body runs; None where there is none."""
-    if sys.stdout is None:
-        yield None
-        return
-    stream = sys.stdout
-    sys.stdout = watched = _Watched(stream)
-    try:
-        yield watched
-    finally:
-        sys.stdout = stream
-
-
-def _take_every_name(stream: TextIO | None) -> None:
-    """What the terminal cannot show becomes a replacement character."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-        stream.reconfigure(errors="replace")
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Signals that end the process become exceptions while the body runs, so that partial files are removed; those that came are listed."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    wanted = [one for one in (signal.SIGINT, *ENDINGS) if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {one: signal.signal(one, end) for one in wanted}
-    hook, sys.unraisablehook = sys.unraisablehook, lambda lost: _again(lost, hook)
-    try:
-        yield seen
-    finally:
-        sys.unraisablehook = hook
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-def _again(lost: "sys.UnraisableHookArgs", hook: object) -> None:
-    """Repeats a Ctrl-C that came where Python cannot raise, as in a destructor."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
-    elif callable(hook):
-        hook(lost)
-
-
-def _say(number: int) -> int:
-    """The word for a signal, and its exit code."""
-    _tell(f"neurosam2: {'interrupted' if number == signal.SIGINT else 'terminated'}")
-    return 128 + number
-
-
-def _tell(*lines: str) -> None:
-    with suppress(OSError, ValueError):
-        for line in lines:
-            print(line, file=sys.stderr, flush=True)
+            yield entry.load()
+        except ImportError as error:
+            logger.warning("the command %s is left out: %s", entry.name, error)

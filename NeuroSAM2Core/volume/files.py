@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.memory import free_memory
 from NeuroSAM2Core.outputs import replaced
+from NeuroSAM2Core.volume.header import header_bytes
 from NeuroSAM2Core.volume.kinds import GZIP, is_dicom, refusal
-from NeuroSAM2Core.volume.place import MM, SCANNER, HeaderPlace, is_orthogonal, is_same_matrix
+from NeuroSAM2Core.volume.place import HeaderPlace
 from NeuroSAM2Core.volume.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -32,8 +33,6 @@ LARGEST_OFFSET = 1 << 28
 """Bytes before the voxels: header and extensions."""
 MOST_SURPLUS = 1 << 26
 """Unpacked bytes after the voxels that are looked at; the check sum comes after them."""
-LONGEST_SIDE = 2**15 - 1
-"""Voxels along an axis in the older of the two formats."""
 DAMAGED = "the file may be damaged or cut short; copy it again"
 NEAR_FULL = 0.95
 """Share of the free memory that a volume may take."""
@@ -114,30 +113,6 @@ def check_target(path: Path) -> None:
         raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
     if not path.parent.is_dir():
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
-
-
-def header_bytes(volume: Volume, dtype: np.dtype[Any]) -> bytes:
-    """What a NIfTI file of a volume begins with, up to the first voxel.
-
-    Args:
-        volume: Its place is that of the file it came from, as it was stored there, if it came from one and was not moved.
-        dtype: Of the voxels that follow.
-    """
-    header = (Nifti1Header if max(volume.shape) <= LONGEST_SIDE else Nifti2Header)()
-    header.set_data_dtype(dtype)
-    header.set_data_shape(volume.shape[::-1])
-    header.set_slope_inter(1.0, 0.0)
-    place, matrix = volume.place, volume.ijk_to_ras
-    if place is not None and is_same_matrix(place.ijk_to_ras, matrix):
-        place.put_into(header)
-    else:
-        header.set_qform(matrix, code=SCANNER if is_orthogonal(matrix) else 0)
-        header.set_sform(matrix, code=SCANNER)
-        header["pixdim"][1:4] = volume.spacing_mm
-        header["xyzt_units"] = MM
-    length = -(-(len(header.binaryblock) + 4) // 16) * 16  # four bytes say that there are no extensions
-    header.set_data_offset(length)
-    return bytes(header.binaryblock).ljust(length, b"\0")
 
 
 def check_memory(name: str, num_bytes: int) -> None:

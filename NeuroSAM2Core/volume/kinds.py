@@ -4,6 +4,8 @@ from NeuroSAM2Core.errors import DataError
 
 GZIP = b"\x1f\x8b"
 DICOM_AT = 128
+IDENTIFYING_GROUP = b"\x08\0"
+"""What old DICOM files without a preamble begin with."""
 CONVERT = "convert it to .nii.gz, for example with 3D Slicer"
 KINDS = {
     GZIP: "packed twice with gzip",
@@ -47,7 +49,8 @@ HINTS = {
 
 def is_dicom(start: bytes) -> bool:
     """A file that begins like this is DICOM."""
-    return start[DICOM_AT : DICOM_AT + 4] == b"DICM"
+    has_preamble = start[DICOM_AT : DICOM_AT + 4] == b"DICM"
+    return has_preamble or (start[:2] == IDENTIFYING_GROUP and start[3:4] == b"\0")
 
 
 def refusal(name: str, start: bytes) -> DataError:

@@ -11,8 +11,7 @@ import pytest
 
 from NeuroSAM2Core.catalog import models_folder
 from NeuroSAM2Core.checkpoint import load_checkpoint
-from NeuroSAM2Core.cli.commands import with_negative_values
-from NeuroSAM2Core.cli.main import main
+from NeuroSAM2Core.cli.main import main, with_negative_values
 from NeuroSAM2Core.errors import Cancelled, ConfigError
 from NeuroSAM2Core.outputs import replaced
 
@@ -25,7 +24,7 @@ def command(monkeypatch):
     """Makes a function stand in for whatever command is called."""
 
     def stand_in(run):
-        monkeypatch.setattr("NeuroSAM2Core.cli.commands.run", run)
+        monkeypatch.setattr("NeuroSAM2Core.cli.main.run", run)
 
     return stand_in
 
@@ -100,7 +99,7 @@ def test_ctrl_c_while_commands_are_imported_is_one_word(tmp_path):
 @pytest.mark.parametrize("words", [["download"], ["--version"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_output_is_a_sentence(words, unbuffered):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "NeuroSAM2Core", *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
             check=False, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
@@ -129,7 +128,7 @@ def test_nobody_reading_on_ends_it_quietly():
 def test_names_that_the_terminal_cannot_show_are_replaced(command, monkeypatch, encoding):
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", out)
-    command(lambda arguments: print("written to \u8133\ud800.nii") or 0)
+    command(lambda arguments: sys.stdout.write("written to \u8133\ud800.nii") and 0)
     assert main([]) == 0
     out.flush()
     assert out.buffer.getvalue().startswith(b"written to ")

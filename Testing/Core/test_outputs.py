@@ -57,7 +57,7 @@ def test_an_input_is_never_an_output(folder, capsys, words, monkeypatch):
     monkeypatch.setattr("NeuroSAM2Core.train.data.read_dataset", lambda *_: None)
     before = contents(folder)
     assert main([*(word.format(name=folder.name) for word in words), "--overwrite"]) == 2
-    assert "is read by this command" in capsys.readouterr().err
+    assert "is never replaced" in capsys.readouterr().err
     assert contents(folder) == before
 
 

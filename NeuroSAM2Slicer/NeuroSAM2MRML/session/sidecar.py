@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import write_text
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -36,7 +37,7 @@ def write_sidecar(desk: SessionDesk, path: Path) -> None:
         DataError: It cannot be written there.
     """
     try:
-        path.write_text(sidecar_text(desk) + "\n")
+        write_text(path, sidecar_text(desk) + "\n")
     except OSError as error:
         raise DataError(f"cannot write {path.name}: {error.strerror or error}", hint="choose another folder") from error
 

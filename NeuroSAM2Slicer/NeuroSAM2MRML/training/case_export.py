@@ -76,33 +76,16 @@ class CaseExport:
                 _partial(target).unlink(missing_ok=True)
 
     def _write(self, files: list[tuple[Path, Volume]]) -> Generator[None, None, None]:
+        from NeuroSAM2Core.volume.header import header_bytes
+
         for target, volume in files:
             with _partial(target).open("wb") as file:
-                file.write(_header(volume))
+                file.write(header_bytes(volume, volume.voxels.dtype))
                 for plane in volume.voxels:
                     file.write(plane.tobytes())
                     yield
         for target, _ in files:
             _partial(target).replace(target)
-
-
-def _header(volume: Volume) -> bytes:
-    """Of a NIfTI file with the volume's exact matrix, up to where the voxels begin."""
-    import nibabel
-
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(volume.voxels.dtype)
-    header.set_data_shape(volume.shape[::-1])
-    header.set_xyzt_units("mm")
-    header.set_sform(volume.ijk_to_ras, code="scanner")
-    header.set_data_offset(OFFSET)
-    header["pixdim"][1:4] = volume.spacing_mm
-    header["magic"] = b"n+1"
-    return bytes(header.binaryblock) + bytes(OFFSET - len(header.binaryblock))
-
-
-OFFSET = 352
-"""Of the voxels in a NIfTI file without extensions."""
 
 
 def _partial(target: Path) -> Path:
