@@ -16,6 +16,8 @@ Matrix = NDArray[np.float64]
 
 SCANNER = 1
 """The code of coordinates of the scanner."""
+LARGEST_CODE, LARGEST_UNITS = 2**15 - 1, 255
+"""That a header can hold."""
 UNIT_BITS = 0x07
 """Of `xyzt_units`, those that hold the unit of length."""
 MM = 2
@@ -47,6 +49,15 @@ class HeaderPlace:
     srow: tuple[float, ...]
     """(12,): the first three rows of the sform."""
 
+    def __post_init__(self) -> None:
+        for name, count in (("pixdim", 4), ("quatern", 3), ("qoffset", 3), ("srow", 12)):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{name} has {len(getattr(self, name))} numbers; expected {count}")
+        if not (abs(self.qform_code) <= LARGEST_CODE and abs(self.sform_code) <= LARGEST_CODE):
+            raise ValueError(f"qform and sform have the codes {self.qform_code} and {self.sform_code}; expected 0 to 5")
+        if not 0 <= self.xyzt_units <= LARGEST_UNITS:
+            raise ValueError(f"the units are {self.xyzt_units}; expected 0 to {LARGEST_UNITS}")
+
     @classmethod
     def of(cls, header: Any) -> "HeaderPlace":  # noqa: ANN401  (of nibabel, which is not needed here)
         """What a header of nibabel says."""
@@ -69,13 +80,11 @@ class HeaderPlace:
         """
         try:
             values: dict[str, Any] = {
-                name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(text).items()
+                name: tuple(map(float, v)) if isinstance(v, list) else v for name, v in json.loads(text).items()
             }
-            place = cls(**values)
-            place.forms()
-        except (TypeError, AttributeError, IndexError) as error:
+            return cls(**values)
+        except (TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"not a place: {error}") from error
-        return place
 
     def as_text(self) -> str:
         """As JSON."""
@@ -123,7 +132,8 @@ class HeaderPlace:
     def _qform(self) -> Matrix:
         """The rotation of the unit quaternion, whose first part is not stored, and the spacing."""
         vector = np.array(self.quatern, dtype=np.float64)
-        rest = 1.0 - float(vector @ vector)
+        with np.errstate(all="ignore"):
+            rest = 1.0 - float(vector @ vector)
         if rest < 1e-7:
             vector, rest = vector / np.linalg.norm(vector), 0.0
         a, b, c, d = np.array([np.sqrt(rest), *vector])

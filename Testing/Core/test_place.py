@@ -127,10 +127,21 @@ def test_a_volume_that_was_moved_is_written_where_it_is(tmp_path):
 
 def test_a_place_is_kept_as_text(tmp_path):
     place = Volume.read(write_image(tmp_path / "i.nii", turned(0.2), turned(0.1), s_code=4)).place
-    assert HeaderPlace.from_text(place.as_text()) == place
-    for text in ("", "[]", "{}", "1", '{"qform_code": 1}', place.as_text().replace("0.", '"x', 1)):
+    text = place.as_text()
+    assert HeaderPlace.from_text(text) == place
+    unknown = text.replace('"qform_code": 1', '"qform_code": 99999')
+    for other in (
+        "",
+        "[]",
+        "{}",
+        "1",
+        '{"qform_code": 1}',
+        unknown,
+        text.replace("0.", '"x', 1),
+        text.replace("[", "[1, "),
+    ):
         with pytest.raises(ValueError, match=r"."):
-            HeaderPlace.from_text(text)
+            HeaderPlace.from_text(other)
 
 
 def test_a_label_at_either_place_of_its_image_belongs_to_it(tmp_path):

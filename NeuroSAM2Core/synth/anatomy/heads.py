@@ -4,7 +4,6 @@ Each head is `NNN.npy` (labels (K, J, I) uint8, 1 mm, 11.5 MB) with `NNN.npz` (v
 donor). A head follows from its number alone: a bank that was cut short is continued, and one that grows keeps the heads it has.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Int, UInt8
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import replaced
 from NeuroSAM2Core.synth.anatomy.cerebrum import with_white_matter
 from NeuroSAM2Core.synth.anatomy.completion import completed
 from NeuroSAM2Core.synth.anatomy.deformation import deformed, resize_structures
@@ -58,9 +58,8 @@ class Head:
         target = _path(folder, number)
         k, j, i = self.counts
         np.savez(target.with_suffix(".npz"), donor=np.array(self.donor), axis0=k, axis1=j, axis2=i)
-        partial_file = target.with_suffix(f".{os.getpid()}.partial.npy")
-        np.save(partial_file, self.labels)
-        partial_file.replace(target)
+        with replaced(target) as unfinished, unfinished.open("wb") as file:
+            np.save(file, self.labels)
 
     @classmethod
     def load(cls, folder: Path, number: int) -> "Head":
@@ -160,15 +159,14 @@ def _prepare(folder: Path, sources: AnatomySources, donor: str) -> None:
     """Keeps an individual with its white matter in the bank's folder: more heads can then be made without the published files."""
     individual = read_individual(donor, sources)
     kept = _individual_path(folder, donor)
-    partial_file = kept.with_suffix(f".{os.getpid()}.partial.npz")
-    np.savez_compressed(
-        partial_file,
-        labels=with_white_matter(individual),
-        cingulate=individual.cingulate,
-        head=individual.head,
-        inner_skull=individual.inner_skull,
-    )
-    partial_file.replace(kept)
+    with replaced(kept) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=with_white_matter(individual),
+            cingulate=individual.cingulate,
+            head=individual.head,
+            inner_skull=individual.inner_skull,
+        )
 
 
 def _load_individual(folder: Path, donor: str) -> Individual:

@@ -3,11 +3,9 @@
 Files are safetensors, named after what they were made from; one that is damaged or out of date is made anew.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from NeuroSAM2Core.outputs import replaced
 from NeuroSAM2Core.train.data.config import DataConfig
 from NeuroSAM2Core.train.data.cutting import TrainingVolume
 from NeuroSAM2Core.train.data.dataset_file import Case
@@ -24,7 +23,7 @@ from NeuroSAM2Core.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CaseCache:
@@ -86,7 +85,6 @@ class CaseFolder:
 
     def write(self, case: Case, volume: TrainingVolume) -> None:
         """Keeps a volume; a folder that cannot be written to is only warned about."""
-        partial = self.folder / f".{os.getpid()}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             arrays = {
@@ -94,9 +92,7 @@ class CaseFolder:
                 "numbers": np.ascontiguousarray(volume.objects.numbers),
                 "matrix": np.ascontiguousarray(volume.image.ijk_to_ras),
             }
-            save_file(arrays, partial, metadata={"names": json.dumps(volume.objects.names)})
-            partial.replace(self.path(case))
+            with replaced(self.path(case)) as partial:
+                save_file(arrays, partial, metadata={"names": json.dumps(volume.objects.names)})
         except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
             logger.warning("prepared volumes cannot be kept in %s: %s", self.folder, error)
