@@ -3,8 +3,13 @@
 from pathlib import Path
 
 GROUP = Path("/sys/fs/cgroup")
-LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-"""Of a container, of the two kinds of control groups: what it may use and what it uses."""
+LIMITS = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+"""Of a container, of the two kinds of control groups: what it may use, what it uses, and of what kind that is."""
+CACHE = ("active_file", "inactive_file")
+"""Parts of what is used that the system gives back: files that were read."""
 
 
 def free_memory() -> int:
@@ -15,9 +20,11 @@ def free_memory() -> int:
 
 
 def _left_to_group() -> list[int]:
-    for limit, used in LIMITS:
+    for limit, used, parts in LIMITS:
         try:
-            return [int((GROUP / limit).read_text()) - int((GROUP / used).read_text())]
+            stat = dict(line.split() for line in (GROUP / parts).read_text().splitlines())
+            cache = sum(int(stat.get(name, 0)) for name in CACHE)
+            return [int((GROUP / limit).read_text()) - int((GROUP / used).read_text()) + cache]
         except (OSError, ValueError):  # no such group, or without a limit
             continue
     return []

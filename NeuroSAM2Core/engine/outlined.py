@@ -57,7 +57,7 @@ class OutlinedVolume:
         self.options = (options or EngineOptions()).resolved(model.config)
         if window is None and is_constant(volume.voxels):
             logger.warning(
-                "the image is the same everywhere: there is nothing to outline; a window of intensities may help"
+                "the image is the same everywhere: there may be nothing to outline; another window (--window) may help"
             )
         self.window = window or percentile_window(volume.voxels)
         self._is_window_fixed = window is not None

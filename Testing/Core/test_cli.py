@@ -213,3 +213,16 @@ def test_an_official_file_is_converted(folder, tmp_path, capsys):
 def test_light_rooms_import_nothing_heavy(module, absent):
     code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_constant_image_and_an_empty_mask_are_told(folder, tmp_path, capsys, caplog, monkeypatch):
+    volume, truth = ball_volume()
+    volume.with_voxels(np.full(volume.shape, 7, np.int16)).write(tmp_path / "flat.nii.gz")
+    monkeypatch.setattr("NeuroSAM2Core.engine.Session.mask", lambda *_: np.zeros_like(truth, dtype=bool))
+    words = ("segment", str(tmp_path / "flat.nii.gz"), "--box", BOX, *MODEL, "--range", "12:12")
+    assert run(folder, *words, "--out", str(tmp_path / "m.nii"), "--window", "-100:600") == 0
+    assert "the mask is empty" in capsys.readouterr().err
+    assert "the same everywhere" not in caplog.text
+    assert run(folder, *words, "--out", str(tmp_path / "n.nii")) == 0
+    assert "the same everywhere" in caplog.text
+    assert "--window" in caplog.text
