@@ -23,12 +23,8 @@ UNIT_BITS = 0x07
 MM = 2
 UNITS_MM = {1: 1000.0, MM: 1.0, 3: 0.001}
 """Metres, millimetres and microns in mm; what is unknown is taken for mm."""
-SAME_LENGTH = 1e-3
-"""Column lengths of the sform that differ from `pixdim` by less are taken to be rounded, as ITK does."""
 SKEW = 1e-4
 """Largest product of two axes of length 1 that are at right angles."""
-SAME_FORM = 1e-4
-"""Largest difference, of rotations, spacings and offsets, between forms that say the same."""
 SAME_MATRIX = 1e-6
 """Relative difference of matrices that is rounding."""
 
@@ -106,13 +102,14 @@ class HeaderPlace:
 
     @property
     def ijk_to_ras(self) -> Matrix:
-        """(4, 4), in mm: what ITK chooses; where it finds nothing without skew, the sform."""
+        """(4, 4), in mm: what ITK chooses; where it finds nothing without skew, the sform.
+
+        Of two forms that agree within 0.0001, ITK sometimes takes the other; that is not repeated here.
+        """
         qform, sform, spacing = self._qform(), self._sform(), self._spacing()
         if self.qform_code <= 0 and self.sform_code <= 0:
             chosen = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
-        elif self.qform_code <= 0 or (
-            self.sform_code > 0 and is_orthogonal(sform) and (self.sform_code == SCANNER or _say_same(sform, qform))
-        ):
+        elif self.qform_code <= 0 or (self.sform_code > 0 and is_orthogonal(sform) and self.sform_code == SCANNER):
             chosen = _with_spacing(sform, spacing)
         else:
             chosen = qform
@@ -166,17 +163,10 @@ def is_same_matrix(one: Matrix, other: Matrix) -> bool:
     return bool(np.allclose(one, other, rtol=SAME_MATRIX, atol=SAME_MATRIX * float(np.abs(other).max())))
 
 
-def _say_same(sform: Matrix, qform: Matrix) -> bool:
-    lengths, others = (np.linalg.norm(form[:3, :3], axis=0) for form in (sform, qform))
-    turn = (sform[:3, :3] / lengths) @ (qform[:3, :3] / others).T
-    apart = (turn - np.eye(3), lengths - others, sform[:3, 3] - qform[:3, 3])
-    return all(float(np.abs(difference).max()) <= SAME_FORM for difference in apart)
-
-
 def _with_spacing(form: Matrix, spacing: Sequence[float] | Matrix) -> Matrix:
     """An sform at right angles with the spacing that the header names, which ITK takes."""
     lengths = np.linalg.norm(form[:3, :3], axis=0)
-    if not is_orthogonal(form) or np.allclose(lengths, spacing, rtol=0, atol=SAME_LENGTH):
+    if not is_orthogonal(form) or np.allclose(lengths, spacing, rtol=SAME_MATRIX, atol=0):
         return form
     scaled = form.copy()
     scaled[:3, :3] *= np.asarray(spacing) / lengths

@@ -117,6 +117,15 @@ def test_a_sheared_sform_gives_way_to_the_qform_if_there_is_one(tmp_path):
     np.testing.assert_allclose(alone.ijk_to_ras, sheared, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", ["mm", "meter"])
+def test_the_spacing_is_that_of_pixdim_where_the_sform_says_another(tmp_path, unit):
+    image = write_image(
+        tmp_path / "i.nii", turned(0.2) * [1.2, 1.2, 1.2, 1], turned(0.2), unit=unit, unit_mm=UNITS[unit]
+    )
+    volume = check(image, tmp_path / "m.nii")
+    np.testing.assert_allclose(volume.spacing_mm, 1.2 * np.array([1, 1.1, 2.5]), rtol=1e-5)
+
+
 def test_a_volume_that_was_moved_is_written_where_it_is(tmp_path):
     volume = Volume.read(write_image(tmp_path / "i.nii", turned(0.2), turned(0.2)))
     moved = Volume(volume.voxels, turned(0.2, offset=(50, 60, 70)), place=volume.place)
