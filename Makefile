@@ -43,8 +43,8 @@ gpu: setup
 # The bundled model's two recipes, one after the other, from nothing; goes on where it was interrupted.
 WORKERS ?= 1
 nano: setup
-	$(BIN)/neurosam2 pretrain runs/scratch --workers $(WORKERS) --export runs/scratch.safetensors
-	$(BIN)/neurosam2 pretrain runs/refine --recipe refine --start-from runs/scratch.safetensors --workers $(WORKERS) --export runs/nano.safetensors
+	$(BIN)/neurosam2 pretrain runs/scratch --workers $(WORKERS) --export runs/scratch.safetensors --overwrite
+	$(BIN)/neurosam2 pretrain runs/refine --recipe refine --start-from runs/scratch.safetensors --workers $(WORKERS) --export runs/nano.safetensors --overwrite
 
 # The label maps that the recipe anatomy reads: the packages' files alone, without what they depend on.
 anatomy-data: setup
@@ -53,7 +53,7 @@ anatomy-data: setup
 # nano trained further on heads made of them; goes on where it was interrupted. For fewer steps: make anatomy SETTINGS=steps=2000
 SETTINGS ?=
 anatomy: anatomy-data
-	$(BIN)/neurosam2 pretrain runs/anatomy $(SETTINGS) --recipe anatomy --workers $(WORKERS) --export runs/anatomy.safetensors --half
+	$(BIN)/neurosam2 pretrain runs/anatomy $(SETTINGS) --recipe anatomy --workers $(WORKERS) --export runs/anatomy.safetensors --overwrite --half
 
 # One chunk of the same on a GPU, with larger batches; ends within MINUTES and goes on when called again.
 MINUTES ?= 9

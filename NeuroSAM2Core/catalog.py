@@ -12,7 +12,9 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from NeuroSAM2Core.errors import CheckpointError
+from NeuroSAM2Core.errors import CheckpointError, ConfigError
+
+SET_HOME = "set NEUROSAM2_HOME to a folder that you may write to"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +52,19 @@ class CatalogEntry:
 
 
 def models_folder() -> Path:
-    """Where downloaded models are kept: `$NEUROSAM2_HOME`, or the user's cache."""
+    """Where downloaded models are kept: `$NEUROSAM2_HOME`, or the user's cache.
+
+    Raises:
+        ConfigError: Neither is known.
+    """
     if home := os.environ.get("NEUROSAM2_HOME"):
         return Path(home) / "models"
     cache_home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(cache_home) if cache_home else Path.home() / ".cache") / "neurosam2" / "models"
+    try:
+        cache = Path(cache_home) if cache_home else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise ConfigError("this user has no home folder", hint=SET_HOME) from error
+    return cache / "neurosam2" / "models"
 
 
 def logs_folder() -> Path:

@@ -8,6 +8,7 @@ characters only in a form of their own. Without torch and NumPy: every room may 
 import contextlib
 import os
 import secrets
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ VERBATIM = "\\\\?\\"
 def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator[Path]:
     """A path to write to; what was written there takes the place of `path` when the body ends well.
 
+    Where `path` is a link, what it leads to is replaced. The new file has the mode of the old one, or what the umask leaves.
+
     Args:
         path: The file.
         suffix: How the name ends that is written to, for writers that go by it.
@@ -42,12 +45,14 @@ def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator
     Raises:
         OSError: It cannot be written; what was there before still is.
     """
-    path = extended(path)
+    path = extended(Path(os.path.realpath(path)))
     partial = extended(path.with_name(f".{secrets.token_hex(6)}{suffix}"))
     try:
         yield partial
         with partial.open("rb+") as file:  # Windows flushes no file that is open for reading only
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
         replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
@@ -55,13 +60,13 @@ def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a file, text as UTF-8 with the line ends it has; it is whole, or what was there before still is.
+    """Writes a file, which is whole, or what was there before still is. Text becomes UTF-8, and what that cannot hold is escaped.
 
     Raises:
         OSError: It cannot be written.
     """
     with replaced_atomically(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def read_text(path: Path) -> str:

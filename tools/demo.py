@@ -52,7 +52,7 @@ def run(folder: Path) -> int:
 def segment(image: str, box: str, folder: Path, name: str, *more: str) -> int:
     """One object from one box: `name`_mask.nii.gz and `name`.png in the folder."""
     files = ["--out", str(folder / f"{name}_mask.nii.gz"), "--png", str(folder / f"{name}.png")]
-    command = ["segment", image, "--box", box, *more, *files]
+    command = ["segment", image, "--box", box, *more, *files, "--overwrite"]
     print("neurosam2", *command)
     return main(command)
 

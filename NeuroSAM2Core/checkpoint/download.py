@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.catalog import CatalogEntry, models_folder
+from NeuroSAM2Core.catalog import SET_HOME, CatalogEntry, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import read_official
-from NeuroSAM2Core.errors import Cancelled, CheckpointError, DownloadError
+from NeuroSAM2Core.errors import Cancelled, CheckpointError, DataError, DownloadError
+from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.version import __version__
 
 CHUNK = 1 << 20
@@ -51,14 +52,14 @@ def download(
         return entry.installed()
     folder = folder or models_folder()
     target = entry.installed(folder)
-    if target.exists():
-        return target
     try:
+        if target.exists():
+            return target
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DownloadError(
-            f"cannot write to {folder}: {error.strerror}", hint="set NEUROSAM2_HOME to another folder"
-        ) from error
+        check_outputs([target])
+    except (OSError, DataError) as error:
+        reason = error.message if isinstance(error, DataError) else f"cannot write to {folder}: {error.strerror}"
+        raise DownloadError(reason, hint=f"choose another --folder, or {SET_HOME}") from error
     part = folder / f"{entry.file_name}.part"
     _fetch(entry, part, on_progress, is_cancelled)
     digest = _verify(entry, part, folder)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.catalog import find, models_folder
+from NeuroSAM2Core.catalog import SET_HOME, find, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
@@ -69,7 +69,7 @@ def write_engine_file(path: Path, choices: EngineDefaults, comments: Sequence[st
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose another place with --out"
+            f"cannot write {path}: {error.strerror or error}", hint=f"choose another place with --out, or {SET_HOME}"
         ) from error
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 

@@ -42,7 +42,10 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         ConfigError: The file of choices cannot be used.
     """
     checkpoint = _checkpoint(name_or_path)
-    path = engine_file(name_or_path)
+    try:
+        path = engine_file(name_or_path)
+    except ConfigError:  # without a home folder there is no such file
+        return checkpoint
     choices = read_engine_file(path)
     if not choices.chosen():
         return checkpoint

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from NeuroSAM2Core.errors import CheckpointError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,6 +17,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--lora-alpha", type=float, help="scale of low-rank adapters, if the file has any (default: 16)"
     )
     parser.add_argument("--half", action="store_true", help="store the weights as float16")
+    add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -25,6 +27,7 @@ def run(said: argparse.Namespace) -> int:
 
     if said.target.suffix != ".safetensors":
         raise CheckpointError(f"cannot write {said.target.name}: expected a name that ends in .safetensors")
+    check_outputs([said.target], inputs=[said.source], overwrite=said.overwrite)
     checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha)
     checkpoint.build_model()
     checkpoint.save(said.target, half=said.half)

@@ -10,6 +10,7 @@ from NeuroSAM2Core.cli.evaluation_options import (
     add_dataset_options,
     add_options,
     cases_of,
+    check_tables,
     data_config,
     evaluation_config,
     measured,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult
 
 TARGETS = (0.80, 0.90)
+TABLES = "evaluation"
+"""Name of the tables' files."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,6 +53,7 @@ def run(said: argparse.Namespace) -> int:
         raise ConfigError("a dataset names its labels itself", hint=f"leave {said.label} out")
     if not is_dataset and not said.label:
         raise ConfigError(f"{said.image.name} needs its label", hint="give IMAGE LABEL, or a DATASET.json")
+    check_tables(said, TABLES, [said.image, *([said.label] if said.label else []), said.model])
     return run_dataset(said) if is_dataset else run_volume(said)
 
 
@@ -116,7 +120,7 @@ def write(result: "EvaluationResult", config: "EvaluationConfig", said: argparse
     name = Path(said.model).stem
     paths = write_tables(
         said.out,
-        "evaluation",
+        TABLES,
         csv_=as_csv(result),
         json_=as_json(result, config, name),
         markdown=as_markdown(result, config, name),

@@ -1,10 +1,12 @@
 """What `evaluate` and `report` have in common: the options of a measurement, and measuring a dataset with a progress bar."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.model import SAM2
@@ -24,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser, *, kind: str) -> None:
     parser.add_argument("--no-surfaces", action="store_true", help="leave distances of surfaces out: faster")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write tables here: .csv, .json and .md")
+    add_overwrite_option(parser)
 
 
 def add_dataset_options(parser: argparse._ActionsContainer) -> None:
@@ -57,6 +60,14 @@ def evaluation_config(said: argparse.Namespace, *, max_objects: int = 0) -> "Eva
         max_objects=max_objects,
         has_surfaces=not said.no_surfaces,
     )
+
+
+def check_tables(said: argparse.Namespace, name: str, inputs: Sequence[str | Path]) -> None:
+    """Checks, before anything is measured, that the tables can be written, if any were asked for."""
+    if said.out:
+        from NeuroSAM2Core.train.evaluation.tables import table_paths
+
+        check_outputs(table_paths(said.out, name), inputs=[Path(one) for one in inputs], overwrite=said.overwrite)
 
 
 def data_config(said: argparse.Namespace, datasets: list[Path]) -> "DataConfig":

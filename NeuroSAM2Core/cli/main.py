@@ -1,30 +1,40 @@
-"""`neurosam2`: parses, calls one function, prints. People's mistakes become one sentence and exit code 2."""
+"""`neurosam2`: the options of the commands are parsed, then one function is called. What surrounds that is in `surroundings`."""
 
-import argparse
-import logging
-import sys
-from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
-from types import ModuleType
+from NeuroSAM2Core.cli.surroundings import ending_in_a_word, surrounded
 
-from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train, tune
-from NeuroSAM2Core.console import take_every_character
-from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error, is_out_of_memory
-from NeuroSAM2Core.threads import shorten_spinning
-from NeuroSAM2Core.version import __version__
+with ending_in_a_word():  # Ctrl-C may come while these are imported
+    import argparse
+    import logging
+    import re
+    import sys
+    from collections.abc import Iterator, Sequence
+    from importlib.metadata import entry_points
+    from types import ModuleType
+
+    from NeuroSAM2Core.cli import convert, download, evaluate, pretrain, report, segment, serve, train, tune
+    from NeuroSAM2Core.threads import shorten_spinning
+    from NeuroSAM2Core.version import __version__
 
 COMMANDS = (segment, train, evaluate, report, tune, serve, download, convert, pretrain)
 MORE_COMMANDS = "neurosam2.commands"
 """Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
-NO_ROOM_HINT = (
-    "choose a smaller model, image or batch size, end other programs that use the device, or use --device cpu"
-)
+NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)")
+"""How a value begins that argparse may take for an option; no option of ours begins like this."""
 logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0, 2 for a mistake, 130 where the person stopped it."""
-    take_every_character()
+    """Runs one command and returns its exit code: 0, 2 for a mistake, 130 where the person stopped it, 143 where the system did."""
+    return surrounded(lambda: run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Raises:
+        NeuroSAM2Error: The person's mistake.
+        Cancelled: The person stopped it.
+    """
     parser = argparse.ArgumentParser(
         prog="neurosam2", description="Interactive segmentation of brain volumes with SAM 2."
     )
@@ -33,29 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (*COMMANDS, *_added()):
         command.add_parser(subparsers)
-    said = parser.parse_args(arguments)
+    said = parser.parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.INFO if said.verbose else logging.WARNING)
     shorten_spinning()  # before a command imports torch
-    try:
-        code: int = said.run(said)
-    except NeuroSAM2Error as error:
-        print(f"neurosam2: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"           {error.hint}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        logger.info("the allocator says: %s", error)
-        print("neurosam2: the device has no room for this", file=sys.stderr)
-        print(f"           {NO_ROOM_HINT}", file=sys.stderr)
-        return 2
-    except (Cancelled, KeyboardInterrupt) as stop:
-        print(f"neurosam2: {stop or 'stopped'}", file=sys.stderr)
-        return 130
+    code: int = said.run(said)
     return code
+
+
+def with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--option -1:2` written as `--option=-1:2`, which argparse understands."""
+    joined: list[str] = []
+    for word in arguments:
+        before = joined[-1] if joined else ""
+        is_value = before.startswith("--") and before != "--" and "=" not in before and "--" not in joined
+        if is_value and NEGATIVE.match(word) and not word[1:].isdecimal():
+            joined[-1] = f"{before}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _added() -> Iterator[ModuleType]:

@@ -1,17 +1,35 @@
 """A picture of a result that a person would want to look at: slices with the outline, the prompted one with its prompts."""
 
+import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, Volume
 
 COLUMNS, ROWS = 5, 3
 OUTLINE, BOX, POSITIVE, NEGATIVE = "#ff9d2e", "#4cc3ff", "#56e36b", "#ff5a5a"
+
+
+def check_picture(path: Path) -> None:
+    """Checks, before long work, that a picture can be drawn and has a name and a folder.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        DataError: The name or the folder will not do.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`")
+    if path.suffix.lower() != ".png":
+        raise DataError(f"cannot write {path.name}: expected a name that ends in .png")
+    if not path.parent.is_dir():
+        raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 
 def draw_montage(
@@ -35,21 +53,18 @@ def draw_montage(
         title: Above the picture.
 
     Raises:
-        ConfigError: matplotlib is not installed.
         DataError: The picture cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`") from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     stack, masks = SliceStack.of(volume, axis), SliceStack.of(volume.with_voxels(mask), axis)
     spacing = [volume.spacing_mm[2 - array_axis] for array_axis in stack.order]
     by_number = {stack.number_of(p.plane.index): p for p in prompts}
     figure = Figure(figsize=(3 * COLUMNS, 3.1 * ROWS + 0.6), facecolor="black", layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{title}: {mask.sum() * volume.voxel_volume_ml:.1f} mL", color="white", fontsize=15)
+    heading = f"{_printable(title)}: {mask.sum() * volume.voxel_volume_ml:.1f} mL"
+    figure.suptitle(heading, color="white", fontsize=15, parse_math=False)
     for axes, number in zip(figure.subplots(ROWS, COLUMNS).flat, _shown(masks.voxels, set(by_number)), strict=False):
         axes.imshow(window.normalise(stack.voxels[number]), cmap="gray", vmin=0, vmax=1, aspect=spacing[1] / spacing[2])
         if masks.voxels[number].any():
@@ -60,9 +75,15 @@ def draw_montage(
     for axes in figure.axes:
         axes.set_axis_off()
     try:
-        figure.savefig(path, dpi=90, facecolor="black")
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot write {path}: {error}", hint="expected a name that ends in .png") from error
+        with disk.replaced_atomically(path) as partial, partial.open("wb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font lacks become boxes
+            figure.savefig(file, format="png", dpi=90, facecolor="black")
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _shown(masks: NDArray[np.bool_], prompted: set[int]) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.version import __version__
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--export", type=Path, metavar="OUT.safetensors", help="write the model as it stands when stopping"
     )
     parser.add_argument("--half", action="store_true", help="store the exported weights as float16")
+    add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -77,6 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"--minutes must be above 0 and --workers not below; got {arguments.minutes:g} and {arguments.workers}"
         )
+    if arguments.export:
+        read = [arguments.start_from] if arguments.start_from else []
+        check_outputs([arguments.export], inputs=read, overwrite=arguments.overwrite)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     config = find_recipe(arguments.recipe, arguments.settings)

@@ -7,10 +7,14 @@ from NeuroSAM2Core.cli.evaluation_options import (
     add_dataset_options,
     add_options,
     cases_of,
+    check_tables,
     data_config,
     evaluation_config,
     measured,
 )
+
+TABLES = "report"
+"""Name of the tables' files."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,6 +37,7 @@ def run(said: argparse.Namespace) -> int:
     config = evaluation_config(said, max_objects=said.max_objects)
     data = data_config(said, said.dataset)
     cases = cases_of(said, data)
+    check_tables(said, TABLES, [said.before, said.after, *said.dataset])
 
     from NeuroSAM2Core.checkpoint import load_model
     from NeuroSAM2Core.train.evaluation.comparison import (
@@ -52,7 +57,7 @@ def run(said: argparse.Namespace) -> int:
     print(text)
     if said.out:
         paths = write_tables(
-            said.out, "report", csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
+            said.out, TABLES, csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
         )
         print(f"written: {', '.join(map(str, paths))}")
     return 0

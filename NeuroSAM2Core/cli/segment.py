@@ -1,11 +1,14 @@
 """`neurosam2 segment`: a volume and prompts in, a mask of the whole object out."""
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from NeuroSAM2Core.errors import DataError, PromptError
+from NeuroSAM2Core.cli.montage import check_picture, draw_montage
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.prompts.parse import BOX_EXAMPLE, POINT_EXAMPLE, TypedBox, TypedPoint, parse_box, parse_point
 from NeuroSAM2Core.volume import Axis, IntensityWindow, Volume, ct_window, resolve_axis
 from NeuroSAM2Core.volume.files import check_target
@@ -24,7 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Outlines an object in a NIfTI volume from a box and points. AXIS is axial, coronal, sagittal (the volume axis "
         "nearest to it), i, j or k; INDEX, R and C are voxel indices of the file's own grid, the in-plane axes in (k, j, i) order.",
     )
-    parser.add_argument("image", type=Path, help="NIfTI file (.nii, .nii.gz)")
+    parser.add_argument("image", type=Path, help="NIfTI file (.nii, .nii.gz), or the folder of a DICOM series")
     parser.add_argument("--box", metavar="AXIS:INDEX:R0,C0,R1,C1", help=BOX_EXAMPLE)
     parser.add_argument("--point", action="append", default=[], metavar="AXIS:INDEX:R,C[,+|-]", help=POINT_EXAMPLE)
     parser.add_argument(
@@ -43,6 +46,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--out", type=Path, required=True, metavar="MASK.nii.gz", help="the mask, on the image's own grid"
     )
     parser.add_argument("--png", type=Path, metavar="OVERLAY.png", help="a picture of the result")
+    parser.add_argument("--series", metavar="N|UID", help="which DICOM series, where the folder holds several")
+    add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,10 +58,8 @@ def run(said: argparse.Namespace) -> int:
     if not boxes and not points:
         raise PromptError("nothing was prompted", hint=f"give --box, {BOX_EXAMPLE}")
     _check_reading(said, len(boxes), len(points))
-    check_target(said.out)
-    if said.png and not said.png.parent.is_dir():
-        raise DataError(f"cannot write {said.png.name}: there is no folder {said.png.parent}")
-    volume = Volume.read(said.image)
+    _check_files(said)
+    volume = Volume.read(said.image, series=said.series)
     first, last = _parse_range(said.range)
     window = _parse_window(said.window)
 
@@ -72,11 +75,22 @@ def run(said: argparse.Namespace) -> int:
     mask = session.mask(OBJECT_ID)
     session.labels().write(said.out)
     print(f"{count} slices in {seconds:.1f} s ({1000 * seconds / max(count, 1):.0f} ms per slice)")
+    if not mask.any():
+        print("the mask is empty: other prompts or another --window may help", file=sys.stderr)
     print(f"volume {mask.sum() * volume.voxel_volume_ml:.1f} mL, written to {said.out}")
     if said.png:
         _draw(said.png, session, axis)
         print(f"picture written to {said.png}")
     return 0
+
+
+def _check_files(said: argparse.Namespace) -> None:
+    """Checks that the results can be written, before anything is read."""
+    check_target(said.out)
+    if said.png:
+        check_picture(said.png)
+    read, written = [said.image, Path(said.model)], [said.out, *([said.png] if said.png else [])]
+    check_outputs(written, inputs=read, overwrite=said.overwrite)
 
 
 def _prompt(session: "Session", boxes: list[TypedBox], points: list[TypedPoint]) -> None:
@@ -133,8 +147,6 @@ def _propagate(session: "Session", first: int | None, last: int | None) -> tuple
 
 
 def _draw(path: Path, session: "Session", axis: Axis) -> None:
-    from NeuroSAM2Core.cli.montage import draw_montage
-
     draw_montage(
         path,
         session.volume,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from NeuroSAM2Core.cli.evaluation_options import add_object_options, data_config
 from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.train.data.dataset_file import Case, DatasetFile
@@ -38,6 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--out", type=Path, metavar="FILE.toml", help="write the choices here instead of beside the model"
     )
+    add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,6 +61,7 @@ def run(said: argparse.Namespace) -> int:
     )
     split, cases = choose_cases(read_dataset(said.dataset), said.split, said.cases)
     target = said.out or engine_file(said.model)
+    check_outputs([target], inputs=[said.dataset, Path(said.model)], overwrite=said.overwrite)
     model = load_model(said.model, device=said.device)
     print(f"measuring on {len(cases)} {split} cases of {said.dataset.name}", file=sys.stderr)
 

@@ -1,5 +1,6 @@
 """A volume and its objects as they stand: everything that reads and says nothing new. `Session` adds to it."""
 
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -27,9 +28,12 @@ from NeuroSAM2Core.volume import (
     SliceMask,
     SlicePlane,
     Volume,
+    is_constant,
     percentile_window,
     resolve_axis,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class OutlinedVolume:
@@ -54,6 +58,10 @@ class OutlinedVolume:
     ) -> None:
         self.model, self.volume = model.eval(), volume
         self.options = (options or EngineOptions()).resolved(model.config)
+        if window is None and is_constant(volume.voxels):
+            logger.warning(
+                "the image is the same everywhere: there may be nothing to outline; another window (--window) may help"
+            )
         self.window = window or percentile_window(volume.voxels)
         self._is_window_fixed = window is not None
         self.budget = budget or FeatureBudget(self.options.feature_cache_bytes)

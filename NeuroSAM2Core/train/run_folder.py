@@ -7,6 +7,7 @@ its process ends, however it does.
 """
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -23,6 +24,8 @@ from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomi
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.train.clip import ClipBatch
+from NeuroSAM2Core.train.curves import CURVES_FILE
+from NeuroSAM2Core.train.recorder import METRICS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ LOG_FILE = "log.txt"
 MODEL_FILE = "model.safetensors"
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+WRITTEN = (CONFIG_FILE, METRICS_FILE, CURVES_FILE, MODEL_FILE)
+"""What a run replaces."""
 STEP = re.compile(r"step-(\d+)\.safetensors")
 KEPT = 2
 LOCK_FILE = "run.lock"
@@ -93,11 +98,18 @@ class RunFolder:
             changeable: Settings, by their own word, that may differ from those the run began with.
 
         Raises:
-            ConfigError: The folder holds another run, or this one and that was not expected.
+            ConfigError: The folder holds another run, this one and that was not expected, or files of no run that would be replaced.
             DataError: The folder cannot be written to.
         """
         path = self.path / CONFIG_FILE
         is_taken = path.exists() and bool(self._saved())
+        if not (self.path / CHECKPOINTS).is_dir():
+            foreign = [name for name in WRITTEN if os.path.lexists(self.path / name)]
+            if foreign:
+                raise ConfigError(
+                    f"{self.path} holds {', '.join(foreign)}, and no run that wrote it",
+                    hint="name another run.folder, so that nothing is replaced",
+                )
         if is_taken:
             if not may_go_on:
                 raise ConfigError(

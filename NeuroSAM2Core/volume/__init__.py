@@ -1,7 +1,15 @@
 """Volumes, their geometry, slices, intensities and files: NumPy only."""
 
 from NeuroSAM2Core.volume.cleaning import BY_ITSELF, Cleaning
-from NeuroSAM2Core.volume.intensity import CT_WINDOWS, IntensityWindow, crop_window, ct_window, percentile_window
+from NeuroSAM2Core.volume.intensity import (
+    CT_WINDOWS,
+    IntensityWindow,
+    crop_window,
+    ct_window,
+    is_constant,
+    padding_mark,
+    percentile_window,
+)
 from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
 from NeuroSAM2Core.volume.plane import Axis, Direction, SlicePlane, resolve_axis
 from NeuroSAM2Core.volume.stack import SliceStack
@@ -20,7 +28,9 @@ __all__ = [
     "Volume",
     "crop_window",
     "ct_window",
+    "is_constant",
     "pack_mask",
+    "padding_mark",
     "percentile_window",
     "resolve_axis",
     "unpack_mask",

@@ -1,96 +1,105 @@
-"""NIfTI files in and out, through nibabel. Reading is lazy where the file allows it; writing is atomic."""
+"""NIfTI files in and out. What a file is is told by its content; its header is held against free memory before voxels are unpacked."""
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
-from isal import igzip
-from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, SpatialImage
+from isal import igzip, igzip_lib
+from nibabel.analyze import AnalyzeHeader
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
+from NeuroSAM2Core.memory import free_memory
+from NeuroSAM2Core.volume.header import header_bytes
+from NeuroSAM2Core.volume.kinds import GZIP, is_dicom, refusal
+from NeuroSAM2Core.volume.place import HeaderPlace
+from NeuroSAM2Core.volume.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
+HEADER_BYTES = 540
+"""Of the longer of the two headers."""
+PIECE = 1 << 20
+LARGEST_OFFSET = 1 << 28
+"""Bytes before the voxels: header and extensions."""
+MOST_SURPLUS = 1 << 26
+"""Unpacked bytes after the voxels that are looked at; the check sum comes after them."""
+DAMAGED = "the file may be damaged or cut short; copy it again"
+NEAR_FULL = 0.95
+"""Share of the free memory that a volume may take."""
 
 
-def read_nifti(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The voxels (K, J, I) of a NIfTI file, integers as stored, anything scaled as float32; and its matrix (4, 4) from (i, j, k) to RAS mm.
+def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
+    """The volume in a NIfTI file, integers as stored, anything scaled as float32; or a DICOM series, where SimpleITK is installed.
+
+    Args:
+        path: A file, or the folder of a DICOM series.
+        series: Which one, where there are several: its UID, or its number from 1.
 
     Raises:
-        DataError: The file is missing, damaged or not NIfTI.
+        DataError: The file is missing, damaged, of another kind or too large for the memory.
         GeometryError: It does not hold one three-dimensional volume.
     """
     path = disk.extended(path)
+    if path.is_dir():
+        from NeuroSAM2Core.volume.dicom import read_series
+
+        return read_series(path, series)
     if not path.is_file():
         raise DataError(
             f"there is no file {path}", hint="check the path; a relative one starts from the current folder"
         )
-    if not path.name.lower().endswith(SUFFIXES):
-        raise DataError(
-            f"{path.name} is not a NIfTI file; expected .nii or .nii.gz", hint="convert it, for example with 3D Slicer"
-        )
     try:
-        image: Any = nibabel.load(path)
-        if path.name.lower().endswith(".gz"):  # nibabel would unpack with zlib, at half the speed
-            image = type(image).from_stream(io.BytesIO(igzip.decompress(path.read_bytes())))
-        shape = image.shape
-        while len(shape) > 3 and shape[-1] == 1:
-            shape = shape[:-1]
-        _check_shape(path, shape)
-        voxels = _voxels(image).reshape(shape)
-        affine = np.asarray(image.affine, dtype=np.float64)
-    except (
-        ImageFileError,
-        HeaderDataError,
-        EOFError,
-        OSError,
-        ValueError,
-        OverflowError,
-        MemoryError,
-        ArithmeticError,
-    ) as error:
+        with _unpacked(path) as file:
+            start = file.read(HEADER_BYTES)
+            header = _header(path, start)
+            if header is not None:
+                return _read(path, file, start, header)
+    except (HeaderDataError, EOFError, OSError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
+        raise _unreadable(path, error) from error
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it an instance
         raise DataError(
-            f"{path.name} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-            hint="the file may be damaged or cut short; copy it again",
+            f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
         ) from error
-    except Exception as error:
-        if type(error).__module__.startswith(("zlib", "gzip", "isal")):
-            raise DataError(
-                f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
-            ) from error
-        raise
-    return voxels.T, affine
+    if is_dicom(start):
+        from NeuroSAM2Core.volume.dicom import read_file
+
+        return read_file(path)
+    raise refusal(path.name, start)
 
 
-def write_nifti(path: Path, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64]) -> None:
-    """Writes a NIfTI file with this very matrix; the file is whole or not there.
+def write_nifti(path: Path, volume: Volume) -> None:
+    """Writes a NIfTI file with this very place; the file is whole, or what was there before still is.
 
     Args:
         path: Of the file.
-        voxels: (K, J, I); booleans as bytes.
-        ijk_to_ras: (4, 4), in mm.
+        volume: Booleans become bytes.
 
     Raises:
         DataError: It cannot be written there.
     """
     check_target(path)
-    if voxels.dtype == bool:
-        voxels = voxels.view(np.uint8)
+    voxels = volume.voxels.view(np.uint8) if volume.voxels.dtype == bool else volume.voxels
     if voxels.dtype not in WRITABLE:
         voxels = voxels.astype(np.float32 if voxels.dtype.kind == "f" else np.int32)
-    image = nibabel.Nifti1Image(voxels.T, ijk_to_ras)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(ijk_to_ras, code="scanner")
-    suffix = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+    start = header_bytes(volume, voxels.dtype)
     try:
-        with disk.replaced_atomically(path, suffix=suffix) as partial:
-            nibabel.save(image, partial)
+        with (
+            disk.replaced_atomically(path) as partial,
+            _packed(partial, is_packed=path.name.lower().endswith(".gz")) as file,
+        ):
+            file.write(start)
+            for plane in voxels:
+                file.write(np.ascontiguousarray(plane).data)
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {disk.reason(error, path)}",
@@ -99,10 +108,10 @@ def write_nifti(path: Path, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64
 
 
 def check_target(path: Path) -> None:
-    """Checks, before long work, that a volume may be written there.
+    """Checks the name of a volume to be written, and that its folder is there.
 
     Raises:
-        DataError: The name or the folder will not do.
+        DataError: They will not do.
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
@@ -110,26 +119,160 @@ def check_target(path: Path) -> None:
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+def check_memory(name: str, num_bytes: int) -> None:
+    """Checks that a volume fits into the memory that is free.
+
+    Raises:
+        DataError: It does not.
+    """
+    free = free_memory()
+    if num_bytes > NEAR_FULL * free:
+        raise DataError(
+            f"{name} needs {num_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free",
+            hint="close other programs, cut the image to what matters, or use a machine with more memory",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """From stored numbers to what they mean."""
+
+    slope: float
+    intercept: float
+
+    def __call__(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
+
+
+def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Header) -> Volume:
+    shape = _shape(path, header)
+    stored, scale = _voxel_type(path, header)
+    dtype = stored.newbyteorder("=") if scale is None else np.dtype(np.float32)
+    check_memory(path.name, math.prod(shape) * dtype.itemsize)
+    place = HeaderPlace.of(header)
+    offset = max(int(header.get_data_offset()), len(header.binaryblock))
+    if offset > LARGEST_OFFSET:
+        raise ValueError(f"its voxels are said to begin at byte {offset}")
+    ahead = io.BytesIO(start[offset:])
+    _skip(file, offset - len(start))
+    voxels = np.empty(shape[::-1], dtype)
+    buffer = np.empty(shape[-2::-1], stored)
+    for plane in voxels:
+        part = plane if scale is None else buffer
+        _fill(path, ahead, file, part.view(np.uint8).reshape(-1) if part.size else part)
+        if scale is not None:
+            plane[...] = scale(buffer)
+        elif not stored.isnative:
+            plane.byteswap(inplace=True)
+    _skip(file, MOST_SURPLUS, may_end=True)
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    return Volume(voxels, place.ijk_to_ras, name=name, place=place)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[io.BufferedIOBase]:
+    """The file's bytes, unpacked where they are packed."""
+    with path.open("rb") as raw:
+        is_packed = raw.read(len(GZIP)) == GZIP
+        raw.seek(0)
+        if not is_packed:
+            yield raw
+            return
+        with igzip.IGzipFile(fileobj=raw, mode="rb") as file:
+            yield file
+
+
+@contextmanager
+def _packed(path: Path, *, is_packed: bool) -> Iterator[io.BufferedIOBase]:
+    with path.open("xb") as raw:
+        if not is_packed:
+            yield raw
+            return
+        with igzip.IGzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+            yield file
+
+
+def _header(path: Path, start: bytes) -> Nifti1Header | None:
+    """The header that a file begins with; None where it is no NIfTI file."""
+    for kind in (Nifti2Header, Nifti1Header):
+        if kind.may_contain_header(start):
+            header = kind(start[: kind.sizeof_hdr])
+            if bytes(header["magic"]).startswith(b"ni"):
+                break
+            return header
+    else:
+        if not AnalyzeHeader.may_contain_header(start):
+            return None
+    raise DataError(
+        f"{path.name} is half of a pair of .hdr and .img, as Analyze and old NIfTI files are",
+        hint="convert the pair into one .nii file, for example with 3D Slicer",
+    )
+
+
+def _shape(path: Path, header: Nifti1Header) -> tuple[int, ...]:
+    """(I, J, K)."""
+    shape = tuple(int(n) for n in header.get_data_shape())
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
     if len(shape) == 4:
         raise GeometryError(
             f"{path.name} holds {shape[3]} volumes (shape {shape}); expected one",
             hint="extract one of them first, for example the mean or the first frame",
         )
-    if len(shape) != 3 or 0 in shape:
+    if len(shape) == 5:
+        raise GeometryError(
+            f"{path.name} holds {shape[4]} values per voxel (shape {shape}), as a vector field does; expected one",
+            hint="extract one component first, for example with Vector to Scalar Volume in 3D Slicer",
+        )
+    if len(shape) == 2:
+        raise GeometryError(
+            f"{path.name} holds a flat picture of {shape[0]} x {shape[1]}; expected a volume",
+            hint="save it with a third axis, which may be one voxel long",
+        )
+    if len(shape) != 3 or min(shape) < 1:
         raise GeometryError(f"{path.name} has shape {shape}; expected three dimensions")
+    return shape
 
 
-def _voxels(image: SpatialImage) -> NDArray[Any]:
-    """The stored array (I, J, K): as it is where the file scales nothing, else scaled to float32."""
-    proxy = image.dataobj
-    assert isinstance(proxy, ArrayProxy)
-    if proxy.dtype.fields is not None or proxy.dtype.kind not in "iuf":
-        raise ValueError(f"voxels of type {proxy.dtype} are not intensities")
-    if (proxy.slope, proxy.inter) == (1.0, 0.0):
-        array = np.asanyarray(proxy.get_unscaled())
-    else:
-        array = np.asarray(proxy, dtype=np.float32)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array.astype(np.float32) if array.dtype in (np.float16, np.longdouble) else array
+def _voxel_type(path: Path, header: Nifti1Header) -> tuple[np.dtype[Any], _Scale | None]:
+    """How voxels are stored, and how they are scaled, if they are."""
+    stored: np.dtype[Any] = header.get_data_dtype()
+    if stored.fields is not None:
+        raise DataError(
+            f"{path.name} holds colours ({'RGBA' if len(stored.fields) == 4 else 'RGB'}); expected one value per voxel",
+            hint="turn it into grey first, for example with Vector to Scalar Volume in 3D Slicer",
+        )
+    if stored.kind == "c":
+        raise DataError(
+            f"{path.name} holds complex numbers; expected real ones", hint="save their magnitude or phase as an image"
+        )
+    if stored.kind not in "iuf":
+        raise DataError(f"{path.name} holds voxels of type {stored}; expected numbers", hint="convert it first")
+    slope, intercept = header.get_slope_inter()
+    slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0.0)
+    if (slope, intercept) != (1.0, 0.0) or stored.itemsize > 8 or stored.newbyteorder("=") == np.float16:
+        return stored, _Scale(slope, intercept)
+    return stored, None
+
+
+def _fill(path: Path, ahead: io.BytesIO, file: io.BufferedIOBase, part: NDArray[np.uint8]) -> None:
+    """Reads until an array is full: first what was read ahead, then the file."""
+    view, done = part.data, 0
+    for source in (ahead, file):
+        while done < len(view) and (count := source.readinto(view[done : done + PIECE])):
+            done += count
+    if done < len(view):
+        raise EOFError("it is cut short: its voxels end too soon")
+
+
+def _skip(file: io.BufferedIOBase, count: int, *, may_end: bool = False) -> None:
+    while count > 0 and (piece := file.read(min(count, PIECE))):
+        count -= len(piece)
+    if count > 0 and not may_end:
+        raise EOFError("it ends before its voxels begin")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    lines = str(error.strerror if isinstance(error, OSError) and error.strerror else error).splitlines()
+    return DataError(f"{path.name} cannot be read: {lines[0] if lines else type(error).__name__}", hint=DAMAGED)

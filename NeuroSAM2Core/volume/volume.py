@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
+from NeuroSAM2Core.volume.place import HeaderPlace
 
 Matrix = NDArray[np.float64]
 
@@ -25,6 +26,8 @@ class Volume:
     ijk_to_ras: Matrix
     """(4, 4): homogeneous voxel indices (i, j, k, 1) to RAS mm."""
     name: str = field(default="volume", kw_only=True)
+    place: HeaderPlace | None = field(default=None, kw_only=True)
+    """What the header of the NIfTI file says of the grid, where the volume is from one: masks carry it over."""
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or 0 in self.voxels.shape:
@@ -47,18 +50,17 @@ class Volume:
         object.__setattr__(self, "ijk_to_ras", matrix)
 
     @classmethod
-    def read(cls, path: str | Path) -> "Volume":
-        """The volume in a NIfTI file; see `files.read_nifti`."""
-        from NeuroSAM2Core.volume.files import read_nifti
+    def read(cls, path: str | Path, *, series: str | int | None = None) -> "Volume":
+        """The volume in a NIfTI file, or in the folder of a DICOM series; see `files.read_volume`."""
+        from NeuroSAM2Core.volume.files import read_volume
 
-        path = Path(path)
-        return cls(*read_nifti(path), name=path.name.removesuffix(".gz").removesuffix(".nii"))
+        return read_volume(Path(path), series=series)
 
     def write(self, path: str | Path) -> None:
         """Writes a NIfTI file; see `files.write_nifti`."""
         from NeuroSAM2Core.volume.files import write_nifti
 
-        write_nifti(Path(path), self.voxels, self.ijk_to_ras)
+        write_nifti(Path(path), self)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -99,4 +101,4 @@ class Volume:
         """
         if voxels.shape != self.voxels.shape:
             raise GeometryError(f"voxels of shape {voxels.shape} do not fit a volume of shape {self.voxels.shape}")
-        return Volume(voxels, self.ijk_to_ras, name=name or self.name)
+        return Volume(voxels, self.ijk_to_ras, name=name or self.name, place=self.place)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.workplace.workplace import Workplace
 from trame.app import get_server
 
+from NeuroSAM2Core.catalog import SET_HOME
+from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.scratch import ScratchFolder
 from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.bridge import WorkerBridge
@@ -39,6 +42,20 @@ def start_engine(choice: EngineChoice) -> Engine:
     return choice.connect(sys.executable)
 
 
+def make_home(folder: Path) -> None:
+    """Makes the folder where the app keeps what it must remember, and checks that it takes files.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot write to {folder}: {error.strerror or error}", hint=SET_HOME) from error
+
+
 class App:
     """One person's app.
 
@@ -48,7 +65,7 @@ class App:
 
     def __init__(self, options: AppOptions) -> None:
         self.options = options
-        options.home.mkdir(parents=True, exist_ok=True)
+        make_home(options.home)
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
         settings = options.home / "engine.json"

@@ -51,6 +51,11 @@ def run(said: argparse.Namespace) -> int:
     if problem := missing_libraries():
         raise ConfigError(problem)
     spare_the_display()
+    if said.image is not None and said.image.is_dir():
+        raise DataError(
+            f"{said.image} is a folder; expected a file",
+            hint="save a DICOM series as .nii.gz first, for example in 3D Slicer; --folder names a folder that may be used",
+        )
     if said.image is not None and not said.image.is_file():
         raise DataError(
             f"there is no file {said.image}", hint="check the path; a relative one starts from the current folder"

@@ -22,6 +22,7 @@ from NeuroSAM2MRML.session.sidecar import write_sidecar
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Web.desk import Desk
 
@@ -34,6 +35,11 @@ class Target(Enum):
     SCENE = ".mrb"
 
 
+def methods_name(name: str) -> str:
+    """The name of what led to a segmentation, beside it; each file has its own."""
+    return f"{name}.json"
+
+
 class FileDesk:
     """Files for a desk; one at a time.
 
@@ -44,6 +50,8 @@ class FileDesk:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._turn = asyncio.Lock()
+        self._images: list[Path] = []
+        """That were opened: nothing is saved over them."""
 
     async def open(self, path: Path, name: str) -> None:
         """Opens a file; what was open stays in the scene, unless the file is a scene of its own.
@@ -57,6 +65,8 @@ class FileDesk:
         """
         kind, stem, scene = kind_of(name), stem_of(name), self.desk.host.scene
         async with self._turn:
+            if kind in (FileKind.NIFTI, FileKind.NRRD):
+                self._images.append(path.resolve())
             if kind is FileKind.NIFTI:
                 volume = await asyncio.to_thread(Volume.read, path)
                 self.desk.choose_volume(add_volume(scene, volume, stem))
@@ -81,9 +91,11 @@ class FileDesk:
             The files.
 
         Raises:
-            NeuroSAM2Error: There is nothing to save, or it cannot be written there.
+            NeuroSAM2Error: There is nothing to save, it cannot be written there, or it would replace an image that was opened.
         """
         async with self._turn:
+            paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
+            check_outputs(paths, inputs=self._images, overwrite=True)
             if target is Target.SCENE:
                 write_whole(path, self._write_scene)
                 return [path]
@@ -98,7 +110,7 @@ class FileDesk:
     @staticmethod
     def names_beside(target: Target, name: str) -> list[str]:
         """The names of all files that saving under a name may write."""
-        return [name] if target is Target.SCENE else [name, f"{stem_of(name)}.json"]
+        return [name] if target is Target.SCENE else [name, methods_name(name)]
 
     @property
     def has_work(self) -> bool:
@@ -134,6 +146,6 @@ class FileDesk:
         session = self.desk.workplace.session
         if session is None or session.ended:
             return []
-        methods = path.with_name(f"{stem_of(path.name)}.json")
+        methods = path.with_name(methods_name(path.name))
         write_sidecar(session.desk, methods)
         return [methods]

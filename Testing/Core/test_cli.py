@@ -67,7 +67,7 @@ def test_a_reading_of_a_single_point_is_chosen(folder, capsys):
     for reading in ((), ("--reading", "1"), ("--reading", "2")):
         code = run(
             folder, "segment", "{f}/image.nii.gz", "--point", "axial:12:22,26", "--model", "{f}/reader.safetensors",
-            "--range", "12:12", "--device", "cpu", "--out", "{f}/read.nii.gz", *reading,
+            "--range", "12:12", "--device", "cpu", "--out", "{f}/read.nii.gz", "--overwrite", *reading,
         )  # fmt: skip
         assert code == 0
         assert f"reading {reading[1] if reading else 1} of " in capsys.readouterr().out
@@ -240,3 +240,16 @@ def test_a_device_without_room_is_a_sentence(monkeypatch, capsys, folder):
     said = capsys.readouterr().err
     assert "the device has no room for this" in said
     assert "--device cpu" in said
+
+
+def test_a_constant_image_and_an_empty_mask_are_told(folder, tmp_path, capsys, caplog, monkeypatch):
+    volume, truth = ball_volume()
+    volume.with_voxels(np.full(volume.shape, 7, np.int16)).write(tmp_path / "flat.nii.gz")
+    monkeypatch.setattr("NeuroSAM2Core.engine.Session.mask", lambda *_: np.zeros_like(truth, dtype=bool))
+    words = ("segment", str(tmp_path / "flat.nii.gz"), "--box", BOX, *MODEL, "--range", "12:12")
+    assert run(folder, *words, "--out", str(tmp_path / "m.nii"), "--window", "-100:600") == 0
+    assert "the mask is empty" in capsys.readouterr().err
+    assert "the same everywhere" not in caplog.text
+    assert run(folder, *words, "--out", str(tmp_path / "n.nii")) == 0
+    assert "the same everywhere" in caplog.text
+    assert "--window" in caplog.text

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -121,3 +122,119 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
         volume.with_voxels(np.ones((2, 3, 4), np.uint8)).write(tmp_path / "a.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == before
     assert os.listdir(tmp_path) == ["a.nii.gz"]
+
+
+def test_what_a_file_is_is_told_by_its_content(tmp_path):
+    plain = save(tmp_path / "a.nii", np.arange(24, dtype=np.int16).reshape(2, 3, 4)).read_bytes()
+    (tmp_path / "plain.nii.gz").write_bytes(plain)
+    (tmp_path / "packed.nii").write_bytes(gzip.compress(plain))
+    for name in ("plain.nii.gz", "packed.nii"):
+        np.testing.assert_array_equal(Volume.read(tmp_path / name).voxels.T.ravel(), np.arange(24))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (np.zeros((3, 4, 5), [("R", "u1"), ("G", "u1"), ("B", "u1")]), r"colours \(RGB\)"),
+        (np.zeros((3, 4, 5), [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]), r"colours \(RGBA\)"),
+        (np.zeros((3, 4, 5), np.complex64), "complex numbers"),
+        (np.zeros((3, 4), np.int16), "a flat picture of 3 x 4"),
+        (np.zeros((3, 4, 5, 1, 3), np.float32), "3 values per voxel"),
+    ],
+)
+def test_what_is_no_volume_of_numbers_is_named_with_what_to_do(tmp_path, content, sentence):
+    with pytest.raises(NeuroSAM2Error, match=sentence) as caught:
+        Volume.read(save(tmp_path / "a.nii.gz", content))
+    assert caught.value.hint
+    assert "damaged" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"NRRD0004\ntype: short\n", "an NRRD file"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (gzip.compress(gzip.compress(b"x" * 999)), "packed twice"),
+        (nibabel.Nifti1Pair(np.zeros((2, 3, 4), np.int16), MATRIX).header.binaryblock, "half of a pair"),
+        (nibabel.AnalyzeImage(np.zeros((2, 3, 4), np.int16), None).header.binaryblock, "half of a pair"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, content, sentence):
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        Volume.read(tmp_path / "a.nii.gz")
+
+
+def bomb(path, shape=(2000, 2000, 1000)):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header.set_data_offset(352)
+    header["magic"] = b"n+1"
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(10000)))
+    return path
+
+
+def test_a_volume_larger_than_the_memory_is_refused_by_its_header(tmp_path, monkeypatch):
+    monkeypatch.setattr("NeuroSAM2Core.volume.files.free_memory", lambda: 10**9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"needs 8\.0 GB of memory, and 1\.0 GB are free"):
+            Volume.read(bomb(tmp_path / "a.nii.gz"))
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.0])
+def test_reading_takes_little_more_memory_than_the_volume(tmp_path, slope):
+    image = nibabel.Nifti1Image(np.zeros((128, 128, 128), np.int16), MATRIX)
+    image.header.set_slope_inter(slope, 0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    Volume.read(tmp_path / "a.nii.gz")
+    tracemalloc.start()
+    try:
+        volume = Volume.read(tmp_path / "a.nii.gz")
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * volume.voxels.nbytes + 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_voxels_are_the_volumes_own_when_the_file_changes(tmp_path):
+    path = save(tmp_path / "a.nii", np.ones((20, 20, 20), np.int16))
+    volume = Volume.read(path)
+    path.write_bytes(b"")
+    assert volume.voxels.sum() == 8000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_a_mask_takes_the_umask_and_a_replaced_file_keeps_its_mode(tmp_path):
+    volume, path = Volume(np.zeros((2, 3, 4), np.uint8), MATRIX), tmp_path / "a.nii.gz"
+    before = os.umask(0o027)
+    try:
+        volume.write(path)
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o604)
+        volume.write(path)
+        assert path.stat().st_mode & 0o777 == 0o604
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_through_a_link_the_file_itself_is_replaced(tmp_path):
+    volume = Volume(np.zeros((2, 3, 4), np.uint8), MATRIX)
+    (tmp_path / "a.nii").write_bytes(b"old")
+    (tmp_path / "link.nii").symlink_to("a.nii")
+    volume.write(tmp_path / "link.nii")
+    assert (tmp_path / "link.nii").is_symlink()
+    assert Volume.read(tmp_path / "a.nii").shape == (2, 3, 4)
+
+
+def test_a_file_may_have_the_longest_name_there_is(tmp_path):
+    path = tmp_path / f"{'ä' * 120}.nii.gz"
+    Volume(np.zeros((2, 3, 4), np.uint8), MATRIX).write(path)
+    assert os.listdir(tmp_path) == [path.name]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.volume import IntensityWindow, ct_window, percentile_window
+from NeuroSAM2Core.volume import IntensityWindow, ct_window, is_constant, padding_mark, percentile_window
 
 
 def test_values_map_linearly_between_the_ends_of_the_window():
@@ -54,3 +54,52 @@ def test_ct_windows_are_known_by_name():
         ct_window("brian")
     with pytest.raises(ConfigError, match="low < high"):
         IntensityWindow(3, 3)
+
+
+def head(offset=0.0):
+    """A fifth of dark surroundings, then tissue between 20 and 120."""
+    values = np.random.default_rng(0).normal(70, 15, size=(20, 30, 40)) + offset
+    return np.clip(values, 20 + offset, 120 + offset)
+
+
+@pytest.mark.parametrize("mark", [-32768.0, -3024.0, -2000.0, -1024.0, -1e30, np.finfo(np.float32).min])
+@pytest.mark.parametrize("share", [0.006, 0.2, 0.9])
+def test_padding_at_the_lowest_value_does_not_set_the_window(mark, share):
+    padded = head().astype(np.float32)
+    padded[np.random.default_rng(1).random(padded.shape) < share] = mark
+    window = percentile_window(padded)
+    rest = padded[padded > mark]
+    np.testing.assert_allclose((window.low, window.high), np.percentile(rest, (0.5, 99.5)), rtol=1e-5)
+    assert padding_mark(padded) == np.float32(mark)
+    assert window.normalise(padded)[padded == np.float32(mark)].max() == 0
+
+
+def test_two_kinds_of_padding_are_left_out():
+    padded = head()
+    padded[:4], padded[4:8] = -32768, -3024
+    assert percentile_window(padded).low > 0
+
+
+def test_padding_at_zero_below_an_offset_is_left_out():
+    padded = head(offset=30000)
+    padded[:5] = 0
+    assert percentile_window(padded).low > 30000
+
+
+def test_the_background_of_a_magnitude_image_stays_black():
+    stripped = head()
+    stripped[:15] = 0
+    assert padding_mark(stripped) is None
+    assert percentile_window(stripped).low == 0
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.full((3, 4), 7, np.int16), np.full((3, 4), np.nan)])
+def test_a_constant_volume_is_known_as_one(values):
+    assert is_constant(values)
+    assert not is_constant(np.arange(4))
+
+
+def test_padding_does_not_hide_that_a_volume_is_constant():
+    values = np.full((10, 10), 40, np.int16)
+    values[:2] = -32768
+    assert is_constant(values)

@@ -1,10 +1,12 @@
 """Volumes and segmentations in and out of a scene, exactly."""
 
+import os
 import zipfile
 
 import numpy as np
 import pytest
 import slicer
+import vtk
 from NeuroSAM2MRML.scene.bundle import check_bundle
 from NeuroSAM2MRML.scene.file_kinds import FileKind, is_readable, kind_of, stem_of
 from NeuroSAM2MRML.scene.files import (
@@ -21,6 +23,7 @@ from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
+from Testing.Core.test_place import CORNERS, in_nibabel, in_simple_itk, turned, write_image
 from Testing.Support.scenes import GEOMETRIES, add_segmentation
 from Testing.Support.scenes import add_volume as add_node
 
@@ -211,3 +214,45 @@ def test_a_damaged_bundle_is_refused_before_it_is_unpacked(tmp_path):
     path.write_bytes(data[:50])
     with pytest.raises(DataError, match="cannot be read"):
         check_bundle(path, tmp_path)
+
+
+def test_labels_carry_the_place_that_the_images_header_says(app, tmp_path):
+    image = write_image(
+        tmp_path / "i.nii", turned(-0.3, offset=(1, 2, 3)), turned(0.2), s_code=4, unit="micron", unit_mm=0.001
+    )
+    volume = Volume.read(image)
+    node = add_volume(app.scene, volume, "T1")
+    segmentation, _ = add_segmentation(app, "a")
+    labels_on(segmentation, node).write(tmp_path / "m.nii.gz")
+    for reader in (in_nibabel, in_simple_itk):
+        np.testing.assert_allclose(reader(tmp_path / "m.nii.gz"), reader(image), atol=1e-3)
+
+    moved = vtk.vtkMatrix4x4()
+    moved.DeepCopy(turned(0.5).ravel().tolist())
+    node.SetIJKToRASMatrix(moved)
+    labels_on(segmentation, node).write(tmp_path / "n.nii.gz")
+    np.testing.assert_allclose(in_nibabel(tmp_path / "n.nii.gz"), turned(0.5) @ CORNERS, atol=1e-3)
+
+
+def test_an_image_without_a_known_place_is_read_all_the_same(app):
+    node = add_volume(app.scene, Volume(np.zeros((2, 3, 4), np.uint8), OBLIQUE), "T1")
+    node.SetAttribute("NeuroSAM2.place", "nonsense")
+    assert read_volume(node).place is None
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "IM0001.IMA", "DICOMDIR"])
+def test_dicom_is_named_with_what_to_do(name):
+    with pytest.raises(DataError, match="is DICOM") as caught:
+        kind_of(name)
+    assert ".nii.gz" in caught.value.hint
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_a_replaced_file_keeps_its_mode_also_behind_a_link(tmp_path):
+    (tmp_path / "a.mrb").write_bytes(b"old")
+    (tmp_path / "a.mrb").chmod(0o604)
+    (tmp_path / "link.mrb").symlink_to("a.mrb")
+    write_whole(tmp_path / "link.mrb", lambda path: bool(path.write_bytes(b"new")))
+    assert (tmp_path / "link.mrb").is_symlink()
+    assert (tmp_path / "a.mrb").read_bytes() == b"new"
+    assert (tmp_path / "a.mrb").stat().st_mode & 0o777 == 0o604

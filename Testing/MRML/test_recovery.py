@@ -387,7 +387,7 @@ def test_after_a_full_disk_the_journal_says_everything_again(app, tmp_path, monk
     path = sitting.desk.journal.path
 
     def cut_short(self, said):
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write("{")
         raise OSError(28, "No space left on device")
 

@@ -69,6 +69,10 @@ WARNINGS = {
         lambda image, label: (image.with_voxels(np.where(label.voxels == 2, np.nan, image.voxels)), label),
         "is not a number",
     ),
+    "padded": (
+        lambda image, label: (image.with_voxels(np.where(np.arange(36) < 8, -32768, image.voxels)), label),
+        "is at -32768, far below the rest, and is taken for padding",
+    ),
     "constant": (lambda image, label: (image.with_voxels(0 * image.voxels + 7), label), "the same everywhere"),
     "clipped": (
         lambda image, label: (image.with_voxels(np.minimum(image.voxels, 90)), label),

@@ -67,7 +67,7 @@ def test_saved_reopened_in_another_process_and_gone_on_with(browser, home, desk,
     mask = save(desk, NIFTI, "mask.nii.gz")
     np.testing.assert_array_equal(labels(mask), there)
     np.testing.assert_allclose(nibabel.load(mask).affine, nibabel.load(home / "T1.nii.gz").affine)
-    methods = json.loads((home / "mask.json").read_text(encoding="utf-8"))
+    methods = json.loads((home / "mask.nii.gz.json").read_text(encoding="utf-8"))
     (told,) = methods["objects"]
     assert [len(told["boxes"]), [point["positive"] for point in told["points"]]] == [1, [False]]
     assert told["volume_ml"] == pytest.approx(float(before["ml"]), abs=0.01)
@@ -83,7 +83,7 @@ def test_saved_reopened_in_another_process_and_gone_on_with(browser, home, desk,
         assert same_object(again.object(), before)
         assert again.index() == desk.index()
         np.testing.assert_array_equal(labels(save(again, NIFTI, "again.nii.gz")), there)
-        assert json.loads((home / "again.json").read_text(encoding="utf-8"))["objects"] == methods["objects"]
+        assert json.loads((home / "again.nii.gz.json").read_text(encoding="utf-8"))["objects"] == methods["objects"]
         again.take("n", "negative")
         again.click(0.9, 0.9)
         again.wait_object("prompts === 3")
@@ -164,14 +164,14 @@ def test_what_cannot_be_opened_or_written_is_said_and_the_work_goes_on(desk, hom
     card.get_by_label("File name").fill("T1.nii.gz")
     card.get_by_role("button", name="Save into the folder").click()
     card.get_by_text("Already there: T1.nii.gz").wait_for()
-    (home / "kept.json").write_text("mine", encoding="utf-8")
+    (home / "kept.nii.gz.json").write_text("mine", encoding="utf-8")
     card.get_by_label("File name").fill("kept.nii.gz")
     card.get_by_role("button", name="Save into the folder").click()
-    card.get_by_text("Already there: kept.json").wait_for()
+    card.get_by_text("Already there: kept.nii.gz.json").wait_for()
     card.get_by_label("File name").fill("../escaped.nii.gz")
     card.get_by_role("button", name="Download").click()
     wait_problem(desk, "no name for a file")
-    assert (home / "kept.json").read_text(encoding="utf-8") == "mine"
+    assert (home / "kept.nii.gz.json").read_text(encoding="utf-8") == "mine"
     card.get_by_role("button", name="Cancel").click()
     card.wait_for(state="hidden")
     outline(desk)

@@ -23,7 +23,7 @@ from NeuroSAM2Core.volume import Volume
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CaseCache:

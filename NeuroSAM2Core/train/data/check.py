@@ -17,7 +17,7 @@ from NeuroSAM2Core.train.data.config import DataConfig, SamplingConfig
 from NeuroSAM2Core.train.data.dataset_file import SPLITS, Case, DatasetFile, Split, read_datasets
 from NeuroSAM2Core.train.data.labelled import LabelledVolume, read_labelled
 from NeuroSAM2Core.train.data.objects import ObjectMap, areas_by_slice, find_objects
-from NeuroSAM2Core.volume import Axis, Volume, percentile_window, resolve_axis
+from NeuroSAM2Core.volume import Axis, Volume, is_constant, padding_mark, percentile_window, resolve_axis
 
 Severity = Literal["error", "warning"]
 
@@ -166,9 +166,11 @@ def _about_image(image: Volume) -> list[str]:
     if voxels.dtype.kind == "f" and not (is_number := np.isfinite(voxels)).all():
         share = 1 - float(is_number.mean())
         notes.append(f"{100 * share:.2g} % of the image is not a number and becomes its minimum")
+    if (mark := padding_mark(voxels)) is not None:
+        share = float((voxels == mark).mean())
+        notes.append(f"{100 * share:.2g} % of the image is at {mark:g}, far below the rest, and is taken for padding")
     window = percentile_window(voxels)
-    finite = voxels[np.isfinite(voxels)] if voxels.dtype.kind == "f" else voxels
-    if not finite.size or finite.min() == finite.max():
+    if is_constant(voxels):
         notes.append("the image is the same everywhere")
     elif float((window.normalise(voxels) == 1.0).mean()) > 0.2:
         notes.append("more than a fifth of the image is at its largest value")

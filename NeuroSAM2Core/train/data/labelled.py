@@ -1,5 +1,6 @@
 """An image and its label from their files, checked to belong together: what training, evaluation and the check before a run start from."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ def read_labelled(case: Case) -> LabelledVolume:
 def check_same_grid(image: Volume, label: Volume) -> None:
     """Checks that two volumes have the same shape, and every corner voxel in the same place.
 
+    Where the header of the image holds two places, a label at either belongs to it.
+
     Raises:
         DataError: They have not.
     """
@@ -46,13 +49,20 @@ def check_same_grid(image: Volume, label: Volume) -> None:
             f"the label {label.name} has shape {label.shape[::-1]}; its image has {image.shape[::-1]}",
             hint="resample the label to the image first",
         )
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape[::-1]])).reshape(3, -1).T
-    apart = float(np.linalg.norm(image.to_ras(corners) - label.to_ras(corners), axis=1).max())
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape[::-1]], 1)).reshape(4, -1)
+    apart = min(
+        float(np.linalg.norm((one - other) @ corners, axis=0).max())
+        for one, other in itertools.product(_matrices(image), _matrices(label))
+    )
     if apart > SAME_PLACE_MM:
         raise DataError(
             f"the label {label.name} is not on the grid of its image: their matrices put a corner {apart:.3g} mm apart",
             hint="resample the label to the image first",
         )
+
+
+def _matrices(volume: Volume) -> list[NDArray[np.float64]]:
+    return [volume.ijk_to_ras, *(volume.place.forms() if volume.place else ())]
 
 
 def whole_labels(label: Volume) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.train.evaluation.config import EvaluationConfig, FirstPrompt
 from NeuroSAM2Core.train.evaluation.result import EvaluationResult, Measurement, mean
@@ -117,17 +118,22 @@ EXPLANATION = (
 )
 
 
+def table_paths(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Where `write_tables` writes."""
+    return folder / f"{name}.csv", folder / f"{name}.json", folder / f"{name}.md"
+
+
 def write_tables(folder: Path, name: str, *, csv_: str, json_: str, markdown: str) -> tuple[Path, Path, Path]:
     """Writes `name`.csv, .json and .md.
 
     Raises:
         DataError: They cannot be written there.
     """
-    paths = folder / f"{name}.csv", folder / f"{name}.json", folder / f"{name}.md"
+    paths = table_paths(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in zip(paths, (csv_, json_, markdown), strict=True):
-            path.write_text(text, encoding="utf-8")
+            disk.write_atomically(path, text)
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error}", hint="choose a folder that you may write to") from error
     return paths

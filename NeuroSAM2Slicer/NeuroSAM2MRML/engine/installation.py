@@ -23,6 +23,7 @@ TRAINING_PACKAGES = PACKAGES | {
     "isal": "isal>=1.6",
     "tqdm": "tqdm>=4.66",
     "filelock": "filelock>=3.12",
+    "psutil": "psutil>=5.9",
     "monai": "monai>=1.4",
     "matplotlib": "matplotlib>=3.8",
 }

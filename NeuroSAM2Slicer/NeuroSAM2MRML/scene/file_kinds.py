@@ -22,6 +22,7 @@ ENDINGS = {
     ".mrb": FileKind.SCENE,
 }
 """The first that fits says it."""
+DICOM = (".dcm", ".ima", "dicomdir")
 
 
 def kind_of(name: str) -> FileKind:
@@ -33,6 +34,10 @@ def kind_of(name: str) -> FileKind:
     for ending, kind in ENDINGS.items():
         if name.lower().endswith(ending):
             return kind
+    if name.lower().endswith(DICOM):
+        raise DataError(
+            f"{name} is DICOM, and cannot be opened", hint="save its series as .nii.gz, for example in 3D Slicer"
+        )
     raise DataError(
         f"{name or 'a file without a name'} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}"
     )

@@ -3,9 +3,12 @@
 NIfTI goes through `Volume`; the rest through Slicer's own storage nodes. Whole scenes are the application's business.
 """
 
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
 from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
-from NeuroSAM2MRML.scene.volume_nodes import read_volume
+from NeuroSAM2MRML.scene.volume_nodes import read_volume, remember_place
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -28,6 +31,7 @@ def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.
     set_voxels(image, volume.voxels)
     node.SetAndObserveImageData(image)
     node.SetIJKToRASMatrix(to_vtk(volume.ijk_to_ras))
+    remember_place(node, volume.place)
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -101,6 +105,8 @@ def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: sl
 def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
     """Lets something be written under its own name in a folder beside the target, then puts it there in one step.
 
+    Where the target is a link, what it leads to is replaced; a file that is replaced keeps its mode.
+
     Args:
         path: The target.
         write: Writes the path that it is given, and says whether it has.
@@ -108,8 +114,9 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
     Raises:
         DataError: It could not be written.
     """
+    target = Path(os.path.realpath(path))
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {error.strerror or error}", hint="choose a folder that you may write to"
@@ -118,7 +125,9 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
         partial = folder / path.name
         if not write(partial) or not partial.is_file():
             raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
-        disk.replace(partial, path)
+        with suppress(FileNotFoundError):
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
+        disk.replace(partial, target)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

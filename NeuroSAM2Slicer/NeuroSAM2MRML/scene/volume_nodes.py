@@ -4,6 +4,7 @@ What cannot be worked with (no voxels, several components, a warp above the volu
 says at next to no cost whether a node still holds what was read from it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,11 @@ import vtk
 
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume.place import HeaderPlace
 from NeuroSAM2MRML.scene.arrays import Matrix, to_matrix, voxels_of
+
+PLACE = "NeuroSAM2.place"
+"""Attribute of a volume node from a NIfTI file: its `HeaderPlace`. Where the node was moved since, what is written says where it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,18 @@ def read_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
             f"{node.GetName()} has {components} values per voxel; expected one",
             hint="extract one component first, for example with Vector to Scalar Volume",
         )
-    return Volume(voxels_of(image), world_matrix(node), name=node.GetName())
+    return Volume(voxels_of(image), world_matrix(node), name=node.GetName(), place=_place_of(node))
+
+
+def remember_place(node: slicer.vtkMRMLVolumeNode, place: HeaderPlace | None) -> None:
+    """Keeps with a node what the header of its NIfTI file said of its place, for the masks that are written for it."""
+    node.SetAttribute(PLACE, None if place is None else place.as_text())
+
+
+def _place_of(node: slicer.vtkMRMLVolumeNode) -> HeaderPlace | None:
+    with suppress(ValueError):
+        return HeaderPlace.from_text(node.GetAttribute(PLACE) or "")
+    return None
 
 
 def local_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:

@@ -86,6 +86,8 @@ class CaseExport:
                 _partial(target).unlink(missing_ok=True)
 
     def _write(self) -> Generator[None, None, None]:
+        from NeuroSAM2Core.volume.header import header_bytes
+
         hashing = hash_of(self._image)
         while not hashing.step():
             yield
@@ -94,7 +96,7 @@ class CaseExport:
             self._targets, (self._image, self._labels), (hashing.volume_id, ""), strict=True
         ):
             with _partial(target).open("wb") as file:
-                file.write(_header(volume, note))
+                file.write(header_bytes(volume, volume.voxels.dtype, note))
                 for plane in volume.voxels:
                     file.write(plane.tobytes())
                     yield
@@ -130,26 +132,6 @@ def _is_same(path: Path, image: Volume, voxels: str) -> bool:
     except (OSError, ValueError, NeuroSAM2Error, ImageFileError, HeaderDataError, WrapStructError):
         return False
     return known == voxels and is_same_place(image, header.get_best_affine().ravel())
-
-
-def _header(volume: Volume, note: str) -> bytes:
-    """Of a NIfTI file with the volume's exact matrix, up to where the voxels begin."""
-    import nibabel
-
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(volume.voxels.dtype)
-    header.set_data_shape(volume.shape[::-1])
-    header.set_xyzt_units("mm")
-    header.set_sform(volume.ijk_to_ras, code="scanner")
-    header.set_data_offset(OFFSET)
-    header["pixdim"][1:4] = volume.spacing_mm
-    header["magic"] = b"n+1"
-    header["descrip"] = note
-    return bytes(header.binaryblock) + bytes(OFFSET - len(header.binaryblock))
-
-
-OFFSET = 352
-"""Of the voxels in a NIfTI file without extensions."""
 
 
 def _partial(target: Path) -> Path:

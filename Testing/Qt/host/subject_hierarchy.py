@@ -1,6 +1,7 @@
 """Subject hierarchy as the application keeps it: an item for every node that is not hidden, and an error for a segmentation without one.
 
-Source: qSlicerSubjectHierarchyPluginLogic::onNodeAdded and onSceneImportEnded, qSlicerSubjectHierarchySegmentationsPlugin::onSegmentModified.
+Source: qSlicerSubjectHierarchyPluginLogic (onNodeAdded, onSceneImportEnded),
+qSlicerSubjectHierarchySegmentationsPlugin::onSegmentModified.
 """
 
 import slicer
