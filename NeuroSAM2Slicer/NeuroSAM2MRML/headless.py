@@ -4,6 +4,7 @@
 input and output that scene bundles need.
 """
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import slicer
 import vtk
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.scene.bundle import unpack_bundle
 from NeuroSAM2MRML.session.undo import SegmentationHistory
 
 
@@ -24,7 +26,7 @@ class HeadlessApplication:
 
     def __init__(self, folder: Path, *, agrees: bool = False) -> None:
         self.scene = slicer.vtkMRMLScene()
-        self.journal_folder = folder / "journals"
+        self.journal_folder, self._folder = folder / "journals", folder
         self.editor: slicer.vtkMRMLSegmentEditorNode | None = None
         """The Segment Editor's settings, where a script has made some."""
         self._agrees = agrees
@@ -86,12 +88,30 @@ class HeadlessApplication:
         Raises:
             DataError: It could not be read.
         """
-        if path.suffix == ".mrb":
-            is_read = self.scene.ReadFromMRB(str(path))
-        else:
-            self.scene.SetURL(str(path))
-            is_read = bool(self.scene.Import())
-        if not is_read:
+        if path.suffix != ".mrb":
+            self._import(path)
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as folder:
+            self.load_unpacked(unpack_bundle(path, Path(folder)))
+
+    def load_unpacked(self, path: Path) -> None:
+        """Adds what the scene of an unpacked bundle holds; its files are not needed any more.
+
+        Raises:
+            DataError: It could not be read.
+        """
+        self._import(path)
+        for node in _nodes(self.scene, "vtkMRMLStorageNode"):
+            if (name := node.GetFileName()) and Path(name).is_relative_to(path.parent):
+                node.ResetFileNameList()
+                node.SetFileName(Path(name).name)
+                node.InvalidateFile()
+        self.scene.SetRootDirectory("")
+        self.scene.SetURL("")
+
+    def _import(self, path: Path) -> None:
+        self.scene.SetURL(str(path))
+        if not self.scene.Import():
             raise DataError(f"the scene {path.name} could not be read")
 
     def _write(self, path: Path) -> bool:
@@ -110,9 +130,7 @@ class HeadlessApplication:
         return logic
 
     def _stored(self) -> Iterator[slicer.vtkMRMLStorableNode]:
-        nodes = self.scene.GetNodesByClass("vtkMRMLStorableNode")
-        for number in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(number)
+        for node in _nodes(self.scene, "vtkMRMLStorableNode"):
             if node.GetSaveWithScene() and not node.IsA("vtkMRMLColorNode"):
                 yield node
 
@@ -124,3 +142,9 @@ class HeadlessApplication:
         storage.SetFileName(str(folder / f"{node.GetName()}_{node.GetID()}.{suffix}"))
         if not storage.WriteData(node):
             raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")
+
+
+def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> Iterator[slicer.vtkMRMLNode]:
+    found = scene.GetNodesByClass(kind)
+    for number in range(found.GetNumberOfItems()):
+        yield found.GetItemAsObject(number)
