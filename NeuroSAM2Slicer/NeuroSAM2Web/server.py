@@ -9,8 +9,10 @@ from trame_client.module import vue3
 from trame_server import Server
 
 from NeuroSAM2Web.access import Access
-from NeuroSAM2Web.gate import HOME, TOKEN, gate
+from NeuroSAM2Web.gate import GATE, HOME, TOKEN, gate
+from NeuroSAM2Web.half_requests import HalfRequests
 from NeuroSAM2Web.port import HOST
+from NeuroSAM2Web.sparse_log import SparseLog
 from NeuroSAM2Web.widgets import SERVED
 
 FAVICON = f"{SERVED}/favicon.svg"
@@ -28,9 +30,16 @@ def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> Non
     """
     server.state.trame__favicon = FAVICON
     logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
+    for name in ("aiohttp.server", GATE):
+        logging.getLogger(name).addFilter(SparseLog())
 
     def bind(wslink: web.Application) -> None:
-        wslink.app.middlewares.append(gate(access))  # type: ignore[attr-defined]
+        def connections() -> Iterable[web.RequestHandler]:
+            return () if wslink.runner is None else wslink.runner.server.connections  # type: ignore[attr-defined]
+
+        half = HalfRequests(connections)
+        wslink.app.middlewares.extend([half.middleware(), gate(access)])  # type: ignore[attr-defined]
+        wslink.app.cleanup_ctx.append(half.watch)  # type: ignore[attr-defined]
         ours = [web.get(HOME, _home), web.get("/loading.tpl", _loader), web.post("/paraview/", _session)]
         wslink.app.add_routes([*ours, *routes])  # type: ignore[attr-defined]
 

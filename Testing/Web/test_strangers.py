@@ -1,0 +1,145 @@
+"""Whoever has no token can neither learn it nor hold the app up."""
+
+import asyncio
+import logging
+import stat
+import subprocess
+import sys
+import webbrowser
+
+import pytest
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from NeuroSAM2Web.browser import forwarding_file, open_page
+from NeuroSAM2Web.half_requests import HalfRequests
+from NeuroSAM2Web.sparse_log import SparseLog
+from NeuroSAM2Web.transfer import Transfer
+
+from Testing.Support.apart import run_apart
+
+ADDRESS = "http://127.0.0.1:8742/?token=the-key_of_this-start"
+
+
+def test_the_browser_is_given_a_file_that_only_its_owner_reads_and_never_the_token(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(webbrowser, "open", given.append)
+    (tmp_path / "open.html").write_text("of an earlier start")
+    open_page(ADDRESS, tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert given == [path.as_uri()]
+    assert "the-key" not in given[0]
+    assert ADDRESS in path.read_text()
+    assert sys.platform == "win32" or stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_browsers_command_line_does_not_hold_the_token(tmp_path):
+    """As all users of the computer see it."""
+    code = "import sys, webbrowser; from pathlib import Path; from NeuroSAM2Web.browser import open_page; open_page(sys.stdin.read(), Path(sys.argv[1]))"
+    note = tmp_path / "browser"
+    note.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "said"}\n')
+    note.chmod(0o700)
+    environment = {"BROWSER": f"{note} %s", "PYTHONPATH": ":".join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], input=ADDRESS, text=True, env=environment, check=True)
+    assert (tmp_path / "said").read_text().strip() == (tmp_path / "open.html").as_uri()
+
+
+def test_the_file_leads_a_browser_to_the_page(browser, tmp_path):
+    from Testing.Web.visit import AppProcess
+
+    with AppProcess(tmp_path / "home") as app:
+        page = browser.new_page()
+        page.goto(forwarding_file(app.address, tmp_path).as_uri())
+        page.wait_for_url("**/index.html")
+        page.wait_for_function("document.title === 'NeuroSAM2' && !!window.trame")
+        page.close()
+
+
+class Logged(logging.Handler):
+    def __init__(self, log):
+        super().__init__()
+        self.said = []
+        self.logger = logging.Logger("a")
+        self.logger.addHandler(self)
+        self.logger.addFilter(log)
+
+    def emit(self, record):
+        self.said.append(logging.Formatter().format(record))
+
+
+def test_records_of_strangers_are_few_and_say_how_many_were_left_out():
+    now = [0.0]
+    logged = Logged(SparseLog(most=3, period_s=60, clock=lambda: now[0]))
+    for _ in range(10):
+        logged.logger.warning("refused")
+    now[0] = 61.0
+    logged.logger.warning("refused")
+    logged.logger.warning("refused")
+    assert logged.said == ["refused"] * 3 + ["refused (7 such records were left out before)", "refused"]
+
+
+def test_what_was_sent_is_not_in_the_log():
+    logged = Logged(SparseLog())
+    try:
+        raise BadHttpMessage("GET /?token=the-key")
+    except BadHttpMessage as error:
+        logged.logger.exception("Error handling request from %s", "127.0.0.1", exc_info=error)
+    try:
+        raise ValueError("a defect of ours")
+    except ValueError:
+        logged.logger.exception("Error handling request")
+    assert logged.said[0] == "a request could not be understood: BadHttpMessage"
+    assert "a defect of ours" in logged.said[1]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET "])
+def test_half_a_request_is_closed_and_a_whole_one_is_not(sent):
+    async def slow(_request):
+        await asyncio.sleep(0.5)
+        return web.Response(text="whole")
+
+    async def run():
+        app = web.Application()
+        app.router.add_get("/", slow)
+        runner = web.AppRunner(app)
+        half = HalfRequests(lambda: runner.server.connections if runner.server else (), limit_s=0.2)
+        app.middlewares.append(half.middleware())
+        app.cleanup_ctx.append(half.watch)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        whole, half_open = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        whole[1].write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        half_open[1].write(sent)
+        try:
+            async with asyncio.timeout(10):
+                with pytest.raises(ConnectionError):
+                    if await half_open[0].read() == b"":
+                        raise ConnectionResetError
+                return await whole[0].readuntil(b"whole")
+        finally:
+            for _, writer in (whole, half_open):
+                writer.close()
+            await runner.cleanup()
+
+    assert b"200 OK" in run_apart(run())
+
+
+def test_an_upload_that_stands_still_is_given_up(tmp_path):
+    async def run():
+        transfer = Transfer(tmp_path, lambda *_: pytest.fail("it is not whole"), longest_pause_s=0.1)
+        app = web.Application()
+        app.router.add_routes(transfer.routes())
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        writer.write(b"POST /files/upload?name=a.nii HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
+        try:
+            async with asyncio.timeout(10):
+                return await reader.readline()
+        finally:
+            writer.close()
+            await runner.cleanup()
+
+    assert b" 408 " in run_apart(run())
+    assert list(tmp_path.iterdir()) == []
