@@ -46,11 +46,9 @@ class HeadlessApplication:
         self.markups = self._attach(slicer.vtkSlicerMarkupsLogic(), "Markups")
         self.volumes = self._attach(slicer.vtkSlicerVolumesLogic(), "Volumes")
         self.transforms = self._attach(slicer.vtkSlicerTransformLogic(), "Transforms")
-        self._remote = self._attach(slicer.vtkMRMLRemoteIOLogic(), None)
-        self._remote.GetCacheManager().SetRemoteCacheDirectory(str(folder))
-        self._data_io = self._attach(slicer.vtkDataIOManagerLogic(), None)
-        self._data_io.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
-        self._remote.AddDataIOToScene()
+        self._cache = slicer.vtkCacheManager()  # where bundles are packed; nothing that fetches is attached
+        self._cache.SetRemoteCacheDirectory(str(folder))
+        self.scene.SetCacheManager(self._cache)
 
     def edit_history(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SegmentationHistory:
         """See `Host`."""
@@ -122,11 +120,10 @@ class HeadlessApplication:
             self._save_node(node, path.parent)
         return bool(self.scene.Commit(str(path)))
 
-    def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str | None) -> slicer.vtkMRMLAbstractLogic:
+    def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str) -> slicer.vtkMRMLAbstractLogic:
         logic.SetMRMLApplicationLogic(self.logic)
         logic.SetMRMLScene(self.scene)
-        if name is not None:
-            self.logic.SetModuleLogic(name, logic)
+        self.logic.SetModuleLogic(name, logic)
         return logic
 
     def _stored(self) -> Iterator[slicer.vtkMRMLStorableNode]:

@@ -5,18 +5,18 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from NeuroSAM2Core.log_allowance import LogAllowance
 from NeuroSAM2Web.access import Access
 
 TOKEN = "token"
 """Query parameter of the address that is printed."""
 HOME = "/index.html"
-GATE = __name__
 FORWARD = (
     f'<!DOCTYPE html><meta charset="utf-8"><title>NeuroSAM2</title><meta http-equiv="refresh" content="0;url={HOME}">'
 )
 """A page of our own that leads on: the browser sends a strict cookie only where one of our own pages does."""
 
-logger = logging.getLogger(GATE)
+logger = logging.getLogger(__name__)
 
 
 def gate(access: Access) -> Middleware:
@@ -25,6 +25,7 @@ def gate(access: Access) -> Middleware:
     Args:
         access: Of this start.
     """
+    allowance = LogAllowance()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -32,7 +33,8 @@ def gate(access: Access) -> Middleware:
         refusal = access.refusal(host=request.host, origin=request.headers.get("Origin"), shown=shown)
         response: web.StreamResponse
         if refusal:
-            logger.warning("a request was refused: %s", refusal)
+            if (left_out := allowance.take()) is not None:
+                logger.warning("a request was refused: %s%s", refusal, left_out)
             response = web.Response(status=403, text=refusal)
         elif request.method == "GET" and TOKEN in request.query:
             if request.headers.get("Sec-Fetch-Site") == "cross-site":  # from the file that `browser` writes

@@ -8,11 +8,12 @@ from aiohttp import web
 from trame_client.module import vue3
 from trame_server import Server
 
+from NeuroSAM2Core.log_allowance import LogAllowance
 from NeuroSAM2Web.access import Access
-from NeuroSAM2Web.gate import GATE, HOME, TOKEN, gate
+from NeuroSAM2Web.gate import HOME, TOKEN, gate
 from NeuroSAM2Web.half_requests import HalfRequests
 from NeuroSAM2Web.port import HOST
-from NeuroSAM2Web.sparse_log import SparseLog
+from NeuroSAM2Web.request_log import RequestLog
 from NeuroSAM2Web.widgets import SERVED
 
 FAVICON = f"{SERVED}/favicon.svg"
@@ -30,8 +31,7 @@ def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> Non
     """
     server.state.trame__favicon = FAVICON
     logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
-    for name in ("aiohttp.server", GATE):
-        logging.getLogger(name).addFilter(SparseLog())
+    logging.getLogger("aiohttp.server").addFilter(RequestLog(LogAllowance()))
 
     def bind(wslink: web.Application) -> None:
         def connections() -> Iterable[web.RequestHandler]:

@@ -134,6 +134,12 @@ def test_a_bundle_is_held_against_the_memory_that_is_free(refused, monkeypatch):
     refused("GB of memory", [("a/large.txt", b"x" * 2000)])
 
 
+def test_an_image_is_held_against_the_room_on_the_disk_before_it_is_written_anew(refused, monkeypatch):
+    monkeypatch.setattr(nrrd_image.shutil, "disk_usage", lambda _: type("Disk", (), {"free": 1000}))
+    head = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n\n"
+    refused("no room to unpack", [("a/Data/b.nrrd", head + bytes(24))])
+
+
 def test_a_bundle_of_very_many_files_is_refused(refused, monkeypatch):
     monkeypatch.setattr(bundle_module, "MOST_ENTRIES", 5)
     refused("expected at most 5", [(f"a/{n}.txt", "") for n in range(6)])
@@ -164,6 +170,7 @@ def test_a_damaged_bundle_is_refused(app, tmp_path):
         ({"fileName": "Data\\..\\..\\a.nrrd"}, "outside"),
         ({"fileName": "Data/a.nrrd", "fileListMember7": "/etc/a.nrrd"}, "outside"),
         ({"fileName": "."}, "outside"),
+        ({"fileName": "é" * 300 + ".nrrd"}, "by 305 letters"),
         ({"fileName": "Data/a.mhd"}, "of a kind that is not read"),
         ({"fileName": "Data/a.seq.mrb"}, "of a kind that is not read"),
         ({"fileName": "Data/passwd"}, "of a kind that is not read"),
@@ -172,6 +179,10 @@ def test_a_damaged_bundle_is_refused(app, tmp_path):
 )
 def test_a_scene_that_names_anything_outside_of_itself_is_refused(refused, attributes, sentence):
     refused(sentence, [(SCENE, storage(**attributes))], scene=None)
+
+
+def test_nothing_that_fetches_is_attached_to_the_scene(app):
+    assert app.scene.GetDataIOManager() is None
 
 
 def test_a_scene_within_a_view_of_the_scene_is_looked_at_as_well(refused):

@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 from NeuroSAM2Web.browser import forwarding_file, open_page
 from NeuroSAM2Web.half_requests import HalfRequests
-from NeuroSAM2Web.sparse_log import SparseLog
+from NeuroSAM2Web.request_log import RequestLog
 from NeuroSAM2Web.transfer import Transfer
 
+from NeuroSAM2Core.log_allowance import LogAllowance
 from Testing.Support.apart import run_apart
 
 ADDRESS = "http://127.0.0.1:8742/?token=the-key_of_this-start"
@@ -34,7 +35,10 @@ def test_the_browser_is_given_a_file_that_only_its_owner_reads_and_never_the_tok
 
 def test_the_browsers_command_line_does_not_hold_the_token(tmp_path):
     """As all users of the computer see it."""
-    code = "import sys, webbrowser; from pathlib import Path; from NeuroSAM2Web.browser import open_page; open_page(sys.stdin.read(), Path(sys.argv[1]))"
+    code = (
+        "import sys; from pathlib import Path; from NeuroSAM2Web.browser import open_page; "
+        "open_page(sys.stdin.read(), Path(sys.argv[1]))"
+    )
     note = tmp_path / "browser"
     note.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "said"}\n')
     note.chmod(0o700)
@@ -54,41 +58,25 @@ def test_the_file_leads_a_browser_to_the_page(browser, tmp_path):
         page.close()
 
 
-class Logged(logging.Handler):
-    def __init__(self, log):
-        super().__init__()
-        self.said = []
-        self.logger = logging.Logger("a")
-        self.logger.addHandler(self)
-        self.logger.addFilter(log)
-
-    def emit(self, record):
-        self.said.append(logging.Formatter().format(record))
-
-
 def test_records_of_strangers_are_few_and_say_how_many_were_left_out():
     now = [0.0]
-    logged = Logged(SparseLog(most=3, period_s=60, clock=lambda: now[0]))
-    for _ in range(10):
-        logged.logger.warning("refused")
+    allowance = LogAllowance(most=3, period_s=60, clock=lambda: now[0])
+    assert [allowance.take() for _ in range(10)] == ["", "", "", *[None] * 7]
     now[0] = 61.0
-    logged.logger.warning("refused")
-    logged.logger.warning("refused")
-    assert logged.said == ["refused"] * 3 + ["refused (7 such records were left out before)", "refused"]
+    assert [allowance.take(), allowance.take()] == [" (7 such records were left out before)", ""]
 
 
 def test_what_was_sent_is_not_in_the_log():
-    logged = Logged(SparseLog())
-    try:
-        raise BadHttpMessage("GET /?token=the-key")
-    except BadHttpMessage as error:
-        logged.logger.exception("Error handling request from %s", "127.0.0.1", exc_info=error)
-    try:
-        raise ValueError("a defect of ours")
-    except ValueError:
-        logged.logger.exception("Error handling request")
-    assert logged.said[0] == "a request could not be understood: BadHttpMessage"
-    assert "a defect of ours" in logged.said[1]
+    said = []
+    logger, handler = logging.Logger("a"), logging.Handler()
+    handler.emit = lambda record: said.append(logging.Formatter().format(record))
+    logger.addHandler(handler)
+    logger.addFilter(RequestLog(LogAllowance(most=2)))
+    for error in (*[BadHttpMessage("GET /?token=the-key")] * 5, ValueError("a defect of ours")):
+        logger.error("Error handling request from %s", "127.0.0.1", exc_info=error)
+    assert said[:2] == ["a request could not be understood: BadHttpMessage"] * 2
+    assert len(said) == 3
+    assert "a defect of ours" in said[2]
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET "])

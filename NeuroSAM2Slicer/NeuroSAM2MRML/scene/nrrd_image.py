@@ -7,6 +7,7 @@ are taken.
 
 import bz2
 import math
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -121,7 +122,17 @@ class NrrdImage:
                 return _read(file, path.name)
         except OSError as error:
             raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
-        except (ValueError, TypeError, KeyError, OverflowError, EOFError, nrrd.NRRDError, zlib.error) as error:
+        except (
+            *(
+                ValueError,
+                TypeError,
+                LookupError,
+                ArithmeticError,
+                EOFError,
+                MemoryError,
+            ),  # pynrrd's parsing among them
+            *(nrrd.NRRDError, zlib.error),
+        ) as error:
             raise DataError(
                 f"{path.name} cannot be read: {_short(error)}", hint="the file may be damaged; copy it again"
             ) from error
@@ -189,10 +200,14 @@ def rewrite(path: Path) -> None:
     """Writes a file anew from what was understood of it.
 
     Raises:
-        DataError: It cannot be read, see `NrrdImage.read`, or not be written.
+        DataError: It cannot be read, see `NrrdImage.read`, or there is no room for it.
     """
     image = NrrdImage.read(path)
     try:
+        if image.voxels.nbytes + LONGEST_HEADER > shutil.disk_usage(path.parent).free:
+            raise DataError(
+                f"there is no room to unpack {path.name} in {path.parent}", hint="free some space on the disk"
+            )
         image.write(path)
     except OSError as error:
         raise DataError(
@@ -322,11 +337,9 @@ def _data(file: IO[bytes], header: _Header, dtype: np.dtype[Any], count: int) ->
         return np.array(words, dtype="S").astype(dtype)
     data: bytes | bytearray | memoryview
     if encoding == "raw":
-        if byte_skip >= 0:
-            file.seek(byte_skip, 1)
-        else:
-            file.seek(-min(num_bytes, file.seek(0, 2)), 2)
-        data = file.read(num_bytes)
+        begin, size = file.tell() + byte_skip, file.seek(0, 2)
+        file.seek(begin if byte_skip >= 0 else max(0, size - num_bytes))
+        data = file.read(max(0, min(num_bytes, size - file.tell())))
     elif encoding in PACKED:
         most = num_bytes + (byte_skip if byte_skip >= 0 else LONGEST_HEADER)
         unpacked = _unpacked(file, PACKED[encoding], most)

@@ -1,5 +1,6 @@
 """Scenes (.mrml) looked at as XML before Slicer reads them: what they name lies beside them, and nothing in them fetches or runs."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from NeuroSAM2Core.errors import DataError
 
 SCENE = ".mrml"
 LARGEST_SCENE = 1 << 26
+LONGEST_NAME = 250
+"""Bytes; what the systems' folders take."""
 READ = (
     *(SCENE, ".nrrd", ".nii", ".nii.gz", ".json", ".fcsv", ".acsv", ".csv", ".tsv", ".txt", ".ctbl", ".vp", ".xml"),
     *(".h5", ".tfm", ".mat", ".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".png", ".jpg"),
@@ -78,6 +81,8 @@ def _readings(value: str) -> Iterator[str]:
 
 def _check_file(said: str, folder: Path, name: str) -> None:
     parts = said.split("/")
+    if len(os.fsencode(said.replace("\0", ""))) > LONGEST_NAME:
+        raise DataError(f"{name} names a file by {len(said)} letters, {said[:40]!r}", hint=UNTRUSTED)
     is_outside = (
         said.startswith("/") or ".." in parts or re.search(r"[\\\0]|://|^\w+:", said) or (folder / said).is_dir()
     )
