@@ -108,6 +108,8 @@ class Damager:
         return data
 
     def _nrrd(self, data: bytes) -> bytes:
+        if len(data) < 2:
+            return data
         act = self.random.choice((self._line, self._line, self._line, self._number, self._bytes, self._cut))
         return act(data)
 
@@ -166,10 +168,10 @@ class Damager:
             name = self.random.choice(self.hostile).replace("\0", "\1")
         elif name.endswith(".mrml"):
             for _ in range(self.random.choice((1, 1, 3))):
-                content = self._scene(content)
+                content = self._scene(content) if len(content) > 1 else content
         elif name.endswith(".nrrd"):
             content = self._nrrd(content)
-        else:
+        elif len(content) > 1:
             content = self.random.choice((self._bytes, self._number, self._cut))(content)
         entries[number] = name, content
         buffer = io.BytesIO()
@@ -247,8 +249,7 @@ def _one_process(root: Path, address: str, seed: int, first: int, end: int, unti
     if stage:
         _note_death(root, kind, stage, number, process.returncode, findings)
     elif process.returncode:
-        findings.defects.append(f"the process that reads ended with {process.returncode} before its first file")
-        return end
+        return number + 2  # it failed between two files, and has said so
     for path in (root / "tmp").iterdir():  # of a process that ended
         if stage:
             subprocess.run(["rm", "-rf", str(path)], check=True)
@@ -375,7 +376,11 @@ def main() -> int:
         os.dup2(1, 3)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # VTK talks on standard output
         root, address, seed, first, end, until_s = sys.argv[2:]
-        read_files(Path(root), address, int(seed), int(first), int(end), float(until_s) if until_s else None)
+        try:
+            read_files(Path(root), address, int(seed), int(first), int(end), float(until_s) if until_s else None)
+        except BaseException:
+            _say("defect", "between two files: " + " | ".join(traceback.format_exc().splitlines()[-6:]))
+            os._exit(1)
         os._exit(0)
     parser = argparse.ArgumentParser(description="damaged files through the app's own reading functions")
     parser.add_argument("--minutes", type=float, default=5.0)
