@@ -20,7 +20,7 @@ READ = (
     *(SCENE, ".nrrd", ".nii", ".nii.gz", ".json", ".fcsv", ".acsv", ".csv", ".tsv", ".txt", ".ctbl", ".vp", ".xml"),
     *(".h5", ".tfm", ".mat", ".vtk", ".vtp", ".vtu", ".stl", ".ply", ".obj", ".png", ".jpg"),
 )
-"""Endings of the files that a scene is read from; none of them can name another file, or unpack one."""
+"""Endings of the files that a scene is read from. None of them unpacks others; an .h5 that reads another file fails the `Trial`."""
 ADDRESS = re.compile(r"ur[il](listmember)?\d*", re.IGNORECASE)
 FILE = re.compile(r"file(name|path|listmember)", re.IGNORECASE)
 RUNS = re.compile(r"commandline|remote|dataio|cachemanager|urihandler|connector|server|launcher|python", re.IGNORECASE)
