@@ -13,6 +13,7 @@ from collections import deque
 from pathlib import Path
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
+from NeuroSAM2Core.log_allowance import LogAllowance
 from NeuroSAM2Core.protocol.codec import decode_request, encode_event, request_number
 from NeuroSAM2Core.protocol.framing import STRANGER, Frame
 from NeuroSAM2Core.protocol.messages import UNASKED, Failed, FinalEvent, FromWorker, Heartbeat, Hello, Refused, Welcome
@@ -55,6 +56,7 @@ class Server:
         voxel_folder: Path | None = None,
     ) -> None:
         self._listener, self._token, self._desk = listener, token, desk
+        self._wrong_tokens = LogAllowance()
         self._limits, self._voxel_folder = limits, voxel_folder
         self._store = store
         self._reception = Reception(desk, store, limits, voxel_folder)
@@ -176,7 +178,8 @@ class Server:
         if not isinstance(message, Hello):
             raise ProtocolError(f"the first message must be a Hello; got {type(message).__name__}")
         if not hmac.compare_digest(message.token.encode(), self._token.encode()):
-            logger.warning("a client at %s came with a wrong token", connection.address)
+            if (left_out := self._wrong_tokens.take()) is not None:
+                logger.warning("a client at %s came with a wrong token%s", connection.address, left_out)
             raise ProtocolError(
                 "the token is not the one of this worker", hint="a worker that starts anew has a new token"
             )

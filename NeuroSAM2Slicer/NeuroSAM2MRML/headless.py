@@ -4,6 +4,7 @@
 input and output that scene bundles need.
 """
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import vtk
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.scene.bundle import unpack_bundle
 from NeuroSAM2MRML.session.undo import SegmentationHistory
 
 
@@ -25,7 +27,7 @@ class HeadlessApplication:
 
     def __init__(self, folder: Path, *, agrees: bool = False) -> None:
         self.scene = slicer.vtkMRMLScene()
-        self.journal_folder = folder / "journals"
+        self.journal_folder, self._folder = folder / "journals", folder
         self.editor: slicer.vtkMRMLSegmentEditorNode | None = None
         """The Segment Editor's settings, where a script has made some."""
         self._agrees = agrees
@@ -45,11 +47,9 @@ class HeadlessApplication:
         self.markups = self._attach(slicer.vtkSlicerMarkupsLogic(), "Markups")
         self.volumes = self._attach(slicer.vtkSlicerVolumesLogic(), "Volumes")
         self.transforms = self._attach(slicer.vtkSlicerTransformLogic(), "Transforms")
-        self._remote = self._attach(slicer.vtkMRMLRemoteIOLogic(), None)
-        self._remote.GetCacheManager().SetRemoteCacheDirectory(str(folder))
-        self._data_io = self._attach(slicer.vtkDataIOManagerLogic(), None)
-        self._data_io.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
-        self._remote.AddDataIOToScene()
+        self._cache = slicer.vtkCacheManager()  # where bundles are packed; nothing that fetches is attached
+        self._cache.SetRemoteCacheDirectory(str(folder))
+        self.scene.SetCacheManager(self._cache)
 
     def edit_history(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> SegmentationHistory:
         """See `Host`."""
@@ -87,12 +87,30 @@ class HeadlessApplication:
         Raises:
             DataError: It could not be read.
         """
-        if path.suffix == ".mrb":
-            is_read = self.scene.ReadFromMRB(disk.as_utf8(path))
-        else:
-            self.scene.SetURL(disk.as_utf8(path))
-            is_read = bool(self.scene.Import())
-        if not is_read:
+        if path.suffix != ".mrb":
+            self._import(path)
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as folder:
+            self.load_unpacked(unpack_bundle(path, Path(folder)))
+
+    def load_unpacked(self, path: Path) -> None:
+        """Adds what the scene of an unpacked bundle holds; its files are not needed any more.
+
+        Raises:
+            DataError: It could not be read.
+        """
+        self._import(path)
+        for node in _nodes(self.scene, "vtkMRMLStorageNode"):
+            if (name := node.GetFileName()) and Path(name).is_relative_to(path.parent):
+                node.ResetFileNameList()
+                node.SetFileName(Path(name).name)
+                node.InvalidateFile()
+        self.scene.SetRootDirectory("")
+        self.scene.SetURL("")
+
+    def _import(self, path: Path) -> None:
+        self.scene.SetURL(disk.as_utf8(path))
+        if not self.scene.Import():
             raise DataError(f"the scene {path.name} could not be read")
 
     def _write(self, path: Path) -> bool:
@@ -103,17 +121,14 @@ class HeadlessApplication:
             self._save_node(node, path.parent)
         return bool(self.scene.Commit(disk.as_utf8(path)))
 
-    def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str | None) -> slicer.vtkMRMLAbstractLogic:
+    def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str) -> slicer.vtkMRMLAbstractLogic:
         logic.SetMRMLApplicationLogic(self.logic)
         logic.SetMRMLScene(self.scene)
-        if name is not None:
-            self.logic.SetModuleLogic(name, logic)
+        self.logic.SetModuleLogic(name, logic)
         return logic
 
     def _stored(self) -> Iterator[slicer.vtkMRMLStorableNode]:
-        nodes = self.scene.GetNodesByClass("vtkMRMLStorableNode")
-        for number in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(number)
+        for node in _nodes(self.scene, "vtkMRMLStorableNode"):
             if node.GetSaveWithScene() and not node.IsA("vtkMRMLColorNode"):
                 yield node
 
@@ -126,3 +141,9 @@ class HeadlessApplication:
         storage.SetFileName(disk.as_utf8(folder / f"{name}.{suffix}"))
         if not storage.WriteData(node):
             raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")
+
+
+def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> Iterator[slicer.vtkMRMLNode]:
+    found = scene.GetNodesByClass(kind)
+    for number in range(found.GetNumberOfItems()):
+        yield found.GetItemAsObject(number)

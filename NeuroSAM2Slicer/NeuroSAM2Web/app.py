@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import tempfile
-import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +19,7 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.scratch import ScratchFolder
 from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.bridge import WorkerBridge
+from NeuroSAM2Web.browser import open_page
 from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.engine_form import build_engine_form
 from NeuroSAM2Web.engine_panel import EnginePanel
@@ -103,7 +103,7 @@ class App:
             page = address(self.server, self.access)
             announce(page)
             if self.options.opens_browser:
-                webbrowser.open(page)
+                open_page(page, self._scratch.path)
 
         self.server.controller.on_server_ready.add(ready)
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 
-PACKAGES = ("slicer", "vtkmodules", "trame", "trame_client", "trame_vuetify", "nilearn")
+PACKAGES = ("slicer", "vtkmodules", "trame", "trame_client", "trame_vuetify", "nilearn", "nrrd", "defusedxml", "psutil")
 PORT = 8742
 
 

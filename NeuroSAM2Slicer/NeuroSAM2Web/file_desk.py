@@ -4,11 +4,12 @@ MRML is touched on the event loop only; NIfTI is read and packed beside it.
 """
 
 import asyncio
+import tempfile
 from enum import Enum
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.scene.bundle import check_bundle
+from NeuroSAM2MRML.scene.bundle import unpack_bundle
 from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2MRML.scene.files import (
     add_volume,
@@ -19,6 +20,7 @@ from NeuroSAM2MRML.scene.files import (
     write_whole,
 )
 from NeuroSAM2MRML.session.sidecar import write_sidecar
+from NeuroSAM2MRML.trial import Trial
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
@@ -77,8 +79,8 @@ class FileDesk:
                     raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
                 self.desk.choose_segmentation(read_segmentation(scene, path, stem))
             else:
-                await asyncio.to_thread(check_bundle, path, self.desk.host.journal_folder.parent)
-                self._open_scene(path)
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
 
     async def save(self, target: Target, path: Path) -> list[Path]:
         """Writes what is worked on; beside a segmentation, what led to it.
@@ -130,11 +132,11 @@ class FileDesk:
             raise DataError("there is no segmentation to save", hint="open an image and outline something first")
         return volume_node, segmentation_node
 
-    def _open_scene(self, path: Path) -> None:
+    def _open_scene(self, scene: Path) -> None:
         self.desk.workplace.select(None, None)
         self.desk.host.scene.Clear(0)
         try:
-            self.desk.host.load(path)
+            self.desk.host.load_unpacked(scene)
         finally:
             self.desk.restore()
 
@@ -149,3 +151,11 @@ class FileDesk:
         methods = path.with_name(methods_name(path.name))
         write_sidecar(session.desk, methods)
         return [methods]
+
+
+def _tried(path: Path, name: str, folder: Path) -> Path:
+    """The scene of a bundle, unpacked into a folder and read once in another process."""
+    with Trial() as trial:
+        scene = unpack_bundle(path, folder)
+        trial.read(scene, name)
+    return scene

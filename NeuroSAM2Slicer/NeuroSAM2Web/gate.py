@@ -1,13 +1,22 @@
 """The gate in front of every HTTP request and every websocket, as middleware of aiohttp; `Access` decides."""
 
+import logging
+
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from NeuroSAM2Core.log_allowance import LogAllowance
 from NeuroSAM2Web.access import Access
 
 TOKEN = "token"
 """Query parameter of the address that is printed."""
 HOME = "/index.html"
+FORWARD = (
+    f'<!DOCTYPE html><meta charset="utf-8"><title>NeuroSAM2</title><meta http-equiv="refresh" content="0;url={HOME}">'
+)
+"""A page of our own that leads on: the browser sends a strict cookie only where one of our own pages does."""
+
+logger = logging.getLogger(__name__)
 
 
 def gate(access: Access) -> Middleware:
@@ -16,6 +25,7 @@ def gate(access: Access) -> Middleware:
     Args:
         access: Of this start.
     """
+    allowance = LogAllowance()
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -23,21 +33,31 @@ def gate(access: Access) -> Middleware:
         refusal = access.refusal(host=request.host, origin=request.headers.get("Origin"), shown=shown)
         response: web.StreamResponse
         if refusal:
+            if (left_out := allowance.take()) is not None:
+                logger.warning("a request was refused: %s%s", refusal, left_out)
             response = web.Response(status=403, text=refusal)
         elif request.method == "GET" and TOKEN in request.query:
-            response = web.Response(status=303, headers={"Location": HOME})
+            if request.headers.get("Sec-Fetch-Site") == "cross-site":  # from the file that `browser` writes
+                response = web.Response(text=FORWARD, content_type="text/html")
+            else:
+                response = web.Response(status=303, headers={"Location": HOME})
             response.set_cookie(access.cookie, access.token, httponly=True, samesite="Strict", path="/")
         else:
             try:
                 response = await handler(request)
             except web.HTTPException as answer:
-                answer.headers.update(headers(request.host))
+                _complete(answer, request.host)
                 raise
         if not response.prepared:
-            response.headers.update(headers(request.host))
+            _complete(response, request.host)
         return response
 
     return check
+
+
+def _complete(response: web.StreamResponse, host: str) -> None:
+    response.headers.update(headers(host))
+    response.force_close()  # one request a connection, so that `HalfRequests` sees whether it arrived
 
 
 def headers(host: str) -> dict[str, str]:

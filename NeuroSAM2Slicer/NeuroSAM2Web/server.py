@@ -8,9 +8,12 @@ from aiohttp import web
 from trame_client.module import vue3
 from trame_server import Server
 
+from NeuroSAM2Core.log_allowance import LogAllowance
 from NeuroSAM2Web.access import Access
 from NeuroSAM2Web.gate import HOME, TOKEN, gate
+from NeuroSAM2Web.half_requests import HalfRequests
 from NeuroSAM2Web.port import HOST
+from NeuroSAM2Web.request_log import RequestLog
 from NeuroSAM2Web.widgets import SERVED
 
 FAVICON = f"{SERVED}/favicon.svg"
@@ -28,9 +31,15 @@ def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> Non
     """
     server.state.trame__favicon = FAVICON
     logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
+    logging.getLogger("aiohttp.server").addFilter(RequestLog(LogAllowance()))
 
     def bind(wslink: web.Application) -> None:
-        wslink.app.middlewares.append(gate(access))  # type: ignore[attr-defined]
+        def connections() -> Iterable[web.RequestHandler]:
+            return () if wslink.runner is None else wslink.runner.server.connections  # type: ignore[attr-defined]
+
+        half = HalfRequests(connections)
+        wslink.app.middlewares.extend([half.middleware(), gate(access)])  # type: ignore[attr-defined]
+        wslink.app.cleanup_ctx.append(half.watch)  # type: ignore[attr-defined]
         ours = [web.get(HOME, _home), web.get("/loading.tpl", _loader), web.post("/paraview/", _session)]
         wslink.app.add_routes([*ours, *routes])  # type: ignore[attr-defined]
 

@@ -1,5 +1,6 @@
 """Files between the browser and the app, over plain HTTP behind the gate. An upload goes straight to the disk, up to a bound."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from NeuroSAM2Web.folders import size_text
 
 UPLOAD, DOWNLOADS = "/files/upload", "/files/download"
 LARGEST_UPLOAD = 4 * 10**9
+LONGEST_PAUSE_S = 60.0
 PIECE = 1 << 20
 Received = Callable[[Path, str], Awaitable[None]]
 
@@ -27,10 +29,18 @@ class Transfer:
         folder: For files on their way; emptied by its owner.
         on_received: Takes an uploaded file and the name it had.
         largest: Bytes that an upload may have.
+        longest_pause_s: For how long one may stand still.
     """
 
-    def __init__(self, folder: Path, on_received: Received, *, largest: int = LARGEST_UPLOAD) -> None:
-        self.largest = largest
+    def __init__(
+        self,
+        folder: Path,
+        on_received: Received,
+        *,
+        largest: int = LARGEST_UPLOAD,
+        longest_pause_s: float = LONGEST_PAUSE_S,
+    ) -> None:
+        self.largest, self.longest_pause_s = largest, longest_pause_s
         self._folder, self._on_received = folder, on_received
         self._offered: dict[str, Path] = {}
 
@@ -64,6 +74,8 @@ class Transfer:
             await self._on_received(path, name)
         except NeuroSAM2Error as error:
             return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
+        except TimeoutError:
+            return web.Response(status=408, text=f"The upload of {name} stood still; try again.")
         except OSError as error:
             return web.Response(status=507, text=f"{name} could not be stored: {error.strerror or error}")
         finally:
@@ -73,7 +85,11 @@ class Transfer:
     async def _receive(self, request: web.Request, path: Path) -> None:
         size = 0
         with path.open("wb") as file:
-            async for piece in request.content.iter_chunked(PIECE):
+            while True:
+                async with asyncio.timeout(self.longest_pause_s):
+                    piece = await request.content.read(PIECE)
+                if not piece:
+                    return
                 size += len(piece)
                 self._check_size(path.name, size)
                 file.write(piece)

@@ -101,9 +101,9 @@ def test_ctrl_c_while_commands_are_imported_is_one_word(tmp_path):
 @pytest.mark.parametrize("words", [["download"], ["--version"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_output_is_a_sentence(words, unbuffered):
-    with Path("/dev/full").open("w") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "NeuroSAM2Core", *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "NeuroSAM2Core", *words], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, encoding="utf-8",
             check=False, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     assert done.returncode == 2
@@ -119,7 +119,7 @@ def test_nobody_reading_on_ends_it_quietly():
         cwd=ROOT,
         stdout=writer,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     os.close(writer)

@@ -1,13 +1,11 @@
 """Volumes and segmentations in and out of a scene, exactly."""
 
 import os
-import zipfile
 
 import numpy as np
 import pytest
 import slicer
 import vtk
-from NeuroSAM2MRML.scene.bundle import check_bundle
 from NeuroSAM2MRML.scene.file_kinds import FileKind, is_readable, kind_of, stem_of
 from NeuroSAM2MRML.scene.files import (
     add_volume,
@@ -18,7 +16,6 @@ from NeuroSAM2MRML.scene.files import (
     write_whole,
 )
 from NeuroSAM2MRML.scene.layers import Layer, reference_grid
-from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
 from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core import Volume, disk
@@ -126,42 +123,6 @@ def test_a_segmentation_comes_back_from_its_file_with_names_and_overlap(app, pai
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["both.seg.nrrd"]
 
 
-def damages(data):
-    """A file's bytes, damaged in every way that has been seen to end a process that reads it."""
-    head, body = data[: data.index(b"\n\n")].split(b"\n"), data[data.index(b"\n\n") :]
-    needed = (b"type:", b"dimension:", b"sizes:", b"encoding:", b"space:", b"space directions:")
-    yield from (b"\n".join(one for one in head if not one.startswith(start)) + body for start in needed)
-    yield data[:200]
-    yield data[:-20]
-    yield data[: -len(body) + 2]
-    for old, new in (
-        (b"space:", b"spa.e:"),
-        (b"posterior", b"postXrior"),
-        (b"gzip", b"bzip"),
-        (b"_Name:=", b"_Name^="),
-        (b"(", b"["),
-    ):
-        yield data.replace(old, new, 1)
-    yield data.replace(b"encoding: gzip\n", b"encoding: gzip\ndata file: /etc/passwd\n")
-
-
-def test_damage_that_would_end_the_process_is_found_before_slicer_reads_the_file(painted, tmp_path):
-    _, node, _ = painted
-    path = tmp_path / "a.seg.nrrd"
-    write_segmentation(node, path)
-    check_nrrd(path)
-    for number, data in enumerate(damages(path.read_bytes())):
-        path.write_bytes(data)
-        with pytest.raises(DataError, match=r"cannot be read|cut short"):
-            check_nrrd(path)
-        assert number < 20
-    with zipfile.ZipFile(tmp_path / "a.mrb", "w") as file:
-        file.writestr("a/a.mrml", "<MRML></MRML>")
-        file.write(path, "a/Data/a.seg.nrrd")
-    with pytest.raises(DataError, match=r"a\.mrb: a\.seg\.nrrd cannot be read"):
-        check_bundle(tmp_path / "a.mrb", tmp_path)
-
-
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.mrb"
     path.write_text("old", encoding="utf-8")
@@ -176,44 +137,6 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError, match="choose a folder"):
         write_whole(tmp_path / "nowhere" / "a.mrb", half)
-
-
-def bundle(path, names):
-    with zipfile.ZipFile(path, "w") as file:
-        for name in names:
-            file.writestr(name, b"x" * 100)
-    return path
-
-
-def test_a_sound_bundle_passes(app, tmp_path):
-    add_node(app, np.ones((3, 4, 5), np.int16))
-    app.save(tmp_path / "a.mrb")
-    check_bundle(tmp_path / "a.mrb", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("names", "sentence"),
-    [
-        (["a/a.txt"], "holds no scene"),
-        (["a/a.mrml", "../b.nrrd"], "reaches outside"),
-        (["/etc/a.mrml"], "reaches outside"),
-    ],
-)
-def test_a_bundle_without_a_scene_or_with_a_way_out_is_refused(tmp_path, names, sentence):
-    with pytest.raises(DataError, match=sentence):
-        check_bundle(bundle(tmp_path / "a.mrb", names), tmp_path)
-
-
-def test_a_damaged_bundle_is_refused_before_it_is_unpacked(tmp_path):
-    path = bundle(tmp_path / "a.mrb", ["a/a.mrml"])
-    data = bytearray(path.read_bytes())
-    data[60] ^= 0xFF
-    path.write_bytes(data)
-    with pytest.raises(DataError, match="damaged"):
-        check_bundle(path, tmp_path)
-    path.write_bytes(data[:50])
-    with pytest.raises(DataError, match="cannot be read"):
-        check_bundle(path, tmp_path)
 
 
 def test_labels_carry_the_place_that_the_images_header_says(app, tmp_path):

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import time
 from urllib.parse import urlsplit
 
@@ -67,6 +68,26 @@ def test_a_foreign_name_for_this_computer_is_refused(app):
 def test_the_app_listens_on_loopback_only(app):
     listening = {one.laddr.ip for one in app.connections() if one.status == "LISTEN"}
     assert listening == {"127.0.0.1"}
+
+
+def test_neither_the_token_nor_many_wrong_ones_reach_the_log(app):
+    where = urlsplit(app.address)
+    token = where.query.partition("=")[2]
+    for line in (
+        f"GET /?token={token} HTTP/1.1\r\nCookie: a=\0{token}",
+        f"GET /?token={token} x HTTP/9.9",
+        f"{token} / \0",
+    ):
+        with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+            connection.sendall(line.encode() + b"\r\n\r\n")
+            connection.recv(100)
+    before = len(app.log)
+    for _ in range(100):
+        assert ask(app, "/?token=guess")[0] == 403
+    assert token not in app.log
+    assert "a request could not be understood" in app.log
+    assert app.log.count("a request was refused") <= 10
+    assert len(app.log) - before < 3000
 
 
 def test_an_upload_that_announces_too_much_is_refused_unread(app):

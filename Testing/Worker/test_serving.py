@@ -80,6 +80,15 @@ def test_a_stranger_is_told_why_it_is_not_let_in_and_others_are_served_on(worker
     assert isinstance(answer(client, Status()), WorkerStatus)
 
 
+def test_wrong_tokens_are_logged_with_a_limit_and_never_themselves(worker, caplog):
+    for _ in range(30):
+        stranger = worker.raw(greets=False)
+        stranger.send(0, Hello(token="not-the-one", client="x"))
+        assert isinstance(stranger.next(), Refused)
+    assert caplog.text.count("wrong token") == 10
+    assert "not-the-one" not in caplog.text
+
+
 def test_a_refused_client_gets_one_sentence(worker):
     client = worker.client(token="wrong")
     (last,) = events_until(client, lambda e: isinstance(e, Disconnected))

@@ -1,50 +1,126 @@
-"""Scene bundles (.mrb) looked at before they are unpacked, so that a damaged one costs nothing that is open."""
+"""Scene bundles (.mrb) unpacked by our own code, so that one that is damaged or means harm costs nothing and writes nowhere else.
 
+Only files of the kinds that a scene is read from are unpacked, each under a name inside the folder; NRRD files are written anew from
+what was understood of them. The bundle itself is never given to Slicer's own unpacking.
+"""
+
+import re
 import shutil
+import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2MRML.scene.nrrd_check import check_stream
+from NeuroSAM2MRML.scene.nrrd_image import MAGIC, check_memory, rewrite
+from NeuroSAM2MRML.scene.scene_check import SCENE, check_scene, is_read
+
+FIRST_BYTES = b"PK\3\4"
+MOST_ENTRIES = 10_000
+LARGEST_RATIO, SMALL = 200, 1 << 28
+"""How much larger what is packed may become, once it is not small (bytes)."""
+LONGEST_NAME = 1000
+PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED = 1
+WINDOWS_ONLY = re.compile(r"[A-Za-z]:|.*[\\\0]", re.DOTALL)
 
 
-def check_bundle(path: Path, unpacked_in: Path) -> None:
-    """Refuses what cannot be unpacked whole and inside its own folder.
+def unpack_bundle(path: Path, folder: Path) -> Path:
+    """Unpacks a bundle.
 
     Args:
-        path: The bundle.
-        unpacked_in: The folder where it will be unpacked.
+        path: Of the bundle.
+        folder: Empty; for this bundle alone.
+
+    Returns:
+        Its scene, checked (see `check_scene`).
 
     Raises:
-        DataError: It is damaged, reaches outside, holds no scene, or there is no room for it.
+        DataError: It is damaged, reaches outside, holds no scene or what a scene may not hold, or there is no room for it.
     """
     try:
         with zipfile.ZipFile(path) as bundle:
-            entries = bundle.infolist()
-            _check_names(path.name, entries)
-            _check_contents(path.name, bundle)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+            entries = _checked(path, bundle)
+            _check_room(path.name, entries, folder)
+            for entry in entries:
+                _unpack(bundle, entry, folder)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
         raise DataError(
             f"{path.name} cannot be read: {error}", hint="the file may be damaged; copy it again"
         ) from error
-    if not any(entry.filename.endswith(".mrml") for entry in entries):
-        raise DataError(f"{path.name} holds no scene", hint="choose a file that was saved as a scene bundle")
-    if sum(entry.file_size for entry in entries) > shutil.disk_usage(unpacked_in).free:
-        raise DataError(f"there is no room to unpack {path.name} in {unpacked_in}", hint="free some space on the disk")
-
-
-def _check_names(name: str, entries: list[zipfile.ZipInfo]) -> None:
+    (scene,) = (folder / entry.filename for entry in entries if entry.filename.lower().endswith(SCENE))
     for entry in entries:
-        place = PurePosixPath(entry.filename.replace("\\", "/"))
-        if place.is_absolute() or ".." in place.parts:
-            raise DataError(f"{name} holds {entry.filename}, which reaches outside", hint="do not trust this file")
+        _rewrite(path.name, folder / entry.filename)
+    check_scene(scene, path.name)
+    return scene
 
 
-def _check_contents(name: str, bundle: zipfile.ZipFile) -> None:
-    damaged = bundle.testzip()
-    if damaged is not None:
-        raise DataError(f"{name} is damaged at {damaged}", hint="copy it again")
-    for entry in bundle.infolist():
-        if entry.filename.endswith(".nrrd"):
-            with bundle.open(entry) as file:
-                check_stream(file, f"{name}: {PurePosixPath(entry.filename).name}")
+def _checked(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files that a scene is read from, once all entries are sound."""
+    name, entries = path.name, bundle.infolist()
+    with path.open("rb") as file:
+        if file.read(len(FIRST_BYTES)) != FIRST_BYTES or min(entry.header_offset for entry in entries) != 0:
+            raise DataError(f"{name} begins with something else than a bundle", hint="do not trust this file")
+    if len(entries) > MOST_ENTRIES:
+        raise DataError(f"{name} holds {len(entries)} files; expected at most {MOST_ENTRIES}")
+    for entry in entries:
+        _check_entry(name, entry)
+    files = [entry for entry in entries if not entry.is_dir() and is_read(entry.filename)]
+    folded = {entry.filename.casefold() for entry in files}
+    if len(folded) != len(files):
+        raise DataError(f"{name} holds two files of the same name", hint="do not trust this file")
+    num_scenes = sum(entry.filename.lower().endswith(SCENE) for entry in files)
+    if num_scenes != 1:
+        raise DataError(
+            f"{name} holds {num_scenes or 'no'} scene{'s' * (num_scenes > 1)}; expected one",
+            hint="choose a file that was saved as a scene bundle",
+        )
+    return files
+
+
+def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
+    said = entry.orig_filename
+    place = PurePosixPath(said)
+    if place.is_absolute() or ".." in place.parts or WINDOWS_ONLY.match(said) or not place.parts:
+        raise DataError(f"{name} holds {said[:100]!r}, which reaches outside", hint="do not trust this file")
+    if len(said) > LONGEST_NAME:
+        raise DataError(f"{name} holds a file whose name has {len(said)} letters")
+    if stat.S_IFMT(entry.external_attr >> 16) not in PLAIN:
+        raise DataError(f"{name} holds {said[:100]!r}, which is no plain file", hint="do not trust this file")
+    if entry.flag_bits & ENCRYPTED:
+        raise DataError(f"{name} is encrypted", hint="save the scene without a password")
+    if entry.compress_type not in METHODS:
+        raise DataError(f"{name} is packed in a way that is not read", hint="save the scene anew in 3D Slicer")
+
+
+def _check_room(name: str, entries: list[zipfile.ZipInfo], folder: Path) -> None:
+    size, packed = (sum(sizes) for sizes in zip(*((one.file_size, one.compress_size) for one in entries), strict=True))
+    if size > SMALL and size > LARGEST_RATIO * packed:
+        raise DataError(
+            f"{name} would become {size / packed:.0f} times larger, {size / 1e9:.1f} GB", hint="do not trust this file"
+        )
+    check_memory(size, name)
+    if size > shutil.disk_usage(folder).free:
+        raise DataError(f"there is no room to unpack {name} in {folder}", hint="free some space on the disk")
+
+
+def _unpack(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
+    target = folder / entry.filename
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"the bundle holds {entry.filename!r}, which reaches outside", hint="do not trust this file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with bundle.open(entry) as packed, target.open("xb") as file:
+        shutil.copyfileobj(packed, file)
+
+
+def _rewrite(name: str, path: Path) -> None:
+    """Writes anew what any reader would take for NRRD, whatever its name is."""
+    with path.open("rb") as file:
+        is_nrrd = file.read(4) == MAGIC[:4]
+    if not is_nrrd and not path.name.lower().endswith(".nrrd"):
+        return
+    try:
+        rewrite(path)
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}", hint=error.hint) from error

@@ -1,6 +1,7 @@
 """Volumes and segmentations between files and the scene, where there is no application to do it.
 
-NIfTI goes through `Volume`; the rest through Slicer's own storage nodes. Whole scenes are the application's business.
+Images go through `Volume`; segmentations through Slicer's own storage nodes, which read what was written anew (see `nrrd_image`).
+Whole scenes are the application's business.
 """
 
 import os
@@ -19,7 +20,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2MRML.scene.nrrd_check import check_nrrd
+from NeuroSAM2MRML.scene.nrrd_image import NrrdImage
 from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
 from NeuroSAM2MRML.scene.volume_nodes import read_volume, remember_place
 
@@ -42,15 +43,7 @@ def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMR
     Raises:
         DataError: It cannot be read, or holds no single-component volume.
     """
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
-    try:
-        _read(slicer.vtkMRMLVolumeArchetypeStorageNode(), path, node)
-        read_volume(node)
-    except DataError:
-        scene.RemoveNode(node)
-        raise
-    node.CreateDefaultDisplayNodes()
-    return node
+    return add_volume(scene, NrrdImage.read(path).volume(), name)
 
 
 def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
@@ -59,12 +52,23 @@ def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slic
     Raises:
         DataError: It cannot be read.
     """
+    image = NrrdImage.read(path)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
     try:
-        _read(slicer.vtkMRMLSegmentationStorageNode(), path, node)
-    except DataError:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            anew = Path(folder) / "a.seg.nrrd"
+            image.write(anew)
+            storage = slicer.vtkMRMLSegmentationStorageNode()
+            storage.SetFileName(str(anew))
+            is_read = bool(storage.ReadData(node))
+    except OSError as error:
         scene.RemoveNode(node)
-        raise
+        raise DataError(
+            f"{path.name} cannot be read: {error.strerror or error}", hint="is there space left on the disk?"
+        ) from error
+    if not is_read:
+        scene.RemoveNode(node)
+        raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -132,10 +136,3 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read(storage: slicer.vtkMRMLStorageNode, path: Path, node: slicer.vtkMRMLStorableNode) -> None:
-    check_nrrd(path)
-    storage.SetFileName(disk.as_utf8(path))
-    if not storage.ReadData(node):
-        raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")

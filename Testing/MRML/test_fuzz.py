@@ -1,0 +1,14 @@
+"""A few hundred files damaged at random, through the app's own reading functions; `python -m benchmarks.fuzz` reads many more."""
+
+from benchmarks.fuzz import KINDS, fuzz
+
+FILES = 300
+
+
+def test_damaged_files_end_nothing_write_nothing_and_send_nothing():
+    findings = fuzz(seed=0, files=FILES)
+    assert findings.defects == []
+    assert findings.count == FILES
+    for kind in set(KINDS):
+        assert findings.outcomes[f"{kind} opened"] > 3
+        assert findings.outcomes[f"{kind} refused"] > 3

@@ -1,0 +1,41 @@
+"""Opening a file that turns out bad costs nothing of what is open."""
+
+import zipfile
+
+import pytest
+from NeuroSAM2Web.file_desk import FileDesk, Target
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.apart import run_apart
+from Testing.Web.room import Room
+
+
+@pytest.fixture
+def room(tmp_path):
+    return Room(tmp_path)
+
+
+def without(path, ending, into):
+    """A bundle that lacks a file which its scene names."""
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(into, "w") as file:
+        for name in whole.namelist():
+            if not name.endswith(ending):
+                file.writestr(name, whole.read(name))
+    return into
+
+
+def test_a_scene_that_slicer_refuses_leaves_open_work_as_it_is(room, tmp_path):
+    files = FileDesk(room.desk)
+    plane = SlicePlane(Axis.K, 5)
+    room.workplace.session.add_point(plane, 20, 20)
+    room.wake()
+    (saved,) = run_apart(files.save(Target.SCENE, tmp_path / "a.mrb"))
+    session, volume = room.workplace.session, room.desk.volume_node
+    bad = without(saved, ".nrrd", tmp_path / "bad.mrb")
+    with pytest.raises(DataError, match=r"bad\.mrb cannot be read"):
+        run_apart(files.open(bad, "bad.mrb"))
+    assert room.workplace.session is session
+    assert not session.ended
+    assert room.desk.volume_node is volume
+    assert files.has_work
