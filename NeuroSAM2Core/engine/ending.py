@@ -33,17 +33,20 @@ class SliceEvidence:
     """IoU with the mask of the slice before; 1 where there is none to compare with."""
 
 
-def ending_of(evidence: SliceEvidence, largest_area: float, options: EngineOptions) -> Ending | None:
+def ending_of(
+    evidence: SliceEvidence, largest_area: float, options: EngineOptions, *, is_between: bool = False
+) -> Ending | None:
     """Why the object is not on a slice any more; None where it is.
 
     Args:
         evidence: Of the slice.
         largest_area: Of the slices of the pass so far, the prompted one included.
         options: The thresholds.
+        is_between: A confirmed slice ahead shows the object: its shape does not end it before.
     """
     if evidence.object_score_logit <= 0 or evidence.area == 0:
         return Ending.OBJECT_SCORE
-    if not options.ends_by_shape:
+    if is_between or not options.ends_by_shape:
         return None
     least_share = MIN_AREA_SHARE if options.min_area_share is None else options.min_area_share
     if evidence.expected_iou < options.min_iou:

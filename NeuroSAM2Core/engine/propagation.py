@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from NeuroSAM2Core.engine.appearance import Appearance, learn_appearance
 from NeuroSAM2Core.engine.axis_context import AxisContext, CropMemories
-from NeuroSAM2Core.engine.carrying import carried_box, interpolated, keeping
+from NeuroSAM2Core.engine.carrying import carried_box, dice, interpolated, keeping
 from NeuroSAM2Core.engine.crop import MAX_WIDENINGS, Crop, logits_in_crop
 from NeuroSAM2Core.engine.ending import SliceEvidence, ending_of
 from NeuroSAM2Core.engine.memory_bank import MemoryBank
@@ -19,6 +19,8 @@ from NeuroSAM2Core.engine.slice_answer import as_absent
 from NeuroSAM2Core.engine.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
 
+MIN_ALIKE = 0.5
+"""Dice of the masks of two slices that shapes between them can be expected from."""
 MAX_EXAMPLES = 8
 """Confirmed slices that an appearance is learned from."""
 
@@ -99,10 +101,8 @@ class SliceTracker:
         coarse = self._bank.condition(model, features, number, reverse=self.run.step < 0)
         logits = None if before is None else logits_in_crop(before.logits.float(), before.crop, crop)
         mask = None if logits is None or not (logits > 0).any() else logits > 0
-        if mask is not None and self.ahead is not None and (ahead := self._seen_ahead(self.ahead, crop)) is not None:
-            expected = interpolated(mask, ahead, abs(self.ahead - number))
-            if (expected > 0).any():
-                logits, mask = expected, expected > 0
+        if mask is not None and (expected := self._expected(mask, number, crop)) is not None:
+            logits, mask = expected, expected > 0
         box, chooser = None, None
         if options.carries_boxes and mask is not None:
             box = carried_box(mask, model.config.image_size, options.box_margin_px)
@@ -119,11 +119,16 @@ class SliceTracker:
             answer = self._appearance.carve(answer, features)
         return self._ended(answer, mask, crop, features)
 
-    def _seen_ahead(self, number: int, crop: Crop) -> Bool[Tensor, "1 1 s4 s4"] | None:
-        """The object on the next confirmed slice that shows it, as a crop sees it; None where it lies outside."""
-        state = self.track_of_object.confirmed[number]
-        mask = logits_in_crop(state.logits.float(), state.crop, crop) > 0
-        return mask if mask.any() else None
+    def _expected(self, mask: Bool[Tensor, "1 1 s4 s4"], number: int, crop: Crop) -> Float[Tensor, "1 1 s4 s4"] | None:
+        """The shape between the slice before and the next confirmed one that shows the object; None where there is none, or they differ much."""
+        if self.ahead is None:
+            return None
+        state = self.track_of_object.confirmed[self.ahead]
+        ahead = logits_in_crop(state.logits.float(), state.crop, crop) > 0
+        if dice(mask, ahead).item() < MIN_ALIKE:
+            return None
+        expected = interpolated(mask, ahead, abs(self.ahead - number))
+        return expected if (expected > 0).any() else None
 
     def _ended(
         self,
@@ -142,7 +147,7 @@ class SliceTracker:
         evidence = SliceEvidence(
             object_score_logit=state.presence_logit, expected_iou=state.iou, area=state.area, overlap=overlap
         )
-        ending = ending_of(evidence, self.largest_area, context.options)
+        ending = ending_of(evidence, self.largest_area, context.options, is_between=self.ahead is not None)
         if ending is None or state.presence_logit <= 0:
             return replace(state, ending=ending)
         return replace(context.remember(features, as_absent(answer), crop, is_prompted=False), ending=ending)

@@ -27,6 +27,9 @@ from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE,
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 
 MAX_FED_BACK = 32.0
+MIN_KEPT, MAX_LOSS = 0.5, 0.1
+"""A negative click that keeps less of the mask before (IoU), and whose own expected IoU falls by more, is not followed; one that keeps
+less than half of that much must not fall at all."""
 PRESENT_LOGIT = 1.0
 """Of an object that a person has clicked and the model thought absent."""
 
@@ -71,6 +74,8 @@ class Replay:
     """Of the first click, where nothing but clicks was given on a slice without a mask."""
     reading: int = 0
     """Which of them the answers go on from."""
+    is_close: bool = False
+    """So close to a confirmed slice that shows the object that the object must be here, too."""
 
     @property
     def nbytes(self) -> int:
@@ -154,7 +159,7 @@ class SlicePredictor:
         else:
             assert before is not None
             crop = self.crops.including(before.crop, number, [p for p in clicks if p.positive])
-        if self._denies(given, clicks, before):
+        if not replay.is_close and self._denies(given, clicks, before):
             assert before is not None
             return SliceAnswer(as_absent(before.prediction), before.crop)
         answer = self._decode(given, crop, before, last, replay.look)
@@ -164,7 +169,21 @@ class SlicePredictor:
                 break
             crop = wider
             answer = self._decode(given, crop, before, last, replay.look)
+        if isinstance(newest, PointPrompt) and not newest.positive and self._is_worse(answer, crop, before):
+            assert before is not None
+            answer, crop = before.prediction, before.crop
         return SliceAnswer(self._enforced(clicks, answer, crop), crop)
+
+    def _is_worse(self, answer: MaskPrediction, crop: Crop, before: SliceAnswer | None) -> bool:
+        """A negative click took most of the mask away, and the model itself expects less of the rest: only the click is heard then."""
+        if before is None or not self.options.weighs_corrections or not self.options.hears_clicks:
+            return False
+        old, new = logits_in_crop(before.prediction.logits.float(), before.crop, crop) > 0, answer.logits > 0
+        if not old.any():
+            return False
+        overlap = float((old & new).sum() / (old | new).sum())
+        loss = float(before.prediction.iou) - float(answer.iou)
+        return (overlap < MIN_KEPT and loss > MAX_LOSS) or (overlap < MIN_KEPT / 2 and loss > 0)
 
     def _denies(self, given: list[Prompt], clicks: list[PointPrompt], before: SliceAnswer | None) -> bool:
         """Nothing but negative clicks was given, and the last one lies in the middle of the mask that it corrects."""

@@ -1,5 +1,6 @@
 """The volume along one axis, with what belongs to that: the features of its slices, answers on them, passes through them."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ from NeuroSAM2Core.errors import Cancelled, PromptError
 from NeuroSAM2Core.model import SAM2, MaskPrediction
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Cleaning, Direction, IntensityWindow, SlicePlane, SliceStack, Volume
+
+CLOSE = 0.25
+"""So far from a confirmed slice, as a share of the object's width there, an object has not ended."""
 
 
 class View:
@@ -53,6 +57,7 @@ class View:
     ) -> None:
         self.model, self.volume, self.options = model, volume, options
         self.stack = SliceStack.of(volume, axis)
+        self.slice_mm = volume.spacing_mm[2 - self.stack.order[0]]
         self.features = FeatureCache(model, self.stack, max_bytes=budget, is_exact=options.is_exact)
         self.crops = CropPlanner.of(
             self.stack,
@@ -211,7 +216,18 @@ class View:
             return self.predictor.resume(look, self._use_mask(track.given[number], number), track.prompts[number])
         if there.area == 0 and self.options.crops and (near := self._nearest_showing(track, number)) is not None:
             there = near
-        return Replay(look, SliceAnswer(_as_prediction(there), there.crop))
+        is_close = self._is_close(track, number)
+        return Replay(look, SliceAnswer(_as_prediction(there), there.crop), is_close=is_close)
+
+    def _is_close(self, track: ObjectTrack, number: int) -> bool:
+        """A slice lies within a part of the object's width of a confirmed one that shows it: the object goes on there."""
+        showing_it = [n for n, state in track.confirmed.items() if state.area > 0]
+        if not showing_it:
+            return False
+        near = min(showing_it, key=lambda n: abs(n - number))
+        pixel_mm2 = float(np.prod(self.crops.pixel_mm))
+        width_mm = 2 * math.sqrt(track.confirmed[near].area * pixel_mm2 / math.pi)
+        return abs(near - number) * self.slice_mm <= CLOSE * width_mm
 
     def _nearest_showing(self, track: ObjectTrack, number: int) -> SliceState | None:
         """The state of the slice closest to one that the object is on: what a click where it ended most likely means."""

@@ -133,8 +133,7 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
         return Recorder([])
     sinks: list[Sink] = [JsonLines(folder, from_step=from_step)]
     try:
-        with _disk_errors_said(f"numbers cannot be written to {folder}"):
-            sinks.append(TensorBoard(folder, from_step=from_step))
+        sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
         logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
     except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import models_folder
 from NeuroSAM2Core.checkpoint import load_checkpoint
 from NeuroSAM2Core.cli.main import main, with_negative_values
 from NeuroSAM2Core.errors import Cancelled, ConfigError
-from NeuroSAM2Core.outputs import replaced
 
 ROOT = Path(__file__).parents[2]
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
@@ -36,7 +36,7 @@ def command(monkeypatch):
 )
 def test_a_signal_is_one_word_and_leaves_no_partial_file(tmp_path, command, capsys, number, code, word):
     def write(arguments):
-        with replaced(tmp_path / "a.nii") as partial:
+        with disk.replaced_atomically(tmp_path / "a.nii") as partial:
             partial.write_bytes(b"half")
             signal.raise_signal(getattr(signal, number))
 

@@ -126,7 +126,7 @@ def test_a_run_found_again_is_announced_with_the_step_of_its_checkpoint(bench):
     (checkpoints / "step-00000004.safetensors").touch()
     (bench.training.run.folder / "metrics.jsonl").unlink()
     bench.host_crashes()
-    assert bench.training.view.notice == "training goes on; it was started before"
+    assert bench.training.view.notice == "training goes on (started before)"
     assert (bench.training.view.step, bench.training.view.num_steps) == (4, 5)
 
 

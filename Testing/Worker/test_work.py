@@ -628,7 +628,7 @@ def test_a_defect_of_ours_fails_one_request_and_not_the_worker(client, key, monk
 def test_the_log_goes_to_whom_it_concerns_and_names_no_patient(worker, small_model_file, caplog):
     caplog.set_level("INFO")
     client, other = worker.client(), worker.client()
-    volume = Volume(np.zeros((2, 32, 32), np.int16), np.eye(4), name="DOE^JANE")
+    volume = Volume(np.arange(2048, dtype=np.int16).reshape(2, 32, 32), np.eye(4), name="DOE^JANE")
     client.submit(LoadModel(model=small_model_file, device="cpu"))
     lines = [e.text for e in events_of(client, client.open_volume(volume)) if isinstance(e, LogLine)]
     assert lines == ["model loaded on cpu, 64 pixels", "volume of 32 x 32 x 2 int16 opened"]
