@@ -120,7 +120,7 @@ class SliceTracker:
         return self._ended(answer, mask, crop, features)
 
     def _expected(self, mask: Bool[Tensor, "1 1 s4 s4"], number: int, crop: Crop) -> Float[Tensor, "1 1 s4 s4"] | None:
-        """The shape between the slice before and the next confirmed one that shows the object; None where there is none, or they differ much."""
+        """The shape between the slice before and the next confirmed one; None where there is none, or they differ much."""
         if self.ahead is None:
             return None
         state = self.track_of_object.confirmed[self.ahead]
