@@ -1,6 +1,5 @@
 """Saving next to what was opened: the image is never replaced, and each file has its own methods file."""
 
-import asyncio
 import os
 
 import numpy as np
@@ -11,6 +10,7 @@ from NeuroSAM2Web.file_desk import FileDesk, Target
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.volume import Volume
 from Testing.Core.test_place import in_nibabel, in_simple_itk, turned, write_image
+from Testing.Support.apart import run_apart
 from Testing.Web.room import HEIGHT, WIDTH, Room
 
 
@@ -20,14 +20,14 @@ def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
     image = write_image(tmp_path / "T1.nii", turned(-0.3, offset=(1, 2, 3)), turned(0.2), s_code=4)
     os.link(image, tmp_path / "link.nii.gz")
     before = image.read_bytes()
-    asyncio.run(files.open(image, "T1.nii"))
+    run_apart(files.open(image, "T1.nii"))
     room.desk.views.picture("Red", WIDTH, HEIGHT)
     room.desk.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
     with pytest.raises(DataError, match="is never replaced"):
-        asyncio.run(files.save(Target.NIFTI, tmp_path / "link.nii.gz"))
+        run_apart(files.save(Target.NIFTI, tmp_path / "link.nii.gz"))
     assert image.read_bytes() == before
 
-    mask, methods = asyncio.run(files.save(Target.NIFTI, tmp_path / "m.nii.gz"))
+    mask, methods = run_apart(files.save(Target.NIFTI, tmp_path / "m.nii.gz"))
     assert methods.name == "m.nii.gz.json"
     for reader in (in_nibabel, in_simple_itk):
         np.testing.assert_allclose(reader(mask), reader(image), atol=1e-3)
