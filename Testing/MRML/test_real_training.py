@@ -12,10 +12,10 @@ from NeuroSAM2Core.processes import ProcessTree
 from Testing.Support.exported import add_case
 from Testing.Support.launcher import make_launcher
 from Testing.Support.processes import wait_a_little
+from Testing.Support.small_run import SETTINGS
 from Testing.Support.volumes import ball_volume
 
 LIMIT_S = 300
-SMALL = {"start.image_size": "64", "sampling.clips": "1", "sampling.slices": "2", "run.report_every": "1"}
 
 
 def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
@@ -27,7 +27,7 @@ def test_a_model_is_trained_measured_and_used(tmp_path, monkeypatch):
     for number, role in enumerate(("training", "validation")):
         volume, truth = ball_volume((12 + number, 32, 32))
         add_case(training.cases, f"case{number}", volume, volume.with_voxels(truth.astype(np.uint8)), role)
-    training.begin(TrainChoice(steps=2, settings=SMALL))
+    training.begin(TrainChoice(steps=2, settings=SETTINGS))
     training.stop()
     wait(training, lambda: not training.is_running)
     assert training.notice == "the run was stopped"

@@ -7,10 +7,10 @@ from NeuroSAM2Core.client import EngineClient
 from Testing.Qt.desk import blob
 from Testing.Qt.school import School
 from Testing.Support.launcher import make_launcher
+from Testing.Support.small_run import AS_TEXT
 
 LIMIT_S = 240.0
 SHAPE, CENTRE = (12, 32, 32), (6, 16, 16)
-SETTINGS = "start.image_size = 64\nsampling.clips = 1\nsampling.slices = 2\nrun.report_every = 1"
 BLOCK_S = 0.1
 
 
@@ -37,7 +37,7 @@ def test_three_cases_are_trained_on_while_clicking_and_the_new_model_is_used(sch
         school.add_current()
     assert school.ui.casesTable.rowCount == 3
     school.ui.stepsSpinBox.setValue(2)
-    school.ui.settingsEdit.setPlainText(SETTINGS)
+    school.ui.settingsEdit.setPlainText(AS_TEXT)
     school.ui.lookButton.click()
     loop.until(lambda: school.ui.lookButton.enabled, limit_s=LIMIT_S)
     assert school.controller.samples.pictures, school.ui.sampleReportLabel.text

@@ -1,8 +1,4 @@
-"""The segmentation panel in a running Slicer, through its buttons and the mouse in a slice view. Needs neither torch nor a network.
-
-    Slicer --no-splash --testing --additional-module-paths "$PWD/NeuroSAM2Slicer/NeuroSAM2Segment" "$PWD/NeuroSAM2Slicer/NeuroSAM2Train" \
-        --python-code "import slicer.testing as t; t.runUnitTest(['Testing/Slicer'], 'SegmentScenarios')"
-"""
+"""The segmentation panel in a running Slicer, through its buttons and the mouse in a slice view. `run.py` runs this; needs no torch."""
 
 import sys
 import unittest
@@ -22,17 +18,15 @@ class SegmentScenarios(unittest.TestCase):
     def setUp(self):
         slicer.mrmlScene.Clear(0)
         self.hands = Hands()
+        self.addCleanup(self.hands.put_down)
         self.ui = self.hands.ui
         self.hands.begin()
 
     def tearDown(self):
         slicer.mrmlScene.Clear(0)
-        self.hands.put_down()
 
     def outline(self):
-        self.ui.boxButton.click()
-        self.hands.drag(LOW, HIGH)
-        self.hands.settle()
+        self.hands.outline(LOW, HIGH)
 
     def test_a_box_becomes_an_outline_and_is_carried_through_the_slices(self):
         self.outline()

@@ -1,11 +1,11 @@
 """The training road in a real browser with the real engine and the real trainer: cases, a few steps while clicking, use, back."""
 
+from Testing.Support.small_run import AS_TEXT
 from Testing.Support.volumes import ball_volume
 from Testing.Web.filing import open_file, wait_volume
 from Testing.Web.visit import AppProcess, Visit
 
 SHAPE = (12, 32, 32)
-SETTINGS = "start.image_size = 64\nsampling.clips = 1\nsampling.slices = 2\nrun.report_every = 1"
 ROLES = ("to train on", "to check while training", "to compare models on")
 LIMIT_MS = 240_000
 
@@ -55,7 +55,7 @@ def test_cases_are_trained_on_while_clicking_and_the_new_model_is_used_and_taken
         assert [row["role"] for row in visit.state("train_cases")] == ["training", "checked while training", "held out"]
         visit.page.locator("[data-test=train-steps] input").fill("2")
         visit.page.get_by_text("For experts").last.click()
-        visit.page.locator("[data-test=train-settings] textarea").first.fill(SETTINGS)
+        visit.page.locator("[data-test=train-settings] textarea").first.fill(AS_TEXT)
         press(visit, "Start")
         wait_train(visit, "can_stop")
 

@@ -12,7 +12,7 @@ from PySide6.QtCore import Signal
 
 from Testing.Qt.host import dialect
 from Testing.Qt.host.forms import UiLoader
-from Testing.Qt.host.log import errors, open_log
+from Testing.Qt.host.log import ErrorLogModel, errors, open_log
 from Testing.Qt.host.stand_ins import STAND_INS
 from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
@@ -57,10 +57,63 @@ class Extensions:
         return self.can_install
 
 
+class Files:
+    """qSlicerCoreIOManager, for scenes.
+
+    Args:
+        mrml: Reads and writes them.
+    """
+
+    def __init__(self, mrml):
+        self._mrml = mrml
+
+    def loadNodes(self, kind, properties, nodes=None, messages=None):
+        assert kind == "SceneFile"
+        self._mrml.load(Path(properties["fileName"]))
+        return True
+
+    def saveNodes(self, kind, properties, messages=None):
+        assert kind == "SceneFile"
+        self._mrml.save(Path(properties["fileName"]))
+        return True
+
+
+@dataclass(slots=True)
+class ModuleSelector:
+    """qSlicerModuleSelectorToolBar: one module is shown at a time."""
+
+    shown: object = None
+    """A loaded module."""
+
+    def selectModule(self, name):
+        chosen = slicer.app.factoryManager().loaded[name]
+        if chosen is self.shown:
+            return
+        if self.shown is not None:
+            self.shown.widget.exit()
+        self.shown = chosen
+        slicer.app.panels.setCurrentWidget(chosen.parent)
+        slicer.app.window.show()
+        chosen.widget.enter()
+
+
+class MainWindow(qt.QMainWindow):
+    """qSlicerMainWindow."""
+
+    def __init__(self):
+        super().__init__()
+        self.setObjectName("qSlicerMainWindow")
+        self.selector = ModuleSelector()
+
+    def moduleSelector(self):
+        return self.selector
+
+
 class Application(qt.QApplication):
     """qSlicerApplication."""
 
     startupCompleted = Signal()
+    applicationVersion = "test host"
 
     def __init__(self, folder):
         super().__init__(["Slicer"])
@@ -72,6 +125,19 @@ class Application(qt.QApplication):
         self.num_restarts = 0
         self._settings = qt.QSettings(self.slicerUserSettingsFilePath, qt.QSettings.IniFormat)
         self._layout_manager = LayoutManager(self.mrml)
+        self._log, self._files = ErrorLogModel(), Files(self.mrml)
+        self.factory = None
+        self.options = types.SimpleNamespace(runPythonAndExit=True)
+        self.exit_status = None
+
+    def errorLogModel(self):
+        return self._log
+
+    def coreIOManager(self):
+        return self._files
+
+    def factoryManager(self):
+        return self.factory
 
     def applicationLogic(self):
         return self.mrml.logic
@@ -103,6 +169,12 @@ class Application(qt.QApplication):
     def restart(self):
         self.num_restarts += 1
 
+    def commandOptions(self):
+        return self.options
+
+    def exit(self, status):
+        self.exit_status = status
+
 
 def start(folder):
     """The application of this process, with a main window, ready to load modules.
@@ -128,8 +200,7 @@ def start(folder):
     sys.modules["ctk"] = ctk
     if str(BASE_CLASSES) not in slicer.__path__:
         slicer.__path__.append(str(BASE_CLASSES))
-    window = qt.QMainWindow()
-    window.setObjectName("qSlicerMainWindow")
+    window = MainWindow()
     application.panels = qt.QStackedWidget()
     window.setCentralWidget(application.panels)
     window.resize(460, 900)

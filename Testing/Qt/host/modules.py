@@ -78,6 +78,50 @@ def load_module(path: Path, *, is_shown: bool = True) -> LoadedModule:
     return LoadedModule(file, module, widget, parent)
 
 
+class FactoryManager:
+    """qSlicerModuleFactoryManager, and `slicer.util.reloadScriptedModule`: modules that are found and loaded while Slicer runs."""
+
+    def __init__(self):
+        self._paths = {}
+        self.loaded = {}
+        """Loaded modules by name."""
+
+    def registerModule(self, file):
+        assert isinstance(file, qt.QFileInfo)
+        self._paths[file.completeBaseName()] = Path(file.absoluteFilePath())
+
+    def isRegistered(self, name):
+        return name in self._paths
+
+    def loadModules(self, names):
+        """A panel is set up; none is shown until it is selected."""
+        for name in names:
+            if name not in self.loaded and name in self._paths:
+                self.loaded[name] = load_module(self._paths[name], is_shown=False)
+        return all(name in self.loaded for name in names)
+
+    def reload(self, name):
+        selector, old = slicer.app.window.moduleSelector(), self.loaded[name]
+        new = self.loaded[name] = old.reload()
+        if selector.shown is old:
+            selector.shown = new
+        return new.file
+
+    def close(self):
+        """As when Slicer ends, the last module first; nothing is registered any more."""
+        slicer.app.window.moduleSelector().shown = None
+        for name in reversed(self.loaded):
+            self.loaded[name].close()
+        self._paths, self.loaded = {}, {}
+
+
+def begin_managing():
+    """The application can load modules; returns what does it."""
+    slicer.app.factory = FactoryManager()
+    slicer.util.reloadScriptedModule = slicer.app.factory.reload
+    return slicer.app.factory
+
+
 def _execute(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     file = importlib.util.module_from_spec(spec)

@@ -10,6 +10,8 @@ import traceback
 
 from PySide6 import QtCore
 
+from Testing.Qt.host.log import ERROR, entries
+
 pyside_connect, pyside_disconnect = QtCore.QObject.connect, QtCore.QObject.disconnect
 failures = []
 """Tracebacks of callbacks, oldest first."""
@@ -132,6 +134,7 @@ def _wrapped(receiver):
         except Exception:
             failures.append(traceback.format_exc())
             print(failures[-1], file=sys.stderr)  # noqa: T201  (as PythonQt does)
+            entries.append((ERROR, failures[-1]))  # as Slicer does with what is printed there
 
     return call
 
