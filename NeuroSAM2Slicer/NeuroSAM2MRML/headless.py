@@ -73,7 +73,7 @@ class HeadlessApplication:
         Raises:
             DataError: It could not be written.
         """
-        self.scene.StartState(self.scene.SaveState)  # as Slicer's own save dialog does
+        self.scene.StartState(self.scene.SaveState)  # Slicer's own save dialog only notes the time: see `SessionWatch`
         try:
             is_written = self._write(path)
         finally:

@@ -290,6 +290,24 @@ def left_behind(workplace, monkeypatch):
     monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda lock_file: False)
 
 
+@pytest.mark.parametrize("is_bundle", [False, True])
+def test_saving_as_slicer_does_it_in_silence_leaves_no_unsaved_work(app, workplace, volume, tmp_path, is_bundle):
+    workplace.select(volume, workplace.new_segmentation())
+    workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    journal = workplace.session.desk.journal.path
+    workplace.poll()
+    assert journal.exists()
+    if is_bundle:
+        (tmp_path / "bundle").mkdir()
+        assert app.scene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "bundle"), None)
+    else:
+        assert app.scene.Commit(str(tmp_path / "scene.mrml"))
+    workplace.poll()
+    assert not journal.exists()
+    workplace.act(lambda session: session.add_point(PLANE, 6, 6, positive=False))
+    assert workplace.session.desk.journal.path.exists()
+
+
 def test_work_on_another_image_of_the_same_name_is_not_offered(app, workplace, volume, monkeypatch):
     workplace.select(volume, workplace.new_segmentation())
     workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))

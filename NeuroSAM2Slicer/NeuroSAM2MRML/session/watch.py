@@ -33,6 +33,7 @@ class SessionWatch:
         self._watch.on(scene, scene.StartCloseEvent, self._on_close)
         self._watch.on(scene, scene.StartSaveEvent, self._on_save)
         self._watch.on(scene, scene.EndSaveEvent, self._on_saved)
+        self._stored = scene.GetStoredTime()
         self._watch.on(session.desk.segmentation_node, slicer.vtkSegmentation.SegmentModified, self._on_segment)
         for node in session.desk.nodes.all_nodes():
             self._watch_prompts(node)
@@ -76,6 +77,13 @@ class SessionWatch:
 
     def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         self.session.desk.journal.discard()
+
+    def follow_saving(self) -> None:
+        """Unsaved work is none any more once the scene was saved: Slicer's own saving announces nothing, but notes the time."""
+        stored = self.session.desk.host.scene.GetStoredTime()
+        if stored != self._stored:
+            self._stored = stored
+            self.session.desk.journal.discard()
 
     def _on_segment(self, _node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         if not (self.session.ended or self.session.desk.is_writing):

@@ -216,6 +216,8 @@ class Workplace:
     def poll(self) -> None:
         """Takes in what the engine has to say, for a moment. Never waits."""
         if self.session is not None:
+            if self.watch is not None:
+                self.watch.follow_saving()
             self.session.poll()
         else:
             self.link.poll()
