@@ -79,10 +79,10 @@ def main() -> int:
 
 def _bound() -> None:
     """One further file at a time, none written, no more memory than is free; where the system can be told so."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":  # it has no such limits
         return
+    import resource
+
     memory = psutil.Process().memory_info().vms + psutil.virtual_memory().available
     highest = max(int(one.name) for one in Path("/dev/fd").iterdir())
     while (last := os.dup(0)) <= highest:  # numbers that are free below

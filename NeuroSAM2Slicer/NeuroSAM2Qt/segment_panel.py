@@ -159,7 +159,7 @@ class SegmentPanel:
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
                 selector.connect(signal, lambda node: self._follow_selectors())
         for tool, button in self._tools.items():
-            button.connect("clicked(bool)", lambda is_down, tool=tool: self._on_tool(tool if is_down else Tool.LOOK))
+            button.connect("clicked()", lambda tool=tool: self._on_tool(tool))
         ui.stateButton.connect("clicked()", self._on_fix)
         ui.objectSelector.connect("activated(int)", self._on_object)
         ui.editorWidget.connect("currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
@@ -314,7 +314,8 @@ class SegmentPanel:
             self.ui.editorWidget.setSourceVolumeNode(volume)
 
     def _on_tool(self, tool: Tool) -> None:
-        self.tools.take(tool, slice_views)
+        """Takes a tool, or puts it down; what is in hand decides, not the button, which may not have been told yet."""
+        self.tools.take(Tool.LOOK if self.tools.tool is tool else tool, slice_views)
         self.bridge.wake()
 
     def _on_object(self, number: int) -> None:
