@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import seal
-from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit, unfilled_model
+from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit, shapes_of, unfilled_model
 from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, is_out_of_memory
 from NeuroSAM2Core.model import SAM2, SAM2Config
@@ -101,7 +102,8 @@ class Checkpoint:
     def load(cls, path: Path, *, with_training: bool = False, hashed: bool = False) -> "Checkpoint":
         """Reads what `save` wrote, into memory of its own; weights are read as float32.
 
-        That they are those of the architecture is known from the header, before memory is taken for them.
+        That they are no more than the architecture has is known from the header, before memory is taken for them; `check_fit` knows
+        whether they are the very ones.
 
         Args:
             path: The file.
@@ -109,8 +111,8 @@ class Checkpoint:
             hashed: Also find the SHA-256 of what is read.
 
         Raises:
-            CheckpointError: The file is missing, damaged, not ours or from a newer version; its weights are not those of its
-                architecture, or not finite.
+            CheckpointError: The file is missing, damaged, not ours or from a newer version; it has more weights than its
+                architecture, or some that are not finite.
         """
         path = disk.extended(path)
         if not path.is_file():
@@ -154,14 +156,22 @@ class Checkpoint:
             raise CheckpointError(f"{path.name} is damaged: its checksum is another", hint="check the disk")
         return cls.load(path, with_training=with_training)
 
-    def build_model(self) -> SAM2:
-        """The model with these weights, as float32, in eval mode.
+    def check_fit(self) -> None:
+        """Compares the weights with what the configuration promises, before anything is built.
 
         Raises:
             CheckpointError: The weights are not those of the architecture.
         """
         shapes = {name: tuple(value.shape) for name, value in self.state.items()}
         check_fit(shapes, self.config, self.provenance.name)
+
+    def build_model(self) -> SAM2:
+        """The model with these weights, as float32, in eval mode.
+
+        Raises:
+            CheckpointError: The weights are not those of the architecture.
+        """
+        self.check_fit()
         model = unfilled_model(self.config)
         model.load_state_dict({name: value.float() for name, value in self.state.items()}, strict=True, assign=True)
         return model.eval()
@@ -173,7 +183,8 @@ def _read(file: TensorFile, name: str, *, with_training: bool) -> Checkpoint:
     config = SAM2Config.from_dict(about["config"])
     provenance = _provenance(about["provenance"])
     weights = {key: one for key, one in file.stored.items() if not key.startswith(TRAINING_PREFIX)}
-    check_fit({key: one.shape for key, one in weights.items()}, config, name)
+    if sum(map(math.prod, shapes_of(config).values())) < sum(math.prod(one.shape) for one in weights.values()):
+        check_fit({key: one.shape for key, one in weights.items()}, config, name)
     if strange := next((key for key, one in weights.items() if not one.dtype.is_floating_point), None):
         raise CheckpointError(f"{name} has weights in {strange} that are no floating-point numbers")
     has_training = with_training and "training" in about

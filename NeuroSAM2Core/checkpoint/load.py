@@ -52,9 +52,11 @@ def load_checkpoint(name_or_path: str | Path, *, hashed: bool = False) -> Checkp
         hashed: Also find the SHA-256 of the bytes that are read.
 
     Raises:
+        CheckpointError: There is no such model, or its file cannot be used.
         ConfigError: The file of choices cannot be used.
     """
     checkpoint = _checkpoint(name_or_path, hashed=hashed)
+    checkpoint.check_fit()
     try:
         path = engine_file(name_or_path)
     except ConfigError:  # without a home folder there is no such file
