@@ -127,8 +127,9 @@ class Checkpoint:
                 f"{path.name} was written by a later version of NeuroSAM2: {error.message}",
                 hint=f"install a newer NeuroSAM2; this is {__version__}",
             ) from error
+        except OSError as error:
+            raise CheckpointError(f"{path.name} cannot be read: {disk.reason(error, path)}") from error
         except (
-            OSError,
             KeyError,
             TypeError,
             ValueError,
