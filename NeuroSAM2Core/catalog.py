@@ -30,6 +30,10 @@ class CatalogEntry:
     sha256: str = ""
     """Stated by a public source; empty where none is known."""
     sha256_source: str = ""
+    num_bytes: int = 0
+    """Of the published file; 0 where no public source states it."""
+    architecture: str = ""
+    """Of `model.PRESETS`; a file of another one is not this model. Empty where any will do."""
     image_size: int | None = None
     """Side of the input the model was trained for; the architecture's own if None."""
     learns_appearance: bool = False

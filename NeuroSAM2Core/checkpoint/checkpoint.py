@@ -3,19 +3,22 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+import reprlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import seal
-from NeuroSAM2Core.errors import CheckpointError, ConfigError
+from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit, shapes_of, unfilled_model
+from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, is_out_of_memory
 from NeuroSAM2Core.model import SAM2, SAM2Config
 from NeuroSAM2Core.model.config import UnknownSettingError
 from NeuroSAM2Core.version import __version__
@@ -57,6 +60,8 @@ class Checkpoint:
     provenance: Provenance
     training: TrainingRecord | None = None
     """Only in the files that a run goes on from, and only read when asked for."""
+    sha256: str = ""
+    """Of the file's bytes as they were read; empty where it was not asked for."""
 
     def save(self, path: Path, *, half: bool = False) -> None:
         """Writes the file atomically, with a checksum: it is whole, or what was there before still is.
@@ -94,15 +99,20 @@ class Checkpoint:
         return halved
 
     @classmethod
-    def load(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
-        """Reads what `save` wrote; float16 is read as float32. Where files may be mapped, tensors stay there until they are used.
+    def load(cls, path: Path, *, with_training: bool = False, hashed: bool = False) -> "Checkpoint":
+        """Reads what `save` wrote, into memory of its own; weights are read as float32.
+
+        That they are no more than the architecture has is known from the header, before memory is taken for them; `check_fit` knows
+        whether they are the very ones.
 
         Args:
             path: The file.
             with_training: Also read what a run goes on from, where it is there.
+            hashed: Also find the SHA-256 of what is read.
 
         Raises:
-            CheckpointError: The file is missing, damaged, not ours or from a newer version.
+            CheckpointError: The file is missing, damaged, not ours or from a newer version; it has more weights than its
+                architecture, or some that are not finite.
         """
         path = disk.extended(path)
         if not path.is_file():
@@ -110,37 +120,27 @@ class Checkpoint:
                 f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
             )
         try:
-            with safe_open(path, framework="pt") as file:
-                text = (file.metadata() or {}).get(KEY)
-                if text is None:
-                    raise CheckpointError(
-                        f"{path.name} is a safetensors file, but not one of NeuroSAM2",
-                        hint="official .pt files can be converted with `neurosam2 convert`",
-                    )
-                about = json.loads(text)
-                if about["format_version"] > FORMAT_VERSION:
-                    raise CheckpointError(
-                        f"{path.name} has format {about['format_version']}; this version reads up to {FORMAT_VERSION}",
-                        hint="install a newer NeuroSAM2",
-                    )
-                names = list(file.keys())
-                extra = {name for name in names if name.startswith(TRAINING_PREFIX)}
-                state = {name: _full(own(file.get_tensor(name))) for name in names if name not in extra}
-                training = None
-                if with_training and "training" in about:
-                    tensors = {name.removeprefix(TRAINING_PREFIX): own(file.get_tensor(name)) for name in extra}
-                    training = TrainingRecord(tensors, about["training"])
-            known = {field.name for field in dataclasses.fields(Provenance)}
-            provenance = Provenance(**{key: value for key, value in about["provenance"].items() if key in known})
-            config = SAM2Config.from_dict(about["config"])
+            with path.open("rb", buffering=0) as file:
+                return _read(TensorFile(file, hashed=hashed), path.name, with_training=with_training)
         except UnknownSettingError as error:
             raise CheckpointError(
                 f"{path.name} was written by a later version of NeuroSAM2: {error.message}",
                 hint=f"install a newer NeuroSAM2; this is {__version__}",
             ) from error
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except OSError as error:
+            raise CheckpointError(f"{path.name} cannot be read: {disk.reason(error, path)}") from error
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            MemoryError,
+            ConfigError,
+        ) as error:
+            if is_out_of_memory(error):
+                raise CheckpointError(f"this machine has no room for the weights in {path.name}") from error
             raise CheckpointError(f"{path.name} is damaged: {error}", hint="copy or download it again") from error
-        return cls(config, state, provenance, training)
 
     @classmethod
     def load_whole(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
@@ -157,32 +157,84 @@ class Checkpoint:
             raise CheckpointError(f"{path.name} is damaged: its checksum is another", hint="check the disk")
         return cls.load(path, with_training=with_training)
 
+    def check_fit(self) -> None:
+        """Compares the weights with what the configuration promises, before anything is built.
+
+        Raises:
+            CheckpointError: The weights are not those of the architecture.
+        """
+        shapes = {name: tuple(value.shape) for name, value in self.state.items()}
+        check_fit(shapes, self.config, self.provenance.name)
+
     def build_model(self) -> SAM2:
         """The model with these weights, as float32, in eval mode.
 
         Raises:
             CheckpointError: The weights are not those of the architecture.
         """
-        with _WithoutDraws():
-            model = SAM2(self.config)
-        state = {name: value.float() for name, value in self.state.items()}
-        try:
-            model.load_state_dict(state, strict=True, assign=True)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(
-                f"the weights of {self.provenance.name} do not fit its architecture: {first}"
-            ) from None
+        self.check_fit()
+        model = unfilled_model(self.config)
+        model.load_state_dict({name: value.float() for name, value in self.state.items()}, strict=True, assign=True)
         return model.eval()
 
 
-def own(value: Tensor) -> Tensor:
-    """A tensor of a file, in memory of its own where a mapped file could not be replaced."""
-    return value if disk.MAPS_FILES else value.clone()
+def _read(file: TensorFile, name: str, *, with_training: bool) -> Checkpoint:
+    """The checkpoint in a file of ours; see `Checkpoint.load`."""
+    about = _about(file, name)
+    config = SAM2Config.from_dict(about["config"])
+    provenance = _provenance(about["provenance"])
+    weights = {key: one for key, one in file.stored.items() if not key.startswith(TRAINING_PREFIX)}
+    if sum(map(math.prod, shapes_of(config).values())) < sum(math.prod(one.shape) for one in weights.values()):
+        check_fit({key: one.shape for key, one in weights.items()}, config, name)
+    if strange := next((key for key, one in weights.items() if not one.dtype.is_floating_point), None):
+        raise CheckpointError(f"{name} has weights in {strange} that are no floating-point numbers")
+    has_training = with_training and "training" in about
+    state: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
+    for key, value in file.tensors(lambda key: has_training or key in weights):
+        if key in weights:
+            state[key] = value.float()
+        else:
+            moments[key.removeprefix(TRAINING_PREFIX)] = value
+    check_finite(state, name)
+    check_finite(moments, name)
+    training = TrainingRecord(moments, _numbers(about["training"])) if has_training else None
+    return Checkpoint(config, state, provenance, training, file.sha256)
 
 
-def _full(value: Tensor) -> Tensor:
-    return value.float() if value.dtype == torch.float16 else value
+def _about(file: TensorFile, name: str) -> dict[str, Any]:
+    """What a file of ours says of itself."""
+    text = file.metadata.get(KEY)
+    if text is None:
+        raise CheckpointError(
+            f"{name} is a safetensors file, but not one of NeuroSAM2",
+            hint="official .pt files can be converted with `neurosam2 convert`",
+        )
+    about: dict[str, Any] = json.loads(text)
+    version = about["format_version"]
+    if type(version) is not int or version < 1:
+        raise ValueError(f"its format is {reprlib.repr(version)}")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{name} has format {reprlib.repr(version)}; this version reads up to {FORMAT_VERSION}",
+            hint="install a newer NeuroSAM2",
+        )
+    return about
+
+
+def _provenance(values: Mapping[str, Any]) -> Provenance:
+    """What a file says of its origin; what a later version adds is passed over."""
+    known = {field.name for field in dataclasses.fields(Provenance)}
+    texts = {key: value for key, value in values.items() if key in known}
+    if not all(isinstance(value, str) for value in texts.values()):
+        raise ValueError("its provenance is no text")
+    return Provenance(**texts)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    if not all(isinstance(value, int | float) for value in values.values()):
+        raise ValueError("the numbers of its training are none")
+    return dict(values)
 
 
 @contextlib.contextmanager
@@ -210,21 +262,3 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with replaced_atomically(path) as partial:
         partial.write_bytes(content)
-
-
-class _WithoutDraws(TorchFunctionMode):
-    """Modules are made without drawing initial weights, which would be replaced at once.
-
-    Building on the meta device does the same, but the first tensor there costs a new process two seconds of imports.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., object],
-        types: object,
-        args: tuple[object, ...] = (),
-        kwargs: dict[str, object] | None = None,
-    ) -> object:
-        if getattr(func, "__module__", None) == nn.init.__name__:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))

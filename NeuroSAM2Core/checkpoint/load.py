@@ -20,7 +20,7 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: in
     """A model in eval mode.
 
     Args:
-        name_or_path: A catalog name, a file of ours (.safetensors) or an official one (.pt, .pth).
+        name_or_path: A catalog name, a file of ours (.safetensors) or an official one (.pt, .pth, .ckpt).
         device: auto, cpu, cuda or mps.
         image_size: Side of the model's input, if not the model's own; a multiple of 32.
 
@@ -29,19 +29,34 @@ def load_model(name_or_path: str | Path, *, device: str = "auto", image_size: in
         ConfigError: There is no such device, or the choices that lie beside the model cannot be used.
     """
     place = resolve_device(device)
-    checkpoint = load_checkpoint(name_or_path)
-    if image_size is not None:
-        checkpoint = replace(checkpoint, config=replace(checkpoint.config, image_size=image_size))
-    return checkpoint.build_model().to(place)
+    return ready_model(load_checkpoint(name_or_path), place, image_size=image_size)
 
 
-def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
-    """The checkpoint of a catalog name or a file, with the choices that `neurosam2 tune` left beside it; see `load_model`.
+def ready_model(checkpoint: Checkpoint, device: torch.device, *, image_size: int | None = None) -> SAM2:
+    """The model of a checkpoint on a device, in eval mode; see `load_model`.
 
     Raises:
+        CheckpointError: The weights are not those of the architecture.
+        ConfigError: The image size does not fit the model.
+    """
+    if image_size is not None:
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, image_size=image_size))
+    return checkpoint.build_model().to(device)
+
+
+def load_checkpoint(name_or_path: str | Path, *, hashed: bool = False) -> Checkpoint:
+    """The checkpoint of a catalog name or a file, with the choices that `neurosam2 tune` left beside it; see `load_model`.
+
+    Args:
+        name_or_path: As for `load_model`.
+        hashed: Also find the SHA-256 of the bytes that are read.
+
+    Raises:
+        CheckpointError: There is no such model, or its file cannot be used.
         ConfigError: The file of choices cannot be used.
     """
-    checkpoint = _checkpoint(name_or_path)
+    checkpoint = _checkpoint(name_or_path, hashed=hashed)
+    checkpoint.check_fit()
     try:
         path = engine_file(name_or_path)
     except ConfigError:  # without a home folder there is no such file
@@ -54,12 +69,12 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     return replace(checkpoint, config=replace(config, engine=config.engine.updated(choices)))
 
 
-def _checkpoint(name_or_path: str | Path) -> Checkpoint:
+def _checkpoint(name_or_path: str | Path, *, hashed: bool) -> Checkpoint:
     path = Path(name_or_path)
     if path.suffix == ".safetensors":
-        return Checkpoint.load(path)
+        return Checkpoint.load(path, hashed=hashed)
     if path.suffix in OFFICIAL_SUFFIXES:
-        return read_official(path)
+        return read_official(path, hashed=hashed)
     if path.exists():
         raise CheckpointError(
             f"{path.name} is not a model file", hint=f"expected .safetensors, {' or '.join(OFFICIAL_SUFFIXES)}"
@@ -70,7 +85,7 @@ def _checkpoint(name_or_path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"the model {entry.name} is not on this machine", hint=f"fetch it with `neurosam2 download {entry.name}`"
         )
-    checkpoint = Checkpoint.load(installed)
+    checkpoint = Checkpoint.load(installed, hashed=hashed)
     sure_iou = checkpoint.config.sure_iou if entry.sure_iou is None else entry.sure_iou
     config = replace(
         checkpoint.config,

@@ -17,6 +17,8 @@ from NeuroSAM2Core.errors import CheckpointError
 DEFAULT_ALPHA = 16.0
 ADAPTER = re.compile(r"(?P<attention>.*\.attn)\.lora_(?P<side>[AB])_(?P<what>q|k|v|proj)(\.weight)?$")
 PLACE = {"q": 0, "k": 1, "v": 2}
+MAX_SIDE = 4096
+"""Of an adapter's matrix; far more than any has."""
 
 
 def merge_lora(state: Mapping[str, Tensor], *, alpha: float | None = None) -> dict[str, Tensor]:
@@ -68,9 +70,11 @@ def _updates(state: Mapping[str, Tensor], alpha: float | None) -> dict[tuple[str
     for (attention, what), pair in pairs.items():
         if pair.keys() != {"A", "B"}:
             raise CheckpointError(f"the adapter {attention}.lora_{what} has only one of its two halves")
+        if any(value.ndim != 2 or max(value.shape) > MAX_SIDE or not value.numel() for value in pair.values()):
+            raise CheckpointError(f"the adapter {attention}.lora_{what} does not fit the model")
         with _fitting(attention, what):
             scale = (DEFAULT_ALPHA if alpha is None else alpha) / pair["A"].shape[1]
-            updates[attention, what] = (pair["A"] @ pair["B"]) * scale
+            updates[attention, what] = (pair["A"].float() @ pair["B"].float()) * scale
     return updates
 
 

@@ -9,7 +9,9 @@ from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declares the command."""
-    parser = subparsers.add_parser("convert", help="turn an official .pt or .pth file into a safe .safetensors one")
+    parser = subparsers.add_parser(
+        "convert", help="turn an official .pt, .pth or .ckpt file into a safe .safetensors one"
+    )
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT.safetensors")
     parser.add_argument("--image-size", type=int, help="side of the model's input, if not the usual one for this file")
@@ -28,7 +30,7 @@ def run(said: argparse.Namespace) -> int:
     if said.target.suffix != ".safetensors":
         raise CheckpointError(f"cannot write {said.target.name}: expected a name that ends in .safetensors")
     check_outputs([said.target], inputs=[said.source], overwrite=said.overwrite)
-    checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha)
+    checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha, hashed=True)
     checkpoint.build_model()
     checkpoint.save(said.target, half=said.half)
     count = sum(value.numel() for value in checkpoint.state.values())

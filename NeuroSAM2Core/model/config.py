@@ -8,6 +8,7 @@ Source: Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024; Ryali
 
 import dataclasses
 import difflib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_type_hints
@@ -17,6 +18,32 @@ from NeuroSAM2Core.errors import ConfigError
 
 class UnknownSettingError(ConfigError):
     """A setting that this version does not know: a slip of the pen, or of a later version."""
+
+
+TRUNK_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "width": (8, 1024),
+    "num_heads": (1, 64),
+    "stages": (1, 64),
+    "global_blocks": (0, 255),
+    "windows": (1, 128),
+    "background_grid": (1, 128),
+}
+TRUNK_LISTS: Mapping[str, int | None] = {"stages": 4, "global_blocks": None, "windows": 4, "background_grid": 2}
+"""Settings of the trunk that are lists, and how long they are; None for any length."""
+LARGEST = 1e9
+MODEL_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "image_size": (32, 8192),
+    "width": (8, 4096),
+    "memory_width": (4, 4096),
+    "memory_layers": (1, 64),
+    "memory_mlp_width": (1, 65536),
+    "decoder_mlp_width": (1, 65536),
+    "decoder_heads": (1, 64),
+    "mask_prompt_width": (4, 1024),
+    "num_mask_memories": (1, 256),
+    "max_object_pointers": (0, 4096),
+}
+"""Far beyond every model there is: a file cannot make this program build something that fills the machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,10 +64,23 @@ class HieraConfig:
     """Size of the coarse position embedding that is stretched over the image."""
 
     def __post_init__(self) -> None:
-        if len(self.stages) != 4 or len(self.windows) != 4:
-            raise ConfigError(f"a Hiera trunk has 4 stages; got stages {self.stages} and windows {self.windows}")
+        for name, length in TRUNK_LISTS.items():
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or (length is not None and len(value) != length):
+                count = length or "some"
+                raise ConfigError(f"{name} of a Hiera trunk is a list of {count} numbers; got {reprlib.repr(value)}")
+        _check_whole_numbers(self, TRUNK_BOUNDS)
         if self.width % self.num_heads:
             raise ConfigError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
+        if any(block >= self.depth for block in self.global_blocks):
+            raise ConfigError(
+                f"global_blocks must be below {self.depth}, the number of blocks; got {self.global_blocks}"
+            )
+        for stage, window in enumerate(self.windows[:3]):
+            if window % 2 and sum(self.stages[: stage + 1]) not in self.global_blocks:
+                raise ConfigError(
+                    f"window {window} of stage {stage} is odd; its tokens are pooled 2 x 2 by the next stage"
+                )
 
     @property
     def depth(self) -> int:
@@ -154,10 +194,36 @@ class SAM2Config:
     """Choices of the engine that were measured for this very model; they win over `learns_appearance` and `adaptive_crops`."""
 
     def __post_init__(self) -> None:
-        if self.image_size < 32 or self.image_size % 32:
-            raise ConfigError(f"image_size must be a positive multiple of 32; got {self.image_size}")
+        if not isinstance(self.trunk, HieraConfig) or not isinstance(self.engine, EngineDefaults):
+            raise ConfigError("trunk and engine of a model must be tables of settings")
+        if isinstance(self.image_size, int) and (self.image_size < 32 or self.image_size % 32):
+            raise ConfigError(f"image_size must be a positive multiple of 32; got {reprlib.repr(self.image_size)}")
+        _check_whole_numbers(self, MODEL_BOUNDS)
+        self._check_switches_and_shares()
         if self.width % self.memory_width or self.width % 8:
             raise ConfigError(f"width {self.width} must be a multiple of 8 and of memory_width {self.memory_width}")
+        if self.memory_width % 4 or self.mask_prompt_width % 4:
+            raise ConfigError(
+                f"memory_width and mask_prompt_width must be multiples of 4; got {self.memory_width}, {self.mask_prompt_width}"
+            )
+        if self.width // 2 % self.decoder_heads:
+            raise ConfigError(f"half of width {self.width} must be a multiple of decoder_heads {self.decoder_heads}")
+        if self.image_size // 4 % self.trunk.windows[0]:
+            raise ConfigError(
+                f"a quarter of image_size {self.image_size} must be a multiple of the first window, {self.trunk.windows[0]}"
+            )
+
+    def _check_switches_and_shares(self) -> None:
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if one.type is bool and not isinstance(value, bool):
+                raise ConfigError(f"{one.name} is true or false; got {reprlib.repr(value)}")
+        for name in ("memory_dropout", "sure_iou"):
+            if not _is_number(value := getattr(self, name)) or not 0 <= value <= 1:
+                raise ConfigError(f"{name} is a number from 0 to 1; got {reprlib.repr(value)}")
+        ends = self.intensity_range
+        if not isinstance(ends, tuple) or len(ends) != 2 or not all(map(_is_number, ends)) or not ends[0] < ends[1]:
+            raise ConfigError(f"intensity_range is two numbers, the smaller first; got {reprlib.repr(ends)}")
 
     @property
     def grid(self) -> int:
@@ -177,25 +243,41 @@ class SAM2Config:
         Raises:
             ConfigError: On a key this version does not know, a missing one or a value out of range.
         """
-        fields = dict(_checked(cls, values))
-        if isinstance(fields.get("trunk"), Mapping):
-            fields["trunk"] = HieraConfig(**_checked(HieraConfig, fields["trunk"]))
-        if isinstance(fields.get("engine"), Mapping):
-            fields["engine"] = EngineDefaults.from_dict(fields["engine"])
+        fields = _checked(cls, values)
         try:
+            if isinstance(fields.get("trunk"), Mapping):
+                fields["trunk"] = HieraConfig(**_checked(HieraConfig, fields["trunk"]))
+            if isinstance(fields.get("engine"), Mapping):
+                fields["engine"] = EngineDefaults.from_dict(fields["engine"])
             return cls(**fields)
         except TypeError as error:
             raise ConfigError(f"the model configuration is not complete: {error}") from None
 
 
+def _check_whole_numbers(config: HieraConfig | SAM2Config, bounds: Mapping[str, tuple[int, int]]) -> None:
+    """Every number, and every one of a list, is whole and within its bounds."""
+    for name, (low, high) in bounds.items():
+        value = getattr(config, name)
+        for number in value if name in TRUNK_LISTS else (value,):
+            if type(number) is not int or not low <= number <= high:
+                raise ConfigError(f"{name} must be a whole number from {low} to {high}; got {reprlib.repr(number)}")
+
+
+def _is_number(value: object) -> bool:
+    """A number of a size that arithmetic can take, not NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
 def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with lists as tuples, every key known to the dataclass `kind`."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"settings of a model are a table; got {reprlib.repr(values)}")
     known = get_type_hints(kind)
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise UnknownSettingError(
-                f"unknown model setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                f"unknown model setting {reprlib.repr(key)}" + (f"; did you mean {near[0]!r}?" if near else ""),
                 hint="the file may come from a newer version of NeuroSAM2",
             )
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -251,6 +251,8 @@ class ModelLoaded:
     """Masks are cleaned on a GPU by the compiled kernels of `cuda_ext`."""
     sure_iou: float = SURE_IOU
     """From this predicted overlap on this model's masks need no second look."""
+    sha256: str = ""
+    """Of the bytes that were read from the model file; whatever happens to the file later, these answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,7 +24,7 @@ class StartConfig:
     """The model that a run starts from."""
 
     model: str = "nano"
-    """A catalog name or a file: ours, or an official `.pt` or `.pth`."""
+    """A catalog name or a file: ours, or an official `.pt`, `.pth` or `.ckpt`."""
     image_size: int = 0
     """Side of the model's input, pixels; a multiple of 32. 0 for the model's own."""
 

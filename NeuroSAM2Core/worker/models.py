@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from NeuroSAM2Core.checkpoint import engine_file, load_model, resolve_device
+from NeuroSAM2Core.checkpoint import engine_file, load_checkpoint, ready_model, resolve_device
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.protocol.messages import LoadModel
@@ -20,6 +20,8 @@ class LoadedModel:
     file_state: tuple[int, ...]
     """Size and time of change of the model file and of the engine's choices beside it, so that new ones in their place are noticed."""
     model: SAM2
+    sha256: str
+    """Of the bytes that were read from the model file."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -40,13 +42,15 @@ class Models:
             CheckpointError: There is no such model, or its file cannot be used.
             ConfigError: There is no such device, or the image size does not fit the model.
         """
-        device = str(resolve_device(request.device))
+        place = resolve_device(request.device)
+        device = str(place)
         key = (request.model, device, request.image_size, _file_state(request.model))
         before = self._of.get(client)
         loaded = next((one for one in self._of.values() if one.key == key), None)
         if loaded is None:
-            model = load_model(request.model, device=request.device, image_size=request.image_size)
-            loaded = LoadedModel(request.model, device, request.image_size, key[3], model)
+            checkpoint = load_checkpoint(request.model, hashed=True)
+            model = ready_model(checkpoint, place, image_size=request.image_size)
+            loaded = LoadedModel(request.model, device, request.image_size, key[3], model, checkpoint.sha256)
         self._of[client] = loaded
         return loaded, before is not None and before is not loaded
 

@@ -146,6 +146,7 @@ class Steps:
             num_weights=sum(weight.numel() for weight in model.parameters()),
             has_kernels=model.device.type == "cuda" and is_extension_active(),
             sure_iou=model.config.sure_iou,
+            sha256=loaded.sha256,
         )
 
     def _open_volume(self, job: Job, work: OpenVolume) -> FromWorker:

@@ -1,5 +1,6 @@
 """Model files: ours and those of others."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -12,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from NeuroSAM2Core import disk, load_model
+from NeuroSAM2Core import load_model
 from NeuroSAM2Core.checkpoint import (
     Checkpoint,
     Provenance,
-    TrainingRecord,
     catalog,
     find,
+    load_checkpoint,
     read_official,
     resolve_device,
 )
@@ -61,26 +62,25 @@ def test_what_a_later_version_adds_to_the_provenance_is_passed_over(tmp_path, na
     assert Checkpoint.load(tmp_path / "a.safetensors").provenance == ABOUT
 
 
-@pytest.mark.parametrize("maps_files", [True, False])
-def test_only_where_files_may_be_mapped_do_weights_stay_in_theirs(tmp_path, nano, monkeypatch, maps_files):
-    monkeypatch.setattr(disk, "MAPS_FILES", maps_files)
-    path = tmp_path / "a.safetensors"
-    replace(nano, training=TrainingRecord({"moment": torch.ones(9999)}, {"step": 1.0})).save(path)
-    kept = Checkpoint.load(path, with_training=True)
-    maps = Path("/proc/self/maps")
-    if maps.exists():
-        assert (os.fsencode(path) in maps.read_bytes()) is maps_files
-    assert kept.training is not None
-
-
-def test_official_files_are_read_into_memory_where_mapped_ones_could_not_be_deleted(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk, "MAPS_FILES", False)
-    path = tmp_path / "sam2.1_hiera_tiny.pt"
-    save_foreign({"model": published_state(TINY)}, path)
-    kept = read_official(path)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_what_happens_to_a_file_later_changes_nothing(tmp_path, suffix):
+    path = tmp_path / f"tiny{suffix}"
+    checkpoint = Checkpoint(PRESETS[TINY], published_state(TINY), ABOUT)
+    if suffix == ".pt":
+        save_foreign({"model": checkpoint.state}, path)
+    else:
+        checkpoint.save(path)
+    read = load_checkpoint(path, hashed=True)
+    assert read.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     maps = Path("/proc/self/maps")
     assert not maps.exists() or os.fsencode(path) not in maps.read_bytes()
-    assert kept.state
+    with path.open("rb+") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\0" * 100_000)
+        file.truncate()
+    path.unlink()
+    for key, value in read.build_model().state_dict().items():
+        assert torch.equal(value, checkpoint.state[key])
 
 
 def test_a_model_stored_as_float16_takes_half_the_room_and_is_read_as_float32(tmp_path, nano):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import EngineLink
@@ -15,7 +16,8 @@ from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
 from NeuroSAM2Core.processes import ProcessTree
-from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.protocol import LoadModel, ModelLoaded
+from NeuroSAM2Core.volume import Volume
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.launcher import make_script
 from Testing.Support.scenes import make_app
@@ -120,3 +122,17 @@ def test_another_model_makes_the_engine_be_told_everything_anew(tmp_path):
     path.write_bytes(b"weights")
     shelf.models.use_file(path)
     assert shelf.link.generation == before + 1
+
+
+def test_the_hash_that_the_engine_read_wins_over_that_of_the_file_now(tmp_path, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "sha256", "ab" * 32)
+    shelf = Shelf(tmp_path, agrees=False)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"another file by now")
+    shelf.models.use_file(path)
+    shelf.link.open(Volume(np.zeros((2, 8, 8), np.int16), np.eye(4)))
+    while not any(isinstance(event, ModelLoaded) for event in shelf.link.poll()):
+        pass
+    for _ in range(3):
+        shelf.models.poll()
+    assert (shelf.seen[-1].name, shelf.seen[-1].sha256) == ("mine", "ab" * 32)

@@ -22,6 +22,7 @@ from NeuroSAM2MRML.view_state import Activity
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import make_app
 from Testing.Support.sessions import Sitting
 
@@ -217,6 +218,14 @@ def test_a_full_disk_is_said_and_the_work_goes_on(app):
     sitting.settle()
     assert "cannot be written down" in sitting.session.notice
     assert sitting.mask(PLANE)[7, 10]
+
+
+def test_the_sidecar_has_the_hash_of_what_the_engine_read(app, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "sha256", "cd" * 32)
+    sitting = Sitting(app)
+    sitting.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    sitting.settle()
+    assert json.loads(sidecar_text(sitting.desk))["model"] == {"name": "nano", "sha256": "cd" * 32}
 
 
 def test_the_sidecar_says_what_led_to_the_masks(app, tmp_path):

@@ -52,6 +52,7 @@ class FakeEngine:
     """Has the interface of `EngineClient` that sessions use."""
 
     sure_iou = 0.8
+    sha256 = ""
     num_readings = 1
     """Of a single click on a slice without a mask."""
     reach = None
@@ -156,6 +157,7 @@ class FakeEngine:
                     num_weights=1,
                     has_kernels=False,
                     sure_iou=self.sure_iou,
+                    sha256=self.sha256,
                 )
             case OpenVolume():
                 is_new = self._switches.get(request.volume_id) != request.switches

@@ -9,10 +9,14 @@ from torch import Tensor
 KEYS = Path(__file__).parents[1] / "Data" / "sam2_keys"
 
 
+def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines() if line]
+    return {row[0]: tuple(int(n) for n in row[1].strip("()").split(",") if n.strip()) for row in rows}
+
+
 def published_state(name: str, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    rows = [line.split("\t") for line in (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines() if line]
-    shapes = {row[0]: tuple(int(n) for n in row[1].strip("()").split(",") if n.strip()) for row in rows}
+    shapes = published_shapes(name)
     return {key: (0.02 * torch.randn(shape, generator=generator)).to(dtype) for key, shape in shapes.items()}
 
 

@@ -1,5 +1,6 @@
 """What the worker does for its clients: the engine's own answers, in the right order, each client by itself."""
 
+import hashlib
 import os
 import time
 from dataclasses import fields, replace
@@ -391,6 +392,14 @@ def test_another_model_closes_what_is_open_and_the_same_one_does_not(client, key
     assert "another model" in closed.reason
     assert next(e for e in events if isinstance(e, ModelLoaded)).image_size == 256
     assert "not open" in answer(client, box_on(key, 7)).message
+
+
+def test_the_hash_of_a_model_is_of_the_bytes_that_answer(client, tmp_path, small_model_file):
+    path = tmp_path / "mine.safetensors"
+    content = Path(small_model_file).read_bytes()
+    path.write_bytes(content)
+    loaded = answer(client, LoadModel(model=str(path), device="cpu"))
+    assert loaded.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_model_file_that_was_replaced_is_read_again(client, tmp_path, small_model_file):

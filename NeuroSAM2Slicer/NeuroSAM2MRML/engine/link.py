@@ -60,6 +60,8 @@ class EngineLink:
         self.generation = 0
         self.sure_iou = SURE_IOU
         """From this predicted overlap on the loaded model's masks need no second look."""
+        self.sha256 = ""
+        """Of the model file as the engine read it; empty before it has."""
         self._make = make
         self._engine: Engine | None = None
         self._deaths = 0
@@ -81,7 +83,7 @@ class EngineLink:
 
     def use(self, model: LoadModel) -> None:
         """Another model from now on; what the engine knew of volumes is void."""
-        self.model = model
+        self.model, self.sha256 = model, ""
         self.generation += 1
         if self._engine is not None:
             self._setup.add(self._engine.submit(model))
@@ -126,6 +128,8 @@ class EngineLink:
                 self._deaths = 0
             elif isinstance(event, ModelLoaded):
                 self.sure_iou = event.sure_iou
+                if event.model == self.model.model:  # not one that was asked for before
+                    self.sha256 = event.sha256
         return events
 
     def close(self) -> None:

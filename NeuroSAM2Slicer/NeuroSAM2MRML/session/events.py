@@ -89,12 +89,12 @@ class SessionEvents:
         match self._talk.read(event):
             case Answered(mask, first, last):
                 self._desk.put(mask, (first, last), sure_iou=self._talk.link.sure_iou)
-                self._desk.node.note_model(self._talk.link.model.model)
+                self._desk.node.note_model(self._talk.link.model.model, self._talk.link.sha256)
                 self._desk.remember(self._talk.revision)
                 is_mask = True
             case Tracked(mask):
                 is_mask = True
-                self._desk.node.note_model(self._talk.link.model.model)
+                self._desk.node.note_model(self._talk.link.model.model, self._talk.link.sha256)
                 self._put_unconfirmed(mask)
             case Cleaned(mask, is_first):
                 if is_first:

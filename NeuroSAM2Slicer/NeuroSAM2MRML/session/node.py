@@ -110,11 +110,12 @@ class SessionNode:
     def model(self, model: ModelIdentity) -> None:
         self.node.SetParameter(MODEL, json.dumps({"name": model.name, "sha256": model.sha256}))
 
-    def note_model(self, name: str) -> None:
-        """The model that answers from now on: a catalog name or the path of a file."""
+    def note_model(self, name: str, sha256: str = "") -> None:
+        """The model that answers from now on: a catalog name or the path of a file, and the hash of what the engine read, if known."""
         name = Path(name).stem if name.endswith(".safetensors") else name
-        if self.model.name != name:
-            self.model = ModelIdentity(name=name)
+        known = self.model
+        if known.name != name or (sha256 and known.sha256 != sha256):
+            self.model = ModelIdentity(name=name, sha256=sha256)
 
     def write_quality(self, object_id: int, record: ObjectRecord) -> None:
         """Remembers the slices of an object along the axis of its prompts."""

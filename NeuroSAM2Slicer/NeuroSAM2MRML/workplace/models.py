@@ -149,8 +149,15 @@ class ModelController:
         self._on_change(self._identity)
 
     def _hash_on(self) -> None:
-        """One bit of the hash; large files take many, and nobody waits for them."""
-        if self._hashing is not None and (sha256 := next(self._hashing)):
+        """One bit of the hash; large files take many, and nobody waits for them. What the engine says it has read wins."""
+        if self._link.sha256:
+            self._hashing = None
+            if self._identity.sha256 != self._link.sha256:
+                used = self._link.model.model
+                name = self._identity.name or (used if used in catalog() else Path(used).stem)
+                self._identity = ModelIdentity(name=name, sha256=self._link.sha256)
+                self._on_change(self._identity)
+        elif self._hashing is not None and (sha256 := next(self._hashing)):
             self._hashing = None
             self._identity = replace(self._identity, sha256=sha256)
             self._on_change(self._identity)
