@@ -19,6 +19,17 @@ ROOT = Path(__file__).parents[2]
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 
 
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """As a terminal starts a program: what was started in the background ignores Ctrl-C, and so would its children."""
+    usual = {name: signal.SIG_DFL for name in ("SIGTERM", "SIGHUP")} | {"SIGINT": signal.default_int_handler}
+    found = {getattr(signal, name): handler for name, handler in usual.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, handler) for number, handler in found.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def command(monkeypatch):
     """Makes a function stand in for whatever command is called."""
