@@ -22,7 +22,7 @@ needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such 
 @pytest.fixture(autouse=True)
 def usual_signals():
     """As a terminal starts a program: what was started in the background ignores Ctrl-C, and so would its children."""
-    usual = {name: signal.SIG_DFL for name in ("SIGTERM", "SIGHUP")} | {"SIGINT": signal.default_int_handler}
+    usual = dict.fromkeys(("SIGTERM", "SIGHUP"), signal.SIG_DFL) | {"SIGINT": signal.default_int_handler}
     found = {getattr(signal, name): handler for name, handler in usual.items() if hasattr(signal, name)}
     before = {number: signal.signal(number, handler) for number, handler in found.items()}
     yield
