@@ -27,7 +27,9 @@ LONGEST_PATH = 259
 """Characters that Windows takes in a path, unless long paths are switched on."""
 FORBIDDEN = '<>:"/\\|?*'
 """No part of a file's name on Windows; on other systems only the slash is."""
-DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"
+}
 """Names that mean a device on Windows, whatever ending follows."""
 VERBATIM = "\\\\?\\"
 

@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2Core import disk
+
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 NAMELESS = "case"
 MAX_BYTES = 120
 """Of a file's name in UTF-8, so that suffixes, numbers and folders have room: systems take 255, Windows 260 characters of a whole path."""
-RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
-    f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"
-}
-"""Devices on Windows, whatever follows after a dot."""
 
 
 def stem_of(path: Path) -> str:
@@ -69,5 +67,4 @@ def file_name(name: str) -> str:
     kept = "".join(
         letter if letter.isalnum() or letter in "-_. " else "_" for letter in unicodedata.normalize("NFC", name)
     )
-    kept = kept.encode()[:MAX_BYTES].decode(errors="ignore").strip(". ") or NAMELESS
-    return f"_{kept}" if folded(kept.partition(".")[0].strip()) in RESERVED else kept
+    return disk.file_name(kept.encode()[:MAX_BYTES].decode(errors="ignore"), NAMELESS)

@@ -19,6 +19,7 @@ import numpy as np
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError
 from NeuroSAM2Core.protocol.framing import OPEN, Frame, pack_frame
 from NeuroSAM2Core.protocol.messages import FromClient, FromWorker
+from NeuroSAM2Core.protocol.packing import unpacked
 from NeuroSAM2Core.volume import pack_mask, unpack_mask
 
 ID = "id"
@@ -232,21 +233,10 @@ def _decode_mask(value: Json, frame: Frame, unused: set[int], place: str) -> obj
     if expected > OPEN.max_body_bytes:
         raise ProtocolError(f"{place} of shape {tuple(shape)} is larger than any slice that is taken")
     if is_packed:
-        buffer = _unpacked(buffer, expected, place)
-    if (shape[0] * shape[1] + 7) // 8 != len(buffer):
+        buffer = unpacked(buffer, expected, f"the bits of {place}")
+    if expected != len(buffer):
         raise ProtocolError(f"{place} of shape {tuple(shape)} came with {len(buffer)} bytes of bits")
     return unpack_mask(buffer, (shape[0], shape[1]))
-
-
-def _unpacked(data: bytes, expected: int, place: str) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        bits = unpacker.decompress(data, expected + 1)
-    except zlib.error as error:
-        raise ProtocolError(f"{place} cannot be unpacked: {error}") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ProtocolError(f"{place} is cut short, or more than it should be")
-    return bits
 
 
 def _decode_bytes(value: Json, frame: Frame, unused: set[int], place: str) -> object:

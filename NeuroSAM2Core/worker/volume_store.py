@@ -2,7 +2,6 @@
 
 import math
 import threading
-import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ProtocolError, WorkerError
 from NeuroSAM2Core.protocol.identity import CHUNK_BYTES, as_bytes, volume_id, wire_dtype
 from NeuroSAM2Core.protocol.messages import OpenVolume, VoxelChunk, VoxelFile
+from NeuroSAM2Core.protocol.packing import unpacked
 from NeuroSAM2Core.volume import Volume
 
 
@@ -179,7 +179,7 @@ class IncomingVolume:
         expected = min(CHUNK_BYTES, self.nbytes - self._num_received)
         if chunk.start != self._num_received:
             raise ProtocolError(f"voxels from byte {chunk.start} came; expected those from {self._num_received}")
-        data = _unpack(chunk.data, expected) if chunk.is_compressed else chunk.data
+        data = unpacked(chunk.data, expected, "packed voxels") if chunk.is_compressed else chunk.data
         if len(data) != expected:
             raise ProtocolError(f"{len(data)} bytes of voxels came; expected {expected}")
         if self._voxels is None:
@@ -217,14 +217,3 @@ class IncomingVolume:
         if volume_id(self._voxels, self.request.ijk_to_ras) != self.request.volume_id:
             raise ProtocolError("the voxels that came are not those that were announced", hint="open the volume again")
         return Volume(self._voxels, np.reshape(self.request.ijk_to_ras, (4, 4)))
-
-
-def _unpack(data: bytes, expected: int) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        unpacked = unpacker.decompress(data, expected + 1)
-    except zlib.error as error:
-        raise ProtocolError(f"voxels cannot be unpacked: {error}") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ProtocolError("packed voxels are cut short, or more than they should be")
-    return unpacked

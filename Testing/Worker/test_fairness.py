@@ -243,7 +243,7 @@ def test_masks_travel_packed_and_a_bomb_is_refused():
     (frame,) = reader.frames()
     np.testing.assert_array_equal(codec.decode_request(frame).message.prompts.mask.mask, mask)
     bomb = zlib.compress(bytes(1 << 20))
-    with pytest.raises(ProtocolError, match="more than it should be"):
+    with pytest.raises(ProtocolError, match="more than they should be"):
         codec.decode_request(Frame(frame.header, (bomb,)))
     huge = frame.header.replace(b"[64,512]", b"[64000,64000]")
     with pytest.raises(ProtocolError, match="larger than any slice"):
