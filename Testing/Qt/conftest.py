@@ -1,12 +1,15 @@
 """Slicer's stand-in for every test of the panels; skipped with a reason where the machine lacks what drawing needs."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from Testing.Qt.host.libraries import what_is_missing
 
 MISSING = what_is_missing()
+TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
 collect_ignore_glob = ["test_*.py"] if MISSING else []
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -50,3 +53,34 @@ def loop(application):
     from Testing.Qt.host.spin import Loop
 
     return Loop(application)
+
+
+@pytest.fixture
+def fake_programs(monkeypatch):
+    """An engine that answers at once, and a trainer that needs no torch."""
+    from NeuroSAM2MRML.engine.choice import EngineChoice
+
+    from Testing.Support.fake_engine import FakeEngine
+
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
+
+
+@pytest.fixture
+def desk(slicer_app, loop, fake_programs):
+    """The segmentation panel, ready to be used."""
+    from Testing.Qt.desk import Desk
+
+    sitting = Desk(slicer_app, loop)
+    yield sitting
+    sitting.close()
+
+
+@pytest.fixture
+def school(slicer_app, loop, tmp_path, fake_programs):
+    """Both panels, with an empty project."""
+    from Testing.Qt.school import School
+
+    both = School(slicer_app, loop, tmp_path / "project")
+    yield both
+    both.close()

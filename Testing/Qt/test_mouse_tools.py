@@ -3,22 +3,10 @@
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.objects.prompt_nodes import BOX, COLOURS, NEGATIVE
-
-from Testing.Qt.desk import Desk
-from Testing.Support.fake_engine import FakeEngine
 
 LOW, HIGH = (18, 15, 6), (38, 34, 6)
 TOOL_BUTTONS = {"P": "positiveButton", "N": "negativeButton", "B": "boxButton"}
-
-
-@pytest.fixture
-def desk(slicer_app, loop, monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    sitting = Desk(slicer_app, loop)
-    yield sitting
-    sitting.close()
 
 
 @pytest.fixture

@@ -1,37 +1,9 @@
 """The panels from their first moment to their last: without a window, reloaded, closed."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import slicer
-from NeuroSAM2MRML.engine.choice import EngineChoice
 
-from Testing.Qt.desk import Desk
-from Testing.Qt.school import School
-from Testing.Support.fake_engine import FakeEngine
-
-TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
-
-
-@pytest.fixture(autouse=True)
-def engine(monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
-
-
-@pytest.fixture
-def desk(slicer_app, loop):
-    sitting = Desk(slicer_app, loop)
-    yield sitting
-    sitting.close()
-
-
-@pytest.fixture
-def school(slicer_app, loop, tmp_path):
-    both = School(slicer_app, loop, tmp_path / "project")
-    yield both
-    both.close()
+pytestmark = pytest.mark.usefixtures("fake_programs")
 
 
 @pytest.fixture

@@ -1,27 +1,10 @@
 """Nothing of a panel asks for more width than it is given: a module panel that grows lays out the views anew under the pointer."""
 
-import sys
-from pathlib import Path
-
 import pytest
-from NeuroSAM2MRML.engine.choice import EngineChoice
 
-from Testing.Qt.school import School
-from Testing.Support.fake_engine import FakeEngine
-
-TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
 PANEL_PX = 297
 """What Slicer's module panel gives on its own."""
 LONG = "/a/folder/with/a/long/name/" + "without-any-place-to-break-the-line" * 5
-
-
-@pytest.fixture
-def school(slicer_app, loop, tmp_path, monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
-    both = School(slicer_app, loop, tmp_path / "project")
-    yield both
-    both.close()
 
 
 def asked_px(parent):

@@ -12,19 +12,10 @@ from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Qt.desk import Desk, blob
-from Testing.Support.fake_engine import FakeEngine
 
 LIMIT_S = 0.1
 START_S = 60.0
 SHAPE, CENTRE = (10, 192, 192), (5, 96, 96)
-
-
-@pytest.fixture
-def desk(slicer_app, loop, monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    sitting = Desk(slicer_app, loop)
-    yield sitting
-    sitting.close()
 
 
 @pytest.fixture

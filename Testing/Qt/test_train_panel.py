@@ -1,30 +1,14 @@
 """The training panel, driven through its widgets, with a program that pretends to train."""
 
 import json
-import sys
 import tomllib
 from pathlib import Path
 
 import numpy as np
-import pytest
 import slicer
-from NeuroSAM2MRML.engine.choice import EngineChoice
 
 from NeuroSAM2Core import Volume
 from Testing.Qt.desk import blob
-from Testing.Qt.school import School
-from Testing.Support.fake_engine import FakeEngine
-
-TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
-
-
-@pytest.fixture
-def school(slicer_app, loop, tmp_path, monkeypatch):
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
-    both = School(slicer_app, loop, tmp_path / "project")
-    yield both
-    both.close()
 
 
 def texts(table):
