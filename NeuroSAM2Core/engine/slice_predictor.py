@@ -119,9 +119,12 @@ class SlicePredictor:
             common = 0
         del replay.prompts[common:], replay.answers[common:]
         replay.reading = prompts.reading
+        most = self.options.max_slice_prompts
         for count in range(common + 1, len(given) + 1):
             replay.answers.append(self._step(self._considered(given[:count]), number, replay))
             replay.prompts.append(given[count - 1])
+            if most is not None and count > most:
+                replay.answers[count - 1 - most] = None  # who takes back so much has it answered anew
             yield
 
     def _considered(self, given: list[Prompt]) -> list[Prompt]:

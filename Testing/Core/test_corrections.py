@@ -12,6 +12,7 @@ from NeuroSAM2Core.engine.ending import Ending, SliceEvidence, ending_of
 from NeuroSAM2Core.engine.slice_answer import SliceAnswer
 from NeuroSAM2Core.engine.slice_predictor import SlicePredictor
 from NeuroSAM2Core.model import MaskPrediction
+from NeuroSAM2Core.prompts import PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
@@ -98,3 +99,20 @@ def test_shapes_between_two_slices_are_expected_only_where_these_are_alike(ahead
     session.add_mask(1, "axial", 10, ahead)
     assert [one.plane.index for one in session.propagate(1, first=5, last=5)] == [5]
     assert bool(expected) == is_bent
+
+
+def test_a_thousand_clicks_hold_no_more_memory_than_the_latest_and_can_be_taken_back():
+    options = replace(CORRECTING, max_slice_prompts=4)
+    rng = np.random.default_rng(0)
+    clicks = [PointPrompt(*map(float, rng.uniform(20, 70, 2)), bool(n % 2)) for n in range(12)]
+
+    def said(count):
+        return PromptSet(object_id=1, plane=SlicePlane(Axis.K, 4), points=tuple(clicks[:count]))
+
+    many, few = (Session(small_model(paints_prompts=True), noise_volume(9, 96, 112), options=options) for _ in range(2))
+    many.set_prompts(said(12))
+    (track,) = (track for _, track in many._objects.values())
+    (replay,) = track.replays.values()
+    assert sum(answer is not None for answer in replay.answers) == 4
+    for count in (10, 5, 12):
+        np.testing.assert_array_equal(many.set_prompts(said(count)).mask, few.set_prompts(said(count)).mask)
