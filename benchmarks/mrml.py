@@ -1,5 +1,7 @@
 """What the scene adds: to a click, to a streamed slice, and how long the main thread is ever held while slices stream.
 
+Then the same click, and what the panel reads on every tick, beside a hundred other objects.
+
 An engine that answers at once stands in for the real one, so that everything measured is the scene's and this project's own: prompts as
 Markups, the undo state, statements, and masks written into a segment of a 256 x 256 x 180 volume, with a visible display node.
 """
@@ -15,10 +17,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
 
+from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.headless import HeadlessApplication
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.watch import SessionWatch
+from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from benchmarks.report import as_table
 from NeuroSAM2Core.prompts import BoxPrompt
@@ -30,6 +34,9 @@ from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
 SHAPE = (180, 256, 256)
 HEAD = ("what", "median", "longest", "must")
 MIDDLE = SHAPE[0] // 2
+SMALL = (9, 40, 44)
+OBJECTS = 100
+TICKS = 20
 BOX = BoxPrompt(60, 60, 190, 190)
 
 
@@ -50,7 +57,40 @@ class TimedEngine(FakeEngine):
 def measure() -> str:
     """The table of this file."""
     with tempfile.TemporaryDirectory() as folder:
-        return as_table(HEAD, rows(Path(folder)))
+        return as_table(HEAD, rows(Path(folder)) + rows_of_many(Path(folder)))
+
+
+def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
+    """A click and a tick of a panel where there are many objects."""
+    app = HeadlessApplication(folder)
+    engine = TimedEngine()
+    workplace = Workplace(app, EngineChoice(), lambda choice: engine)
+    voxels = np.random.default_rng(0).integers(0, 1000, SMALL).astype(np.int16)
+    workplace.select(add_volume(app, voxels, GEOMETRIES["oblique"]), workplace.new_segmentation())
+    session = workplace.session
+    assert session is not None
+    for number in range(OBJECTS):
+        session.next_object()
+        session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 12 + number % 8, 20))
+        answer(session, engine)
+
+    def tick() -> None:
+        workplace.poll()
+        workplace.view()
+
+    ticks = [timed(tick, engine) for _ in range(TICKS)]
+    clicks = [timed(lambda n=n: one_click(session, engine, n), engine) for n in range(TICKS)]
+    assert len(session.desk.objects.segments) == OBJECTS
+    return [
+        (f"a tick of the panel, {OBJECTS} objects", ms(statistics.median(ticks)), ms(max(ticks)), "5 ms"),
+        (f"added to a click, {OBJECTS} objects", ms(statistics.median(clicks)), ms(max(clicks)), "50 ms"),
+    ]
+
+
+def one_click(session: SessionController, engine: TimedEngine, number: int) -> None:
+    """A point on the middle slice of the small volume."""
+    session.add_point(SlicePlane(Axis.K, 4), 5 + number % 8, 10 + number % 5)
+    answer(session, engine)
 
 
 def rows(folder: Path) -> list[tuple[str, ...]]:

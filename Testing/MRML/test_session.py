@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from NeuroSAM2MRML.objects import prompt_nodes, scene_objects
 from NeuroSAM2MRML.scene.arrays import to_vtk, voxels_of
 from NeuroSAM2MRML.scene.edit_policy import EditPolicy
 from NeuroSAM2MRML.scene.segment_writer import SegmentWriter
@@ -646,3 +647,57 @@ def test_a_slice_that_the_model_is_not_sure_of_is_doubtful_until_a_person_confir
     assert 8 in doubtful
     session.confirm(SlicePlane(Axis.K, 8))
     assert {p.index for p in sitting.desk.active_record.doubtful(Axis.K)} == doubtful - {8}
+
+
+def test_a_click_looks_at_each_object_a_few_times_however_many_there_are(sitting, monkeypatch):
+    looked_at, read = [], []
+    number_of, state_of = scene_objects.object_number, prompt_nodes._state
+    monkeypatch.setattr(scene_objects, "object_number", lambda segment: looked_at.append(1) or number_of(segment))
+    monkeypatch.setattr(prompt_nodes, "_state", lambda node: read.append(1) or state_of(node))
+
+    def effort(count):
+        while len(sitting.desk.objects.segments) < count:
+            sitting.session.next_object()
+            sitting.session.add_box(PLANE, BoxPrompt(4, 4, 12, 12))
+            sitting.settle()
+        looked_at.clear()
+        read.clear()
+        sitting.session.add_point(PLANE, 6, 6)
+        sitting.settle()
+        session_view(sitting.session)
+        return len(looked_at), len(read)
+
+    few, many = effort(4), effort(24)
+    assert max(many) <= 24 * 16
+    assert many[0] <= 8 * few[0]
+    assert many[1] <= 8 * few[1]
+
+
+def test_segments_that_others_rename_delete_or_bring_back_are_found(sitting):
+    for _ in range(2):
+        sitting.session.next_object()
+        sitting.session.add_box(PLANE, BoxPrompt(4, 4, 12, 12))
+        sitting.settle()
+    first, second = (sitting.desk.objects.segment_id(number) for number in (1, 2))
+    segmentation = sitting.segmentation_node.GetSegmentation()
+    kept = segmentation.GetSegment(first)
+    segmentation.RemoveSegment(first)
+    assert dict(sitting.desk.objects.segments) == {2: second}
+    segmentation.AddSegment(kept, first)
+    assert dict(sitting.desk.objects.segments) == {1: first, 2: second}
+    segmentation.GetSegment(second).RemoveTag(scene_objects.OBJECT_TAG)
+    assert dict(sitting.desk.objects.segments) == {1: first}
+
+
+def test_a_point_that_is_moved_or_renumbered_is_read_again(sitting):
+    sitting.session.add_point(PLANE, 6, 6)
+    sitting.settle()
+    nodes, volume = sitting.desk.nodes, sitting.desk.volume
+    known = nodes.read(1, volume)
+    assert nodes.read(1, volume) is known
+    points = nodes.points_node(1, positive=True)
+    points.SetNthControlPointPositionWorld(0, *world(volume, 9, 8, 4))
+    (moved,) = nodes.read(1, volume).points
+    assert (moved.point.row, moved.point.col) == (8, 9)
+    points.RemoveNthControlPoint(0)
+    assert not nodes.read(1, volume).points

@@ -46,6 +46,18 @@ def read_points(node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume, *, 
     return found
 
 
+def point_state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:
+    """Positions, states and numbers of a list's control points; the node's own modification time does not follow them."""
+    return tuple(
+        (
+            node.GetNthControlPointPosition(number),
+            node.GetNthControlPointPositionStatus(number),
+            node.GetNthControlPointDescription(number),
+        )
+        for number in range(node.GetNumberOfControlPoints())
+    )
+
+
 def write_points(
     node: slicer.vtkMRMLMarkupsNode,
     wanted: list[tuple[int, PlacedPoint]],

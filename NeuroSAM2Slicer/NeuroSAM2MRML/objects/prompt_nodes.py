@@ -6,15 +6,17 @@ clicks, which matters to the model, is the number in a point's description. Node
 prompts move with the image.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import slicer
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.volume import Axis, Volume
 from NeuroSAM2MRML.objects.box_nodes import place_box, read_box
-from NeuroSAM2MRML.objects.point_nodes import read_points, write_points
+from NeuroSAM2MRML.objects.point_nodes import point_state, read_points, write_points
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox
 from NeuroSAM2MRML.objects.remembered_slices import RememberedSlices
 from NeuroSAM2MRML.scene.volume_nodes import local_matrix
@@ -28,6 +30,16 @@ CLASSES = {
     NEGATIVE: "vtkMRMLMarkupsFiducialNode",
     BOX: "vtkMRMLMarkupsROINode",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownPrompts:
+    """What the nodes of an object said when they were read last."""
+
+    volume: Volume
+    states: tuple[object, ...]
+    """Of the nodes then; see `_state`."""
+    prompts: ObjectPrompts
 
 
 class PromptNodes:
@@ -46,6 +58,9 @@ class PromptNodes:
         segmentation_node: slicer.vtkMRMLSegmentationNode,
     ) -> None:
         self.scene, self.volume_node, self.segmentation_node = scene, volume_node, segmentation_node
+        self._nodes_by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
+        self._scene_state: tuple[int, int] | None = None
+        self._known: dict[int, _KnownPrompts] = {}
 
     def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
         """The list that clicks of one sign are placed in; made where it is not there yet."""
@@ -64,10 +79,18 @@ class PromptNodes:
         return int(said)
 
     def read(self, object_id: int, volume: Volume) -> ObjectPrompts:
-        """What the nodes say, as far as it lies in the volume.
+        """What the nodes say, as far as it lies in the volume; read anew only where one of them has changed.
 
         Points that were placed by hand and have no number yet come last.
         """
+        states = (self.volume_node.GetMTime(), *(_state(node) for node in self._nodes(object_id)))
+        known = self._known.get(object_id)
+        if known is None or known.volume is not volume or known.states != states:
+            known = _KnownPrompts(volume, states, self._read(object_id, volume))
+            self._known[object_id] = known
+        return known.prompts
+
+    def _read(self, object_id: int, volume: Volume) -> ObjectPrompts:
         remembered = self._remembered(object_id)
         if remembered is None:
             return ObjectPrompts()
@@ -131,14 +154,26 @@ class PromptNodes:
                 display.SetActiveColor(*display.GetSelectedColor())
 
     def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
-        found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
-        for number in range(found.GetNumberOfItems()):
-            node = found.GetItemAsObject(number)
-            one = self.object_of(node)
-            if one is None or (object_id is not None and one != object_id):
-                continue
-            if not roles or node.GetAttribute(ROLE) in roles:
+        by_object = self._by_object()
+        nodes = [node for some in by_object.values() for node in some] if object_id is None else by_object[object_id]
+        for node in list(nodes):
+            one = self.object_of(node)  # it may refer to another segmentation by now
+            if one is not None and object_id in (None, one) and (not roles or node.GetAttribute(ROLE) in roles):
                 yield node
+
+    def _by_object(self) -> defaultdict[int, list[slicer.vtkMRMLMarkupsNode]]:
+        """The nodes of every object; looked for again once nodes came or went."""
+        nodes = self.scene.GetNodes()
+        state = nodes.GetMTime(), nodes.GetNumberOfItems()
+        if state != self._scene_state:
+            found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
+            by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
+            for number in range(found.GetNumberOfItems()):
+                node = found.GetItemAsObject(number)
+                if (one := self.object_of(node)) is not None:
+                    by_object[one].append(node)
+            self._nodes_by_object, self._scene_state = by_object, state
+        return self._nodes_by_object
 
     def _remembered(self, object_id: int) -> RememberedSlices | None:
         """The axis and the kept slices of an object."""
@@ -217,6 +252,17 @@ class PromptNodes:
         for one in wanted.values():
             name = f"object {object_id} {BOX} on slice {one.index}"
             place_box(self._add(object_id, BOX, name), one, axis, volume)
+
+
+def _state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:
+    """Differs once anything about a node that prompts are read from has changed."""
+    transform = node.GetParentTransformNode()
+    return (
+        node.GetID(),
+        node.GetMTime(),
+        None if transform is None else (transform.GetID(), transform.GetTransformToWorldMTime()),
+        point_state(node),
+    )
 
 
 def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:

@@ -5,13 +5,16 @@ the scene. Records of segments that are gone are kept in case they come back.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import slicer
 import vtk
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2MRML.objects.record import ObjectRecord
+from NeuroSAM2MRML.scene.watch import FIRST, SceneWatch
 
 OBJECT_TAG = "NeuroSAM2.Object"
 COLOURS = (
@@ -46,17 +49,39 @@ class SceneObjects:
     def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
         self.node = segmentation_node
         self.records: dict[int, ObjectRecord] = {}
+        self._segments: Mapping[int, str] = {}
+        self._is_current = False
+        self._watched: slicer.vtkSegmentation | None = None
+        self._watch = SceneWatch()
 
     @property
-    def segments(self) -> dict[int, str]:
-        """Segment ids by object."""
-        found = {}
+    def segments(self) -> Mapping[int, str]:
+        """Segment ids by object; read once, and again after the segmentation has said that its segments changed."""
         segmentation = self.node.GetSegmentation()
-        for segment_id in segmentation.GetSegmentIDs():
-            number = object_number(segmentation.GetSegment(segment_id))
-            if number is not None:
-                found[number] = segment_id
-        return found
+        if segmentation is not self._watched:
+            self._follow(segmentation)
+        if not self._is_current:
+            found = {}
+            for segment_id in segmentation.GetSegmentIDs():
+                number = object_number(segmentation.GetSegment(segment_id))
+                if number is not None:
+                    found[number] = segment_id
+            self._segments, self._is_current = MappingProxyType(found), True
+        return self._segments
+
+    def _follow(self, segmentation: slicer.vtkSegmentation) -> None:
+        self._watch.off()
+        for event in (
+            segmentation.SegmentAdded,
+            segmentation.SegmentRemoved,
+            segmentation.SegmentModified,
+            segmentation.SegmentsOrderModified,
+        ):
+            self._watch.on(segmentation, event, self._forget_segments, priority=FIRST)
+        self._watched, self._is_current = segmentation, False
+
+    def _forget_segments(self, _segmentation: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._is_current = False
 
     def segment_id(self, object_id: int) -> str:
         """The segment of an object.

@@ -124,7 +124,7 @@ class SessionDesk:
         changed = prompts.changed_since(before.prompts)
         if not changed:
             return None
-        self.steps.begin(self.records)
+        self._begin()
         number = self._add_object("") if object_id is None else object_id
         self._record(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
         self._mark(name)
@@ -162,7 +162,7 @@ class SessionDesk:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """What is done inside is one step."""
-        self.steps.begin(self.records)
+        self._begin()
         yield
         self._mark(name)
 
@@ -332,6 +332,10 @@ class SessionDesk:
         self.objects.records[number] = record
         with self.writing():
             self.nodes.write(number, record.prompts, self.volume)
+
+    def _begin(self) -> None:
+        with self.writing():
+            self.steps.begin(self.records)
 
     def _mark(self, name: str) -> None:
         with self.writing():

@@ -106,8 +106,8 @@ class Moment:
     """The history holds it as it is; otherwise it is what became of the last one since, and still changes."""
     over: int | None = None
     """The saved state that answers have come on top of, without a step."""
-    before: Mapping[tuple[int, SlicePlane], int] = field(default_factory=dict)
-    """For slices that were answered since the step began, the digest of what was there."""
+    before: dict[tuple[int, SlicePlane], int] = field(default_factory=dict)
+    """For slices that were answered since the step began, the digest of what was there; grows while answers come."""
     edits_before: int = 0
     """Manual edits in the state that undo goes back to from here, since the step that led there."""
 
@@ -182,8 +182,8 @@ class UndoSteps:
         if here.is_saved:
             self._enter(Moment(here.name, dict(records), False, over=number if was_as_brought_back else None))
         else:
-            before = {answered: digest_before, **here.before}
-            self._moments[number] = replace(here, records=dict(records), before=before)
+            here.before.setdefault(answered, digest_before)
+            self._moments[number] = replace(here, records=dict(records))
         self._images = self._image_times()
 
     def undo(self) -> bool:
@@ -260,8 +260,9 @@ class UndoSteps:
     def _enter(self, moment: Moment) -> None:
         number = next(self._numbers)
         self._moments[number] = moment
-        for segment_id in self.objects.segments.values():
-            self.objects.node.GetSegmentation().GetSegment(segment_id).SetTag(STATE, str(number))
+        segmentation = self.objects.node.GetSegmentation()
+        for segment_id in tuple(self.objects.segments.values()):
+            segmentation.GetSegment(segment_id).SetTag(STATE, str(number))
 
     def _number(self, segment_id: str) -> int:
         text = vtk.mutable("")
