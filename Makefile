@@ -59,7 +59,7 @@ anatomy: anatomy-data
 MINUTES ?= 9
 GPU_SETTINGS ?= clips=12 steps=6000
 gpu-pretrain: setup
-	$(BIN)/python tools/gpu_pretrain.py runs/gpu-anatomy $(GPU_SETTINGS) --minutes $(MINUTES) --export runs/gpu-anatomy.safetensors
+	$(BIN)/python tools/gpu_pretrain.py runs/gpu-anatomy $(GPU_SETTINGS) --minutes $(MINUTES) --export runs/gpu-anatomy.safetensors --overwrite
 
 clean:
 	rm -rf $(VENV) demo

@@ -121,7 +121,7 @@ class FilePanel:
             if there and not replaces:
                 self.state.save_replaces = f"Already there: {', '.join(there)}."
             else:
-                self.start(self._save(target, paths[0]))
+                self.start(self._save(target, paths[0], overwrite=replaces))
 
     def fetch(self) -> None:
         """Saves for the browser, and shows the links."""
@@ -158,10 +158,10 @@ class FilePanel:
             await self.files.open(path, name)
             self._opened()
 
-    async def _save(self, target: Target, path: Path) -> None:
+    async def _save(self, target: Target, path: Path, *, overwrite: bool) -> None:
         with self._busy(f"Saving {path.name}"):
             await self._let_page_show()
-            written = await self.files.save(target, path)
+            written = await self.files.save(target, path, overwrite=overwrite)
         self.forget()
         self.state.update({"files_saves": False, "files_said": f"Saved: {', '.join(map(str, written))}"})
 

@@ -291,6 +291,9 @@ def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
     (row,) = bench.training.view.proof
     assert (row.what, row.before, row.after) == ("Dice after the first prompt (box)", 0.5, 0.75)
     first = str(bench.training.run.model)
+    bench.training.prove()  # as often as one likes
+    bench.wait(lambda: not bench.training.is_proving)
+    assert bench.training.notice == "the comparison is ready"
     bench.training.promote()
     assert bench.used == [first]
     bench.run_to_the_end(TrainChoice(model=first))
@@ -305,6 +308,18 @@ def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
     assert bench.used[-2:] == [first, "nano"] or bench.used[-1] == first
     with pytest.raises(DataError, match="no model was promoted"):
         bench.training.roll_back()
+
+
+def test_samples_drawn_anew_leave_other_files_alone(bench):
+    mine = bench.folder / "samples" / "patients" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    bench.add_case("a")
+    for _ in range(2):
+        bench.training.look(TrainChoice())
+        bench.wait(lambda: not bench.training.samples.is_running)
+        assert len(bench.training.samples.pictures) == 3
+    assert mine.read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(

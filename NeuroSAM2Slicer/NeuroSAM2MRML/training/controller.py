@@ -135,7 +135,8 @@ class TrainController:
         target = self._proof_folder
         target.mkdir(parents=True, exist_ok=True)
         before, after = self._model_in_use(), str(self.run.model)
-        command = ["-m", "NeuroSAM2Core", "report", before, after, str(self.cases.path), "--out", str(target)]
+        asked = ["report", before, after, str(self.cases.path), "--out", str(target), "--overwrite"]
+        command = ["-m", "NeuroSAM2Core", *asked]
         self._proving = self._start([*self._python, *command], target / "log.txt")
         self.notice = "measuring both models on the held-out cases"
 
