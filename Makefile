@@ -20,6 +20,7 @@ check: setup
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	PYTHONPATH=NeuroSAM2Slicer $(BIN)/lint-imports
+	$(BIN)/python tools/audit.py
 
 test: setup
 	$(BIN)/python -m pytest
