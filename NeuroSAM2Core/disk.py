@@ -6,6 +6,7 @@ characters only in a form of their own. Without torch and NumPy: every room may 
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -81,7 +82,19 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read.
         UnicodeDecodeError: It is in another encoding.
     """
+    if "\0" in str(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return extended(path).read_text(encoding="utf-8-sig")
+
+
+def is_file(path: Path) -> bool:
+    """A file is there; false too for a name that no file can have, whoever wrote it."""
+    return os.path.isfile(path)  # noqa: PTH113  (which never raises)
+
+
+def is_folder(path: Path) -> bool:
+    """A folder is there; false too for a name that none can have."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def replace(source: Path, target: Path) -> None:

@@ -51,11 +51,11 @@ def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
         GeometryError: It does not hold one three-dimensional volume.
     """
     path = disk.extended(path)
-    if path.is_dir():
+    if disk.is_folder(path):
         from NeuroSAM2Core.volume.dicom import read_series
 
         return read_series(path, series)
-    if not path.is_file():
+    if not disk.is_file(path):
         raise DataError(
             f"there is no file {path}", hint="check the path; a relative one starts from the current folder"
         )
@@ -120,7 +120,7 @@ def check_target(path: Path) -> None:
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
-    if not path.parent.is_dir():
+    if not disk.is_folder(path.parent):
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 

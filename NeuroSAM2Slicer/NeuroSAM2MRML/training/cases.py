@@ -41,7 +41,7 @@ class Case:
     @property
     def is_there(self) -> bool:
         """Both files are where they were."""
-        return self.image.is_file() and self.label.is_file()
+        return disk.is_file(self.image) and disk.is_file(self.label)
 
 
 class CaseList:
