@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test newest-slicer demo app bench gpu nano anatomy-data anatomy gpu-pretrain clean
+.PHONY: setup check test newest-slicer demo app bench soak gpu nano anatomy-data anatomy gpu-pretrain clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,11 @@ app: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+
+# The long form of the attacks of which `make test` has a short one; its figures are printed.
+SOAK_MINUTES ?= 60
+soak: setup
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 gpu: setup
 	$(BIN)/python -m benchmarks.gpu
