@@ -55,7 +55,7 @@ def run(said: argparse.Namespace) -> int:
     if said.image is not None and disk.is_folder(said.image):
         raise DataError(
             f"{said.image} is a folder; expected a file",
-            hint="save a DICOM series as .nii.gz first, for example in 3D Slicer; --folder names a folder that may be used",
+            hint="--folder names a folder that may be used; a DICOM series in it is opened in the app",
         )
     if said.image is not None and not disk.is_file(said.image):
         raise DataError(

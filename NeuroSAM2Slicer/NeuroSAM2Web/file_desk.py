@@ -82,6 +82,21 @@ class FileDesk:
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
 
+    async def open_series(self, folder: Path, uid: str, name: str) -> None:
+        """Opens a DICOM series.
+
+        Args:
+            folder: Holds its files.
+            uid: Which one.
+            name: What the person calls it.
+
+        Raises:
+            NeuroSAM2Error: It cannot be read.
+        """
+        async with self._turn:
+            volume = await asyncio.to_thread(Volume.read, folder, series=uid)
+            self.desk.choose_volume(add_volume(self.desk.host.scene, volume, name))
+
     async def save(self, target: Target, path: Path, *, overwrite: bool = False) -> list[Path]:
         """Writes what is worked on; beside a segmentation, what led to it.
 
