@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test newest-slicer demo app bench gpu nano anatomy-data anatomy gpu-pretrain clean
+.PHONY: setup check test newest-slicer demo app bench soak gpu nano anatomy-data anatomy gpu-pretrain clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,7 @@ check: setup
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	PYTHONPATH=NeuroSAM2Slicer $(BIN)/lint-imports
+	$(BIN)/python tools/audit.py
 
 test: setup
 	$(BIN)/python -m pytest
@@ -36,6 +37,11 @@ app: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+
+# The long form of the attacks of which `make test` has a short one; its figures are printed.
+SOAK_MINUTES ?= 60
+soak: setup
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
 
 gpu: setup
 	$(BIN)/python -m benchmarks.gpu
@@ -59,7 +65,7 @@ anatomy: anatomy-data
 MINUTES ?= 9
 GPU_SETTINGS ?= clips=12 steps=6000
 gpu-pretrain: setup
-	$(BIN)/python tools/gpu_pretrain.py runs/gpu-anatomy $(GPU_SETTINGS) --minutes $(MINUTES) --export runs/gpu-anatomy.safetensors
+	$(BIN)/python tools/gpu_pretrain.py runs/gpu-anatomy $(GPU_SETTINGS) --minutes $(MINUTES) --export runs/gpu-anatomy.safetensors --overwrite
 
 clean:
 	rm -rf $(VENV) demo

@@ -6,6 +6,7 @@ characters only in a form of their own. Without torch and NumPy: every room may 
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -35,7 +36,7 @@ VERBATIM = "\\\\?\\"
 
 
 @contextlib.contextmanager
-def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator[Path]:
+def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX, overwrite: bool = True) -> Iterator[Path]:
     """A path to write to; what was written there takes the place of `path` when the body ends well.
 
     Where `path` is a link, what it leads to is replaced. The new file has the mode of the old one, or what the umask leaves.
@@ -43,8 +44,10 @@ def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator
     Args:
         path: The file.
         suffix: How the name ends that is written to, for writers that go by it.
+        overwrite: It may be there already, or be there by the time that the body ends.
 
     Raises:
+        FileExistsError: It is there and may not be replaced.
         OSError: It cannot be written; what was there before still is.
     """
     path = extended(Path(os.path.realpath(path)))
@@ -55,19 +58,20 @@ def replaced_atomically(path: Path, *, suffix: str = PARTIAL_SUFFIX) -> Iterator
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):
             partial.chmod(stat.S_IMODE(path.stat().st_mode))
-        replace(partial, path)
+        replace(partial, path) if overwrite else move_to_free_name(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
     """Writes a file, which is whole, or what was there before still is. Text becomes UTF-8, and what that cannot hold is escaped.
 
     Raises:
+        FileExistsError: It is there and may not be replaced.
         OSError: It cannot be written.
     """
-    with replaced_atomically(path) as partial:
+    with replaced_atomically(path, overwrite=overwrite) as partial:
         partial.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
@@ -78,7 +82,19 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read.
         UnicodeDecodeError: It is in another encoding.
     """
+    if "\0" in str(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     return extended(path).read_text(encoding="utf-8-sig")
+
+
+def is_file(path: Path) -> bool:
+    """A file is there; false too for a name that no file can have, whoever wrote it."""
+    return os.path.isfile(path)  # noqa: PTH113  (which never raises)
+
+
+def is_folder(path: Path) -> bool:
+    """A folder is there; false too for a name that none can have."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def replace(source: Path, target: Path) -> None:
@@ -88,6 +104,27 @@ def replace(source: Path, target: Path) -> None:
         OSError: It cannot be done.
     """
     patiently(lambda: source.replace(target))
+
+
+def move_to_free_name(source: Path, target: Path) -> None:
+    """Moves a file to a name that nobody else has; of two programs that choose the same at one instant, one is refused.
+
+    Raises:
+        FileExistsError: Something has that name.
+        OSError: It cannot be done.
+    """
+    if IS_WINDOWS:
+        source.rename(target)  # which replaces nothing there
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        target.touch(exist_ok=False)
+        source.replace(target)
+    else:
+        source.unlink()
 
 
 def delete(path: Path) -> None:

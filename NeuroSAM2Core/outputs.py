@@ -11,9 +11,11 @@ from pathlib import Path
 from NeuroSAM2Core.errors import DataError
 
 
-def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
-    """Declares `--overwrite` of a command."""
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+def add_overwrite_option(
+    parser: argparse.ArgumentParser, *, what: str = "replace files that are there already"
+) -> None:
+    """Declares `--overwrite` of a command, with its help."""
+    parser.add_argument("--overwrite", action="store_true", help=what)
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Sequence[Path] = (), overwrite: bool = False) -> None:
@@ -45,6 +47,14 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Sequence[Path] = (), overw
             ) from error
 
 
+def is_there(path: Path) -> DataError:
+    """The refusal to replace a file."""
+    return DataError(
+        f"{path} is there already",
+        hint="choose another name, or replace it with --overwrite; in Python, overwrite=True",
+    )
+
+
 def _check_output(path: Path, *, overwrite: bool) -> None:
     target = Path(os.path.realpath(path))
     try:
@@ -57,7 +67,7 @@ def _check_output(path: Path, *, overwrite: bool) -> None:
         if not stat.S_ISREG(mode):
             raise DataError(f"cannot write {path}: it is no ordinary file", hint="choose another name")
         if not overwrite:
-            raise DataError(f"{path} is there already", hint="choose another name, or replace it with --overwrite")
+            raise is_there(path)
         if not os.access(target, os.W_OK):
             raise DataError(f"cannot write {path}: it is protected", hint="choose another name")
     folder = next(one for one in target.parents if one.exists())

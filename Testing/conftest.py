@@ -1,7 +1,20 @@
 """Tensor shapes in annotations are checked while testing, in the modules whose functions take and give bare tensors."""
 
+import pytest
 from jaxtyping import install_import_hook
 
 CHECKED = ("hiera", "image_input", "layers", "memory_attention", "memory_encoder", "position", "two_way")
 
 install_import_hook([f"NeuroSAM2Core.model.{name}" for name in CHECKED], "beartype.beartype")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--seed", type=int, default=0, help="of the attacks with random bytes; `benchmarks.soak` counts it up"
+    )
+
+
+@pytest.fixture
+def attack_seed(request):
+    """What the random bytes of an attack follow from."""
+    return request.config.getoption("--seed")

@@ -2,68 +2,34 @@
 
 Usage: python -m benchmarks.fuzz [--minutes 5] [--files N] [--seed 0]
 
-Sound files are made (images in several dialects of NRRD, a segmentation, a scene bundle), damaged at random by a seed, and read in a
-process of its own. A bundle whose scene ends that process is given to the app's trial (see `NeuroSAM2MRML.trial`), which must say so in
-a sentence.
+Sound files are made (images in NIfTI and several dialects of NRRD, a segmentation, a scene bundle, models of ours and of others, a dataset,
+runs of training), damaged at random by a seed, and read in a process of its own. A bundle whose scene ends that process is given to the
+app's trial (see `NeuroSAM2MRML.trial`), which must say so in a sentence.
 """
 
 import argparse
-import gzip
-import io
 import os
-import random
-import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from benchmarks.damage import CASE, Damager
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 
-if TYPE_CHECKING:
-    from NeuroSAM2MRML.headless import HeadlessApplication
-
-KINDS = (".nrrd", ".nrrd", ".seg.nrrd", ".seg.nrrd", ".mrb")
+KINDS = (".nii", ".nrrd", ".seg.nrrd", ".mrb", ".safetensors", ".pt", "dataset.json", "run folder")
 """One after another."""
+MOST_LETTERS = 2000
+"""Of a sentence; it may name a file by its path."""
 SILENCE_S = 120.0
 """A file that takes longer counts as one that ends the process."""
 PLACES = ("cwd", "home", "tmp", "outside")
 """Folders that stay empty."""
-NRRD = b"NRRD0004\ntype: %s\ndimension: 3\nsizes: 6 5 4\nencoding: %s\nendian: little\n%s\n"
-NUMBERS = (
-    "0",
-    "-1",
-    "1",
-    "nan",
-    "inf",
-    "1e999",
-    "-1e308",
-    "2147483648",
-    "99999999999999999999",
-    "1_0",
-    "0x10",
-    "",
-    "٣",
-)
-WORDS = (
-    "none",
-    "???",
-    "domain",
-    "RGB-color",
-    "list",
-    "quaternion",
-    "middle",
-    "block",
-    "hex",
-    "left-posterior-superior-time",
-)
 
 
 @dataclass(slots=True)
@@ -81,120 +47,6 @@ class Findings:
 
     def table(self) -> str:
         return "\n".join(f"{count:6d}  {outcome}" for outcome, count in sorted(self.outcomes.items()))
-
-
-class Damager:
-    """Damages sound files.
-
-    Args:
-        seed: Of one file; the same damage for the same seed.
-        root: Its folder `outside` is named as a target.
-        address: Of a server that nobody may call.
-    """
-
-    def __init__(self, seed: int, root: Path, address: str) -> None:
-        self.random = random.Random(seed)
-        self.hostile = (
-            *("../../outside/evil.nrrd", f"{root}/outside/evil.nrrd", "/etc/passwd", "%2e%2e/%2e%2e/outside/evil.nrrd"),
-            *(f"{address}/evil.nrrd", "C:\\evil.nrrd", "a\0b.nrrd", "w" * 5000, "é" * 300, "%s%s%s%n", "Data"),
-        )
-
-    def damage(self, data: bytes, kind: str) -> bytes:
-        """A damaged file of that kind."""
-        if kind == ".mrb":
-            return self._bundle(data)
-        for _ in range(self.random.choice((1, 1, 2, 4))):
-            data = self._nrrd(data)
-        return data
-
-    def _nrrd(self, data: bytes) -> bytes:
-        if len(data) < 2:
-            return data
-        act = self.random.choice((self._line, self._line, self._line, self._number, self._bytes, self._cut))
-        return act(data)
-
-    def _line(self, data: bytes) -> bytes:
-        """A line of the header that is gone, doubled, or of another value."""
-        head, _, body = data.partition(b"\n\n")
-        lines = head.split(b"\n")
-        number = self.random.randrange(len(lines))
-        key = re.split(rb":=?", lines[number])[0]
-        sign = self.random.choice((b": ", b": ", b":=", b":"))
-        value = self.random.choice((*WORDS, *NUMBERS, *self.hostile))
-        new = [
-            [],
-            [lines[number]] * 2,
-            [key + sign + value.encode()],
-            [key + sign + " ".join([value] * self.random.choice((3, 4, 6))).encode()],
-            [lines[number], f"Segment0_{self.random.choice(('Extent', 'Layer', 'Name', 'Color'))}:={value}".encode()],
-            [
-                lines[number],
-                self.random.choice((b"data file: ", b"kinds: ", b"units: ", b"byte skip: ")) + value.encode(),
-            ],
-        ]
-        return b"\n".join(lines[:number] + self.random.choice(new) + lines[number + 1 :]) + b"\n\n" + body
-
-    def _number(self, data: bytes) -> bytes:
-        """A number of the text that is another."""
-        found = list(re.finditer(rb"-?\d+(\.\d+)?", data[: max(data.find(b"\n\n"), 200)]))
-        if not found:
-            return data
-        one = self.random.choice(found)
-        return data[: one.start()] + self.random.choice((*NUMBERS, *WORDS)).encode() + data[one.end() :]
-
-    def _bytes(self, data: bytes) -> bytes:
-        """A few bytes that are others, in the first part or anywhere."""
-        changed = bytearray(data)
-        for _ in range(self.random.choice((1, 2, 8))):
-            changed[self.random.randrange(self.random.choice((len(data), min(len(data), 400))))] = (
-                self.random.randrange(256)
-            )
-        return bytes(changed)
-
-    def _cut(self, data: bytes) -> bytes:
-        return data[: self.random.randrange(1, len(data))]
-
-    def _bundle(self, data: bytes) -> bytes:
-        act = self.random.randrange(12)
-        if act == 0:
-            return self._bytes(data)
-        if act == 1:
-            return self._cut(data)
-        with zipfile.ZipFile(io.BytesIO(data)) as file:
-            entries = [(name, file.read(name)) for name in file.namelist() if not name.endswith("/")]
-        number = self.random.randrange(len(entries)) if act > 6 else _scene_in(entries)
-        name, content = entries[number]
-        if act == 2:
-            name = self.random.choice(self.hostile).replace("\0", "\1")
-        elif name.endswith(".mrml"):
-            for _ in range(self.random.choice((1, 1, 3))):
-                content = self._scene(content) if len(content) > 1 else content
-        elif name.endswith(".nrrd"):
-            content = self._nrrd(content)
-        elif len(content) > 1:
-            content = self.random.choice((self._bytes, self._number, self._cut))(content)
-        entries[number] = name, content
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as file:
-            for one, inside in entries:
-                info = zipfile.ZipInfo(one)
-                if act == 3:
-                    info.create_system, info.external_attr = 3, self.random.choice((0o120777, 0o010666)) << 16
-                file.writestr(info, inside)
-        front = self.random.choice((b"", b"", bytes(512), b"junk")) if act == 4 else b""
-        return front + buffer.getvalue()
-
-    def _scene(self, text: bytes) -> bytes:
-        """An attribute of a node with another value, or a byte that is another."""
-        found = list(re.finditer(rb'(\w+)="([^"]*)"', text))
-        if not found or self.random.random() < 0.1:
-            return self._bytes(text)
-        files = [one for one in found if one.group(1).lower().startswith((b"file", b"uri"))]
-        one = self.random.choice(files if files and self.random.random() < 0.3 else found)
-        values = (*NUMBERS, *self.hostile, "vtkMRMLSceneViewNode1", "1 2 3", "9 " * 300)
-        value = self.random.choice(values).replace("\0", "&#1;").encode()
-        name = self.random.choice((one.group(1), one.group(1), one.group(1), b"uri", b"fileListMember0"))
-        return text[: one.start()] + name + b'="' + value + b'"' + text[one.end() :]
 
 
 def fuzz(*, seed: int, files: int | None = None, seconds: float | None = None) -> Findings:
@@ -226,6 +78,7 @@ def _one_process(root: Path, address: str, seed: int, first: int, end: int, unti
     command = [sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else "benchmarks.fuzz", "--read"]
     paths = os.pathsep.join(dict.fromkeys(str(Path(path).resolve()) for path in sys.path if path))
     environment = os.environ | {"PYTHONPATH": paths, "HOME": str(root / "home"), "TMPDIR": str(root / "tmp")}
+    environment |= {"TORCHINDUCTOR_CACHE_DIR": str(root / "files"), "MPLCONFIGDIR": str(root / "files")}
     process = subprocess.Popen(
         [*command, str(root), address, str(seed), str(first), str(end), limit],
         stdout=subprocess.PIPE,
@@ -266,7 +119,7 @@ def _note_death(root: Path, kind: str, stage: str, number: int, code: int, findi
         return
     try:
         with tempfile.TemporaryDirectory() as folder, Trial() as trial:
-            trial.read(unpack_bundle(root / "files" / "a.mrb", Path(folder)), "a.mrb", limit_s=SILENCE_S)
+            trial.read(unpack_bundle(root / "files" / CASE / "a.mrb", Path(folder)), "a.mrb", limit_s=SILENCE_S)
     except DataError:
         findings.outcomes[f"{kind} ended the trial, refused"] += 1
     else:
@@ -277,93 +130,30 @@ def read_files(root: Path, address: str, seed: int, first: int, end: int, until_
     """What the process that reads does; it says on standard output how far it is."""
     import faulthandler
 
-    from NeuroSAM2MRML.headless import HeadlessApplication
-    from NeuroSAM2MRML.scene.bundle import unpack_bundle
-    from NeuroSAM2MRML.scene.files import read_nrrd, read_segmentation
+    from benchmarks.reading import Reader
 
-    app, begin = HeadlessApplication(root / "home"), time.monotonic()
-    sound = _sound_files(app, root)
+    reader, begin = Reader(root), time.monotonic()
     for number in range(first, end):
         if until_s is not None and time.monotonic() - begin > until_s:
             return
         kind = KINDS[number % len(KINDS)]
         damager = Damager(seed * 1_000_003 + number, root, address)
-        path = root / "files" / f"a{kind}"
-        path.write_bytes(damager.damage(damager.random.choice(sound[kind]), kind))
+        folder = reader.place(damager.damage(damager.random.choice(reader.sound[kind]), kind))
         _say("reads", number, kind, "file")
         faulthandler.dump_traceback_later(SILENCE_S, exit=True)
         try:
-            if kind == ".nrrd":
-                read_nrrd(app.scene, path, "a")
-            elif kind == ".seg.nrrd":
-                read_segmentation(app.scene, path, "a")
-            else:
-                with tempfile.TemporaryDirectory() as folder:
-                    scene = unpack_bundle(path, Path(folder))
-                    _say("reads", number, kind, "scene")
-                    app.load_unpacked(scene)
+            reader.read(kind, folder, on_scene=lambda number=number, kind=kind: _say("reads", number, kind, "scene"))
             outcome = "opened"
         except NeuroSAM2Error as error:
             outcome = "refused"
-            if len(str(error)) > 1000:
+            if len(str(error)) > MOST_LETTERS:
                 _say("defect", f"a sentence of {len(str(error))} letters")
         except Exception:
             outcome = "traceback"
             _say("defect", " | ".join(traceback.format_exc().splitlines()[-3:]))
         faulthandler.cancel_dump_traceback_later()
-        app.scene.Clear(0)
+        reader.forget()
         _say("did", outcome)
-
-
-def _sound_files(app: "HeadlessApplication", root: Path) -> dict[str, list[bytes]]:
-    import numpy as np
-    import slicer
-    import vtk
-    from NeuroSAM2MRML.scene.arrays import set_voxels
-    from NeuroSAM2MRML.scene.files import add_volume, write_segmentation
-
-    from NeuroSAM2Core.volume import Volume
-
-    voxels = np.arange(120, dtype="<i2")
-    directions = (
-        b"space directions: (1,0,0) (0,0.9,0.1) (0,-0.1,2)\nspace origin: (1,2,3)\nkinds: domain domain domain\n"
-    )
-    images = [
-        NRRD % (b"short", b"raw", b"space: left-posterior-superior\n" + directions) + voxels.tobytes(),
-        NRRD % (b"short", b"gzip", b"space dimension: 3\n" + directions) + gzip.compress(voxels.tobytes()),
-        NRRD % (b"short", b"raw", b'spacings: 1 1 2\naxis mins: 0 0 0\nunits: "mm" "mm" "mm"\n') + voxels.tobytes(),
-        NRRD % (b"float", b"text", b"byte skip: 0\nold min: 0\n") + " ".join(map(str, voxels)).encode(),
-    ]
-    volume = add_volume(app.scene, Volume(voxels.reshape(4, 5, 6), np.diag((1.0, 1.0, 2.0, 1.0))), "T1")
-    node = app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
-    for label in (1, 2):
-        image = slicer.vtkOrientedImageData()
-        set_voxels(image, (voxels.reshape(4, 5, 6) % 3 == label).astype(np.uint8))
-        segment = slicer.vtkSegment()
-        segment.SetName(f"object {label}")
-        segment.AddRepresentation("Binary labelmap", image)
-        node.GetSegmentation().AddSegment(segment)
-    write_segmentation(node, root / "files" / "a.seg.nrrd")
-    transform = app.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
-    volume.SetAndObserveTransformNodeID(transform.GetID())
-    app.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "points").AddControlPoint(1, 2, 3)
-    sphere = vtk.vtkSphereSource()
-    sphere.Update()
-    app.scene.AddNewNodeByClass("vtkMRMLModelNode", "model").SetAndObservePolyData(sphere.GetOutput())
-    app.scene.AddNewNodeByClass("vtkMRMLTextNode", "text").SetText("words")
-    app.save(root / "files" / "a.mrb")
-    app.scene.Clear(0)
-    return {
-        ".nrrd": images,
-        ".seg.nrrd": [(root / "files" / "a.seg.nrrd").read_bytes()],
-        ".mrb": [(root / "files" / "a.mrb").read_bytes()],
-    }
-
-
-def _scene_in(entries: list[tuple[str, bytes]]) -> int:
-    return next(number for number, (name, _) in enumerate(entries) if name.endswith(".mrml"))
 
 
 def _say(*words: object) -> None:

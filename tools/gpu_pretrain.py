@@ -18,6 +18,7 @@ import torch
 
 from NeuroSAM2Core.checkpoint import resolve_device
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.synth.anatomy import build_bank
 from NeuroSAM2Core.train.anatomy import AnatomyConfig
 from NeuroSAM2Core.train.loop import Progress
@@ -34,6 +35,9 @@ def main() -> None:
     """Runs one chunk and prints what it did as a line of JSON."""
     began = time.monotonic()
     arguments = parse_arguments()
+    if arguments.export:
+        read = [arguments.start_from] if arguments.start_from else []
+        check_outputs([arguments.export], inputs=read, overwrite=arguments.overwrite)
     config = find_recipe("anatomy", arguments.settings)
     assert isinstance(config, AnatomyConfig)
     device = resolve_device(arguments.device, trains=True)
@@ -93,6 +97,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--export", type=Path, metavar="OUT.safetensors", help="the model so far, as float16")
     parser.add_argument("--parts", type=Path, metavar="FOLDER", help="where the newest checkpoint is left in parts")
     parser.add_argument("--part-mb", type=float, default=14.0, help="largest part, MB")
+    add_overwrite_option(parser)
     return parser.parse_args()
 
 

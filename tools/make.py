@@ -18,6 +18,7 @@ ENTRIES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("-m", "mypy"),
         ("-m", "mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32"),
         ("-m", "mypy", "--platform", "darwin", "--cache-dir", ".mypy_cache/darwin"),
+        ("tools/audit.py",),
     ),
     "test": (("-m", "pytest"),),
     "demo": (("tools/demo.py", "demo"),),

@@ -7,6 +7,7 @@ Usage: python tools/make_finetuning_cases.py FOLDER [--structure white-matter|le
 """
 
 import argparse
+import itertools
 import json
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.ops import largest_component
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.volume import Volume
 
 VOXEL_MM = 2
@@ -47,22 +50,30 @@ def main() -> None:
     parser.add_argument("--validation", type=int, default=2)
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    add_overwrite_option(parser)
     said = parser.parse_args()
+    counts = {"training": said.training, "validation": said.validation, "test": said.held_out}
+    numbers = itertools.count()
+    lists = {split: [names_of(next(numbers)) for _ in range(count)] for split, count in counts.items()}
+    pairs, target = [pair for split in lists.values() for pair in split], said.folder / "dataset.json"
+    written = [target, *(said.folder / name for pair in pairs for name in pair.values())]
+    try:
+        check_outputs(written, overwrite=said.overwrite)
+    except DataError as error:
+        parser.error(str(error))
     said.folder.mkdir(parents=True, exist_ok=True)
     brain = template()
-    lists: dict[str, list[dict[str, str]]] = {}
-    number = 0
-    for split, count in (("training", said.training), ("validation", said.validation), ("test", said.held_out)):
-        lists[split] = []
-        for _ in range(count):
-            image, label = make_case(brain, said.structure, np.random.default_rng((said.seed, number)))
-            names = {"image": f"image{number:02}.nii.gz", "seg": f"label{number:02}.nii.gz"}
-            image.write(said.folder / names["image"])
-            label.write(said.folder / names["seg"])
-            lists[split].append(names)
-            number += 1
-    (said.folder / "dataset.json").write_text(json.dumps(lists, indent=2), encoding="utf-8")
-    print(f"{number} cases written to {said.folder / 'dataset.json'}")
+    for number, pair in enumerate(pairs):
+        image, label = make_case(brain, said.structure, np.random.default_rng((said.seed, number)))
+        image.write(said.folder / pair["image"], overwrite=said.overwrite)
+        label.write(said.folder / pair["seg"], overwrite=said.overwrite)
+    target.write_text(json.dumps(lists, indent=2), encoding="utf-8")
+    print(f"{len(pairs)} cases written to {target}")
+
+
+def names_of(number: int) -> dict[str, str]:
+    """The files of a case, as `dataset.json` names them."""
+    return {"image": f"image{number:02}.nii.gz", "seg": f"label{number:02}.nii.gz"}
 
 
 def template() -> Brain:

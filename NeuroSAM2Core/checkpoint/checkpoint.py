@@ -115,7 +115,7 @@ class Checkpoint:
                 architecture, or some that are not finite.
         """
         path = disk.extended(path)
-        if not path.is_file():
+        if not disk.is_file(path):
             raise CheckpointError(
                 f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
             )
@@ -150,7 +150,7 @@ class Checkpoint:
             CheckpointError: As `load`, or a single byte is another than was written.
         """
         try:
-            is_whole = not path.is_file() or seal.is_whole(path)
+            is_whole = not disk.is_file(path) or seal.is_whole(path)
         except OSError as error:
             raise CheckpointError(f"{path.name} cannot be read: {error.strerror or error}") from error
         if not is_whole:

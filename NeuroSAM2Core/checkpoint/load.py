@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.engine_file import engine_file, read_engine_file
@@ -75,7 +76,7 @@ def _checkpoint(name_or_path: str | Path, *, hashed: bool) -> Checkpoint:
         return Checkpoint.load(path, hashed=hashed)
     if path.suffix in OFFICIAL_SUFFIXES:
         return read_official(path, hashed=hashed)
-    if path.exists():
+    if disk.is_file(path):
         raise CheckpointError(
             f"{path.name} is not a model file", hint=f"expected .safetensors, {' or '.join(OFFICIAL_SUFFIXES)}"
         )

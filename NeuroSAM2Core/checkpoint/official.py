@@ -83,7 +83,7 @@ def read_bytes(path: Path) -> bytes:
         CheckpointError: It is missing, cannot be read, or is larger than any model.
     """
     path = disk.extended(path)
-    if not path.is_file():
+    if not disk.is_file(path):
         raise CheckpointError(
             f"there is no model file {path}", hint="check the path, or give a name that `neurosam2 download` lists"
         )

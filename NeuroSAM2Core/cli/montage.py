@@ -28,7 +28,7 @@ def check_picture(path: Path) -> None:
         raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`")
     if path.suffix.lower() != ".png":
         raise DataError(f"cannot write {path.name}: expected a name that ends in .png")
-    if not path.parent.is_dir():
+    if not disk.is_folder(path.parent):
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 

@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.check or not (arguments.folder / CHECKPOINTS).exists():
             print_estimate(config, bank, device, workers=arguments.workers)
     if arguments.check:
-        return check(config, arguments.folder, bank)
+        return check(config, arguments.folder, bank, overwrite=arguments.overwrite)
     with tqdm(total=config.total_steps, unit="step", desc="pretraining") as bar:
 
         def show(progress: Progress) -> None:
@@ -118,20 +118,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check(config: "RecipeConfig", folder: Path, bank: Path) -> int:
-    """Draws the first clips of the first steps."""
+def check(config: "RecipeConfig", folder: Path, bank: Path, *, overwrite: bool = False) -> int:
+    """Draws the first clips of the first steps; pictures that are there are replaced only when asked."""
     import torch
 
     from NeuroSAM2Core.train.clip import ClipBatch
-    from NeuroSAM2Core.train.data.overlay import draw_clips
+    from NeuroSAM2Core.train.data.overlay import clip_picture, draw_clips
     from NeuroSAM2Core.train.pretrain import course_of
 
+    clips = folder / "clips"
+    check_outputs([clip_picture(clips, 1)], overwrite=overwrite)
     batches = itertools.islice(course_of(config, bank, torch.device("cpu"), 0).batches(0), STEPS_TO_DRAW)
     first = (slice(CLIPS_OF_A_STEP),)
     shown = [ClipBatch(batch.images[first], batch.masks[first], batch.is_real[first]) for batch in batches]
-    clips = folder / "clips"
-    clips.mkdir(parents=True, exist_ok=True)
-    print(f"{len(draw_clips(clips, shown))} clips drawn into {clips}")
+    print(f"{len(draw_clips(clips, shown, overwrite=overwrite))} clips drawn into {clips}")
     return 0
 
 

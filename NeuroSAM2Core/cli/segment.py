@@ -73,7 +73,7 @@ def run(said: argparse.Namespace) -> int:
     count, seconds = _propagate(session, first, last)
 
     mask = session.mask(OBJECT_ID)
-    session.labels().write(said.out)
+    session.labels().write(said.out, overwrite=said.overwrite)
     print(f"{count} slices in {seconds:.1f} s ({1000 * seconds / max(count, 1):.0f} ms per slice)")
     if not mask.any():
         print("the mask is empty: other prompts or another --window may help", file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -39,6 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--check", action="store_true", help="look at every case and say what is wrong, draw some clips, train nothing"
     )
+    add_overwrite_option(parser, what="with --check: replace pictures that are there already")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long and go on next time")
     parser.add_argument("--threads", type=int, help="threads to compute with (default: all)")
@@ -50,10 +52,12 @@ def run(said: argparse.Namespace) -> int:
     """Trains or checks; see `add_parser`."""
     if said.minutes <= 0 or said.workers < 0:
         raise ConfigError(f"--minutes must be above 0 and --workers not below; got {said.minutes:g} and {said.workers}")
+    if said.overwrite and not said.check:
+        raise ConfigError("--overwrite is for the pictures of --check", hint="a run is gone on with by --resume")
     from NeuroSAM2Core.train.run_config import load_config
 
     config = load_config(said.config, said.settings)
-    return check(config) if said.check else fit(config, said)
+    return check(config, overwrite=said.overwrite) if said.check else fit(config, said)
 
 
 def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
@@ -88,15 +92,17 @@ def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
     return 0
 
 
-def check(config: "TrainConfig") -> int:
-    """Looks at every case, says what is wrong and draws some clips."""
+def check(config: "TrainConfig", *, overwrite: bool = False) -> int:
+    """Looks at every case, says what is wrong and draws some clips; pictures that are there are replaced only when asked."""
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import load_checkpoint
     from NeuroSAM2Core.train.data import fine_tuning_batches
     from NeuroSAM2Core.train.data.check import check_datasets, num_cases
-    from NeuroSAM2Core.train.data.overlay import draw_clips
+    from NeuroSAM2Core.train.data.overlay import clip_picture, draw_clips
 
+    clips = Path(config.run.folder) / "clips"
+    check_outputs([clip_picture(clips, 1)], overwrite=overwrite)
     with tqdm(total=num_cases(config.data), unit="case", desc="checking", leave=False, disable=None) as bar:
         report = check_datasets(config.data, config.sampling, on_case=lambda: bar.update())
     print(report.as_text(), end="")
@@ -111,7 +117,7 @@ def check(config: "TrainConfig") -> int:
         start=0,
         stop=CLIPS_TO_DRAW,
     )
-    drawn = draw_clips(Path(config.run.folder) / "clips", batches, seed=config.run.seed)
+    drawn = draw_clips(clips, batches, seed=config.run.seed, overwrite=overwrite)
     print(f"{len(drawn)} clips with their prompts are drawn in {drawn[0].parent}")
     return 1 if report.num_bad and config.data.on_bad_case == "stop" else 0
 

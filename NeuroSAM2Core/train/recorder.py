@@ -63,7 +63,13 @@ class JsonLines:
     def __init__(self, folder: Path, *, from_step: int) -> None:
         self.path = folder / METRICS_FILE
         if self.path.exists():  # what could not be read is gone for good, and was said
-            kept = [row for row in read_metrics(self.path) if row["step"] <= from_step]
+            try:
+                kept = [row for row in read_metrics(self.path) if row["step"] <= from_step]
+            except OSError as error:
+                raise DataError(
+                    f"{self.path} cannot be read: {error.strerror or error}",
+                    hint="put it back as it was, or move it away",
+                ) from error
             write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

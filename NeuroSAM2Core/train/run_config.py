@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model.lora import LoraConfig
 from NeuroSAM2Core.train.config_io import Table, build, merged, overrides, read_toml
@@ -138,7 +139,7 @@ def load_config(source: str, words: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ConfigError: No such file or preset, or a setting that cannot be used; names it and, if unknown, the nearest.
     """
-    is_file = source.endswith(".toml") or Path(source).is_file()
+    is_file = source.endswith(".toml") or disk.is_file(Path(source))
     table = read_toml(Path(source)) if is_file else {PRESET_KEY: source}
     name = table.pop(PRESET_KEY, None)
     if name is not None:

@@ -69,11 +69,12 @@ class RunFolder:
         """Keeps all other runs out of the folder, which is made where it is missing, while the body runs.
 
         Raises:
-            ConfigError: Another run is in it.
+            ConfigError: Another run is in it, or something in it is a link that leads elsewhere.
             DataError: The folder cannot be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._check_links()
             lock = FileLock(self.path / LOCK_FILE, timeout=LOCK_WAIT_S)
             lock.acquire()
         except Timeout:
@@ -115,7 +116,7 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
                 )
-            told = _first_difference(disk.read_text(path), config, but={*changeable, "folder"})
+            told = _first_difference(_read_config(path), config, but={*changeable, "folder"})
             if told:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {told}",
@@ -217,16 +218,45 @@ class RunFolder:
             save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
         return path
 
+    def _check_links(self) -> None:
+        """Checks that nothing outside would be written or deleted through the folder, whoever made it."""
+        home = self.path.resolve()
+        for path in (*self.path.iterdir(), *(self.path / CHECKPOINTS).glob("*")):
+            if path.is_symlink() and not path.resolve().is_relative_to(home):
+                raise ConfigError(
+                    f"{path} is a link that leads out of the run's folder",
+                    hint="put what it leads to in its place; run.folder itself may be a link",
+                )
+
     def _saved(self) -> list[Path]:
         """Oldest first."""
         return sorted(p for p in (self.path / CHECKPOINTS).glob("*.safetensors") if STEP.fullmatch(p.name))
 
 
 class _LogFile(logging.FileHandler):
-    """A file that may be cut short where the disk is full: the run itself says so."""
+    """A file that may be cut short where the disk is full, or no file at all: the run itself says what matters."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, where the file can be opened."""
+        with suppress(OSError):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Nothing."""
+
+
+def _read_config(path: Path) -> str:
+    """The settings that a run began with.
+
+    Raises:
+        ConfigError: They cannot be read any more.
+    """
+    try:
+        return disk.read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error}", hint="put the file back as it was, or name another run.folder"
+        ) from error
 
 
 def _step_of(path: Path) -> int:

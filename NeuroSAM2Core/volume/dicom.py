@@ -1,6 +1,7 @@
 """DICOM series as volumes, through SimpleITK, which is optional: where it is missing, people are told what to do."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,36 @@ UNEVEN_MM = 0.01
 MOST_LISTED = 12
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """A DICOM series in a folder."""
+
+    uid: str
+    about: str
+    """Its description and how many files it has, for people."""
+    files: tuple[str, ...]
+    """In the order of its slices."""
+
+
+def find_series(folder: Path) -> list[Series]:
+    """The DICOM series whose files are directly in a folder; at least one.
+
+    Raises:
+        DataError: There is none.
+        ConfigError: SimpleITK is not installed.
+    """
+    if not _holds_dicom(folder):
+        raise DataError(
+            f"{folder} is a folder without DICOM files", hint="name a file, or the folder that directly holds a series"
+        )
+    sitk = _simple_itk(folder.name)
+    reader = sitk.ImageSeriesReader
+    files = {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))}
+    if not files:
+        raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
+    return [Series(uid=uid, about=_about(sitk, names), files=tuple(names)) for uid, names in files.items()]
+
+
 def read_series(folder: Path, chosen: str | int | None) -> Volume:
     """The volume of a DICOM series.
 
@@ -30,17 +61,8 @@ def read_series(folder: Path, chosen: str | int | None) -> Volume:
         GeometryError: Its slices do not make one grid.
         ConfigError: SimpleITK is not installed.
     """
-    if not _holds_dicom(folder):
-        raise DataError(
-            f"{folder} is a folder without DICOM files", hint="name a file, or the folder that directly holds a series"
-        )
-    sitk = _simple_itk(folder.name)
-    uids = list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
-    files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids}
-    if not uids:
-        raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
-    uid = _choose(sitk, folder, files, chosen)
-    return _read(sitk, folder, list(files[uid]))
+    series = _choose(folder, find_series(folder), chosen)
+    return _read(_simple_itk(folder.name), folder, list(series.files))
 
 
 def read_file(path: Path) -> Volume:
@@ -73,19 +95,17 @@ def _holds_dicom(folder: Path) -> bool:
     return False
 
 
-def _choose(sitk: ModuleType, folder: Path, files: dict[str, Any], chosen: str | int | None) -> str:
-    uids = list(files)
-    if chosen is None and len(uids) == 1:
-        return uids[0]
-    if chosen in files:
-        return str(chosen)
-    if str(chosen).isdecimal() and 1 <= int(str(chosen)) <= len(uids):
-        return uids[int(str(chosen)) - 1]
-    lines = [f"{n}: {_about(sitk, files[uid])} [{uid}]" for n, uid in enumerate(uids[:MOST_LISTED], start=1)]
-    more = [f"and {len(uids) - MOST_LISTED} more"] if len(uids) > MOST_LISTED else []
+def _choose(folder: Path, found: list[Series], chosen: str | int | None) -> Series:
+    if chosen is None and len(found) == 1:
+        return found[0]
+    for number, one in enumerate(found, start=1):
+        if str(chosen) in (one.uid, str(number)):
+            return one
+    lines = [f"{n}: {one.about} [{one.uid}]" for n, one in enumerate(found[:MOST_LISTED], start=1)]
+    more = [f"and {len(found) - MOST_LISTED} more"] if len(found) > MOST_LISTED else []
     wrong = "" if chosen is None else f"there is no series {chosen}: "
     raise DataError(
-        f"{wrong}{folder.name} holds {len(uids)} DICOM series: {'; '.join(lines + more)}",
+        f"{wrong}{folder.name} holds {len(found)} DICOM series: {'; '.join(lines + more)}",
         hint="choose one by its number or UID, as in --series 1",
     )
 

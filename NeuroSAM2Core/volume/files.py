@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.memory import free_memory
+from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.volume.header import header_bytes
 from NeuroSAM2Core.volume.kinds import GZIP, is_dicom, refusal
 from NeuroSAM2Core.volume.place import HeaderPlace
@@ -50,11 +51,11 @@ def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
         GeometryError: It does not hold one three-dimensional volume.
     """
     path = disk.extended(path)
-    if path.is_dir():
+    if disk.is_folder(path):
         from NeuroSAM2Core.volume.dicom import read_series
 
         return read_series(path, series)
-    if not path.is_file():
+    if not disk.is_file(path):
         raise DataError(
             f"there is no file {path}", hint="check the path; a relative one starts from the current folder"
         )
@@ -77,29 +78,33 @@ def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
     raise refusal(path.name, start)
 
 
-def write_nifti(path: Path, volume: Volume) -> None:
+def write_nifti(path: Path, volume: Volume, *, overwrite: bool = False) -> None:
     """Writes a NIfTI file with this very place; the file is whole, or what was there before still is.
 
     Args:
         path: Of the file.
         volume: Booleans become bytes.
+        overwrite: A file that is there may be replaced.
 
     Raises:
-        DataError: It cannot be written there.
+        DataError: It cannot be written there, or is there already.
     """
     check_target(path)
+    check_outputs([path], overwrite=overwrite)
     voxels = volume.voxels.view(np.uint8) if volume.voxels.dtype == bool else volume.voxels
     if voxels.dtype not in WRITABLE:
         voxels = voxels.astype(np.float32 if voxels.dtype.kind == "f" else np.int32)
     start = header_bytes(volume, voxels.dtype)
     try:
         with (
-            disk.replaced_atomically(path) as partial,
+            disk.replaced_atomically(path, overwrite=overwrite) as partial,
             _packed(partial, is_packed=path.name.lower().endswith(".gz")) as file,
         ):
             file.write(start)
             for plane in voxels:
                 file.write(np.ascontiguousarray(plane).data)
+    except FileExistsError as error:
+        raise is_there(path) from error
     except OSError as error:
         raise DataError(
             f"cannot write {path}: {disk.reason(error, path)}",
@@ -115,7 +120,7 @@ def check_target(path: Path) -> None:
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise DataError(f"cannot write {path.name}: expected a name that ends in .nii or .nii.gz")
-    if not path.parent.is_dir():
+    if not disk.is_folder(path.parent):
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 

@@ -56,11 +56,11 @@ class Volume:
 
         return read_volume(Path(path), series=series)
 
-    def write(self, path: str | Path) -> None:
-        """Writes a NIfTI file; see `files.write_nifti`."""
+    def write(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Writes a NIfTI file; one that is there already is replaced only when asked. See `files.write_nifti`."""
         from NeuroSAM2Core.volume.files import write_nifti
 
-        write_nifti(Path(path), self)
+        write_nifti(Path(path), self, overwrite=overwrite)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ import vtk
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2MRML.scene.bundle import unpack_bundle
 from NeuroSAM2MRML.session.undo import SegmentationHistory
 
@@ -67,15 +68,20 @@ class HeadlessApplication:
         """See `Host`."""
         return self._agrees
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Writes the scene: all of it into an .mrb, or an .mrml and the nodes' files beside it.
 
+        Args:
+            path: The file.
+            overwrite: It, and the nodes' files, may be replaced where they are there.
+
         Raises:
-            DataError: It could not be written.
+            DataError: It could not be written, or is there already.
         """
+        check_outputs([path], overwrite=overwrite)
         self.scene.StartState(self.scene.SaveState)  # Slicer's own save dialog only notes the time: see `SessionWatch`
         try:
-            is_written = self._write(path)
+            is_written = self._write(path, overwrite=overwrite)
         finally:
             self.scene.EndState(self.scene.SaveState)
         if not is_written:
@@ -113,12 +119,12 @@ class HeadlessApplication:
         if not self.scene.Import():
             raise DataError(f"the scene {path.name} could not be read")
 
-    def _write(self, path: Path) -> bool:
+    def _write(self, path: Path, *, overwrite: bool) -> bool:
         if path.suffix == ".mrb":
             return bool(self.scene.WriteToMRB(disk.as_utf8(path), None, None))
         self.scene.SetRootDirectory(disk.as_utf8(path.parent))
         for node in self._stored():
-            self._save_node(node, path.parent)
+            self._save_node(node, path.parent, overwrite=overwrite)
         return bool(self.scene.Commit(disk.as_utf8(path)))
 
     def _attach(self, logic: slicer.vtkMRMLAbstractLogic, name: str) -> slicer.vtkMRMLAbstractLogic:
@@ -132,13 +138,15 @@ class HeadlessApplication:
             if node.GetSaveWithScene() and not node.IsA("vtkMRMLColorNode"):
                 yield node
 
-    def _save_node(self, node: slicer.vtkMRMLStorableNode, folder: Path) -> None:
+    def _save_node(self, node: slicer.vtkMRMLStorableNode, folder: Path, *, overwrite: bool) -> None:
         if node.GetStorageNode() is None and not node.AddDefaultStorageNode():
             return
         storage = node.GetStorageNode()
         suffix = storage.GetDefaultWriteFileExtension()
         name = disk.file_name(f"{node.GetName()}_{node.GetID()}")
-        storage.SetFileName(disk.as_utf8(folder / f"{name}.{suffix}"))
+        path = folder / f"{name}.{suffix}"
+        check_outputs([path], overwrite=overwrite)
+        storage.SetFileName(disk.as_utf8(path))
         if not storage.WriteData(node):
             raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")
 

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 
 PACKAGES = ("slicer", "vtkmodules", "trame", "trame_client", "trame_vuetify", "nilearn", "nrrd", "defusedxml", "psutil")
@@ -51,17 +52,17 @@ def run(said: argparse.Namespace) -> int:
     if problem := missing_libraries():
         raise ConfigError(problem)
     spare_the_display()
-    if said.image is not None and said.image.is_dir():
+    if said.image is not None and disk.is_folder(said.image):
         raise DataError(
             f"{said.image} is a folder; expected a file",
-            hint="save a DICOM series as .nii.gz first, for example in 3D Slicer; --folder names a folder that may be used",
+            hint="--folder names a folder that may be used; a DICOM series in it is opened in the app",
         )
-    if said.image is not None and not said.image.is_file():
+    if said.image is not None and not disk.is_file(said.image):
         raise DataError(
             f"there is no file {said.image}", hint="check the path; a relative one starts from the current folder"
         )
     for folder in said.folder:
-        if not folder.is_dir():
+        if not disk.is_folder(folder):
             raise DataError(f"there is no folder {folder}", hint="give --folder one that exists")
     image = None if said.image is None else said.image.resolve()
 

@@ -82,32 +82,49 @@ class FileDesk:
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
 
-    async def save(self, target: Target, path: Path) -> list[Path]:
+    async def open_series(self, folder: Path, uid: str, name: str) -> None:
+        """Opens a DICOM series.
+
+        Args:
+            folder: Holds its files.
+            uid: Which one.
+            name: What the person calls it.
+
+        Raises:
+            NeuroSAM2Error: It cannot be read.
+        """
+        async with self._turn:
+            volume = await asyncio.to_thread(Volume.read, folder, series=uid)
+            self.desk.choose_volume(add_volume(self.desk.host.scene, volume, name))
+
+    async def save(self, target: Target, path: Path, *, overwrite: bool = False) -> list[Path]:
         """Writes what is worked on; beside a segmentation, what led to it.
 
         Args:
             target: What.
             path: Where to; its name ends as the target says.
+            overwrite: Files that are there may be replaced.
 
         Returns:
             The files.
 
         Raises:
-            NeuroSAM2Error: There is nothing to save, it cannot be written there, or it would replace an image that was opened.
+            NeuroSAM2Error: There is nothing to save, it cannot be written there, or it would replace an image that was opened, or a
+                file unasked.
         """
         async with self._turn:
             paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
-            check_outputs(paths, inputs=self._images, overwrite=True)
+            check_outputs(paths, inputs=self._images, overwrite=overwrite)
             if target is Target.SCENE:
-                write_whole(path, self._write_scene)
+                write_whole(path, self._write_scene, overwrite=overwrite)
                 return [path]
             volume_node, segmentation_node = self._chosen()
             if target is Target.NIFTI:
                 labels = labels_on(segmentation_node, volume_node)
-                await asyncio.to_thread(labels.write, path)
+                await asyncio.to_thread(labels.write, path, overwrite=overwrite)
             else:
-                write_segmentation(segmentation_node, path)
-            return [path, *self._methods_beside(path)]
+                write_segmentation(segmentation_node, path, overwrite=overwrite)
+            return [path, *self._methods_beside(path, overwrite=overwrite)]
 
     @staticmethod
     def names_beside(target: Target, name: str) -> list[str]:
@@ -144,12 +161,12 @@ class FileDesk:
         self.desk.host.save(path)
         return True
 
-    def _methods_beside(self, path: Path) -> list[Path]:
+    def _methods_beside(self, path: Path, *, overwrite: bool) -> list[Path]:
         session = self.desk.workplace.session
         if session is None or session.ended:
             return []
         methods = path.with_name(methods_name(path.name))
-        write_sidecar(session.desk, methods)
+        write_sidecar(session.desk, methods, overwrite=overwrite)
         return [methods]
 
 

@@ -12,7 +12,7 @@ TITLES = {
     Target.SEGMENTATION: "Segmentation with names and colours (.seg.nrrd)",
     Target.SCENE: "Everything: image, segmentation and prompts (.mrb)",
 }
-ACCEPTED = ".nii,.gz,.nrrd,.mrb"
+ACCEPTED = ".nii,.gz,.nrrd,.mrb,.zip"
 CHOOSER = "ns-file-chooser"
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True}
 WIDTH_PX = 620
@@ -56,6 +56,20 @@ def build_dialogs(panel: FilePanel) -> None:
             v3.VSpacer()
             v3.VBtn("No", click=(panel.answer, "[false]"))
             v3.VBtn("Open it", click=(panel.answer, "[true]"), color="primary", variant="flat")
+    with (
+        v3.VDialog(model_value=("!!files_series.length",), max_width=480, persistent=True),
+        v3.VCard(title="Which series?", raw_attrs=['data-test="series"']),
+    ):
+        with v3.VList(density="compact", style="max-height: 300px; overflow-y: auto"):
+            v3.VListItem(
+                v_for="one in files_series",
+                key="one.uid",
+                title=("one.title",),
+                click=(panel.choose_series, "[one.uid]"),
+            )
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Cancel", click=(panel.choose_series, "['']"))
     with html.Div(
         v_if="files_busy || files_percent >= 0", classes="ns-busy", raw_attrs=['role="status"', 'data-test="busy"']
     ):
@@ -97,7 +111,10 @@ def _build_open(panel: FilePanel) -> None:
                 raw_attrs=[':data-file="entry.name"'],
             )
         html.Div("Nothing here that can be opened.", v_if="!files_list.entries.length", classes="ns-hint mt-2")
-        html.Div("Images: .nii, .nii.gz, .nrrd. Segmentations: .seg.nrrd. Scenes: .mrb.", classes="ns-hint mt-2")
+        html.Div(
+            "Images: .nii, .nii.gz, .nrrd. Segmentations: .seg.nrrd. Scenes: .mrb. DICOM: its folder, or a .zip of it.",
+            classes="ns-hint mt-2",
+        )
     with v3.VCardActions():
         html.Input(
             type="file",
@@ -112,6 +129,14 @@ def _build_open(panel: FilePanel) -> None:
             variant="tonal",
             click=f"utils.get('document').getElementById('{CHOOSER}').click()",
             title="Or drop a file anywhere on the page",
+        )
+        v3.VBtn(
+            "DICOM in this folder",
+            prepend_icon="mdi-folder-multiple-image",
+            variant="tonal",
+            disabled=("!files_list.folder",),
+            click=(panel.open_folder, "[files_list.folder]"),
+            title="Open a DICOM series whose files are in the folder that is shown",
         )
         v3.VSpacer()
         v3.VBtn("Cancel", click="files_opens = false")

@@ -1,15 +1,18 @@
 """What the Open and Save dialogs do: a short list of files in the chosen folders, upload and download, progress, and sentences."""
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of
+from NeuroSAM2MRML.scene.bundle import unpack_numbered
+from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2MRML.view_state import as_sentence
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.volume.dicom import Series, find_series
 from NeuroSAM2Web.file_desk import FileDesk, Target
 from NeuroSAM2Web.folders import Folders, check_name, size_text
 from NeuroSAM2Web.transfer import Transfer
@@ -33,6 +36,7 @@ class FilePanel:
         self.state = files.desk.state
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Future[bool] | None = None
+        self._chosen: asyncio.Future[str] | None = None
         self.state.update(
             {
                 "files_opens": False,
@@ -43,6 +47,7 @@ class FilePanel:
                 "files_problem": "",
                 "files_said": "",
                 "files_question": "",
+                "files_series": [],
                 "files_largest": self.transfer.largest,
                 "save_target": Target.NIFTI.name,
                 "save_folder": self._home,
@@ -76,6 +81,19 @@ class FilePanel:
             kind_of(path.name)
             self.state.files_opens = False
             self.start(self._open(path, path.name))
+
+    def open_folder(self, text: str) -> None:
+        """Opens a DICOM series of a folder."""
+        with self._sentences():
+            folder = self.folders.folder(text)
+            self.state.files_opens = False
+            self.start(self._open_series(folder, folder.name))
+
+    def choose_series(self, uid: str) -> None:
+        """The person has chosen one of several series; none where it is empty."""
+        self.state.files_series = []
+        if self._chosen is not None and not self._chosen.done():
+            self._chosen.set_result(uid)
 
     async def receive(self, path: Path, name: str) -> None:
         """Opens a file that was uploaded.
@@ -121,7 +139,7 @@ class FilePanel:
             if there and not replaces:
                 self.state.save_replaces = f"Already there: {', '.join(there)}."
             else:
-                self.start(self._save(target, paths[0]))
+                self.start(self._save(target, paths[0], overwrite=replaces))
 
     def fetch(self) -> None:
         """Saves for the browser, and shows the links."""
@@ -155,13 +173,40 @@ class FilePanel:
             return
         with self._busy(f"Opening {name}"):
             await self._let_page_show()
-            await self.files.open(path, name)
+            if kind_of(name) is not FileKind.DICOM:
+                await self.files.open(path, name)
+                self._opened()
+                return
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            with self._busy(f"Unpacking {name}"):
+                await asyncio.to_thread(unpack_numbered, path, Path(folder))
+            await self._open_series(Path(folder), stem_of(name))
+
+    async def _open_series(self, folder: Path, name: str) -> None:
+        """A series of a folder; where there are several, the person is asked."""
+        with self._busy(f"Looking into {name}"):
+            await self._let_page_show()
+            found = await asyncio.to_thread(find_series, folder)
+        uid = found[0].uid if len(found) == 1 else await self._asked_for(found)
+        if not uid:
+            return
+        with self._busy(f"Opening {name}"):
+            await self._let_page_show()
+            await self.files.open_series(folder, uid, name)
             self._opened()
 
-    async def _save(self, target: Target, path: Path) -> None:
+    async def _asked_for(self, found: list[Series]) -> str:
+        """The UID of the series that the person chooses; empty for none."""
+        self.choose_series("")
+        self._chosen = asyncio.get_running_loop().create_future()
+        self.state.files_series = [{"title": one.about, "uid": one.uid} for one in found]
+        self.state.flush()
+        return await self._chosen
+
+    async def _save(self, target: Target, path: Path, *, overwrite: bool) -> None:
         with self._busy(f"Saving {path.name}"):
             await self._let_page_show()
-            written = await self.files.save(target, path)
+            written = await self.files.save(target, path, overwrite=overwrite)
         self.forget()
         self.state.update({"files_saves": False, "files_said": f"Saved: {', '.join(map(str, written))}"})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from NeuroSAM2MRML.scene.file_kinds import is_readable
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 
 
@@ -67,7 +68,7 @@ class Folders:
             DataError: It is not, or lies outside.
         """
         path = self.resolve(text)
-        if not path.is_file():
+        if not disk.is_file(path):
             raise DataError(f"there is no file {path}", hint="choose one from the list")
         return path
 
@@ -78,7 +79,7 @@ class Folders:
             DataError: It is not, or lies outside.
         """
         path = self.resolve(text)
-        if not path.is_dir():
+        if not disk.is_folder(path):
             raise DataError(f"there is no folder {path}", hint="choose one from the list")
         return path
 

@@ -1,6 +1,7 @@
 """Files that are whole or not there, with Windows' rules where no Windows is."""
 
 import errno
+import os
 
 import pytest
 
@@ -58,6 +59,21 @@ def test_what_is_written_is_whole_or_not_there(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == "ä\n".encode()
     assert [one.name for one in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_that_choose_one_name_the_later_is_refused(tmp_path, monkeypatch, has_links):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "a.txt"
+    with pytest.raises(FileExistsError), disk.replaced_atomically(path, overwrite=False) as later:
+        later.write_bytes(b"later")
+        disk.write_atomically(path, b"first", overwrite=False)
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_name_as_long_as_the_system_takes_can_be_written(tmp_path):

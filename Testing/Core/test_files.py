@@ -119,9 +119,22 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="No space left"):
-        volume.with_voxels(np.ones((2, 3, 4), np.uint8)).write(tmp_path / "a.nii.gz")
+        volume.with_voxels(np.ones((2, 3, 4), np.uint8)).write(tmp_path / "a.nii.gz", overwrite=True)
     assert (tmp_path / "a.nii.gz").read_bytes() == before
     assert os.listdir(tmp_path) == ["a.nii.gz"]
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path, monkeypatch):
+    volume, path = Volume(np.zeros((2, 3, 4), np.uint8), MATRIX), tmp_path / "a.nii"
+    volume.write(path)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"is there already .*overwrite=True"):
+        volume.write(path)
+    monkeypatch.setattr("NeuroSAM2Core.volume.files.check_outputs", lambda *_, **__: None)  # it came meanwhile
+    with pytest.raises(DataError, match="is there already"):
+        volume.with_voxels(np.ones((2, 3, 4), np.uint8)).write(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.nii"]
 
 
 def test_what_a_file_is_is_told_by_its_content(tmp_path):
@@ -218,7 +231,7 @@ def test_a_mask_takes_the_umask_and_a_replaced_file_keeps_its_mode(tmp_path):
         volume.write(path)
         assert path.stat().st_mode & 0o777 == 0o640
         path.chmod(0o604)
-        volume.write(path)
+        volume.write(path, overwrite=True)
         assert path.stat().st_mode & 0o777 == 0o604
     finally:
         os.umask(before)
@@ -229,7 +242,9 @@ def test_through_a_link_the_file_itself_is_replaced(tmp_path):
     volume = Volume(np.zeros((2, 3, 4), np.uint8), MATRIX)
     (tmp_path / "a.nii").write_bytes(b"old")
     (tmp_path / "link.nii").symlink_to("a.nii")
-    volume.write(tmp_path / "link.nii")
+    with pytest.raises(DataError, match="is there already"):
+        volume.write(tmp_path / "link.nii")
+    volume.write(tmp_path / "link.nii", overwrite=True)
     assert (tmp_path / "link.nii").is_symlink()
     assert Volume.read(tmp_path / "a.nii").shape == (2, 3, 4)
 

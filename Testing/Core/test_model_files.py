@@ -262,9 +262,9 @@ def test_a_packed_bomb_is_not_unpacked():
         official_model(content.getvalue(), "a.pt")
 
 
-def test_fuzzed_model_files_end_in_a_sentence(tmp_path, small):
-    """Seeded; bytes changed, cut and doubled in headers, configurations and pickles."""
-    rng = random.Random(0)
+def test_fuzzed_model_files_end_in_a_sentence(tmp_path, small, attack_seed):
+    """Bytes changed, cut and doubled in headers, configurations and pickles."""
+    rng = random.Random(attack_seed)
     small.save(tmp_path / "a.safetensors")
     ours = (tmp_path / "a.safetensors").read_bytes()
     header = 8 + struct.unpack("<Q", ours[:8])[0]
@@ -300,8 +300,8 @@ def test_fuzzed_model_files_end_in_a_sentence(tmp_path, small):
             assert len(str(error)) < 2000
 
 
-def test_fuzzed_configurations_end_in_a_sentence():
-    rng = random.Random(0)
+def test_fuzzed_configurations_end_in_a_sentence(attack_seed):
+    rng = random.Random(attack_seed)
     strange = [
         0,
         -1,

@@ -1,15 +1,19 @@
 """Nothing that exists is replaced unasked, and no command writes over what it reads."""
 
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
 
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.cli.main import main
-from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Core.train.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.train.data.check import check_datasets
+from NeuroSAM2Core.train.run_config import load_config
 from NeuroSAM2Core.train.run_folder import RunFolder
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.models import small_model
@@ -145,6 +149,19 @@ def test_a_folder_that_takes_no_file_is_found_before(folder, monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(DataError, match="Permission denied"):
         check_outputs([folder / "m.nii"])
+
+
+@pytest.mark.parametrize("name", ["w" * 5000, "a/" * 3000, "a\0b"])
+def test_names_that_no_file_can_have_are_a_sentence(tmp_path, name):
+    """Whoever gives them: a person, or a file that names others."""
+    lists = {"training": [{"image": name, "seg": name}], "validation": []}
+    (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
+    data = DataConfig(datasets=(str(tmp_path / "dataset.json"),))
+    assert "there is no file" in check_datasets(data, SamplingConfig()).findings[0].reason
+    for read in (Volume.read, load_model, load_config):
+        for suffix in ("", ".nii", ".safetensors", ".pt", ".toml"):
+            with pytest.raises(NeuroSAM2Error):
+                read(name + suffix)
 
 
 @pytest.mark.parametrize("name", ["config.toml", "model.safetensors", "metrics.jsonl", "curves.png"])

@@ -63,7 +63,7 @@ def in_slicer(path):
 
 def check(image_path, mask_path, *, readers=(in_nibabel, in_simple_itk)):
     volume = Volume.read(image_path)
-    volume.with_voxels(np.ones(volume.shape, bool)).write(mask_path)
+    volume.with_voxels(np.ones(volume.shape, bool)).write(mask_path, overwrite=True)
     for reader in readers:
         np.testing.assert_allclose(reader(mask_path), reader(image_path), atol=1e-3, err_msg=reader.__name__)
     placed = (volume.ijk_to_ras @ CORNERS)[:3]

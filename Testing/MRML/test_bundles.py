@@ -237,7 +237,9 @@ def test_a_sound_bundle_comes_back_and_can_be_saved_again(app, saved, tmp_path):
         np.testing.assert_allclose(read_volume(image).ijk_to_ras, matrix, atol=1e-6)
         assert app.scene.GetFirstNodeByName("Segmentation").GetSegmentation().GetNumberOfSegments() == 1
         path = tmp_path / "again.mrb"
-        app.save(path)
+        app.save(path, overwrite=True)
+        with pytest.raises(DataError, match="is there already"):
+            app.save(path)
         app.scene.Clear(0)
     assert list((tmp_path / "unpacked").iterdir()) == []
 

@@ -132,7 +132,9 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
         return False
 
     with pytest.raises(DataError, match="space left"):
-        write_whole(path, half)
+        write_whole(path, half, overwrite=True)
+    with pytest.raises(DataError, match="is there already"):
+        write_whole(path, lambda target: bool(target.write_bytes(b"new")))
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(DataError, match="choose a folder"):
@@ -175,7 +177,7 @@ def test_a_replaced_file_keeps_its_mode_also_behind_a_link(tmp_path):
     (tmp_path / "a.mrb").write_bytes(b"old")
     (tmp_path / "a.mrb").chmod(0o604)
     (tmp_path / "link.mrb").symlink_to("a.mrb")
-    write_whole(tmp_path / "link.mrb", lambda path: bool(path.write_bytes(b"new")))
+    write_whole(tmp_path / "link.mrb", lambda path: bool(path.write_bytes(b"new")), overwrite=True)
     assert (tmp_path / "link.mrb").is_symlink()
     assert (tmp_path / "a.mrb").read_bytes() == b"new"
     assert (tmp_path / "a.mrb").stat().st_mode & 0o777 == 0o604

@@ -6,16 +6,18 @@ import sys
 import time
 import tomllib
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2MRML.training.cases import labels_of
+from NeuroSAM2MRML.training.case_export import CaseExport
+from NeuroSAM2MRML.training.cases import CaseList, labels_of
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.estimate import estimate
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice
 
-from NeuroSAM2Core import Volume
+from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -134,6 +136,62 @@ def test_files_of_a_case_off_the_list_are_not_overwritten_by_another_image(bench
     cases.remove(cases.read()[0])
     assert add_case(cases, "T1", second, second.with_voxels(ones)) == "T1 2"
     assert add_case(cases, "T1", first, first.with_voxels(ones)) == "T1"
+
+
+def test_two_windows_that_export_one_name_at_once_have_a_case_each(bench):
+    first, second = image_of(1), image_of(2)
+    ones = first.with_voxels(np.ones((4, 5, 6), np.uint8))
+    exports = [CaseExport(CaseList(bench.folder), "T1", image, ones, "training") for image in (first, second)]
+    steps = [export._work for export in exports]
+    while steps:
+        for work in list(steps):
+            try:
+                next(work)
+            except StopIteration:
+                steps.remove(work)
+    there = {case.name: case for case in bench.training.cases.read()}
+    assert sorted(there) == ["T1", "T1 2"]
+    assert {int(Volume.read(case.image).voxels.max()) for case in there.values()} == {1, 2}
+    assert not list(bench.folder.rglob("*.partial"))
+
+
+def test_windows_that_change_the_list_at_once_lose_no_case(bench):
+    files = [bench.folder / f"{number}.nii" for number in range(24)]
+    bench.folder.mkdir(parents=True)
+    for path in files:
+        path.touch()
+
+    def add(paths):
+        for path in paths:
+            CaseList(bench.folder).add(path, path, "training")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, (files[part::4] for part in range(4))))
+    assert {case.image for case in bench.training.cases.read()} == set(files)
+
+
+def test_a_list_that_another_window_holds_is_a_sentence(bench, monkeypatch):
+    monkeypatch.setattr("NeuroSAM2MRML.training.cases.LOCK_WAIT_S", 0.0)
+    with CaseList(bench.folder).locked(), pytest.raises(DataError, match="another window is changing the list"):
+        bench.add_case("a")
+    assert not list(bench.folder.rglob("*.partial"))
+    bench.add_case("a")
+    assert [case.name for case in bench.training.cases.read()] == ["a"]
+
+
+def test_two_windows_that_begin_a_run_at_once_have_a_run_each(bench, monkeypatch):
+    bench.add_case("a")
+    write = disk.write_atomically
+
+    def other_window_first(path, content, **options):
+        monkeypatch.setattr(disk, "write_atomically", write)
+        path.write_text("theirs", encoding="utf-8")
+        write(path, content, **options)
+
+    monkeypatch.setattr(disk, "write_atomically", other_window_first)
+    bench.run_to_the_end()
+    assert (bench.folder / "runs" / "001.toml").read_text(encoding="utf-8") == "theirs"
+    assert bench.training.run.folder.name == "002"
 
 
 def test_a_case_of_an_earlier_version_is_known_again_by_its_voxels(bench):
@@ -291,6 +349,9 @@ def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
     (row,) = bench.training.view.proof
     assert (row.what, row.before, row.after) == ("Dice after the first prompt (box)", 0.5, 0.75)
     first = str(bench.training.run.model)
+    bench.training.prove()  # as often as one likes
+    bench.wait(lambda: not bench.training.is_proving)
+    assert bench.training.notice == "the comparison is ready"
     bench.training.promote()
     assert bench.used == [first]
     bench.run_to_the_end(TrainChoice(model=first))
@@ -305,6 +366,18 @@ def test_a_model_is_promoted_only_with_proof_and_can_be_rolled_back(bench):
     assert bench.used[-2:] == [first, "nano"] or bench.used[-1] == first
     with pytest.raises(DataError, match="no model was promoted"):
         bench.training.roll_back()
+
+
+def test_samples_drawn_anew_leave_other_files_alone(bench):
+    mine = bench.folder / "samples" / "patients" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    bench.add_case("a")
+    for _ in range(2):
+        bench.training.look(TrainChoice())
+        bench.wait(lambda: not bench.training.samples.is_running)
+        assert len(bench.training.samples.pictures) == 3
+    assert mine.read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(

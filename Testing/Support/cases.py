@@ -37,8 +37,8 @@ def write_dataset(
     lists: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
     for number in range(training + validation):
         image, label = two_balls(shape, seed=number)
-        image.write(folder / f"image{number}.nii.gz")
-        label.write(folder / f"label{number}.nii.gz")
+        image.write(folder / f"image{number}.nii.gz", overwrite=True)
+        label.write(folder / f"label{number}.nii.gz", overwrite=True)
         entry = {"image": f"image{number}.nii.gz", "seg": f"label{number}.nii.gz"}
         lists["training" if number < training else "validation"].append(entry)
     path = folder / name

@@ -42,9 +42,10 @@ def train(config: Path) -> int:
 def check(config: Path) -> int:
     said = tomllib.loads(config.read_text(encoding="utf-8"))
     folder = Path(said["run"]["folder"]) / "clips"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number in (1, 2, 3):
-        (folder / f"clip-{number:02}.png").write_bytes(picture(8 * number))
+        with (folder / f"clip-{number:02}.png").open("xb") as file:
+            file.write(picture(8 * number))
     sys.stdout.write("training: 1 case, 1 object\nnothing is wrong\n")
     return 0
 
@@ -63,6 +64,8 @@ def picture(side: int) -> bytes:
 
 def report(words: list[str]) -> int:
     folder = Path(words[words.index("--out") + 1])
+    if (folder / "report.csv").exists() and "--overwrite" not in words:
+        return 2
     (folder / "report.csv").write_text(
         "kind,what,before,after,difference,low,high,pairs\nbox,Dice after the first prompt,0.5,0.75,0.25,0.1,0.4,3\n",
         encoding="utf-8",

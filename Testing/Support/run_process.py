@@ -6,14 +6,17 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, _utils
 
+from NeuroSAM2Core.train import loop
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.distributed import Team
 from NeuroSAM2Core.train.fine_tune import fine_tune
@@ -26,6 +29,9 @@ MODULES = [
 ]
 
 
+LIMIT_S = 60
+
+
 def process_context() -> ForkServerContext:
     """Processes that begin with everything imported, so that starting one costs next to nothing."""
     context = multiprocessing.get_context("forkserver")
@@ -33,9 +39,14 @@ def process_context() -> ForkServerContext:
     return context
 
 
+def without_pictures(folder: Path) -> None:
+    """In place of the drawing of curves, which takes longer than the training does here."""
+
+
 def train_to_the_end(folder: Path, steps: int, has_begun: Callable[[], object]) -> None:
     """Begins or goes on with a run that saves after every step; what a process of its own does."""
     torch.set_num_threads(1)
+    loop.plot_curves = without_pictures
     fine_tune(
         mini_config(folder, steps=steps),
         torch.device("cpu"),
@@ -43,6 +54,31 @@ def train_to_the_end(folder: Path, steps: int, has_begun: Callable[[], object]) 
         resume=True,
         on_start=lambda beginning: has_begun(),
     )
+
+
+def steps_saved(folder: Path) -> int:
+    """The step of the newest checkpoint, from its name; 0 without one."""
+    return max((int(path.stem[5:]) for path in (folder / "checkpoints").glob("step-*")), default=0)
+
+
+def kill_a_run(folder: Path, steps: int, rng: np.random.Generator, *, while_it_starts: bool = False) -> None:
+    """Lets a run go on in a process of its own and kills it at a random moment: up to two steps on, or before its first one."""
+    context = process_context()
+    has_begun = context.Event()
+    process = context.Process(target=train_to_the_end, args=(folder, steps, has_begun.set))
+    before = steps_saved(folder)
+    process.start()
+    if while_it_starts:
+        process.join(rng.uniform(0.0, 0.15))
+    else:
+        assert has_begun.wait(LIMIT_S)
+        wanted, deadline = before + rng.integers(3), time.monotonic() + LIMIT_S
+        while steps_saved(folder) < wanted and time.monotonic() < deadline:
+            process.join(0.01)
+        process.join(rng.uniform(0.0, 0.1))
+        assert process.exitcode is None, "the run is long enough to be killed"
+    process.kill()
+    process.join(LIMIT_S)
 
 
 def as_rank(rank: int, size: int, port: int, log: Path, act: Callable[[], object]) -> None:

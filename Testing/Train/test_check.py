@@ -19,8 +19,8 @@ def spoilt(folder, spoil):
     """A dataset with one good case and one that was changed."""
     path = write_dataset(folder, training=2, validation=0)
     image, label = spoil(*two_balls(seed=1))
-    image.write(folder / "image1.nii.gz")
-    label.write(folder / "label1.nii.gz")
+    image.write(folder / "image1.nii.gz", overwrite=True)
+    label.write(folder / "label1.nii.gz", overwrite=True)
     return DataConfig(datasets=(str(path),), min_voxels=20)
 
 
@@ -152,6 +152,14 @@ def test_clips_are_drawn_with_their_objects_and_prompts(tmp_path):
     assert drawn == sorted((tmp_path / "clips").iterdir())
     assert len(drawn) == sum(len(batch.images) for batch in batches)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+    drawn[-1].write_bytes(b"mine")
+    drawn[0].unlink()
+    with pytest.raises(DataError, match="is there already"):
+        draw_clips(tmp_path / "clips", batches)
+    assert not drawn[0].exists()
+    assert drawn[-1].read_bytes() == b"mine"
+    draw_clips(tmp_path / "clips", batches, overwrite=True)
+    assert drawn[-1].read_bytes().startswith(b"\x89PNG")
     with pytest.raises(DataError, match="cannot write"):
         draw_clips(path_of_a_file(tmp_path), batches)
     with pytest.raises(DataError, match="no clip"):
@@ -179,7 +187,7 @@ def turned(volume):
 def test_an_image_in_two_lists_is_found_by_its_voxels(tmp_path, kind):
     path = write_dataset(tmp_path, training=2, validation=1)
     for name in ("image", "label"):
-        same_image(Volume.read(tmp_path / f"{name}1.nii.gz"), kind).write(tmp_path / f"{name}2.nii.gz")
+        same_image(Volume.read(tmp_path / f"{name}1.nii.gz"), kind).write(tmp_path / f"{name}2.nii.gz", overwrite=True)
     data = DataConfig(datasets=(str(path),))
     (finding,) = check_datasets(data, SAMPLING).findings
     assert (finding.split, finding.case) == ("validation", "image2")

@@ -33,3 +33,7 @@ def test_the_dataset_that_is_written_is_sound(tmp_path, monkeypatch):
     assert {split: len(entries) for split, entries in lists.items()} == {"training": 1, "validation": 0, "test": 1}
     report = check_datasets(DataConfig(datasets=(str(tmp_path / "dataset.json"),)), SamplingConfig(slices=4))
     assert report.findings == ()
+    before = (tmp_path / "dataset.json").stat().st_mtime_ns
+    with pytest.raises(SystemExit):
+        cases.main()
+    assert (tmp_path / "dataset.json").stat().st_mtime_ns == before

@@ -47,6 +47,43 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log.txt"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "log.txt", "run.lock", "checkpoints/best.safetensors", "checkpoints"]
+)
+def test_a_run_writes_through_no_link_that_leads_out_of_its_folder(tmp_path, name):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "run"
+    elsewhere.mkdir()
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).symlink_to(elsewhere if name == "checkpoints" else elsewhere / "file")
+    with pytest.raises(ConfigError, match="is a link that leads out"):
+        run(mini_config(folder, steps=1), resume=True)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\xfb", None])
+def test_settings_that_cannot_be_read_any_more_are_a_sentence(tmp_path, damage):
+    folder = tmp_path / "run"
+    run(mini_config(folder, steps=1))
+    (folder / "config.toml").unlink()
+    (folder / "config.toml").mkdir() if damage is None else (folder / "config.toml").write_bytes(damage)
+    with pytest.raises(ConfigError, match=r"config\.toml cannot be read"):
+        run(mini_config(folder, steps=1), resume=True)
+
+
+def test_a_folder_in_place_of_the_numbers_is_a_sentence(tmp_path):
+    run(mini_config(tmp_path / "run", steps=1))
+    (tmp_path / "run" / "metrics.jsonl").unlink(missing_ok=True)
+    (tmp_path / "run" / "metrics.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"metrics\.jsonl cannot be read"):
+        run(mini_config(tmp_path / "run", steps=1), resume=True)
+
+
+def test_a_folder_in_place_of_the_log_stops_no_run(tmp_path):
+    (tmp_path / "run" / "log.txt").mkdir(parents=True)
+    assert run(mini_config(tmp_path / "run", steps=1)).is_over
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_run_in_a_folder_is_refused_and_changes_nothing(tmp_path, resume):
     folder = tmp_path / "run"

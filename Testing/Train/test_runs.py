@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import sys
-import time
 import types
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ from NeuroSAM2Core.train.prompt_plan import PromptConfig
 from NeuroSAM2Core.train.run_config import OptimConfig
 from NeuroSAM2Core.train.run_folder import RunFolder
 from NeuroSAM2Core.train.update import LossNotFiniteError
-from Testing.Support.run_process import process_context, train_to_the_end
+from Testing.Support.run_process import kill_a_run, process_context, steps_saved, train_to_the_end
 from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 CPU = torch.device("cpu")
@@ -61,11 +60,6 @@ def in_single_steps(config, **options):
         outcome = run(config, resume=True, max_seconds=0, **options)
     assert outcome.is_over
     return outcome
-
-
-def steps_saved(folder):
-    """The step of the newest checkpoint, from its name; 0 without one."""
-    return max((int(path.stem[5:]) for path in (folder / "checkpoints").glob("step-*")), default=0)
 
 
 def weights(outcome):
@@ -112,17 +106,7 @@ def test_a_run_killed_at_ten_random_moments_ends_bit_equal_to_one_that_was_not(t
     rng = np.random.default_rng(0)
     reached = [0]
     for _ in range(10):
-        has_begun = CONTEXT.Event()
-        process = CONTEXT.Process(target=train_to_the_end, args=(folder, steps, has_begun.set))
-        process.start()
-        assert has_begun.wait(LIMIT_S)
-        wanted, deadline = reached[-1] + rng.integers(3), time.monotonic() + LIMIT_S
-        while steps_saved(folder) < wanted and time.monotonic() < deadline:
-            process.join(0.01)
-        process.join(rng.uniform(0.0, 0.1))
-        assert process.exitcode is None, "the run is long enough to be killed ten times"
-        process.kill()
-        process.join(LIMIT_S)
+        kill_a_run(folder, steps, rng)
         reached.append(steps_saved(folder))
     assert reached == sorted(reached)
     assert len(set(reached)) > 3, f"kills came in the middle: {reached}"

@@ -107,7 +107,12 @@ def test_a_check_names_bad_cases_and_trains_nothing(place, capsys):
     assert "gone.nii.gz" in said
     assert (place / "checked" / "clips" / "clip-01.png").read_bytes().startswith(b"\x89PNG")
     assert not (place / "checked" / "config.toml").exists()
-    assert train(place, "checked", f"data.datasets={place}/bad.json", "data.on_bad_case=stop", "--check") == 1
+    again = ("checked", f"data.datasets={place}/bad.json", "data.on_bad_case=stop", "--check")
+    assert train(place, *again) == 2
+    assert "clip-01.png is there already" in capsys.readouterr().err
+    assert train(place, *again, "--overwrite") == 1
+    assert train(place, "checked", "--overwrite") == 2
+    assert "--overwrite is for the pictures of --check" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

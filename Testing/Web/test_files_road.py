@@ -9,6 +9,7 @@ from NeuroSAM2MRML.scene.files import read_segmentation
 from NeuroSAM2MRML.scene.layers import Layer
 
 from NeuroSAM2Core import Volume
+from Testing.Core.test_dicom import write_series
 from Testing.Support.scenes import make_app
 from Testing.Support.volumes import UPRIGHT, ball_volume
 from Testing.Web.filing import download, open_file, save, upload, wait_problem, wait_volume
@@ -142,6 +143,16 @@ def test_files_go_to_the_browser_and_come_from_it(desk, home, tmp_path):
     desk.page.wait_for_function("trame.state.get('segmentations').length === 2")
     desk.wait_quiet()
     np.testing.assert_array_equal(labels(save(desk, NIFTI, "from_upload.nii.gz")), there)
+
+
+def test_a_dicom_series_is_chosen_and_opened_from_its_folder(desk, home):
+    pytest.importorskip("SimpleITK")
+    write_series(write_series(home / "study"), uid="1.2.3.9", description="FLAIR", heights=range(4))
+    open_file(desk, home / "study")
+    desk.page.get_by_role("button", name="DICOM in this folder").click()
+    desk.page.locator("[data-test=series]").get_by_text("FLAIR").click()
+    wait_volume(desk, "study")
+    assert desk.state("files_problem") == ""
 
 
 def test_what_cannot_be_opened_or_written_is_said_and_the_work_goes_on(desk, home, tmp_path):

@@ -32,6 +32,13 @@ def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
     for reader in (in_nibabel, in_simple_itk):
         np.testing.assert_allclose(reader(mask), reader(image), atol=1e-3)
     assert Volume.read(mask).shape == Volume.read(image).shape
+    before = mask.read_bytes()
+    for target in Target:
+        (tmp_path / f"m{target.value}").touch()
+        with pytest.raises(DataError, match="is there already"):
+            run_apart(files.save(target, tmp_path / f"m{target.value}"))
+    assert mask.read_bytes() == before
+    assert len(run_apart(files.save(Target.NIFTI, mask, overwrite=True))) == 2
 
 
 def test_every_file_has_a_methods_file_of_its_own():

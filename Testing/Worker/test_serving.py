@@ -289,8 +289,8 @@ def test_requests_may_not_share_a_number_while_one_is_open(worker, ball):
     assert "has not ended" in raw.next_of(Failed).message
 
 
-def test_whatever_is_thrown_at_the_worker_others_are_served_on(worker, client, key):
-    rng = random.Random(0)
+def test_whatever_is_thrown_at_the_worker_others_are_served_on(worker, client, key, attack_seed):
+    rng = random.Random(attack_seed)
     mask = answer(client, box_on(key, 7)).mask
     frames = [
         encode_request(3, message)

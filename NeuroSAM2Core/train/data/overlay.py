@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.train.clip import ClipBatch
 from NeuroSAM2Core.train.simulate import first_points
 
@@ -19,20 +21,26 @@ MOST_SLICES, COLUMNS = 8, 4
 INCH = 2.2
 
 
-def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> list[Path]:
+def clip_picture(folder: Path, number: int) -> Path:
+    """The file of a clip's picture; they are counted from 1."""
+    return folder / f"clip-{number:02}.png"
+
+
+def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0, overwrite: bool = False) -> list[Path]:
     """A picture for every clip: its slices in order, the objects outlined, on the first slice the box and the click that may start it.
 
     Args:
         folder: Where the PNGs are written to.
         batches: Whose clips are drawn.
         seed: Decides the prompts.
+        overwrite: Pictures that are there may be replaced.
 
     Returns:
         The files.
 
     Raises:
         ConfigError: matplotlib is not installed.
-        DataError: A picture cannot be written, or there is no clip.
+        DataError: A picture cannot be written or is there already, or there is no clip.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -44,8 +52,9 @@ def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> 
     clips = [(batch, row) for batch in batches for row in range(len(batch.images))]
     if not clips:
         raise DataError("there is no clip to draw")
-    drawn = []
-    for number, (batch, row) in enumerate(clips, start=1):
+    drawn = [clip_picture(folder, number) for number in range(1, len(clips) + 1)]
+    check_outputs(drawn, overwrite=overwrite)
+    for path, (batch, row) in zip(drawn, clips, strict=True):
         count = batch.images.shape[1]
         shown = sorted({round(n) for n in np.linspace(0, count - 1, min(MOST_SLICES, count)).tolist()})
         columns = min(COLUMNS, len(shown))
@@ -57,14 +66,14 @@ def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0) -> 
             _draw_slice(axes, batch, row, t, rng)
         for axes in grid.flat:
             axes.set_axis_off()
-        drawn.append(folder / f"clip-{number:02}.png")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(drawn[-1], dpi=80, facecolor="black")
+            with disk.replaced_atomically(path, overwrite=overwrite) as partial:
+                figure.savefig(partial, format="png", dpi=80, facecolor="black")
+        except FileExistsError as error:
+            raise is_there(path) from error
         except OSError as error:
-            raise DataError(
-                f"cannot write {drawn[-1]}: {error.strerror or error}", hint="choose another folder"
-            ) from error
+            raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
     return drawn
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
-from NeuroSAM2Core import errors
+from NeuroSAM2Core import disk, errors
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.protocol import LoadModel
@@ -49,7 +49,7 @@ class EngineChoice:
         """
         if self.place is Place.INTERPRETER and not self.interpreter:
             raise ConfigError("no interpreter is chosen", hint="choose the python program of an environment with torch")
-        if self.place is Place.INTERPRETER and not Path(self.interpreter).is_file():
+        if self.place is Place.INTERPRETER and not disk.is_file(Path(self.interpreter)):
             raise ConfigError(
                 f"there is no program {self.interpreter}", hint="choose the python program of an environment with torch"
             )

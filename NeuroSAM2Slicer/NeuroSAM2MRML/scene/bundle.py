@@ -56,8 +56,31 @@ def unpack_bundle(path: Path, folder: Path) -> Path:
     return scene
 
 
-def _checked(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files that a scene is read from, once all entries are sound."""
+def unpack_numbered(path: Path, folder: Path) -> None:
+    """Unpacks the files of an archive into one folder under names of their own: 1, 2 and so on.
+
+    Args:
+        path: Of the archive.
+        folder: Empty; for this archive alone.
+
+    Raises:
+        DataError: It is damaged, reaches outside or there is no room for it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in _sound(path, archive) if not entry.is_dir()]
+            _check_room(path.name, entries, folder)
+            for number, entry in enumerate(entries, start=1):
+                with archive.open(entry) as packed, (folder / str(number)).open("xb") as file:
+                    shutil.copyfileobj(packed, file)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path.name} cannot be read: {error}", hint="the file may be damaged; copy it again"
+        ) from error
+
+
+def _sound(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """All entries, each of which is sound."""
     name, entries = path.name, bundle.infolist()
     with path.open("rb") as file:
         if file.read(len(FIRST_BYTES)) != FIRST_BYTES or min(entry.header_offset for entry in entries) != 0:
@@ -66,6 +89,12 @@ def _checked(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         raise DataError(f"{name} holds {len(entries)} files; expected at most {MOST_ENTRIES}")
     for entry in entries:
         _check_entry(name, entry)
+    return entries
+
+
+def _checked(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files that a scene is read from, once all entries are sound."""
+    name, entries = path.name, _sound(path, bundle)
     files = [entry for entry in entries if not entry.is_dir() and is_read(entry.filename)]
     folded = {entry.filename.casefold() for entry in files}
     if len(folded) != len(files):

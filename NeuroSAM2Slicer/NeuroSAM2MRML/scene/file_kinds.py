@@ -12,6 +12,7 @@ class FileKind(Enum):
     NRRD = "a volume of its own kind"
     SEGMENTATION = "a segmentation"
     SCENE = "a scene"
+    DICOM = "the files of DICOM series"
 
 
 ENDINGS = {
@@ -20,6 +21,7 @@ ENDINGS = {
     ".seg.nrrd": FileKind.SEGMENTATION,
     ".nrrd": FileKind.NRRD,
     ".mrb": FileKind.SCENE,
+    ".zip": FileKind.DICOM,
 }
 """The first that fits says it."""
 DICOM = (".dcm", ".ima", "dicomdir")
@@ -36,7 +38,8 @@ def kind_of(name: str) -> FileKind:
             return kind
     if name.lower().endswith(DICOM):
         raise DataError(
-            f"{name} is DICOM, and cannot be opened", hint="save its series as .nii.gz, for example in 3D Slicer"
+            f"{name} is DICOM, of which a single file is not opened",
+            hint="open the folder of its series, or a .zip of it; or save the series as .nii.gz",
         )
     raise DataError(
         f"{name or 'a file without a name'} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}"

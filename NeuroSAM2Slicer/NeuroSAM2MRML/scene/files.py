@@ -18,6 +18,7 @@ import vtk
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2MRML.scene.nrrd_image import NrrdImage
@@ -73,19 +74,15 @@ def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slic
     return node
 
 
-def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
-    """Writes all segments into a .seg.nrrd file; the file is whole or not there.
-
-    Raises:
-        DataError: It cannot be written there.
-    """
+def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path, *, overwrite: bool = False) -> None:
+    """Writes all segments into a .seg.nrrd file; the file is whole or not there. See `write_whole`."""
     storage = slicer.vtkMRMLSegmentationStorageNode()
 
     def write(target: Path) -> bool:
         storage.SetFileName(disk.as_utf8(target))
         return bool(storage.WriteData(node))
 
-    write_whole(path, write)
+    write_whole(path, write, overwrite=overwrite)
 
 
 def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
@@ -106,7 +103,7 @@ def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: sl
     return volume.with_voxels(voxels)
 
 
-def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
+def write_whole(path: Path, write: Callable[[Path], bool], *, overwrite: bool = False) -> None:
     """Lets something be written under its own name in a folder beside the target, then puts it there in one step.
 
     Where the target is a link, what it leads to is replaced; a file that is replaced keeps its mode.
@@ -114,10 +111,12 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
     Args:
         path: The target.
         write: Writes the path that it is given, and says whether it has.
+        overwrite: A file that is there may be replaced.
 
     Raises:
-        DataError: It could not be written.
+        DataError: It could not be written, or is there already.
     """
+    check_outputs([path], overwrite=overwrite)
     target = Path(os.path.realpath(path))
     try:
         folder = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
@@ -131,7 +130,9 @@ def write_whole(path: Path, write: Callable[[Path], bool]) -> None:
             raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
         with suppress(FileNotFoundError):
             partial.chmod(stat.S_IMODE(target.stat().st_mode))
-        disk.replace(partial, target)
+        disk.replace(partial, target) if overwrite else disk.move_to_free_name(partial, target)
+    except FileExistsError as error:
+        raise is_there(path) from error
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import is_there
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -30,14 +31,16 @@ def sidecar_text(desk: SessionDesk) -> str:
     )
 
 
-def write_sidecar(desk: SessionDesk, path: Path) -> None:
-    """Writes the file.
+def write_sidecar(desk: SessionDesk, path: Path, *, overwrite: bool = False) -> None:
+    """Writes the file; one that is there already is replaced only when asked.
 
     Raises:
-        DataError: It cannot be written there.
+        DataError: It cannot be written there, or is there already.
     """
     try:
-        disk.write_atomically(path, sidecar_text(desk) + "\n")
+        disk.write_atomically(path, sidecar_text(desk) + "\n", overwrite=overwrite)
+    except FileExistsError as error:
+        raise is_there(path) from error
     except OSError as error:
         raise DataError(f"cannot write {path.name}: {error.strerror or error}", hint="choose another folder") from error
 

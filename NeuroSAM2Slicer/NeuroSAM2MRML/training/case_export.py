@@ -1,11 +1,12 @@
 """Writes a case into files a little at a time, so that the window never waits for the disk.
 
 The files are plain NIfTI: packing them would take longer than writing them. The image's header holds the hash of its voxels, so that the
-same image is known again: its case is replaced, while another one of the same name gets a number. A case is on the list only once both
-files are whole.
+same image is known again: its case is replaced, while another one of the same name gets a number. Names are given to whole files, and
+under the lock of the list, so that two windows never take the same one. A case is on the list only once both files are whole.
 """
 
 import itertools
+import secrets
 import time
 from collections.abc import Generator
 from contextlib import suppress
@@ -49,41 +50,48 @@ class CaseExport:
         """The same image was on the list, or had been."""
         self._cases, self._role, self._image, self._labels = cases, role, image, labels
         try:
-            for path in self._targets:
-                path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in self._folders:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise _cannot_write(folder, error) from error
+        token = secrets.token_hex(6)
+        self._partial = [folder / f".{token}{disk.PARTIAL_SUFFIX}" for folder in self._folders]
         self._work = self._write()
 
     @property
+    def _folders(self) -> list[Path]:
+        return [self._cases.folder / name for name in ("images", "labels")]
+
+    @property
     def _targets(self) -> list[Path]:
-        return [self._cases.folder / folder / f"{self.name}{ENDING}" for folder in ("images", "labels")]
+        return [folder / f"{self.name}{ENDING}" for folder in self._folders]
 
     def advance(self) -> bool:
         """Writes some more; true once the case is on the list.
 
         Raises:
-            DataError: The disk is full, or may not be written to; nothing is left behind.
+            DataError: The disk is full, or may not be written to, or the list is not what it should be; nothing is left behind.
         """
         end = time.monotonic() + BUDGET_S
         while not self.is_done and time.monotonic() < end:
             try:
                 next(self._work)
             except StopIteration:
-                image, label = self._targets
-                self._cases.add(image, label, self._role)
                 self.is_done = True
             except OSError as error:
                 self.cancel()
-                raise _cannot_write(self._targets[0].parent, error) from error
+                raise _cannot_write(self._folders[0], error) from error
+            except DataError:
+                self.cancel()
+                raise
         return self.is_done
 
     def cancel(self) -> None:
         """Writes no more, and takes away what is not whole."""
         self._work.close()
-        for target in self._targets:
+        for partial in self._partial:
             with suppress(OSError):
-                _partial(target).unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
 
     def _write(self) -> Generator[None, None, None]:
         from NeuroSAM2Core.volume.header import header_bytes
@@ -91,21 +99,24 @@ class CaseExport:
         hashing = hash_of(self._image)
         while not hashing.step():
             yield
-        self._choose_name(hashing.volume_id)
-        for target, volume, note in zip(
-            self._targets, (self._image, self._labels), (hashing.volume_id, ""), strict=True
+        for partial, volume, note in zip(
+            self._partial, (self._image, self._labels), (hashing.volume_id, ""), strict=True
         ):
-            with _partial(target).open("wb") as file:
+            with partial.open("xb") as file:
                 file.write(header_bytes(volume, volume.voxels.dtype, note))
                 for plane in volume.voxels:
                     file.write(plane.tobytes())
                     yield
-        for target in self._targets:
-            disk.replace(_partial(target), target)
+        with self._cases.locked():
+            self._choose_name(hashing.volume_id)
+            for partial, target in zip(self._partial, self._targets, strict=True):
+                disk.replace(partial, target) if self.is_again else disk.move_to_free_name(partial, target)
+            image, label = self._targets
+            self._cases.add(image, label, self._role)
 
     def _choose_name(self, voxels: str) -> None:
         """The name that the image has already, or else the first one that is free on every system."""
-        stem, (images, labels) = self.name, (target.parent for target in self._targets)
+        stem, (images, labels) = self.name, self._folders
         known = {folded(path.name): path.name.removesuffix(ENDING) for path in (*labels.iterdir(), *images.iterdir())}
         for self.name in itertools.chain([stem], (f"{stem} {number}" for number in itertools.count(2))):
             there = known.get(folded(f"{self.name}{ENDING}"))
@@ -132,10 +143,6 @@ def _is_same(path: Path, image: Volume, voxels: str) -> bool:
     except (OSError, ValueError, NeuroSAM2Error, ImageFileError, HeaderDataError, WrapStructError):
         return False
     return known == voxels and is_same_place(image, header.get_best_affine().ravel())
-
-
-def _partial(target: Path) -> Path:
-    return target.with_name(f".{target.name}.partial")
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:

@@ -96,7 +96,7 @@ def _listed(paths: tuple[Path, ...]) -> str:
 
 def _from_dataset(folder: Path) -> Iterator[Pair]:
     path = folder / "dataset.json"
-    if not path.is_file():
+    if not disk.is_file(path):
         return
     try:
         said = json.loads(disk.read_text(path))

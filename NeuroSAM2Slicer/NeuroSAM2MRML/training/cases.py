@@ -1,11 +1,16 @@
 """The list of annotated cases: exported image and label pairs, and the `dataset.json` that names them.
 
-The list lives in the file alone, which is written whole or not at all; so a run that was begun elsewhere finds the same cases.
+The list lives in the file alone, which is written whole or not at all; so a run that was begun elsewhere finds the same cases. Several
+windows may change it: each holds its lock while it does.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +21,12 @@ from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.training.roles import ROLES, Role
 
-FILE = "dataset.json"
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+FILE, LOCK_FILE = "dataset.json", ".dataset.lock"
+LOCK_WAIT_S = 5.0
+"""For how long another window may hold the list."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +41,7 @@ class Case:
     @property
     def is_there(self) -> bool:
         """Both files are where they were."""
-        return self.image.is_file() and self.label.is_file()
+        return disk.is_file(self.image) and disk.is_file(self.label)
 
 
 class CaseList:
@@ -83,15 +93,41 @@ class CaseList:
         case = Case(name=stem_of(image), role=role, image=image, label=label)
         if not case.is_there:
             raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
-        self._write([one for one in self.read() if one.image.resolve() != image.resolve()] + [case])
+        with self.locked():
+            self._write([one for one in self.read() if one.image.resolve() != image.resolve()] + [case])
 
     def remove(self, case: Case) -> None:
         """Takes a case off the list; its files stay."""
-        self._write([one for one in self.read() if (one.image, one.label) != (case.image, case.label)])
+        with self.locked():
+            self._write([one for one in self.read() if (one.image, one.label) != (case.image, case.label)])
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other windows from changing the list, and names of files from being taken, while the body runs; may be nested.
+
+        Raises:
+            DataError: Another window does not let go of it, or the folder cannot be written to.
+        """
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(self._lock)
+            except NotImplementedError:  # a file system without locks
+                pass
+            except TimeoutError as error:
+                raise DataError(f"another window is changing the list in {self.folder}", hint="try again") from error
+            except OSError as error:
+                raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+            yield
+
+    @cached_property
+    def _lock(self) -> "AbstractContextManager[object]":
+        """One that does nothing where filelock is missing: Slicer works before its packages are installed."""
+        try:
+            from filelock import FileLock
+        except ModuleNotFoundError:
+            return nullcontext()
+        return FileLock(self.folder / LOCK_FILE, timeout=LOCK_WAIT_S)
 
     def _write(self, cases: list[Case]) -> None:
         said = {

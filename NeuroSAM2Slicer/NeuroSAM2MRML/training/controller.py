@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from NeuroSAM2Core import disk
@@ -87,17 +88,24 @@ class TrainController:
             raise ConfigError("a run goes on already", hint="stop it first")
         if not any(case.role == "training" for case in self.cases.read()):
             raise DataError("there are no cases to train on", hint="add one to the list first")
-        number = 1 + max((int(p.stem) for p in (self.folder / "runs").glob("*.toml") if p.stem.isdigit()), default=0)
-        folder = self.folder / "runs" / f"{number:03d}"
+        runs = self.folder / "runs"
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            disk.write_atomically(
-                folder.with_suffix(".toml"), choice.to_toml(self.cases.path.resolve(), folder.resolve())
-            )
+            runs.mkdir(parents=True, exist_ok=True)
+            self.run = RunReader(self._new_run(runs, choice))
         except OSError as error:
-            raise DataError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
-        self.run = RunReader(folder)
+            raise DataError(f"cannot write to {runs}: {error.strerror or error}") from error
         self._launch()
+
+    def _new_run(self, runs: Path, choice: TrainChoice) -> Path:
+        """The folder of a run with a number that no other window has taken; its configuration is written."""
+        number = max((int(path.stem) for path in runs.glob("*.toml") if path.stem.isdigit()), default=0)
+        while True:
+            number += 1
+            folder = runs / f"{number:03d}"
+            text = choice.to_toml(self.cases.path.resolve(), folder.resolve())
+            with suppress(FileExistsError):
+                disk.write_atomically(folder.with_suffix(".toml"), text, overwrite=False)
+                return folder
 
     def look(self, choice: TrainChoice) -> None:
         """Looks at the cases as a run with this choice would see them; see `Samples.begin`."""
@@ -135,7 +143,8 @@ class TrainController:
         target = self._proof_folder
         target.mkdir(parents=True, exist_ok=True)
         before, after = self._model_in_use(), str(self.run.model)
-        command = ["-m", "NeuroSAM2Core", "report", before, after, str(self.cases.path), "--out", str(target)]
+        asked = ["report", before, after, str(self.cases.path), "--out", str(target), "--overwrite"]
+        command = ["-m", "NeuroSAM2Core", *asked]
         self._proving = self._start([*self._python, *command], target / "log.txt")
         self.notice = "measuring both models on the held-out cases"
 

@@ -1,6 +1,5 @@
 """A look at the cases before a run: a program of its own reads every case, says what is wrong and draws clips as training will see them."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class Samples:
     @property
     def pictures(self) -> tuple[Path, ...]:
         """What has been drawn, in order; nothing while it is being drawn anew."""
-        return () if self.is_running else tuple(sorted((self._folder / "clips").glob("*.png")))
+        return () if self.is_running else self._drawn()
 
     def begin(self, choice: TrainChoice, dataset: Path) -> None:
         """Looks at the cases as a run with this choice would see them.
@@ -50,7 +49,8 @@ class Samples:
             raise DataError("the cases are being looked at already", hint="wait a moment")
         config = self._folder / "samples.toml"
         try:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for picture in self._drawn():  # and nothing that somebody else has put there
+                disk.delete(picture)
             self._folder.mkdir(parents=True, exist_ok=True)
             disk.write_atomically(config, choice.to_toml(dataset.resolve(), self._folder.resolve()))
         except OSError as error:
@@ -89,6 +89,9 @@ class Samples:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    def _drawn(self) -> tuple[Path, ...]:
+        return tuple(sorted((self._folder / "clips").glob("clip-*.png")))
 
     @property
     def _log(self) -> Path:

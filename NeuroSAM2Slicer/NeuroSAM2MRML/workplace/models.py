@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import CatalogEntry, catalog, find, models_folder
 from NeuroSAM2Core.errors import CheckpointError, DownloadError
 from NeuroSAM2Core.processes import ProcessTree, how_it_ended
@@ -105,7 +106,7 @@ class ModelController:
         Raises:
             CheckpointError: It is not there, or not a file of ours.
         """
-        if path.suffix != ".safetensors" or not path.is_file():
+        if path.suffix != ".safetensors" or not disk.is_file(path):
             raise CheckpointError(
                 f"{path.name} is not a model file that can be used",
                 hint="choose a .safetensors file; convert others first",

@@ -74,7 +74,7 @@ class Files:
 
     def saveNodes(self, kind, properties, messages=None):
         assert kind == "SceneFile"
-        self._mrml.save(Path(properties["fileName"]))
+        self._mrml.save(Path(properties["fileName"]), overwrite=True)
         return True
 
 
