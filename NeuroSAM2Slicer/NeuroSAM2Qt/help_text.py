@@ -2,10 +2,10 @@
 
 TUTORIAL = "https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs/tutorial.md"
 SEGMENT_HELP = f"""
-<p><b>In short.</b> Choose a volume and a segmentation. Press <b>B</b> and drag a box around something in a slice view. Press <b>G</b>:
+<p><b>In short.</b> Choose a volume and a segmentation. Press <b>X</b> and drag a box around something in a slice view. Press <b>A</b>:
 the outline goes through the other slices. Where it is wrong, press <b>P</b> or <b>N</b> and click; only what depends on that slice is
 done again. <b>Esc</b> puts down whatever tool is in hand. Save the scene: clicks and outlines come back with it.</p>
-<p><b>A single click</b> can mean the part or the whole: press <b>R</b> for the next outline that it can mean. Where an outline ends too
+<p><b>A single click</b> can mean the part or the whole: press <b>E</b> for the next outline that it can mean. Where an outline ends too
 early, press <b>One more slice</b>; the ribbon says why it ended.</p>
 <p><b>Something to try.</b> Sample Data: <i>MRHead</i> (outline a ventricle) and <i>MRBrainTumor1</i> (outline the tumour).</p>
 <p><b>On a slow computer</b> choose the model <i>nano</i>, or let a server run the engine: see Engine.</p>

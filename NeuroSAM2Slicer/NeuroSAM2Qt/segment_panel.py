@@ -183,12 +183,12 @@ class SegmentPanel:
         buttons = {
             "P": ui.positiveButton,
             "N": ui.negativeButton,
-            "B": ui.boxButton,
+            "X": ui.boxButton,
             "M": ui.maskButton,
-            "R": ui.readingButton,
+            "E": ui.readingButton,
             "O": ui.nextObjectButton,
-            "G": ui.propagateButton,
-            "S": ui.stopButton,
+            "A": ui.propagateButton,
+            "Q": ui.stopButton,
             "D": ui.doubtfulButton,
             "C": ui.confirmButton,
             "Ctrl+Z": ui.undoButton,
@@ -244,7 +244,7 @@ class SegmentPanel:
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
         ui.readingButton.setEnabled(view.reading is not None)
-        ui.readingButton.text = f"{view.reading_title} (R)"
+        ui.readingButton.text = f"{view.reading_title} (E)"
         ui.propagateButton.setEnabled(session.can_propagate)
         ui.extendButton.setEnabled(session.can_extend)
         ui.stopButton.setEnabled(session.can_stop)

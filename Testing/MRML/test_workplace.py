@@ -59,7 +59,7 @@ def test_the_state_line_leads_from_nothing_to_a_mask(workplace, engines, volume)
     workplace.select(volume, None)
     assert workplace.view().state.fix is Fix.SEGMENTATION
     workplace.select(volume, workplace.new_segmentation())
-    assert workplace.view().state.sentence.startswith("Ready. Press B")
+    assert workplace.view().state.sentence.startswith("Ready. Press X")
     workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
     assert workplace.view().session.activity is Activity.STARTING
     settle(workplace, engines)

@@ -83,7 +83,7 @@ def test_the_line_is_gone_with_an_effect_or_another_mode_of_the_mouse(desk, loop
     for take in (
         lambda: desk.ui.editorWidget.setActiveEffectByName("Paint"),
         lambda: mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel),
-        lambda: desk.key("B"),
+        lambda: desk.key("X"),
         lambda: desk.key("Esc"),
     ):
         desk.key("P")

@@ -36,9 +36,9 @@ ACTIVITY = {
     Activity.PROPAGATING: "Propagating. You can go on looking and clicking.",
     Activity.STOPPING: "Stopping after this slice.",
 }
-FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
+FIRST = "Ready. Press X and drag a box around something in a slice view, or press P and click in it."
 UNSAVED = "This volume was worked on, and the work was not saved. Bring it back, or begin anew."
-OPEN = "Ready. Press R for another outline that your click can mean, correct this one with P and N, or propagate."
+OPEN = "Ready. Press E for another outline that your click can mean, correct this one with P and N, or propagate."
 THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
 
 
