@@ -8,6 +8,8 @@ from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.workplace.engine_desk import EngineDesk, EngineView
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
+from NeuroSAM2Qt.connections import connect
+
 PLACES = tuple(Place)
 OWN_FILE = "A file of your own"
 
@@ -35,11 +37,11 @@ class EnginePanel:
         self._shown: EngineView | None = None
         ui.modelSelector.addItems([*self.desk.view.titles, OWN_FILE])
         self.show(workplace.choice)
-        ui.placeSelector.connect("currentIndexChanged(int)", self._on_changed)
-        ui.modelSelector.connect("currentIndexChanged(int)", self._on_changed)
-        ui.useEngineButton.connect("clicked()", self._on_use)
-        ui.testButton.connect("clicked()", self._on_test)
-        ui.cancelDownloadButton.connect("clicked()", self.desk.cancel_download)
+        connect(ui.placeSelector, "currentIndexChanged(int)", self._on_changed)
+        connect(ui.modelSelector, "currentIndexChanged(int)", self._on_changed)
+        connect(ui.useEngineButton, "clicked()", self._on_use)
+        connect(ui.testButton, "clicked()", self._on_test)
+        connect(ui.cancelDownloadButton, "clicked()", self.desk.cancel_download)
         self._on_changed()
 
     def show(self, choice: EngineChoice) -> None:

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import qt
 from NeuroSAM2MRML.training.album import Album
 
+from NeuroSAM2Qt.connections import connect
+
 LEAST_PX = 40
 """Before the panel was laid out."""
 
@@ -20,8 +22,8 @@ class SampleViewer:
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
         self._album, self._width_px = Album(), 0
-        ui.previousSampleButton.connect("clicked()", lambda: self._turn(-1))
-        ui.nextSampleButton.connect("clicked()", lambda: self._turn(1))
+        connect(ui.previousSampleButton, "clicked()", lambda: self._turn(-1))
+        connect(ui.nextSampleButton, "clicked()", lambda: self._turn(1))
         self._show()
 
     def show(self, pictures: tuple[Path, ...], report: str) -> None:

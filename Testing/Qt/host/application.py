@@ -193,7 +193,7 @@ def start(folder):
         markups=Module("Markups", module_logic=mrml.markups),
         plots=Module("Plots", module_logic=_plots_logic(mrml)),
     )
-    slicer.qSlicerScriptedLoadableModuleWidget = Module
+    slicer.qSlicerScriptedLoadableModuleWidget = slicer.qSlicerScriptedLoadableModule = Module
     ctk = types.ModuleType("ctk")
     for name, kind in STAND_INS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, kind)
