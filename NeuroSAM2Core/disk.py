@@ -122,7 +122,7 @@ def reason(error: OSError, path: Path) -> str:
 
 
 def as_utf8(path: Path) -> str:
-    """The path for a library that takes names as UTF-8, whatever the locale: VTK, PyTorch's own reader."""
+    """The path for a library that takes names as UTF-8, whatever the locale: VTK, ITK, PyTorch's own reader."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
 from NeuroSAM2Core.volume.kinds import CONVERT, DICOM_AT, is_dicom
 from NeuroSAM2Core.volume.volume import Volume
@@ -35,8 +36,8 @@ def read_series(folder: Path, chosen: str | int | None) -> Volume:
             f"{folder} is a folder without DICOM files", hint="name a file, or the folder that directly holds a series"
         )
     sitk = _simple_itk(folder.name)
-    uids = list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
-    files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in uids}
+    uids = list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(disk.as_utf8(folder)))
+    files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(disk.as_utf8(folder), uid) for uid in uids}
     if not uids:
         raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
     uid = _choose(sitk, folder, files, chosen)
@@ -46,7 +47,7 @@ def read_series(folder: Path, chosen: str | int | None) -> Volume:
 def read_file(path: Path) -> Volume:
     """The volume of a DICOM file with many frames; see `read_series`."""
     sitk = _simple_itk(path.name)
-    return _read(sitk, path, [str(path)])
+    return _read(sitk, path, [disk.as_utf8(path)])
 
 
 def _simple_itk(name: str) -> ModuleType:
