@@ -7,6 +7,7 @@ import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.installation import install_plan
 from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity, ObjectView
 from NeuroSAM2MRML.workplace.mouse_tools import MouseTools, Tool
@@ -270,18 +271,27 @@ class SegmentPanel:
         ui.redoButton.setEnabled(session.can_redo)
         for button in (ui.confirmButton, ui.doubtfulButton):
             button.setEnabled(session.can_prompt and bool(session.objects))
-        ui.undoButton.setToolTip(f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back")
+        ui.undoButton.setToolTip(
+            _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
+        )
         self._show_objects(session.objects)
-        ui.volumeInMlLabel.text = "" if view.volume_ml is None else f"Volume: {view.volume_ml:.2f} mL"
+        ui.volumeInMlLabel.text = (
+            "" if view.volume_ml is None else _("Volume: {millilitres:.2f} mL").format(millilitres=view.volume_ml)
+        )
         self._show_progress(view)
         self.ribbon.show(view.cells, view.shown)
         self._is_showing = False
 
     def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
         selector = self.ui.objectSelector
-        titles = [f"{row.name} ({row.num_done} done, {row.num_confirmed} confirmed)" for row in objects]
+        titles = [
+            _("{name} ({num_done} done, {num_confirmed} confirmed)").format(
+                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
+            )
+            for row in objects
+        ]
         selector.clear()
-        selector.addItems(titles or ["Begins with your first click"])
+        selector.addItems(titles or [_("Begins with your first click")])
         selector.setEnabled(bool(objects))
         for number, row in enumerate(objects):
             if row.is_active:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.loss_plot import LossPlot
@@ -49,8 +50,8 @@ class TrainPanel:
         self.timer.setInterval(POLL_MS)
         self._guarded_wake = guarded_poll(self.wake)
         self.timer.connect("timeout()", self._guarded_wake)
-        prepare_table(ui.casesTable, ("Case", "For", "Files"))
-        prepare_table(ui.proofTable, ("On held-out cases", "Before", "After"))
+        prepare_table(ui.casesTable, (_("Case"), _("For"), _("Files")))
+        prepare_table(ui.proofTable, (_("On held-out cases"), _("Before"), _("After")))
         ui.helpLabel.text = train_help()
         ui.logEdit.setVisible(False)
         ui.folderEdit.filters = ctk.ctkPathLineEdit.Dirs
@@ -109,7 +110,7 @@ class TrainPanel:
         self._shown = view
         self.ui.stateLabel.text = view.sentence
         self.ui.paceLabel.text = view.pace
-        self.status.show(f"NeuroSAM2 training: {view.pace}" if view.run.is_running else "")
+        self.status.show(_("NeuroSAM2 training: {pace}").format(pace=view.pace) if view.run.is_running else "")
         self.ui.paceLabel.setVisible(view.run.is_running)
         self.ui.estimateLabel.setVisible(not view.run.is_running)
         if has_run_changed:
@@ -117,7 +118,7 @@ class TrainPanel:
 
     def _show_run(self, view: TrainView) -> None:
         ui = self.ui
-        files = {True: "there", False: "missing"}
+        files = {True: _("there"), False: _("missing")}
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
         fill_table(ui.proofTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.proof])
         for button, is_enabled in (
@@ -181,7 +182,7 @@ class TrainPanel:
             self.desk.add_current(self._role())
 
     def _add_folder(self, _controller: TrainController) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), "Folder with annotated volumes")
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder with annotated volumes"))
         if self.desk is not None and folder:
             self.desk.add_folder(Path(folder), self._role())
 

@@ -18,7 +18,6 @@ from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
 
 qt = dialect.install()
-BASE_CLASSES = Path(__file__).parent / "base_classes"
 
 
 @dataclass(slots=True)
@@ -198,8 +197,6 @@ def start(folder):
     for name, kind in STAND_INS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, kind)
     sys.modules["ctk"] = ctk
-    if str(BASE_CLASSES) not in slicer.__path__:
-        slicer.__path__.append(str(BASE_CLASSES))
     window = MainWindow()
     application.panels = qt.QStackedWidget()
     window.setCentralWidget(application.panels)
