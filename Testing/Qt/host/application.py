@@ -103,6 +103,7 @@ class MainWindow(qt.QMainWindow):
         super().__init__()
         self.setObjectName("qSlicerMainWindow")
         self.selector = ModuleSelector()
+        self.statusBar().setSizeGripEnabled(False)
 
     def moduleSelector(self):
         return self.selector
