@@ -122,8 +122,13 @@ def reason(error: OSError, path: Path) -> str:
 
 
 def as_utf8(path: Path) -> str:
-    """The path for a library that takes names as UTF-8, whatever the locale: VTK, ITK, PyTorch's own reader."""
+    """The path for a library that takes names as UTF-8, whatever the locale: VTK, ITK, Qt, PyTorch's own reader."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def from_utf8(name: str) -> str:
+    """What such a library says of files and programs, as Python has it in this locale; see `as_utf8`."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def file_name(text: str, default: str = "file") -> str:

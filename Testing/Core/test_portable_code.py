@@ -20,8 +20,16 @@ LOOP_NAMES = {"add_reader", "add_writer", "remove_reader", "remove_writer", "set
 TEXT_CALLS = {"read_text": 1, "write_text": 2}
 """With so many positional arguments the encoding is among them."""
 UTF8_CALLS = {"SetFileName", "SetFileNames", "SetURL", "SetRootDirectory", "WriteToMRB", "ReadImage", "WriteImage"}
-UTF8_CALLS |= {"GetGDCMSeriesIDs", "GetGDCMSeriesFileNames"}
-"""VTK's and ITK's: they take names as UTF-8, whatever the locale."""
+UTF8_CALLS |= {
+    "GetGDCMSeriesIDs",
+    "GetGDCMSeriesFileNames",
+    "Commit",
+    "SaveSceneToSlicerDataBundleDirectory",
+    "QPixmap",
+    "QIcon",
+    "QImage",
+}
+"""VTK's, ITK's and Qt's: they take names as UTF-8, whatever the locale."""
 RUNNERS = {"run", "Popen", "check_output", "check_call", "call"}
 
 
