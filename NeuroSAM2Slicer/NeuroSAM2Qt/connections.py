@@ -57,7 +57,7 @@ def _num_arguments(act: Callable[..., object]) -> int | None:
     """How many arguments it takes; None for any number."""
     try:
         parameters = inspect.signature(act).parameters.values()
-    except ValueError:  # a slot of Qt's own
+    except (TypeError, ValueError):  # a slot of Qt's own
         return None
     if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters):
         return None

@@ -45,7 +45,8 @@ class PanelMemory:
             node.SetSingletonTag(TAG)
             node.SetName(TAG)
             node = scene.AddNode(node)
-        node.SetAttribute("ModuleName", TAG)  # closing the scene keeps the node, but not its attributes
+        if node.GetAttribute("ModuleName") != TAG:  # closing the scene keeps the node, but not its attributes
+            node.SetAttribute("ModuleName", TAG)
         self.node: slicer.vtkMRMLScriptedModuleNode = node
 
     @property
