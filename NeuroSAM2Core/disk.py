@@ -132,9 +132,18 @@ def from_utf8(name: str) -> str:
 
 
 def file_name(text: str, default: str = "file") -> str:
-    """A name that every system takes for a file, as close to some text as can be."""
-    name = "".join("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else letter for letter in text).strip(". ")
+    """A name that every system takes for a file, as close to some text as can be; in letters that this locale has for names."""
+    kept = ("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else _in_this_locale(letter) for letter in text)
+    name = "".join(kept).strip(". ")
     return f"_{name}" if name.partition(".")[0].rstrip().upper() in DEVICES else name or default
+
+
+def _in_this_locale(letter: str) -> str:
+    try:
+        os.fsencode(letter)
+    except UnicodeEncodeError:
+        return "_"
+    return letter
 
 
 def extended(path: Path) -> Path:

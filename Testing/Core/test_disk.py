@@ -116,3 +116,8 @@ def test_names_are_handed_over_as_utf8_and_taken_back_whatever_the_locale(monkey
     monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("latin-1"))
     assert disk.as_utf8(Path(as_python_has_it)) == real
     assert disk.from_utf8(real) == as_python_has_it
+
+
+def test_a_letter_that_the_locale_has_not_is_not_in_a_files_name(monkeypatch):
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("latin-1"))
+    assert disk.file_name("caf\u00e9 \u8133.1") == "caf\u00e9 _.1"
