@@ -19,6 +19,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(BIN)/mypy --python-version 3.14 --cache-dir .mypy_cache/3.14
 	PYTHONPATH=NeuroSAM2Slicer $(BIN)/lint-imports
 	$(BIN)/python tools/audit.py
 

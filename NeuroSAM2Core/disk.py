@@ -159,14 +159,28 @@ def reason(error: OSError, path: Path) -> str:
 
 
 def as_utf8(path: Path) -> str:
-    """The path for a library that takes names as UTF-8, whatever the locale: VTK, PyTorch's own reader."""
+    """The path for a library that takes names as UTF-8, whatever the locale: VTK, ITK, Qt, PyTorch's own reader."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
+def from_utf8(name: str) -> str:
+    """What such a library says of files and programs, as Python has it in this locale; see `as_utf8`."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
 def file_name(text: str, default: str = "file") -> str:
-    """A name that every system takes for a file, as close to some text as can be."""
-    name = "".join("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else letter for letter in text).strip(". ")
+    """A name that every system takes for a file, as close to some text as can be; in letters that this locale has for names."""
+    kept = ("-" if letter in FORBIDDEN or ord(letter) < ord(" ") else _in_this_locale(letter) for letter in text)
+    name = "".join(kept).strip(". ")
     return f"_{name}" if name.partition(".")[0].rstrip().upper() in DEVICES else name or default
+
+
+def _in_this_locale(letter: str) -> str:
+    try:
+        os.fsencode(letter)
+    except UnicodeEncodeError:
+        return "_"
+    return letter
 
 
 def extended(path: Path) -> Path:

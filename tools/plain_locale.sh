@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 VENV="${VENV:-.venv}"
 PLACE="$(mktemp -d)"
-LONG="$(printf 'n%.0s' $(seq 120))"
+LONG="$(printf 'n%.0s' $(seq 200))"
 if localedef -i en_US -f ISO-8859-1 "$PLACE/en_US.ISO-8859-1" 2>/dev/null || [ -d "$PLACE/en_US.ISO-8859-1" ]; then
     LOCALE=en_US.ISO-8859-1
     FOLDER="$PLACE/$(printf '\303\244\305\202 ')$LONG"

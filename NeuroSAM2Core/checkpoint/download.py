@@ -125,6 +125,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         """The next request, or an end in a sentence."""
         url = urlsplit(newurl)
         if not (url.scheme == "https" or (urlsplit(req.full_url).hostname in LOCAL and url.hostname in LOCAL)):
+            fp.close()
             raise DownloadError(
                 f"{urlsplit(req.full_url).hostname} sent on to {newurl[:200]}, which is not an https address"
             )
@@ -162,6 +163,7 @@ def _fetch(entry: CatalogEntry, part: Path, on_progress: OnProgress, is_cancelle
                 file.flush()
                 os.fsync(file.fileno())
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416 and have:  # nothing is left to send
             return
         raise DownloadError(

@@ -142,6 +142,8 @@ Decoder = Callable[[Json, Frame, set[int], str], object]
 def _decoder(kind: object) -> Decoder:
     """How values of a type are read. The types are those that fields of messages have."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is not None and hasattr(origin, "__value__"):  # an alias, as NDArray is one from NumPy 2.5 on
+        origin = get_origin(origin.__value__)
     if origin in (Union, types.UnionType):
         (one,) = (argument for argument in arguments if argument is not types.NoneType)
         inner = _decoder(one)

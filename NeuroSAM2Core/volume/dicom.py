@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
 from NeuroSAM2Core.volume.kinds import CONVERT, DICOM_AT, is_dicom
 from NeuroSAM2Core.volume.volume import Volume
@@ -43,7 +44,8 @@ def find_series(folder: Path) -> list[Series]:
         )
     sitk = _simple_itk(folder.name)
     reader = sitk.ImageSeriesReader
-    files = {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))}
+    name = disk.as_utf8(folder)
+    files = {uid: reader.GetGDCMSeriesFileNames(name, uid) for uid in reader.GetGDCMSeriesIDs(name)}
     if not files:
         raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
     return [Series(uid=uid, about=_about(sitk, names), files=tuple(names)) for uid, names in files.items()]
@@ -68,7 +70,7 @@ def read_series(folder: Path, chosen: str | int | None) -> Volume:
 def read_file(path: Path) -> Volume:
     """The volume of a DICOM file with many frames; see `read_series`."""
     sitk = _simple_itk(path.name)
-    return _read(sitk, path, [str(path)])
+    return _read(sitk, path, [disk.as_utf8(path)])
 
 
 def _simple_itk(name: str) -> ModuleType:

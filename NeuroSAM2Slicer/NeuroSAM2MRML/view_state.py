@@ -5,12 +5,13 @@ from enum import Enum
 from pathlib import Path
 
 from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2MRML.i18n import tr as _
 
 ENDING_SENTENCES = {
-    "object score": "the model does not see it any more",
-    "expected IoU": "the model expects a poor mask",
-    "area": "its area fell below 20 % of the largest slice",
-    "overlap": "it does not lie on the outline of the slice before any more",
+    "object score": _("the model does not see it any more"),
+    "expected IoU": _("the model expects a poor mask"),
+    "area": _("its area fell below 20 % of the largest slice"),
+    "overlap": _("it does not lie on the outline of the slice before any more"),
 }
 """Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""
 OTHER_REASON = "unknown"
@@ -19,7 +20,7 @@ OTHER_REASON = "unknown"
 
 def ending_sentence(ending: str) -> str:
     """Why an object ends, for people."""
-    return ENDING_SENTENCES.get(ending, "the engine has ended it")
+    return ENDING_SENTENCES.get(ending, _("the engine has ended it"))
 
 
 class Activity(Enum):

@@ -7,6 +7,7 @@ import slicer
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 
 from NeuroSAM2Core.volume import Cleaning
+from NeuroSAM2Qt.connections import connect
 
 NONE, AUTOMATIC = 0.0, None
 
@@ -23,9 +24,9 @@ class CleaningBox:
         self.ui, self._on_changed = ui, on_changed
         self._rows = ((ui.holesCheckBox, ui.holesSpinBox), (ui.islandsCheckBox, ui.islandsSpinBox))
         for box, size in self._rows:
-            box.connect("toggled(bool)", self._changed)
-            size.connect("valueChanged(double)", self._changed)
-        ui.cleanWholeCheckBox.connect("toggled(bool)", self._changed)
+            connect(box, "toggled(bool)", self._changed)
+            connect(size, "valueChanged(double)", self._changed)
+        connect(ui.cleanWholeCheckBox, "toggled(bool)", self._changed)
         self._is_showing = False
 
     def restore(self) -> None:

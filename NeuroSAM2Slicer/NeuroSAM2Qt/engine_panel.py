@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
 from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.workplace.engine_desk import EngineDesk, EngineView
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
+from NeuroSAM2Qt.connections import connect
+
 PLACES = tuple(Place)
-OWN_FILE = "A file of your own"
+OWN_FILE = _("A file of your own")
 
 
 class EnginePanel:
@@ -35,11 +38,11 @@ class EnginePanel:
         self._shown: EngineView | None = None
         ui.modelSelector.addItems([*self.desk.view.titles, OWN_FILE])
         self.show(workplace.choice)
-        ui.placeSelector.connect("currentIndexChanged(int)", self._on_changed)
-        ui.modelSelector.connect("currentIndexChanged(int)", self._on_changed)
-        ui.useEngineButton.connect("clicked()", self._on_use)
-        ui.testButton.connect("clicked()", self._on_test)
-        ui.cancelDownloadButton.connect("clicked()", self.desk.cancel_download)
+        connect(ui.placeSelector, "currentIndexChanged(int)", self._on_changed)
+        connect(ui.modelSelector, "currentIndexChanged(int)", self._on_changed)
+        connect(ui.useEngineButton, "clicked()", self._on_use)
+        connect(ui.testButton, "clicked()", self._on_test)
+        connect(ui.cancelDownloadButton, "clicked()", self.desk.cancel_download)
         self._on_changed()
 
     def show(self, choice: EngineChoice) -> None:
@@ -85,7 +88,7 @@ class EnginePanel:
             return
         self._shown = view
         ui.testLabel.text = view.sentence
-        ui.testButton.text = "Cancel test" if view.is_testing else "Test"
+        ui.testButton.text = _("Cancel test") if view.is_testing else _("Test")
         ui.cancelDownloadButton.setVisible(view.is_downloading)
         for number, title in enumerate(view.titles):
             ui.modelSelector.setItemText(number, title)

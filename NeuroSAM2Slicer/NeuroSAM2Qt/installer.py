@@ -6,6 +6,7 @@ import sys
 import slicer
 from NeuroSAM2MRML.engine.choice import Place
 from NeuroSAM2MRML.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.session.host import Host
 
 from NeuroSAM2Core.errors import DataError
@@ -64,7 +65,7 @@ class Installer:
         if not plan.sentence:
             return True
         if plan.step is not Step.PACKAGES:
-            raise DataError(plan.sentence.removesuffix("."), hint="NeuroSAM2 Segment shows how")
+            raise DataError(plan.sentence.removesuffix("."), hint=_("NeuroSAM2 Segment shows how"))
         if not host.is_agreed(plan.question):
             return False
         problem = self.take(plan)
@@ -75,7 +76,7 @@ class Installer:
     def _install_extension(self) -> str:
         manager = slicer.app.extensionsManagerModel()
         if not manager.installExtensionFromServer(EXTENSION, False):
-            return (
+            return _(
                 "The PyTorch extension could not be installed. Without a network, choose another Python under Engine."
             )
         self.is_restart_due = True
@@ -89,8 +90,8 @@ def _install_torch() -> str:
     try:
         installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False)
     except Exception as error:  # what pip says
-        return f"PyTorch could not be installed: {error}"
-    return "" if installed is not None else "PyTorch was not installed."
+        return _("PyTorch could not be installed: {error}").format(error=error)
+    return "" if installed is not None else _("PyTorch was not installed.")
 
 
 def _install_packages(requirements: tuple[str, ...]) -> str:
@@ -102,5 +103,5 @@ def _install_packages(requirements: tuple[str, ...]) -> str:
         except ImportError:
             slicer.util.pip_install(" ".join(f'"{one}"' for one in requirements))
     except Exception as error:  # what pip says
-        return f"The packages could not be installed: {error}"
+        return _("The packages could not be installed: {error}").format(error=error)
     return ""

@@ -4,6 +4,8 @@ import qt
 import slicer
 from NeuroSAM2MRML.workplace.mouse_tools import MouseTools
 
+from NeuroSAM2Qt.connections import connect
+
 KEY, ON, OFF = "NeuroSAM2/Preview", "on", "off"
 
 
@@ -19,7 +21,7 @@ class PreviewSwitch:
         self.box, self.tools = box, tools
         box.setChecked(slicer.app.userSettings().value(KEY) != OFF)
         tools.previews = box.isChecked()
-        box.connect("toggled(bool)", self._on_toggled)
+        connect(box, "toggled(bool)", self._on_toggled)
 
     def _on_toggled(self, is_on: bool) -> None:
         slicer.app.userSettings().setValue(KEY, ON if is_on else OFF)

@@ -6,6 +6,7 @@ import slicer
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 
 from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Qt.connections import connect
 
 DIRECTIONS = tuple(Direction)
 
@@ -19,10 +20,10 @@ class RangeBox:
 
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui, self._is_showing = ui, False
-        ui.directionSelector.connect("activated(int)", self._on_changed)
-        ui.wholeCheckBox.connect("toggled(bool)", self._on_changed)
+        connect(ui.directionSelector, "activated(int)", self._on_changed)
+        connect(ui.wholeCheckBox, "toggled(bool)", self._on_changed)
         for box in (ui.firstSpinBox, ui.lastSpinBox):
-            box.connect("valueChanged(int)", self._on_changed)
+            connect(box, "valueChanged(int)", self._on_changed)
 
     def restore(self) -> None:
         """Shows what the scene remembers."""

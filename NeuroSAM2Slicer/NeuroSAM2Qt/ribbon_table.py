@@ -5,6 +5,8 @@ from collections.abc import Callable
 import qt
 from NeuroSAM2MRML.workplace.ribbon import LEGEND, Mark, RibbonCell
 
+from NeuroSAM2Qt.connections import connect
+
 HEIGHT_PX, FRAME_PX = 28, 2
 CURRENT = "QTableWidget::item:selected {{ border: 2px solid black; background: rgb{colour}; }}"
 """The cell of the shown slice keeps its colour."""
@@ -35,7 +37,7 @@ class RibbonTable:
         table.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         table.setFixedHeight(HEIGHT_PX)
         table.setRowHeight(0, HEIGHT_PX - FRAME_PX)
-        table.connect("cellClicked(int,int)", lambda row, column: on_choose(column))
+        connect(table, "cellClicked(int,int)", lambda row, column: on_choose(column))
         legend.text = "   ".join(f'<span style="color: rgb{mark.value}">■</span> {word}' for mark, word in LEGEND)
 
     def show(self, cells: tuple[RibbonCell, ...], current: int) -> None:

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 import qt
 from NeuroSAM2MRML.training.album import Album
 
+from NeuroSAM2Core import disk
+from NeuroSAM2Qt.connections import connect
+
 LEAST_PX = 40
 """Before the panel was laid out."""
 
@@ -20,8 +23,8 @@ class SampleViewer:
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
         self._album, self._width_px = Album(), 0
-        ui.previousSampleButton.connect("clicked()", lambda: self._turn(-1))
-        ui.nextSampleButton.connect("clicked()", lambda: self._turn(1))
+        connect(ui.previousSampleButton, "clicked()", lambda: self._turn(-1))
+        connect(ui.nextSampleButton, "clicked()", lambda: self._turn(1))
         self._show()
 
     def show(self, pictures: tuple[Path, ...], report: str) -> None:
@@ -45,6 +48,6 @@ class SampleViewer:
         for widget in (ui.sampleLabel, ui.sampleCaptionLabel, ui.previousSampleButton, ui.nextSampleButton):
             widget.setVisible(shown is not None)
         if shown is not None:
-            picture, self._width_px = qt.QPixmap(str(shown)), ui.sampleLabel.width
+            picture, self._width_px = qt.QPixmap(disk.as_utf8(shown)), ui.sampleLabel.width
             ui.sampleLabel.setPixmap(picture.scaledToWidth(max(LEAST_PX, self._width_px), qt.Qt.SmoothTransformation))
             ui.sampleCaptionLabel.text = self._album.caption

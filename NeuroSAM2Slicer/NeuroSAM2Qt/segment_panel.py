@@ -7,6 +7,7 @@ import slicer
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.installation import install_plan
 from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.view_state import Activity, ObjectView
 from NeuroSAM2MRML.workplace.mouse_tools import MouseTools, Tool
@@ -16,9 +17,10 @@ from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Qt.cleaning_box import CleaningBox
+from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
-from NeuroSAM2Qt.help_text import SEGMENT_HELP
+from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.installer import Installer
 from NeuroSAM2Qt.own_python import own_python
 from NeuroSAM2Qt.preview_switch import PreviewSwitch
@@ -26,6 +28,7 @@ from NeuroSAM2Qt.range_box import RangeBox
 from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
+from NeuroSAM2Qt.status_bar import StatusBar
 from NeuroSAM2Qt.switches_box import SwitchesBox
 from NeuroSAM2Qt.views import slice_views
 from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
@@ -41,19 +44,33 @@ def start_engine(choice: EngineChoice) -> Engine:
     return choice.connect(own_python())
 
 
+def new_workplace(
+    editor: "slicer.qMRMLSegmentEditorWidget", start: Callable[[EngineChoice], Engine] = start_engine
+) -> Workplace:
+    """A workplace in Slicer's scene, with the engine that was chosen last.
+
+    Args:
+        editor: Has the undo history.
+        start: Starts engines.
+    """
+    choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
+    return Workplace(DesktopHost(editor), choice, start, own_python())
+
+
 class SegmentPanel:
     """One panel.
 
     Args:
         ui: Its widgets.
-        start: Starts engines.
+        workplace: What they show and act on.
+        start: Starts engines, for the test of one.
     """
 
-    def __init__(self, ui: SimpleNamespace, start: Callable[[EngineChoice], Engine] = start_engine) -> None:
-        self.ui = ui
-        self.installer = Installer()
-        choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
-        self.workplace = Workplace(DesktopHost(ui.editorWidget), choice, start, own_python())
+    def __init__(
+        self, ui: SimpleNamespace, workplace: Workplace, start: Callable[[EngineChoice], Engine] = start_engine
+    ) -> None:
+        self.ui, self.workplace = ui, workplace
+        self.installer, self.status = Installer(), StatusBar()
         self.tools = MouseTools(self.workplace)
         self.preview = PreviewSwitch(ui.previewCheckBox, self.tools)
         self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
@@ -69,8 +86,8 @@ class SegmentPanel:
         """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
         self._kept: Choices | None = None
         self._led_to = ""
-        self._saved = choice.to_text()
-        ui.helpLabel.text = SEGMENT_HELP
+        self._saved = workplace.choice.to_text()
+        ui.helpLabel.text = segment_help()
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
         self.prepare_editor()
         self._connect()
@@ -109,7 +126,7 @@ class SegmentPanel:
         self._is_deaf = True
         self.bridge.stop()
         self.engine.close()
-        self.workplace.close()
+        self.status.show("")
 
     def begin_closing(self) -> None:
         """The scene is about to be closed: what selectors say until `end_batch` is nobody's choice."""
@@ -157,38 +174,38 @@ class SegmentPanel:
         for selector in (ui.volumeSelector, ui.segmentationSelector):
             # The first is said where the shown text changes, the second where a person has chosen, be it a node of the same name.
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
-                selector.connect(signal, lambda node: self._follow_selectors())
+                connect(selector, signal, lambda node: self._follow_selectors())
         for tool, button in self._tools.items():
-            button.connect("clicked()", lambda tool=tool: self._on_tool(tool))
-        ui.stateButton.connect("clicked()", self._on_fix)
-        ui.objectSelector.connect("activated(int)", self._on_object)
-        ui.editorWidget.connect("currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
-        ui.nextObjectButton.connect("clicked()", act(lambda session: session.next_object()))
-        ui.maskButton.connect(
-            "clicked()", self._do(lambda: self.workplace.use_mask(ui.editorWidget.currentSegmentID()))
+            connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
+        connect(ui.stateButton, "clicked()", self._on_fix)
+        connect(ui.objectSelector, "activated(int)", self._on_object)
+        connect(ui.editorWidget, "currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
+        connect(ui.nextObjectButton, "clicked()", act(lambda session: session.next_object()))
+        connect(
+            ui.maskButton, "clicked()", self._do(lambda: self.workplace.use_mask(ui.editorWidget.currentSegmentID()))
         )
-        ui.undoButton.connect("clicked()", act(lambda session: session.undo()))
-        ui.redoButton.connect("clicked()", act(lambda session: session.redo()))
-        ui.clearButton.connect("clicked()", act(lambda session: session.clear()))
-        ui.readingButton.connect("clicked()", self._do(self.workplace.next_reading))
-        ui.propagateButton.connect("clicked()", self._do(self.workplace.propagate))
-        ui.extendButton.connect("clicked()", self._do(self.workplace.extend))
-        ui.stopButton.connect("clicked()", act(lambda session: session.stop()))
-        ui.continueButton.connect("clicked()", self._do(self.workplace.go_on))
-        ui.confirmButton.connect("clicked()", self._do(self.workplace.confirm_shown))
-        ui.doubtfulButton.connect("clicked()", self._do(self.workplace.go_to_next_doubtful))
+        connect(ui.undoButton, "clicked()", act(lambda session: session.undo()))
+        connect(ui.redoButton, "clicked()", act(lambda session: session.redo()))
+        connect(ui.clearButton, "clicked()", act(lambda session: session.clear()))
+        connect(ui.readingButton, "clicked()", self._do(self.workplace.next_reading))
+        connect(ui.propagateButton, "clicked()", self._do(self.workplace.propagate))
+        connect(ui.extendButton, "clicked()", self._do(self.workplace.extend))
+        connect(ui.stopButton, "clicked()", act(lambda session: session.stop()))
+        connect(ui.continueButton, "clicked()", self._do(self.workplace.go_on))
+        connect(ui.confirmButton, "clicked()", self._do(self.workplace.confirm_shown))
+        connect(ui.doubtfulButton, "clicked()", self._do(self.workplace.go_to_next_doubtful))
 
     def _keys(self) -> dict[str, Callable[[], None]]:
         ui = self.ui
         buttons = {
             "P": ui.positiveButton,
             "N": ui.negativeButton,
-            "B": ui.boxButton,
+            "X": ui.boxButton,
             "M": ui.maskButton,
-            "R": ui.readingButton,
+            "E": ui.readingButton,
             "O": ui.nextObjectButton,
-            "G": ui.propagateButton,
-            "S": ui.stopButton,
+            "A": ui.propagateButton,
+            "Q": ui.stopButton,
             "D": ui.doubtfulButton,
             "C": ui.confirmButton,
             "Ctrl+Z": ui.undoButton,
@@ -244,7 +261,7 @@ class SegmentPanel:
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
         ui.readingButton.setEnabled(view.reading is not None)
-        ui.readingButton.text = f"{view.reading_title} (R)"
+        ui.readingButton.text = f"{view.reading_title} (E)"
         ui.propagateButton.setEnabled(session.can_propagate)
         ui.extendButton.setEnabled(session.can_extend)
         ui.stopButton.setEnabled(session.can_stop)
@@ -254,18 +271,27 @@ class SegmentPanel:
         ui.redoButton.setEnabled(session.can_redo)
         for button in (ui.confirmButton, ui.doubtfulButton):
             button.setEnabled(session.can_prompt and bool(session.objects))
-        ui.undoButton.setToolTip(f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back")
+        ui.undoButton.setToolTip(
+            _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
+        )
         self._show_objects(session.objects)
-        ui.volumeInMlLabel.text = "" if view.volume_ml is None else f"Volume: {view.volume_ml:.2f} mL"
+        ui.volumeInMlLabel.text = (
+            "" if view.volume_ml is None else _("Volume: {millilitres:.2f} mL").format(millilitres=view.volume_ml)
+        )
         self._show_progress(view)
         self.ribbon.show(view.cells, view.shown)
         self._is_showing = False
 
     def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
         selector = self.ui.objectSelector
-        titles = [f"{row.name} ({row.num_done} done, {row.num_confirmed} confirmed)" for row in objects]
+        titles = [
+            _("{name} ({num_done} done, {num_confirmed} confirmed)").format(
+                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
+            )
+            for row in objects
+        ]
         selector.clear()
-        selector.addItems(titles or ["Begins with your first click"])
+        selector.addItems(titles or [_("Begins with your first click")])
         selector.setEnabled(bool(objects))
         for number, row in enumerate(objects):
             if row.is_active:
@@ -287,6 +313,7 @@ class SegmentPanel:
         self.ui.progressBar.setMaximum(total)
         self.ui.progressBar.setValue(done)
         self.ui.paceLabel.text = view.pace
+        self.status.show(f"NeuroSAM2: {view.pace}" if is_under_way else "")
         self.range.show(len(view.cells))
 
     def _selected(self) -> tuple[object, object]:

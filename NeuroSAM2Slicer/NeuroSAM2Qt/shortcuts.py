@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import qt
 
+from NeuroSAM2Qt.connections import connect
+
 
 class Shortcuts:
     """Keys of a panel.
@@ -25,7 +27,7 @@ class Shortcuts:
         for key, act in self._keys.items():
             shortcut = qt.QShortcut(self._window)
             shortcut.setKey(qt.QKeySequence(key))
-            shortcut.connect("activated()", act)
+            connect(shortcut, "activated()", act)
             self._shortcuts.append(shortcut)
 
     def active(self) -> tuple[qt.QShortcut, ...]:

@@ -7,6 +7,7 @@ import slicer
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 
 from NeuroSAM2Core.protocol import EngineSwitches
+from NeuroSAM2Qt.connections import connect
 
 STATES = (None, True, False)
 """Automatic, On, Off, as the selectors list them."""
@@ -29,7 +30,7 @@ class SwitchesBox:
             "learns_appearance": ui.appearanceSelector,
         }
         for selector in self._selectors.values():
-            selector.connect("activated(int)", self._changed)
+            connect(selector, "activated(int)", self._changed)
 
     def restore(self) -> None:
         """Shows what the scene remembers."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
 from NeuroSAM2MRML.training.controller import TrainController
 from NeuroSAM2MRML.training.loss_plot import LossPlot
@@ -14,16 +15,16 @@ from NeuroSAM2MRML.training.roles import ROLE_TITLES, ROLES, Role
 from NeuroSAM2MRML.training.run import PARTS, TrainChoice
 from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView
-from NeuroSAM2MRML.workplace.workplace import Workplace
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Qt.help_text import TRAIN_HELP
+from NeuroSAM2Qt.connections import connect, guarded_poll
+from NeuroSAM2Qt.help_text import train_help
 from NeuroSAM2Qt.installer import Installer
-from NeuroSAM2Qt.own_python import own_python
 from NeuroSAM2Qt.sample_viewer import SampleViewer
+from NeuroSAM2Qt.status_bar import StatusBar
 from NeuroSAM2Qt.tables import fill_table, prepare_table
+from NeuroSAM2Qt.train_project import TrainProject
 
-FOLDER_KEY = "NeuroSAM2/TrainingFolder"
 POLL_MS = 250
 LOG_CHARS = 20_000
 
@@ -33,36 +34,42 @@ class TrainPanel:
 
     Args:
         ui: Its widgets.
-        workplace: Of the segmentation panel: its session is the current case, its engine uses the models.
+        project: What is open, and where its cases come from.
     """
 
-    def __init__(self, ui: SimpleNamespace, workplace: Workplace) -> None:
-        self.ui, self.workplace = ui, workplace
+    def __init__(self, ui: SimpleNamespace, project: TrainProject) -> None:
+        self.ui, self.project = ui, project
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
         self.viewer = SampleViewer(ui)
-        self.desk: TrainDesk | None = None
+        self.status = StatusBar()
         self._shown: TrainDeskView | None = None
         self._parts = dict(
             zip(PARTS, (ui.trunkCheckBox, ui.neckCheckBox, ui.decoderCheckBox, ui.memoryCheckBox), strict=True)
         )
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MS)
-        self.timer.connect("timeout()", self.wake)
-        prepare_table(ui.casesTable, ("Case", "For", "Files"))
-        prepare_table(ui.proofTable, ("On held-out cases", "Before", "After"))
-        ui.helpLabel.text = TRAIN_HELP
+        self._guarded_wake = guarded_poll(self.wake)
+        self.timer.connect("timeout()", self._guarded_wake)
+        prepare_table(ui.casesTable, (_("Case"), _("For"), _("Files")))
+        prepare_table(ui.proofTable, (_("On held-out cases"), _("Before"), _("After")))
+        ui.helpLabel.text = train_help()
         ui.logEdit.setVisible(False)
         ui.folderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.adaptSelector.addItems([*(one.title for one in ADAPTATIONS), EXPERT])
-        ui.modelSelector.addItems([row.name for row in workplace.models.view.rows if row.is_installed])
+        ui.modelSelector.addItems([row.name for row in project.workplace.models.view.rows if row.is_installed])
         self._connect()
         self._on_adaptation(0)
-        said = slicer.app.userSettings().value(FOLDER_KEY)
-        ui.folderEdit.currentPath = str(said or Path.home() / "NeuroSAM2 training")
+        ui.folderEdit.currentPath = project.folder
         self.open_folder()
+
+    @property
+    def desk(self) -> TrainDesk | None:
+        """Of the open project."""
+        return self.project.desk
 
     def enter(self) -> None:
         """The module is shown."""
+        self.open_folder()
         self.timer.start()
         self.wake()
 
@@ -72,28 +79,14 @@ class TrainPanel:
     def close(self) -> None:
         """Slicer is about to unload the module; a run goes on."""
         self.timer.stop()
-        if self.desk is not None:
-            self.desk.close()
-            self.desk = None
-
-    def use(self, workplace: Workplace) -> None:
-        """Cases come from there and models go there from now on."""
-        if workplace is not self.workplace:
-            self.workplace = workplace
-            self.open_folder()
+        self.project.close()
+        self.status.show("")
 
     def open_folder(self) -> None:
         """The project in the chosen folder, with a run that may be under way."""
-        folder, desk = self.ui.folderEdit.currentPath.strip(), self.desk
-        is_open = desk is not None and desk.controller.folder == Path(folder) and desk.workplace is self.workplace
-        if not folder or is_open:
-            return
-        slicer.app.userSettings().setValue(FOLDER_KEY, folder)
-        if self.desk is not None:
-            self.desk.close()
-        self.desk = TrainDesk(self.workplace, Path(folder), own_python())
-        self._shown = None
-        self.wake()
+        if self.project.open(self.ui.folderEdit.currentPath.strip()):
+            self._shown = None
+            self.wake()
 
     def wake(self) -> None:
         """Takes in and shows what there is; soon again while there is more to write."""
@@ -107,7 +100,7 @@ class TrainPanel:
             self.ui.stateLabel.text = as_sentence(str(error))
             return
         if is_adding:
-            qt.QTimer.singleShot(0, self.wake)
+            qt.QTimer.singleShot(0, self._guarded_wake)
 
     def show(self, view: TrainDeskView) -> None:
         """Copies the view into the widgets."""
@@ -117,6 +110,7 @@ class TrainPanel:
         self._shown = view
         self.ui.stateLabel.text = view.sentence
         self.ui.paceLabel.text = view.pace
+        self.status.show(_("NeuroSAM2 training: {pace}").format(pace=view.pace) if view.run.is_running else "")
         self.ui.paceLabel.setVisible(view.run.is_running)
         self.ui.estimateLabel.setVisible(not view.run.is_running)
         if has_run_changed:
@@ -124,7 +118,7 @@ class TrainPanel:
 
     def _show_run(self, view: TrainView) -> None:
         ui = self.ui
-        files = {True: "there", False: "missing"}
+        files = {True: _("there"), False: _("missing")}
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
         fill_table(ui.proofTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.proof])
         for button, is_enabled in (
@@ -150,14 +144,14 @@ class TrainPanel:
 
     def _connect(self) -> None:
         ui = self.ui
-        ui.folderEdit.connect("currentPathChanged(QString)", lambda path: self.open_folder())
-        ui.adaptSelector.connect("activated(int)", self._on_adaptation)
-        ui.stepsSpinBox.connect("valueChanged(int)", lambda steps: self._show_estimate())
-        ui.logCheckBox.connect("toggled(bool)", lambda is_on: self._show_log())
-        ui.plotButton.connect("clicked()", self._show_plot)
+        connect(ui.folderEdit, "currentPathChanged(QString)", lambda path: self.open_folder())
+        connect(ui.adaptSelector, "activated(int)", self._on_adaptation)
+        connect(ui.stepsSpinBox, "valueChanged(int)", lambda steps: self._show_estimate())
+        connect(ui.logCheckBox, "toggled(bool)", lambda is_on: self._show_log())
+        connect(ui.plotButton, "clicked()", self._show_plot)
         for box in self._parts.values():
-            box.connect("clicked()", self._on_expert)
-        ui.rankSpinBox.connect("valueChanged(int)", lambda rank: self._on_expert())
+            connect(box, "clicked()", self._on_expert)
+        connect(ui.rankSpinBox, "valueChanged(int)", lambda rank: self._on_expert())
         for button, action in (
             (ui.addButton, self._add_current),
             (ui.addFolderButton, self._add_folder),
@@ -170,7 +164,7 @@ class TrainPanel:
             (ui.useButton, lambda controller: controller.promote()),
             (ui.backButton, lambda controller: controller.roll_back()),
         ):
-            button.connect("clicked()", self._do(action))
+            connect(button, "clicked()", self._do(action))
 
     def _do(self, action: Callable[[TrainController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
@@ -188,7 +182,7 @@ class TrainPanel:
             self.desk.add_current(self._role())
 
     def _add_folder(self, _controller: TrainController) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), "Folder with annotated volumes")
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder with annotated volumes"))
         if self.desk is not None and folder:
             self.desk.add_folder(Path(folder), self._role())
 
@@ -216,7 +210,8 @@ class TrainPanel:
         )
 
     def _has_packages(self) -> bool:
-        return self.installer.has_training_packages(self.workplace.choice.place, self.workplace.host)
+        workplace = self.project.workplace
+        return self.installer.has_training_packages(workplace.choice.place, workplace.host)
 
     def _role(self) -> Role:
         return ROLES[self.ui.roleSelector.currentIndex]

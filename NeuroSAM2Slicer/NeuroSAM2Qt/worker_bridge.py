@@ -9,6 +9,8 @@ import qt
 from NeuroSAM2MRML.engine.link import Engine
 from NeuroSAM2MRML.engine.watchable import NOTHING, descriptor_of
 
+from NeuroSAM2Qt.connections import guarded_poll
+
 AT_ONCE_MS, BUSY_MS, IDLE_MS = 0, 30, 250
 
 
@@ -26,7 +28,8 @@ class WorkerBridge:
         self._watched, self._is_stopped = NOTHING, False
         self.timer = qt.QTimer()
         self.timer.setSingleShot(True)
-        self.timer.connect("timeout()", self.wake)
+        self._guarded_wake = guarded_poll(self.wake)
+        self.timer.connect("timeout()", self._guarded_wake)
 
     def start(self) -> None:
         """Begins to listen."""
@@ -43,9 +46,12 @@ class WorkerBridge:
         """Something may have happened: the engine spoke, a button was pressed, time has passed."""
         if self._is_stopped:
             return
-        after_ms = self._poll()
-        self._watch()
-        self.timer.start(after_ms)
+        after_ms = IDLE_MS
+        try:
+            after_ms = self._poll()
+            self._watch()
+        finally:  # whatever went wrong, it is tried again
+            self.timer.start(after_ms)
 
     def _watch(self) -> None:
         """Follows the engine to where it speaks now; that changes once while it starts, and with every new engine."""
@@ -56,11 +62,11 @@ class WorkerBridge:
         self._watched = descriptor
         if descriptor != NOTHING:
             self._notifier = qt.QSocketNotifier(descriptor, qt.QSocketNotifier.Read)
-            self._notifier.connect("activated(int)", self.wake)
+            self._notifier.connect("activated(int)", self._guarded_wake)
 
     def _unwatch(self) -> None:
         if self._notifier is not None:
             self._notifier.setEnabled(False)
-            self._notifier.disconnect("activated(int)", self.wake)
+            self._notifier.disconnect("activated(int)", self._guarded_wake)
             self._notifier = None
         self._watched = NOTHING

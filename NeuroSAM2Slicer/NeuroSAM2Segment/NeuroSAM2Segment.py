@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
@@ -34,10 +35,9 @@ class NeuroSAM2Segment(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.dependencies = ["Segmentations", "Markups", "Volumes"]
         self.parent.contributors = ["The NeuroSAM2 team"]
-        self.parent.helpText = _(
-            "Outline objects in a brain volume by clicking, carry the outlines through all slices, correct, confirm. See the "
-            '<a href="https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs/tutorial.md">tutorial</a>.'
-        )
+        from NeuroSAM2Qt.help_text import module_help, segment_help
+
+        self.parent.helpText = module_help(segment_help(), self.resourcePath("Help/NeuroSAM2Segment.png"))
         self.parent.acknowledgementText = _("Built on SAM 2 by Meta AI (Apache-2.0).")
         slicer.app.connect("startupCompleted()", self.register_sample)
 
@@ -45,7 +45,27 @@ class NeuroSAM2Segment(ScriptedLoadableModule):
         """Slicer is up: the practice volume is listed among its sample data."""
         from NeuroSAM2Qt.samples import register_sample
 
-        register_sample(self.resourcePath("Icons/NeuroSAM2Segment.png"))
+        register_sample(self.resourcePath("Icons/PracticeHead.png"))
+
+
+class NeuroSAM2SegmentLogic(ScriptedLoadableModuleLogic):
+    """What there is without widgets: `slicer.util.getModuleLogic("NeuroSAM2Segment").workplace` has the session and the engine.
+
+    What the scene remembers of the module is in its parameter node.
+
+    Args:
+        editor: The segment editor that has the undo history.
+    """
+
+    def __init__(self, editor: object) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        from NeuroSAM2Qt.segment_panel import new_workplace
+
+        self.workplace = new_workplace(editor)
+
+    def close(self) -> None:
+        """Ends the session and the engine."""
+        self.workplace.close()
 
 
 class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -54,7 +74,7 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent: object = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.panel = None
+        self.panel = self.logic = None
 
     def setup(self) -> None:
         """Builds the panel. Nothing is installed, downloaded or started here."""
@@ -66,7 +86,8 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(form)
         scene = slicer.mrmlScene
         form.setMRMLScene(scene)  # before the panel listens: selectors say at once that nothing is chosen
-        self.panel = SegmentPanel(self.ui)
+        self.logic = NeuroSAM2SegmentLogic(self.ui.editorWidget)
+        self.panel = SegmentPanel(self.ui, self.logic.workplace)
         self.panel.restore()
         for event, act, priority in (
             (scene.StartCloseEvent, lambda *_: self.panel.begin_closing(), BEFORE_SELECTORS),
@@ -98,6 +119,7 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
+            self.logic.close()
 
 
 class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):

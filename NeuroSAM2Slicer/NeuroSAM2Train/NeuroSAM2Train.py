@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
@@ -27,11 +28,27 @@ class NeuroSAM2Train(ScriptedLoadableModule):
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         self.parent.dependencies = ["NeuroSAM2Segment", "Plots"]
         self.parent.contributors = ["The NeuroSAM2 team"]
-        self.parent.helpText = _(
-            "Fine-tune the model on your own cases in the background, compare it on held-out cases, use it or go back. See the "
-            '<a href="https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs/tutorial.md">tutorial</a>.'
-        )
+        from NeuroSAM2Qt.help_text import module_help, train_help
+
+        self.parent.helpText = module_help(train_help(), self.resourcePath("Help/NeuroSAM2Train.png"))
         self.parent.acknowledgementText = _("Built on SAM 2 by Meta AI (Apache-2.0).")
+
+
+class NeuroSAM2TrainLogic(ScriptedLoadableModuleLogic):
+    """What there is without widgets: `slicer.util.getModuleLogic("NeuroSAM2Train").project` has the cases and the run.
+
+    Cases come from the segmentation module there is now: it may have been loaded anew.
+    """
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        from NeuroSAM2Qt.train_project import TrainProject
+
+        self.project = TrainProject(lambda: slicer.util.getModuleLogic("NeuroSAM2Segment").workplace)
+
+    def close(self) -> None:
+        """Nothing is open any more; a run goes on."""
+        self.project.close()
 
 
 class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
@@ -39,7 +56,7 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
 
     def __init__(self, parent: object = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
-        self.panel = None
+        self.panel = self.logic = None
 
     def setup(self) -> None:
         """Builds the panel. Nothing is installed, downloaded or started here."""
@@ -50,7 +67,8 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
         form.setMRMLScene(slicer.mrmlScene)
-        self.panel = TrainPanel(self.ui, self._workplace())
+        self.logic = NeuroSAM2TrainLogic()
+        self.panel = TrainPanel(self.ui, self.logic.project)
         if (
             self.parent.isVisible()
         ):  # Slicer calls `enter` when it shows a module, and not when it loads the shown one anew
@@ -58,7 +76,6 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
 
     def enter(self) -> None:
         """The module is shown."""
-        self.panel.use(self._workplace())
         self.panel.enter()
 
     def exit(self) -> None:
@@ -69,11 +86,7 @@ class NeuroSAM2TrainWidget(ScriptedLoadableModuleWidget):
         """The module is unloaded."""
         if self.panel is not None:
             self.panel.close()
-
-    @staticmethod
-    def _workplace() -> object:
-        """Of the segmentation panel that there is now: it may have been loaded anew."""
-        return slicer.util.getModuleWidget("NeuroSAM2Segment").panel.workplace
+            self.logic.close()
 
 
 class NeuroSAM2TrainTest(ScriptedLoadableModuleTest):
@@ -85,9 +98,11 @@ class NeuroSAM2TrainTest(ScriptedLoadableModuleTest):
 
     def test_an_empty_project_leads_to_its_first_case(self) -> None:
         """Without cases nothing can be started, and the panel says what to do."""
-        folder = slicer.util.tempDirectory()
-        panel = slicer.util.getModuleWidget("NeuroSAM2Train").panel
-        panel.ui.folderEdit.currentPath = folder
-        self.assertFalse(panel.ui.startButton.enabled)
-        self.assertTrue(panel.ui.addButton.enabled)
-        self.assertIn("Add the cases", panel.ui.stateLabel.text)
+        ui = slicer.util.getModuleWidget("NeuroSAM2Train").panel.ui
+        own_folder, ui.folderEdit.currentPath = ui.folderEdit.currentPath, slicer.util.tempDirectory()
+        try:
+            self.assertFalse(ui.startButton.enabled)
+            self.assertTrue(ui.addButton.enabled)
+            self.assertIn("Add the cases", ui.stateLabel.text)
+        finally:
+            ui.folderEdit.currentPath = own_folder

@@ -4,7 +4,7 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
 IN_SHORT = (
-    "Press B and drag a box around something in a slice view. Press G: the outline goes through the other slices. Where it is wrong, "
+    "Press X and drag a box around something in a slice view. Press A: the outline goes through the other slices. Where it is wrong, "
     "press P or N and click; only what depends on that slice is done again."
 )
 MOUSE = (
@@ -16,10 +16,10 @@ MOUSE = (
     ("Drag with the right button, or with Ctrl", "Zoom"),
 )
 KEYS = (
-    ("P, N, B", "Include, Exclude, Box; once more puts the tool down, and so does Escape"),
-    ("R", "The next outline that a single click can mean"),
+    ("P, N, X", "Include, Exclude, Box; once more puts the tool down, and so does Escape"),
+    ("E", "The next outline that a single click can mean"),
     ("O, M", "Next object, use its mask"),
-    ("G, S", "Propagate, stop"),
+    ("A, Q", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),
     ("Ctrl+Z, Ctrl+Y", "Undo, redo"),
     ("Ctrl+O, Ctrl+S", "Open, save"),

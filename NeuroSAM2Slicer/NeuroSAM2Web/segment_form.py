@@ -22,7 +22,7 @@ TOOLS = (
     (
         "box",
         "Box",
-        "B",
+        "X",
         "mdi-vector-square",
         "Drag a box around the object in a slice view. The best way to begin.",
         "amber",
@@ -99,7 +99,7 @@ def _tools(panel: SegmentPanel) -> None:
     with html.Div(classes="ns-row"):
         key_button(
             "{{ reading_title }}",
-            "R",
+            "E",
             icon="mdi-layers-search-outline",
             click=panel.do(panel.workplace.next_reading),
             disabled=("!can_read",),
@@ -190,7 +190,7 @@ def _propagation(panel: SegmentPanel) -> None:
     with html.Div(classes="ns-row"):
         key_button(
             "Propagate",
-            "G",
+            "A",
             click=panel.do(panel.workplace.propagate),
             disabled=("!can_propagate",),
             color="primary",
@@ -199,7 +199,7 @@ def _propagation(panel: SegmentPanel) -> None:
         )
         key_button(
             "Stop",
-            "S",
+            "Q",
             click=panel.does(lambda session: session.stop()),
             disabled=("!can_stop",),
             tip="Stop after the slice that is being outlined. What is done stays.",

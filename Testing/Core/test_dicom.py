@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
@@ -31,7 +32,7 @@ def write_series(folder, *, uid="1.2.3.1", description="T1", heights=range(6), t
         }  # fmt: skip
         for key, value in tags.items():
             image.SetMetaData(key, value)
-        writer.SetFileName(str(folder / f"{uid}_{number}.dcm"))
+        writer.SetFileName(disk.as_utf8(folder / f"{uid}_{number}.dcm"))
         writer.Execute(image)
     return folder
 
@@ -45,8 +46,8 @@ def test_a_series_is_read_where_simple_itk_has_it(series, tmp_path):
     volume = Volume.read(series)
     np.testing.assert_array_equal(volume.voxels, VOXELS)
     volume.write(tmp_path / "m.nii.gz")
-    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))
-    image, mask = SimpleITK.ReadImage(names), SimpleITK.ReadImage(str(tmp_path / "m.nii.gz"))
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(disk.as_utf8(series))
+    image, mask = SimpleITK.ReadImage(names), SimpleITK.ReadImage(disk.as_utf8(tmp_path / "m.nii.gz"))
     for corner in ((0, 0, 0), (7, 6, 5), (7, 0, 5)):
         places = [one.TransformIndexToPhysicalPoint(corner) for one in (image, mask)]
         np.testing.assert_allclose(*places, atol=1e-3)
@@ -59,7 +60,7 @@ def test_of_several_series_one_is_asked_for(series):
     assert "T1" in str(caught.value)
     assert "FLAIR" in str(caught.value)
     assert "--series" in caught.value.hint
-    (uid,) = [one for one in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(series)) if "1.2.3.9" in one]
+    (uid,) = [one for one in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(disk.as_utf8(series)) if "1.2.3.9" in one]
     assert Volume.read(series, series=uid).shape[0] == 4
     assert {Volume.read(series, series=number).shape[0] for number in (1, "2")} == {4, 6}
     with pytest.raises(DataError, match="there is no series 3"):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,16 @@ def test_a_path_that_is_too_long_is_named_as_the_reason(tmp_path):
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
     assert "Windows takes 259" in disk.reason(missing, path)
     assert disk.reason(missing, tmp_path) == "No such file or directory"
+
+
+def test_names_are_handed_over_as_utf8_and_taken_back_whatever_the_locale(monkeypatch):
+    as_python_has_it, real = "äł".encode().decode("latin-1"), "äł"
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode("latin-1"))
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("latin-1"))
+    assert disk.as_utf8(Path(as_python_has_it)) == real
+    assert disk.from_utf8(real) == as_python_has_it
+
+
+def test_a_letter_that_the_locale_has_not_is_not_in_a_files_name(monkeypatch):
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("latin-1"))
+    assert disk.file_name("caf\u00e9 \u8133.1") == "caf\u00e9 _.1"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from NeuroSAM2Core import Volume
+from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.train.data.labelled import check_same_grid
 from NeuroSAM2Core.volume.place import HeaderPlace
@@ -46,7 +46,7 @@ def in_nibabel(path):
 
 
 def in_simple_itk(path):
-    image = SimpleITK.ReadImage(str(path))
+    image = SimpleITK.ReadImage(disk.as_utf8(path))
     places = [image.TransformIndexToPhysicalPoint([int(n) for n in ijk[:3]]) for ijk in CORNERS.T]
     return np.array(places).T * [[-1], [-1], [1]]
 
@@ -54,7 +54,7 @@ def in_simple_itk(path):
 def in_slicer(path):
     slicer, vtk = pytest.importorskip("slicer"), pytest.importorskip("vtk")
     node, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storage.SetFileName(str(path))
+    storage.SetFileName(disk.as_utf8(path))
     assert storage.ReadData(node)
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)

@@ -19,6 +19,17 @@ PROCESS_NAMES = {"killpg", "setsid", "getpgid", "SIGKILL", "SIGSTOP", "SIGCONT"}
 LOOP_NAMES = {"add_reader", "add_writer", "remove_reader", "remove_writer", "set_blocking", "add_signal_handler"}
 TEXT_CALLS = {"read_text": 1, "write_text": 2}
 """With so many positional arguments the encoding is among them."""
+UTF8_CALLS = {"SetFileName", "SetFileNames", "SetURL", "SetRootDirectory", "WriteToMRB", "ReadImage", "WriteImage"}
+UTF8_CALLS |= {
+    "GetGDCMSeriesIDs",
+    "GetGDCMSeriesFileNames",
+    "Commit",
+    "SaveSceneToSlicerDataBundleDirectory",
+    "QPixmap",
+    "QIcon",
+    "QImage",
+}
+"""VTK's, ITK's and Qt's: they take names as UTF-8, whatever the locale."""
 RUNNERS = {"run", "Popen", "check_output", "check_call", "call"}
 
 
@@ -56,6 +67,8 @@ def _call_rules(call: ast.Call) -> Iterator[str]:
     is_method = isinstance(call.func, ast.Attribute)
     if name == "kill" and is_method and _name(call.func.value) == "os" and _is(call.args[-1], 0):
         yield "os.kill(pid, 0) ends the process on Windows"
+    if name in UTF8_CALLS and any(isinstance(one, ast.Call) and _name(one.func) == "str" for one in call.args):
+        yield f"{name}(str(path)) needs disk.as_utf8(path) where the encoding of the locale is another"
     if _is(keywords.get("shell"), True):
         yield "shell=True means another shell on every system"
     if is_method and (name in ("rename", "renames") or (name == "replace" and len(call.args) == 1 and not keywords)):
@@ -143,6 +156,7 @@ def test_the_source_keeps_to_what_every_system_has():
         ("logging.FileHandler(path)", "encoding"),
         ("tempfile.NamedTemporaryFile('w')", "encoding"),
         ("subprocess.run(words, text=True)", "encoding"),
+        ("storage.SetFileName(str(path))", "as_utf8"),
         ("loop.add_reader(3, wake)", "add_reader"),
         ("loop.add_writer(3, wake)", "add_writer"),
         ("os.set_blocking(3, False)", "set_blocking"),
@@ -165,6 +179,7 @@ def test_a_breach_is_found(line, rule):
     [
         "open(path, 'rb')",
         "open(path, encoding='utf-8')",
+        "storage.SetFileName(disk.as_utf8(path))",
         "path.write_text('x', encoding='utf-8')",
         "session.open(volume)",
         "text.replace('a', 'b')",

@@ -11,6 +11,7 @@ from NeuroSAM2MRML.scene.files import read_nrrd, read_segmentation
 from NeuroSAM2MRML.scene.nrrd_image import NrrdImage, rewrite
 from NeuroSAM2MRML.scene.volume_nodes import read_volume
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 
 VOXELS = np.arange(24, dtype="<i2")
@@ -27,7 +28,7 @@ def nrrd(path, more="", *, data=None, **fields):
 
 
 def assert_at_itks_place(path):
-    image, volume = SimpleITK.ReadImage(str(path)), NrrdImage.read(path).volume()
+    image, volume = SimpleITK.ReadImage(disk.as_utf8(path)), NrrdImage.read(path).volume()
     np.testing.assert_array_equal(volume.voxels, SimpleITK.GetArrayFromImage(image))
     ends = np.array(list(np.ndindex(2, 2, 2))) * (np.array(image.GetSize()) - 1)
     there = [image.TransformIndexToPhysicalPoint([int(n) for n in end]) for end in ends]
@@ -187,16 +188,16 @@ def test_layers_at_either_end_and_frames_are_written_anew_in_their_place(tmp_pat
         dimension="4",
         sizes="2 3 2 2",
     )
-    there, before = SimpleITK.ReadImage(str(first)), NrrdImage.read(first)
+    there, before = SimpleITK.ReadImage(disk.as_utf8(first)), NrrdImage.read(first)
     rewrite(first)
-    again = SimpleITK.ReadImage(str(first))
+    again = SimpleITK.ReadImage(disk.as_utf8(first))
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(again), SimpleITK.GetArrayFromImage(there))
     assert again.GetDirection() == there.GetDirection()
     np.testing.assert_array_equal(NrrdImage.read(first).measurement_frame, before.measurement_frame)
     last = nrrd(tmp_path / "b.nrrd", "kinds: domain domain domain list\n", dimension="4", sizes="3 2 2 2")
-    there = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(last)))
+    there = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(disk.as_utf8(last)))
     rewrite(last)
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(last))), there)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(disk.as_utf8(last))), there)
     with pytest.raises(DataError, match="2 values per voxel"):
         NrrdImage.read(last).volume()
 

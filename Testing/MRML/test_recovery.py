@@ -19,6 +19,7 @@ from NeuroSAM2MRML.session.sidecar import sidecar_text, write_sidecar
 from NeuroSAM2MRML.session.view import session_view
 from NeuroSAM2MRML.view_state import Activity
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
@@ -122,7 +123,7 @@ def written_and_read(sitting, app, path):
         return Volume.read(path)
     storage = slicer.vtkMRMLNRRDStorageNode()
     app.scene.AddNode(storage)
-    storage.SetFileName(str(path))
+    storage.SetFileName(disk.as_utf8(path))
     again = app.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "renamed")
     assert storage.WriteData(sitting.volume_node)
     assert storage.ReadData(again)

@@ -16,6 +16,7 @@ from NeuroSAM2MRML.workplace.ribbon import Mark
 from NeuroSAM2MRML.workplace.state_line import Fix
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, Failed, LoadModel, OpenVolume, Propagate, RestoreSlice
@@ -59,7 +60,7 @@ def test_the_state_line_leads_from_nothing_to_a_mask(workplace, engines, volume)
     workplace.select(volume, None)
     assert workplace.view().state.fix is Fix.SEGMENTATION
     workplace.select(volume, workplace.new_segmentation())
-    assert workplace.view().state.sentence.startswith("Ready. Press B")
+    assert workplace.view().state.sentence.startswith("Ready. Press X")
     workplace.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
     assert workplace.view().session.activity is Activity.STARTING
     settle(workplace, engines)
@@ -299,9 +300,9 @@ def test_saving_as_slicer_does_it_in_silence_leaves_no_unsaved_work(app, workpla
     assert journal.exists()
     if is_bundle:
         (tmp_path / "bundle").mkdir()
-        assert app.scene.SaveSceneToSlicerDataBundleDirectory(str(tmp_path / "bundle"), None)
+        assert app.scene.SaveSceneToSlicerDataBundleDirectory(disk.as_utf8(tmp_path / "bundle"), None)
     else:
-        assert app.scene.Commit(str(tmp_path / "scene.mrml"))
+        assert app.scene.Commit(disk.as_utf8(tmp_path / "scene.mrml"))
     workplace.poll()
     assert not journal.exists()
     workplace.act(lambda session: session.add_point(PLANE, 6, 6, positive=False))

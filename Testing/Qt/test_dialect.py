@@ -27,7 +27,8 @@ def test_the_source_speaks_the_dialect(path):
         ("qt.Qt.AlignmentFlag.AlignLeft", "not scoped"),
         ("qt.Signal(int)", "crashes"),
         ("qt.QRegExp('a')", "gone in Qt 6"),
-        ("box.connect('currentIndexChanged(QString)', f)", "gone in Qt 6"),
+        ("connect(box, 'currentIndexChanged(QString)', f)", "gone in Qt 6"),
+        ("box.connect('clicked()', f)", "errors are seen"),
         ("import threading", "starve"),
         ("import torch", "may not be there"),
         ("slicer.app.processEvents()", "no processEvents"),
@@ -44,10 +45,16 @@ def test_a_breach_is_found(line, rule, tmp_path):
 
 def test_good_lines_are_no_breach(tmp_path):
     source = tmp_path / "source.py"
-    source.write_text(
-        "import qt\n\ndef f(s, w):\n    import torch\n    w.text = s.value('a')\n    qt.Qt.AlignLeft\n    w.exec_()\n",
-        encoding="utf-8",
+    lines = (
+        "import qt",
+        "def f(s, w):",
+        "    import torch",
+        "    w.text = s.value('a')",
+        "    w.connect('timeout()', s._guarded_wake)",
+        "    qt.Qt.AlignLeft",
+        "    w.exec_()",
     )
+    source.write_text("\n".join(lines), encoding="utf-8")
     assert breaches(source) == []
 
 

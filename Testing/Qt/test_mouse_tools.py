@@ -6,7 +6,7 @@ import slicer
 from NeuroSAM2MRML.objects.prompt_nodes import BOX, COLOURS, NEGATIVE
 
 LOW, HIGH = (18, 15, 6), (38, 34, 6)
-TOOL_BUTTONS = {"P": "positiveButton", "N": "negativeButton", "B": "boxButton"}
+TOOL_BUTTONS = {"P": "positiveButton", "N": "negativeButton", "X": "boxButton"}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_tool_of_ours_puts_the_effect_down_and_the_mouse_is_ours(desk, loop, k
     desk.ui.editorWidget.undo()
     desk.key(key)
     assert desk.ui.editorWidget.activeEffect() is None
-    if key == "B":
+    if key == "X":
         desk.drag(LOW, HIGH)
     else:
         desk.click(28, 24, 6)
@@ -94,7 +94,7 @@ def test_a_box_is_drawn_and_window_and_level_stay_in_that_mode_of_the_mouse(desk
     desk.drag(LOW, HIGH)
     assert (display.GetWindow(), display.GetLevel()) != before
     before = display.GetWindow(), display.GetLevel()
-    desk.key("B")
+    desk.key("X")
     desk.drag(LOW, HIGH)
     loop.until(desk.settled)
     assert desk.mask(6).any()
@@ -105,9 +105,9 @@ def test_another_mode_of_the_mouse_puts_the_box_down(desk, loop, mouse):
     desk.load()
     for mode in (mouse.AdjustWindowLevel, mouse.Place):
         mouse.SetCurrentInteractionMode(mouse.ViewTransform)
-        desk.key("B")
+        desk.key("X")
         mouse.SetCurrentInteractionMode(mode)
-        loop.until(lambda: not is_down(desk, "B"))
+        loop.until(lambda: not is_down(desk, "X"))
 
 
 def test_a_box_that_begins_on_a_point_leaves_the_point_where_it_is(desk, loop):
@@ -117,7 +117,7 @@ def test_a_box_that_begins_on_a_point_leaves_the_point_where_it_is(desk, loop):
     desk.key("P")
     loop.until(desk.settled)
     before = desk.session.desk.active_record.prompts.points
-    desk.key("B")
+    desk.key("X")
     desk.drag(LOW, HIGH)
     loop.until(desk.settled)
     assert desk.session.desk.active_record.prompts.points == before
@@ -129,7 +129,7 @@ def test_a_box_that_begins_on_a_point_leaves_the_point_where_it_is(desk, loop):
 
 def test_a_drag_that_begins_with_a_second_press_is_a_box_too(desk, loop):
     desk.load()
-    desk.key("B")
+    desk.key("X")
     heard = []
     desk.view().interactor.AddObserver("LeftButtonDoubleClickEvent", lambda *_: heard.append(True))
     view, start, end = begin_drag(desk)
@@ -144,17 +144,17 @@ def test_a_drag_that_begins_with_a_second_press_is_a_box_too(desk, loop):
 
 def test_with_shift_held_the_mouse_pans_and_no_box_is_drawn(desk):
     desk.load()
-    desk.key("B")
+    desk.key("X")
     view, _, _ = begin_drag(desk, has_shift=True)
     view.mouse("LeftButtonReleaseEvent", *view.to_xy(desk.ras(*HIGH)), has_shift=True)
-    assert is_down(desk, "B")
+    assert is_down(desk, "X")
     assert desk.nodes("vtkMRMLMarkupsROINode") == 0
     assert not amber(view.draw()).any()
 
 
 def test_the_box_grows_under_the_pointer_and_is_gone_with_escape(desk, loop):
     desk.load()
-    desk.key("B")
+    desk.key("X")
     rendered = []
     desk.view().window.AddObserver("EndEvent", lambda *_: rendered.append(True))
     view, start, end = begin_drag(desk)
@@ -165,7 +165,7 @@ def test_the_box_grows_under_the_pointer_and_is_gone_with_escape(desk, loop):
     np.testing.assert_allclose([col.min(), col.max(), row.min(), row.max()], [left, right, low, high], atol=2)
     desk.key("Esc")
     loop.turn()
-    assert not is_down(desk, "B")
+    assert not is_down(desk, "X")
     assert not amber(view.draw()).any()
     view.mouse("LeftButtonReleaseEvent", *end)
     assert desk.nodes("vtkMRMLMarkupsROINode") == 0
@@ -196,10 +196,10 @@ def test_a_box_that_is_refused_says_why(desk, loop):
     desk.key("P")
     desk.click(28, 24, 6)
     loop.until(desk.settled)
-    desk.key("B")
+    desk.key("X")
     desk.drag((10, 24, 3), (40, 24, 9), "Green")
     loop.until(lambda: "box in another view" in desk.ui.stateLabel.text)
-    assert not is_down(desk, "B")
+    assert not is_down(desk, "X")
 
 
 def test_a_point_under_the_pointer_keeps_the_colour_of_its_sign(desk, loop):

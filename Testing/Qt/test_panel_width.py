@@ -23,7 +23,7 @@ def test_the_segmentation_panel_keeps_its_width_in_every_state(school, loop):
     note()
     desk.load()
     note()
-    desk.key("B")
+    desk.key("X")
     desk.drag((18, 15, 6), (38, 34, 6))
     loop.until(desk.settled)
     desk.ui.propagateButton.click()

@@ -8,6 +8,7 @@ import pytest
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.scene.preview_outline import COLOUR
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -83,7 +84,7 @@ def test_the_line_is_gone_with_an_effect_or_another_mode_of_the_mouse(desk, loop
     for take in (
         lambda: desk.ui.editorWidget.setActiveEffectByName("Paint"),
         lambda: mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel),
-        lambda: desk.key("B"),
+        lambda: desk.key("X"),
         lambda: desk.key("Esc"),
     ):
         desk.key("P")
@@ -104,7 +105,7 @@ def test_a_saved_scene_knows_nothing_of_it_and_it_comes_back(desk, loop, slicer_
     loop.until(lambda: is_shown(desk))
     num_nodes = slicer_app.mrmlScene().GetNumberOfNodes()
     desk.view().mouse("LeaveEvent", 1, 1)
-    assert slicer_app.mrmlScene().Commit(str(tmp_path / "scene.mrml"))
+    assert slicer_app.mrmlScene().Commit(disk.as_utf8(tmp_path / "scene.mrml"))
     assert "NeuroSAM2 preview" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
     desk.hover(27, 24, 6)
     loop.until(lambda: is_shown(desk))

@@ -36,9 +36,9 @@ def test_from_a_volume_to_a_saved_object_without_blocking(desk, loop, slicer_app
     mask = desk.mask(5)
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
 
-    desk.key("G")
+    desk.key("A")
     loop.until(lambda: desk.session.talk.progress[0] >= 1, limit_s=START_S)
-    desk.key("S")
+    desk.key("Q")
     loop.until(desk.settled)
     done = [k for k in range(SHAPE[0]) if desk.ui.ribbonTable.item(0, k).toolTip().find("not outlined") < 0]
     assert 1 < len(done) < SHAPE[0]

@@ -89,12 +89,12 @@ def test_propagation_shows_its_progress_stops_and_goes_on(desk, loop, engines):
     desk.drag((18, 15, 6), (38, 34, 6))
     engines.made[0].work()
     loop.until(desk.settled)
-    desk.key("G")
+    desk.key("A")
     engines.made[0].work(3)
     loop.until(lambda: "of" in desk.ui.paceLabel.text)
     assert desk.ui.stopButton.enabled
     assert desk.ui.progressBar.isVisible()
-    desk.key("S")
+    desk.key("Q")
     engines.made[0].work()
     loop.until(desk.settled)
     assert desk.ui.continueButton.enabled
@@ -162,30 +162,30 @@ def test_a_click_is_read_in_another_way_by_button_and_by_key(desk, loop, monkeyp
     monkeypatch.setattr(FakeEngine, "num_readings", 3)
     desk.load()
     button = desk.ui.readingButton
-    assert (button.enabled, button.text) == (False, "Next reading (R)")
+    assert (button.enabled, button.text) == (False, "Next reading (E)")
     desk.key("P")
     desk.click(28, 24, 6)
     loop.until(lambda: button.enabled)
-    assert button.text == "Next reading: 1 of 3 (R)"
-    assert "Press R" in desk.ui.stateLabel.text
+    assert button.text == "Next reading: 1 of 3 (E)"
+    assert "Press E" in desk.ui.stateLabel.text
     sizes = [desk.mask(6).sum()]
-    for act in (button.click, lambda: desk.key("R")):
+    for act in (button.click, lambda: desk.key("E")):
         act()
         loop.until(desk.settled)
         sizes.append(desk.mask(6).sum())
     assert sizes == sorted(set(sizes))
-    assert button.text == "Next reading: 3 of 3 (R)"
+    assert button.text == "Next reading: 3 of 3 (E)"
     desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 3))
     loop.until(lambda: not button.enabled)
     desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 6))
     loop.until(lambda: button.enabled)
     desk.key("Ctrl+Z")
     loop.until(desk.settled)
-    assert button.text == "Next reading: 2 of 3 (R)"
+    assert button.text == "Next reading: 2 of 3 (E)"
     desk.click(30, 24, 6)
     loop.until(desk.settled)
     loop.until(lambda: not button.enabled)
-    assert button.text == "Next reading (R)"
+    assert button.text == "Next reading (E)"
 
 
 def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(desk, loop, monkeypatch):
@@ -278,7 +278,7 @@ def test_a_painted_segment_becomes_the_prompt(desk, loop):
     desk.view().node.JumpSliceByOffsetting(*desk.ras(0, 0, 6))
     desk.key("M")
     loop.until(desk.settled)
-    desk.key("G")
+    desk.key("A")
     loop.until(desk.settled)
     assert (desk.mask(6) == painted).all()
     assert desk.mask(5).any()
@@ -367,10 +367,10 @@ def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(desk, loop
 
 def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(desk):
     desk.load()
-    desk.key("G")
+    desk.key("A")
     assert desk.session.talk.journey is None
     assert len(desk.panel.shortcuts.active()) == 13
-    for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(S)"), (desk.ui.undoButton, "(Ctrl+Z)")):
+    for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(Q)"), (desk.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     desk.panel.exit()
     assert desk.panel.shortcuts.active() == ()

@@ -8,6 +8,7 @@ has not found them already. Needs neither torch nor a network; what does need to
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import traceback
@@ -65,7 +66,7 @@ def photograph(path: Path) -> bool:
     """A picture of the main window; without one, of the panel."""
     slicer.app.processEvents()
     seen = slicer.util.mainWindow() or slicer.util.getModuleWidget(NAMES[0]).parent
-    return bool(seen.grab().save(str(path)))
+    return bool(seen.grab().save(os.fsencode(path).decode("utf-8", "surrogateescape")))
 
 
 def run(folder: Path, out: Path) -> bool:

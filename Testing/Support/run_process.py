@@ -2,15 +2,18 @@
 
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -36,6 +39,9 @@ def process_context() -> ForkServerContext:
     """Processes that begin with everything imported, so that starting one costs next to nothing."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(MODULES)
+    with mock.patch.dict(os.environ), mock.patch.object(tempfile, "tempdir", None):
+        os.environ.pop("TMPDIR", None)  # its socket's path may have 107 letters; Python 3.14 sees to that itself
+        multiprocessing.util.get_temp_dir()  # asked for once, it stays where it is
     return context
 
 

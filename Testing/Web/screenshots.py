@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
 
 def outline(visit, folder):
     """From a box to reviewed objects."""
-    visit.take("b", "box")
+    visit.take("x", "box")
     visit.page.mouse.move(*visit.at("Red", *VENTRICLES[0]))
     visit.page.mouse.down()
     visit.page.mouse.move(*visit.at("Red", *VENTRICLES[1]), steps=5)
@@ -57,7 +57,7 @@ def outline(visit, folder):
     for label, index in (("From slice", FIRST), ("To slice", LAST)):
         visit.page.get_by_label(label).fill(str(index))
         visit.page.get_by_label(label).press("Tab")
-    visit.key("g")
+    visit.key("a")
     visit.wait_object("done > 12")
     visit.page.wait_for_function("trame.state.get('pace').includes('left')")
     save(visit, folder / "app-propagate.png")

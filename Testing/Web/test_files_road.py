@@ -39,11 +39,11 @@ def desk(browser, home):
 
 def outline(visit):
     """A box on the middle slice, carried through all others, corrected by a click outside."""
-    visit.take("b", "box")
+    visit.take("x", "box")
     visit.drag((0.15, 0.18), (0.85, 0.82))
     visit.wait_object("ml > 0")
     visit.wait_quiet()
-    visit.key("g")
+    visit.key("a")
     visit.wait_object("done >= 12")
     visit.wait_quiet()
     visit.take("n", "negative")

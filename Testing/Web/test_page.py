@@ -16,7 +16,7 @@ def look(browser, tmp_path_factory):
 
 
 def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
-    look.key("g")
+    look.key("a")
     look.take("p", "positive")
     look.key("p")
     look.page.wait_for_selector("[data-view=Red].ns-tool-look")
@@ -26,13 +26,13 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     assert look.state("activity") == "ready"
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
     assert sorted(keys) == sorted(
-        ["P", "N", "B", "Ctrl+Z", "Ctrl+Y", "R", "O", "M", "G", "S", "C", "D", "Ctrl+O", "Ctrl+S"]
+        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
     )
 
 
 def test_typing_presses_no_buttons(look):
     look.page.get_by_label("All slices").uncheck()
-    look.page.get_by_label("From slice").press("b")
+    look.page.get_by_label("From slice").press("x")
     look.page.get_by_role("tab", name="Engine").click()
     look.page.get_by_label("Device").press("Escape")
     assert look.state("tool") == "look"
@@ -135,7 +135,7 @@ def test_what_an_app_that_was_killed_had_done_comes_back(browser, tmp_path):
     home = tmp_path / "home"
     with AppProcess(home) as app, Visit(browser, app) as visit:
         visit.wait_ready()
-        visit.take("b", "box")
+        visit.take("x", "box")
         visit.drag(*BOX)
         visit.wait_object("ml > 0")
         visit.wait_quiet()

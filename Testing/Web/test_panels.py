@@ -52,7 +52,7 @@ def volumes(room):
 def test_the_state_says_what_can_be_done(room):
     assert room.state.can_prompt
     assert not room.state.can_propagate
-    assert room.state.line.startswith("Ready. Press B")
+    assert room.state.line.startswith("Ready. Press X")
     box(room)
     assert room.state.can_propagate
     assert room.state.can_undo

@@ -20,7 +20,7 @@ FIRST, LAST = 86, 102
 
 def draw_box(visit):
     visit.num_changed(*INSIDE)
-    visit.take("b", "box")
+    visit.take("x", "box")
     visit.drag(*BOX)
     visit.wait_object("ml > 0")
     visit.wait_quiet()
@@ -49,9 +49,9 @@ def test_from_the_example_to_a_corrected_object(visit):
     assert abs(float(visit.object()["ml"]) - ml) < 0.01
 
     set_range(visit, FIRST, LAST)
-    visit.key("g")
+    visit.key("a")
     visit.wait_object("done >= 3")
-    visit.key("s")
+    visit.key("q")
     visit.wait_quiet()
     done = int(visit.object()["done"])
     assert 3 <= done < LAST - FIRST + 1
@@ -95,7 +95,7 @@ def test_from_the_example_to_a_corrected_object(visit):
 def test_masks_are_those_of_the_command_line(visit, tmp_path):
     draw_box(visit)
     set_range(visit, FIRST, LAST)
-    visit.key("g")
+    visit.key("a")
     visit.wait_object(f"done === {LAST - FIRST + 1}")
     visit.wait_quiet()
     (placed,) = visit.app.prompts().boxes

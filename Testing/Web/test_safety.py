@@ -114,7 +114,7 @@ def test_the_page_is_usable_soon_and_asks_nothing_of_any_other_computer(browser,
         visit.page.get_by_title("Light or dark").click()
         visit.page.get_by_title("Mouse and keys").click()
         visit.page.keyboard.press("Escape")
-        visit.take("b", "box")
+        visit.take("x", "box")
         visit.drag((0.355, 0.355), (0.645, 0.61))
         visit.wait_object("ml > 0")
         visit.wait_quiet()

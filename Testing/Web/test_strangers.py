@@ -17,6 +17,7 @@ from NeuroSAM2Web.transfer import Transfer
 
 from NeuroSAM2Core.log_allowance import LogAllowance
 from Testing.Support.apart import run_apart
+from Testing.Support.launcher import make_script
 
 ADDRESS = "http://127.0.0.1:8742/?token=the-key_of_this-start"
 
@@ -41,9 +42,8 @@ def test_the_browsers_command_line_does_not_hold_the_token(tmp_path):
         "open_page(sys.stdin.read(), Path(sys.argv[1]))"
     )
     note = tmp_path / "browser"
-    note.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "said"}\n', encoding="utf-8")
-    note.chmod(0o700)
-    environment = {"BROWSER": f"{note} %s", "PYTHONPATH": ":".join(filter(None, sys.path))}
+    make_script(note, f'echo "$@" > "{tmp_path / "said"}"')
+    environment = {"BROWSER": f'"{note}" %s', "PYTHONPATH": ":".join(filter(None, sys.path))}
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
         input=ADDRESS,

@@ -15,7 +15,7 @@ def add_case(visit, path, role):
     open_file(visit, path)
     wait_volume(visit, path.name.split(".")[0])
     visit.page.get_by_role("tab", name="Segment").click()
-    visit.take("b", "box")
+    visit.take("x", "box")
     visit.drag((0.15, 0.18), (0.85, 0.82))
     visit.wait_object("ml > 0")
     visit.wait_quiet()

@@ -43,7 +43,7 @@ def main(folder: Path) -> None:
             train(visit)
             open_file(visit, home / f"{names[-1]}.nii.gz")
             wait_volume(visit, names[-1])
-            visit.take("b", "box")
+            visit.take("x", "box")
             visit.drag(*HEAD)
             visit.wait_object("ml > 0")
             visit.wait_quiet()

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -46,10 +47,15 @@ COUNT_CHANGED = """([name, x, y, radius]) => {
 
 @contextmanager
 def open_browser(path):
-    with sync_playwright() as play:
+    with mock.patch.dict(os.environ):
+        os.environ.pop("TMPDIR", None)  # a socket of Chromium's lies there, whose path may have 107 letters
+        play = sync_playwright().start()
+    try:
         opened = play.chromium.launch(executable_path=path, args=list(FLAGS))
         yield opened
         opened.close()
+    finally:
+        play.stop()
 
 
 class AppProcess:

@@ -4,16 +4,18 @@ import dataclasses
 import json
 import struct
 import tracemalloc
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from typing_extensions import TypeAliasType
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, PromptError, ProtocolError, WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.protocol import messages
+from NeuroSAM2Core.protocol import codec, messages
 from NeuroSAM2Core.protocol.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.protocol.framing import MAGIC, OPEN, PRELUDE, STRANGER, VERSION, FrameReader, pack_frame
 from NeuroSAM2Core.protocol.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
@@ -268,3 +270,11 @@ def test_the_same_content_has_the_same_name_and_other_content_another():
     assert hashing.step(1000)
     assert hashing.volume_id == first
     assert name_of(voxels.transpose(0, 2, 1).reshape(4, 5, 6)) != first
+
+
+def test_a_mask_is_read_where_numpy_names_its_type_by_an_alias():
+    scalar = TypeVar("scalar")
+    alias = TypeAliasType(
+        "Mask", np.ndarray[Any, np.dtype[scalar]], type_params=(scalar,)
+    )  # as NDArray is from NumPy 2.5 on
+    assert codec._decoder(alias[np.bool_]) is codec._decode_mask

@@ -13,6 +13,7 @@ from NeuroSAM2Core.prompts import BoxPrompt, PromptSet
 from NeuroSAM2Core.protocol import Disconnected, Event, Failed, LoadModel, ModelLoaded, PredictSlice, SliceAnswered
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.i18n import tr as _
 
 SHAPE = (3, 128, 128)
 LIMIT_S = 120.0
@@ -54,13 +55,15 @@ class EngineCheck:
             for event in self.engine.poll():
                 self._take(event)
         if self.verdict is None and time.monotonic() - self._began > LIMIT_S:
-            self._end(is_good=False, sentence=f"The engine did not answer within {LIMIT_S:.0f} s.")
+            self._end(
+                is_good=False, sentence=_("The engine did not answer within {limit_s:.0f} s.").format(limit_s=LIMIT_S)
+            )
         return self.verdict
 
     def cancel(self) -> None:
         """The person does not want to know any more."""
         if self.verdict is None:
-            self._end(is_good=False, sentence="The test was cancelled.")
+            self._end(is_good=False, sentence=_("The test was cancelled."))
 
     def _take(self, event: Event) -> None:
         if self.verdict is not None:
@@ -94,9 +97,13 @@ class EngineCheck:
 
     def _praise(self) -> str:
         assert self._loaded is not None
-        return (
-            f"It works: {self._loaded.model} on {self._loaded.device}, first mask after {self._ready_s:.1f} s, "
-            f"then {self._times[-1] * 1000:.0f} ms from click to mask."
+        return _(
+            "It works: {model} on {device}, first mask after {ready_s:.1f} s, then {answer_ms:.0f} ms from click to mask."
+        ).format(
+            model=self._loaded.model,
+            device=self._loaded.device,
+            ready_s=self._ready_s,
+            answer_ms=self._times[-1] * 1000,
         )
 
     def _end(self, *, is_good: bool, sentence: str) -> None:

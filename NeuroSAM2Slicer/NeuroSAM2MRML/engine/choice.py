@@ -11,6 +11,7 @@ from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.protocol import LoadModel
 from NeuroSAM2MRML.engine.programs import startup_environment
+from NeuroSAM2MRML.i18n import tr as _
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_MODEL = "nano"
@@ -48,19 +49,28 @@ class EngineChoice:
             ConfigError: Something is missing or cannot be.
         """
         if self.place is Place.INTERPRETER and not self.interpreter:
-            raise ConfigError("no interpreter is chosen", hint="choose the python program of an environment with torch")
+            raise ConfigError(
+                _("no interpreter is chosen"), hint=_("choose the python program of an environment with torch")
+            )
         if self.place is Place.INTERPRETER and not disk.is_file(Path(self.interpreter)):
             raise ConfigError(
-                f"there is no program {self.interpreter}", hint="choose the python program of an environment with torch"
+                _("there is no program {interpreter}").format(interpreter=self.interpreter),
+                hint=_("choose the python program of an environment with torch"),
             )
         if self.place is Place.REMOTE and self.port not in PORTS:
-            raise ConfigError(f"the port is {self.port}; expected 1 to 65535", hint="`neurosam2 serve` prints it")
+            raise ConfigError(
+                _("the port is {port}; expected 1 to 65535").format(port=self.port),
+                hint=_("`neurosam2 serve` prints it"),
+            )
         if self.place is Place.REMOTE and not self.token:
-            raise ConfigError("the token is missing", hint="`neurosam2 serve` prints it when it starts")
+            raise ConfigError(_("the token is missing"), hint=_("`neurosam2 serve` prints it when it starts"))
         if self.device not in DEVICES:
-            raise ConfigError(f"there is no device {self.device!r}", hint=f"one of: {', '.join(DEVICES)}")
+            raise ConfigError(
+                _("there is no device {device!r}").format(device=self.device),
+                hint=_("one of: {devices}").format(devices=", ".join(DEVICES)),
+            )
         if not self.model:
-            raise ConfigError("no model is chosen", hint="choose one from the list, or a file")
+            raise ConfigError(_("no model is chosen"), hint=_("choose one from the list, or a file"))
 
     @property
     def load_model(self) -> LoadModel:

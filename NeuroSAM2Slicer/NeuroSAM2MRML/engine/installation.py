@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from NeuroSAM2MRML.engine.choice import Place
+from NeuroSAM2MRML.i18n import tr as _
 
 TORCH = "torch"
 PACKAGES = {
@@ -94,8 +95,10 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
         major, minor = found.python
         return InstallPlan(
             step=Step.NOTHING,
-            sentence=f"This Slicer has Python {major}.{minor}; the engine needs 3.11 or later. Update Slicer, or choose another "
-            "interpreter under Engine.",
+            sentence=_(
+                "This Slicer has Python {major}.{minor}; the engine needs 3.11 or later. Update Slicer, or choose another "
+                "interpreter under Engine."
+            ).format(major=major, minor=minor),
         )
     if TORCH in found.modules:
         missing = {name: packages[name] for name in packages if name not in found.modules}
@@ -103,23 +106,29 @@ def install_plan(found: Found, packages: Mapping[str, str] = PACKAGES) -> Instal
     if found.is_restart_due:
         return InstallPlan(
             step=Step.RESTART,
-            sentence="The PyTorch extension is installed. Restart Slicer to go on.",
-            button="Restart Slicer",
-            question="Slicer will restart. Save your work first. Afterwards this panel shows the next step. Restart now?",
+            sentence=_("The PyTorch extension is installed. Restart Slicer to go on."),
+            button=_("Restart Slicer"),
+            question=_(
+                "Slicer will restart. Save your work first. Afterwards this panel shows the next step. Restart now?"
+            ),
         )
     if not found.has_extension:
         return InstallPlan(
             step=Step.EXTENSION,
-            sentence="The engine needs PyTorch, which the PyTorch extension installs.",
-            button="Install PyTorch extension",
-            question="Install the PyTorch extension? It is below 1 MB and takes a restart of Slicer. PyTorch itself comes after that.",
+            sentence=_("The engine needs PyTorch, which the PyTorch extension installs."),
+            button=_("Install PyTorch extension"),
+            question=_(
+                "Install the PyTorch extension? It is below 1 MB and takes a restart of Slicer. PyTorch itself comes after that."
+            ),
         )
     return InstallPlan(
         step=Step.TORCH,
-        sentence="The engine needs PyTorch.",
-        button="Install PyTorch",
-        question="Download and install PyTorch into Slicer's Python? It takes 200 MB to 3 GB, the most with an NVIDIA card, and a "
-        "few minutes. Slicer does not react meanwhile.",
+        sentence=_("The engine needs PyTorch."),
+        button=_("Install PyTorch"),
+        question=_(
+            "Download and install PyTorch into Slicer's Python? It takes 200 MB to 3 GB, the most with an NVIDIA card, and a "
+            "few minutes. Slicer does not react meanwhile."
+        ),
     )
 
 
@@ -139,8 +148,10 @@ def _own_packages(found: Found, *names: str) -> InstallPlan:
 def _packages(missing: Mapping[str, str]) -> InstallPlan:
     return InstallPlan(
         step=Step.PACKAGES,
-        sentence=f"Still needed: {', '.join(missing)}.",
-        button="Install packages",
-        question=f"Download and install {', '.join(missing)} into Slicer's Python? They take below 100 MB.",
+        sentence=_("Still needed: {missing}.").format(missing=", ".join(missing)),
+        button=_("Install packages"),
+        question=_("Download and install {missing} into Slicer's Python? They take below 100 MB.").format(
+            missing=", ".join(missing)
+        ),
         requirements=tuple(missing.values()),
     )

@@ -21,11 +21,12 @@ from NeuroSAM2Core.protocol import (
     SliceTracked,
 )
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.i18n import tr as _
 
 MAX_DEATHS = 3
 """In a row, without a single mask in between."""
-GIVEN_UP = f"the engine ended {MAX_DEATHS} times in a row"
-WHAT_THEN = "press Test under Engine to see why, then Try again"
+GIVEN_UP = _("the engine ended {number} times in a row").format(number=MAX_DEATHS)
+WHAT_THEN = _("press Test under Engine to see why, then Try again")
 
 
 class Engine(Protocol):
@@ -110,7 +111,7 @@ class EngineLink:
             WorkerError: There is none.
         """
         if self._engine is None:
-            raise WorkerError("the engine is not running", hint="try again")
+            raise WorkerError(_("the engine is not running"), hint=_("try again"))
         return self._engine.submit(request)
 
     def poll(self) -> list[Event]:

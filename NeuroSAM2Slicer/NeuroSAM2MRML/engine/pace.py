@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from NeuroSAM2MRML.i18n import tr as _
+
 SETTLED_S = 0.5
 """Before this nothing is said about the time left."""
 
@@ -12,7 +14,7 @@ class Pace:
 
     began_s: float
     """Seconds of any clock that only goes forward."""
-    unit: str = "slices"
+    unit: str = _("slices")
 
     def sentence(self, progress: tuple[int, int], now_s: float) -> str:
         """Such as `12 of 40 slices, 8.3 per second, 4 s left`.
@@ -23,8 +25,10 @@ class Pace:
         """
         done, total = progress
         if total == 0:
-            return "getting ready"
-        return f"{done} of {total} {self.unit}{self.speed(progress, now_s)}"
+            return _("getting ready")
+        return _("{done} of {total} {unit}{speed}").format(
+            done=done, total=total, unit=self.unit, speed=self.speed(progress, now_s)
+        )
 
     def speed(self, progress: tuple[int, int], now_s: float) -> str:
         """Such as `, 8.3 per second, 4 s left`; empty while too little is done to say. Arguments as of `sentence`."""
@@ -33,14 +37,23 @@ class Pace:
         if done == 0 or elapsed < SETTLED_S:
             return ""
         rate = done / elapsed
-        how_fast = f"{rate:.1f} per second" if rate >= 1 else f"{1 / rate:.1f} s each"
+        how_fast = (
+            _("{rate:.1f} per second").format(rate=rate)
+            if rate >= 1
+            else _("{seconds:.1f} s each").format(seconds=1 / rate)
+        )
         return f", {how_fast}, {time_left((total - done) / rate)}"
 
 
 def time_left(seconds: float) -> str:
     """In a person's words."""
+    return _("{time} left").format(time=duration(seconds))
+
+
+def duration(seconds: float) -> str:
+    """In a person's words, rounded."""
     if seconds < 60:
-        return f"{seconds:.0f} s left"
+        return _("{seconds:.0f} s").format(seconds=seconds)
     if seconds < 3600:
-        return f"{seconds / 60:.0f} min left"
-    return f"{seconds / 3600:.1f} h left"
+        return _("{minutes:.0f} min").format(minutes=seconds / 60)
+    return _("{hours:.1f} h").format(hours=seconds / 3600)

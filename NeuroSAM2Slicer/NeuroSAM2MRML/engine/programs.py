@@ -8,6 +8,7 @@ from typing import Protocol
 
 import slicer
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.processes import ProcessTree, environment_for_another_python
 
 
@@ -26,7 +27,7 @@ def startup_environment() -> dict[str, str]:
     """The variables of this process for a program of another Python: Slicer's own ones would keep that from starting."""
     variables: Mapping[str, str] = os.environ
     if hasattr(getattr(slicer, "app", None), "startupEnvironment"):
-        variables = slicer.util.startupEnvironment()
+        variables = {name: disk.from_utf8(value) for name, value in slicer.util.startupEnvironment().items()}
     return environment_for_another_python(variables)
 
 

@@ -15,6 +15,7 @@ import slicer
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.volume import Axis, Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.box_nodes import place_box, read_box
 from NeuroSAM2MRML.objects.point_nodes import point_state, read_points, write_points
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox
@@ -272,4 +273,4 @@ def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
         PromptError: Something does not.
     """
     if prompts.inside(volume) != prompts:
-        raise PromptError("the place is outside the volume", hint="click inside the image")
+        raise PromptError(_("the place is outside the volume"), hint=_("click inside the image"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.i18n import tr as _
 
 DECIMALS = 3
 """Places are kept to a thousandth of a pixel, so that they are the same after a way through world positions and files."""
@@ -193,8 +194,10 @@ class ObjectPrompts:
     def _along(self, plane: SlicePlane) -> "ObjectPrompts":
         if self.axis not in (None, plane.axis):
             raise PromptError(
-                f"this object is outlined along {self.axis}; a prompt along {plane.axis} was given",
-                hint="prompt in the same view, or start another object",
+                _("this object is outlined along {axis}; a prompt along {other_axis} was given").format(
+                    axis=self.axis, other_axis=plane.axis
+                ),
+                hint=_("prompt in the same view, or start another object"),
             )
         return replace(self, axis=plane.axis)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.arrays import Matrix
 from NeuroSAM2MRML.scene.slice_views import nearest_index
 
@@ -41,7 +42,7 @@ class RememberedSlices:
             axis, then = Axis(said["axis"]), np.array(said["grid"], dtype=float).reshape(4, 4)
             values = {int(index): tuple(map(float, known)) for index, known in said["slices"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError("what the scene remembers of the slices of an object cannot be read") from error
+            raise DataError(_("what the scene remembers of the slices of an object cannot be read")) from error
         number = "ijk".index(axis)
         change = np.linalg.inv(matrix) @ then
         now = int(np.abs(change[:3, number] * np.linalg.norm(matrix[:3, :3], axis=0)).argmax())

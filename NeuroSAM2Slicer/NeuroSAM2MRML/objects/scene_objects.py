@@ -13,6 +13,7 @@ import slicer
 import vtk
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.scene.watch import FIRST, SceneWatch
 
@@ -92,7 +93,8 @@ class SceneObjects:
         segment_id = self.segments.get(object_id)
         if segment_id is None:
             raise DataError(
-                f"the segment of object {object_id} was deleted", hint="undo the deletion, or start another object"
+                _("the segment of object {object_id} was deleted").format(object_id=object_id),
+                hint=_("undo the deletion, or start another object"),
             )
         return segment_id
 
@@ -144,7 +146,7 @@ class SceneObjects:
         """
         segment = self.node.GetSegmentation().GetSegment(segment_id)
         if segment is None:
-            raise DataError("that segment was deleted", hint="choose another")
+            raise DataError(_("that segment was deleted"), hint=_("choose another"))
         number = object_number(segment)
         if number is None:
             number = self.next_number

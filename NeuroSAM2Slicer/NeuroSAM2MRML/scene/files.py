@@ -60,7 +60,7 @@ def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slic
             anew = Path(folder) / "a.seg.nrrd"
             image.write(anew)
             storage = slicer.vtkMRMLSegmentationStorageNode()
-            storage.SetFileName(str(anew))
+            storage.SetFileName(disk.as_utf8(anew))
             is_read = bool(storage.ReadData(node))
     except OSError as error:
         scene.RemoveNode(node)

@@ -12,6 +12,7 @@ import vtk
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.arrays import set_voxels, to_matrix, voxels_of
 from NeuroSAM2MRML.scene.slice_grid import Extent, Grid
 from NeuroSAM2MRML.scene.volume_nodes import transform_to_world
@@ -35,8 +36,10 @@ class Layer:
         image = None if segment is None else segment.GetRepresentation(LABELMAP)
         if image is None or self.segmentation.GetSourceRepresentationName() != LABELMAP:
             raise DataError(
-                f"the segment {segment_id if segment is None else segment.GetName()} is not stored as a labelmap",
-                hint="make the binary labelmap the source representation in the Segmentations module",
+                _("the segment {name} is not stored as a labelmap").format(
+                    name=segment_id if segment is None else segment.GetName()
+                ),
+                hint=_("make the binary labelmap the source representation in the Segmentations module"),
             )
         self.segmentation_node, self.image, self.label = segmentation_node, image, segment.GetLabelValue()
         self.segment_id = segment_id

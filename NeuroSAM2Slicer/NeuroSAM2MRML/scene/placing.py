@@ -7,6 +7,7 @@ import slicer
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.arrays import Matrix
 from NeuroSAM2MRML.scene.slice_views import best_axis, plane_through, shown_slice
 
@@ -42,7 +43,7 @@ def place(volume: Volume, ras: Matrix, *, axis: Axis | None, view: slicer.vtkMRM
         notice, is_across = shown.notice, axis is not None and axis != shown.plane.axis
         axis = axis or shown.plane.axis
         if is_across:
-            notice = f"this object is outlined along {axis}: the prompt is on its slice there"
+            notice = _("this object is outlined along {axis}: the prompt is on its slice there").format(axis=axis)
     plane = plane_through(volume, axis or best_axis(volume), ras)
     row, col = plane.to_pixel(*_ijk(volume, ras))
     return Placed(plane=plane, row=row, col=col, is_across=is_across, notice=notice)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
 from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.edit_policy import EditPolicy, Overwrite
 from NeuroSAM2MRML.scene.layers import Layer, layers_of, reference_grid
 from NeuroSAM2MRML.scene.slice_grid import Grid, GridSlice, grid_slice, is_same_grid, sample, slab
@@ -80,8 +81,10 @@ class SegmentWriter:
         part = grid_slice(grid, self._image_grid, plane)
         if part is None:
             raise GeometryError(
-                f"the segmentation has no voxels on slice {plane.index} along {plane.axis} of the image",
-                hint="choose the image as the segmentation's source geometry, or start a new segmentation",
+                _("the segmentation has no voxels on slice {index} along {axis} of the image").format(
+                    index=plane.index, axis=plane.axis
+                ),
+                hint=_("choose the image as the segmentation's source geometry, or start a new segmentation"),
             )
         if not mask.any() and layer.is_empty:
             return frozenset()

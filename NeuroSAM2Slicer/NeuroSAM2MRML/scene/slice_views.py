@@ -8,6 +8,7 @@ import slicer
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume, resolve_axis
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.arrays import Matrix, to_matrix
 
 TOLERANCE_DEG = 0.5
@@ -26,10 +27,10 @@ class ShownSlice:
         """What the person should know; empty where the view is along the slice."""
         if self.angle_deg <= TOLERANCE_DEG:
             return ""
-        return (
-            f"this view is turned {self.angle_deg:.0f} degrees away from the volume's own slices; "
-            f"slice {self.plane.index} along {self.plane.axis} is used, the nearest one"
-        )
+        return _(
+            "this view is turned {angle_deg:.0f} degrees away from the volume's own slices; "
+            "slice {index} along {axis} is used, the nearest one"
+        ).format(angle_deg=self.angle_deg, index=self.plane.index, axis=self.plane.axis)
 
 
 def shown_slice(volume: Volume, slice_node: slicer.vtkMRMLSliceNode, ras: Matrix | None = None) -> ShownSlice:
@@ -84,5 +85,5 @@ def plane_through(volume: Volume, axis: Axis, ras: Matrix) -> SlicePlane:
     plane = SlicePlane(axis, nearest_index(float(ijk["ijk".index(axis)])))
     limits = np.array(volume.shape[::-1])
     if not ((ijk >= -0.5) & (ijk <= limits - 0.5)).all():
-        raise PromptError("the place is outside the volume", hint="click inside the image")
+        raise PromptError(_("the place is outside the volume"), hint=_("click inside the image"))
     return SlicePlane(axis, min(plane.index, volume.shape[axis.array_axis] - 1))

@@ -14,6 +14,7 @@ import vtk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.place import HeaderPlace
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.arrays import Matrix, to_matrix, voxels_of
 
 PLACE = "NeuroSAM2.place"
@@ -37,12 +38,16 @@ def read_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     """
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or image.GetNumberOfPoints() == 0:
-        raise DataError(f"{node.GetName()} has no voxels", hint="choose a volume that is loaded")
+        raise DataError(
+            _("{volume} has no voxels").format(volume=node.GetName()), hint=_("choose a volume that is loaded")
+        )
     components = image.GetNumberOfScalarComponents()
     if components != 1:
         raise DataError(
-            f"{node.GetName()} has {components} values per voxel; expected one",
-            hint="extract one component first, for example with Vector to Scalar Volume",
+            _("{volume} has {components} values per voxel; expected one").format(
+                volume=node.GetName(), components=components
+            ),
+            hint=_("extract one component first, for example with Vector to Scalar Volume"),
         )
     return Volume(voxels_of(image), world_matrix(node), name=node.GetName(), place=_place_of(node))
 
@@ -85,8 +90,10 @@ def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> Matrix:
         return np.eye(4)
     if not transform.IsTransformToWorldLinear():
         raise GeometryError(
-            f"{node.GetName()} is under the non-linear transform {transform.GetName()}; expected linear ones only",
-            hint="harden the transform on the volume, or take the volume out of it while segmenting",
+            _("{volume} is under the non-linear transform {transform}; expected linear ones only").format(
+                volume=node.GetName(), transform=transform.GetName()
+            ),
+            hint=_("harden the transform on the volume, or take the volume out of it while segmenting"),
         )
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)

@@ -5,6 +5,7 @@ import slicer
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.volume import Direction, SlicePlane
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.record import next_doubtful
 from NeuroSAM2MRML.scene.arrays import Matrix
 from NeuroSAM2MRML.scene.placing import Placed, box_between, place
@@ -49,8 +50,10 @@ class SessionController(SessionFrame):
             placed = self._place(start, view)
             if view is not None and placed.is_across:
                 raise PromptError(
-                    f"this object is outlined along {placed.plane.axis}; a box in another view was drawn",
-                    hint="draw the box in that view, or start another object",
+                    _("this object is outlined along {axis}; a box in another view was drawn").format(
+                        axis=placed.plane.axis
+                    ),
+                    hint=_("draw the box in that view, or start another object"),
                 )
             self._box(placed.plane, box_between(self.desk.volume, placed.plane, start, end))
 
@@ -70,26 +73,28 @@ class SessionController(SessionFrame):
             chosen = record.open_reading(plane)
             if chosen is None:
                 raise PromptError(
-                    f"there is no other reading on slice {plane.index}",
-                    hint="a single click on a slice without an outline can have several; correct others with one more click",
+                    _("there is no other reading on slice {index}").format(index=plane.index),
+                    hint=_(
+                        "a single click on a slice without an outline can have several; correct others with one more click"
+                    ),
                 )
             reading, count = chosen
-            self._say(self._active(), record.prompts.with_reading(plane, (reading + 1) % count), "Next reading")
+            self._say(self._active(), record.prompts.with_reading(plane, (reading + 1) % count), _("Next reading"))
 
     def take_back(self, plane: SlicePlane) -> None:
         """Removes everything that was said about the active object on a slice."""
         with self._acting():
-            self._say(self._active(), self.desk.active_record.prompts.without(plane.index), "Remove prompts")
+            self._say(self._active(), self.desk.active_record.prompts.without(plane.index), _("Remove prompts"))
 
     def confirm(self, plane: SlicePlane) -> None:
         """Accepts the active object's mask on a slice as it is; it is never overwritten from then on."""
         with self._acting():
             number = self._active()
             if plane in self.desk.active_record.prompts.planes and not self.desk.is_edited(number, plane):
-                self.notice = f"slice {plane.index} is confirmed already"
+                self.notice = _("slice {index} is confirmed already").format(index=plane.index)
                 return
             plane.check_inside(self.desk.volume)
-            with self.desk.step("Confirm slice"):
+            with self.desk.step(_("Confirm slice")):
                 self.desk.keep(number, [plane])
             self.talk.forget(number)
 
@@ -116,8 +121,8 @@ class SessionController(SessionFrame):
             asked = object_ids or (() if self.desk.active is None else (self.desk.active,))
             numbers = tuple(n for n in asked if self.desk.objects.record(n).prompts.indices)
             if not numbers:
-                raise PromptError("there is nothing to propagate", hint="place a point or a box first")
-            self._set_out("Propagate", Journey(object_ids=numbers, first=first, last=last, direction=direction))
+                raise PromptError(_("there is nothing to propagate"), hint=_("place a point or a box first"))
+            self._set_out(_("Propagate"), Journey(object_ids=numbers, first=first, last=last, direction=direction))
 
     def extend(self, *, direction: Direction = Direction.BOTH) -> None:
         """Carries the active object one slice beyond the slices where it has ended.
@@ -133,10 +138,10 @@ class SessionController(SessionFrame):
             ends = [p for p in self.desk.active_record.ends(direction) if not self.desk.is_edited(number, p)]
             if not ends:
                 raise PromptError(
-                    "there is no end to go on from", hint="propagate first, or choose the other direction"
+                    _("there is no end to go on from"), hint=_("propagate first, or choose the other direction")
                 )
             beyond = tuple(plane.index for plane in ends)
-            self._set_out("One more slice", Journey(object_ids=(number,), beyond=beyond))
+            self._set_out(_("One more slice"), Journey(object_ids=(number,), beyond=beyond))
 
     def stop(self) -> None:
         """Stops the propagation within a slice; what is done stays."""
@@ -197,14 +202,14 @@ class SessionController(SessionFrame):
 
     def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
         said = self.desk.active_record.prompts.with_point(plane, point)
-        self._say(self.desk.active, said, "Point" if point.positive else "Negative point")
+        self._say(self.desk.active, said, _("Point") if point.positive else _("Negative point"))
 
     def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
-        self._say(self.desk.active, self.desk.active_record.prompts.with_box(plane, box), "Box")
+        self._say(self.desk.active, self.desk.active_record.prompts.with_box(plane, box), _("Box"))
 
     def _active(self) -> int:
         if self.desk.active is None:
-            raise PromptError("there is no object yet", hint="place a point or a box first")
+            raise PromptError(_("there is no object yet"), hint=_("place a point or a box first"))
         return self.desk.active
 
     def _keep_painted(self, number: int) -> None:
@@ -212,4 +217,6 @@ class SessionController(SessionFrame):
         if painted:
             self.desk.keep(number, painted)
             self.talk.forget(number)
-            self.notice = f"{len(painted)} slices that were painted by hand are kept as they are"
+            self.notice = _("{num_painted} slices that were painted by hand are kept as they are").format(
+                num_painted=len(painted)
+            )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.protocol import SURE_IOU
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.objects.record import ObjectRecord, SliceQuality
@@ -173,7 +174,7 @@ class SessionDesk:
 
     def new_object(self, name: str) -> int:
         """A new object with an empty segment, as a step of its own."""
-        with self.step("New object"):
+        with self.step(_("New object")):
             number = self._add_object(name)
         self.journal.note_prompts(number)
         return number
@@ -189,7 +190,7 @@ class SessionDesk:
 
     def clear(self, number: int) -> None:
         """Takes everything about an object away, as one step."""
-        with self.step("Clear"):
+        with self.step(_("Clear")):
             with self.writing():
                 self.keeper.clear(number)
             self._record(number, ObjectRecord())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.protocol import Disconnected, Event
 from NeuroSAM2Core.volume import SliceMask
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
@@ -20,8 +21,8 @@ from NeuroSAM2MRML.view_state import ending_sentence
 
 TURN_S = 0.03
 """Events are taken in for so long at a time, so that a window stays alive however many come at once."""
-RESTARTED = "the engine ended unexpectedly and was started again; nothing is lost"
-STOPPED = "stopped; what is done stays"
+RESTARTED = _("the engine ended unexpectedly and was started again; nothing is lost")
+STOPPED = _("stopped; what is done stays")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,12 @@ class News:
 def _sentence_on_ends(record: ObjectRecord) -> str:
     """Where an object ends and why; empty where that is not known."""
     ends = [(plane.index, record.quality[plane].ending) for plane in record.ends()]
-    said = [f"on slice {index} ({ending_sentence(ending)})" for index, ending in ends if ending]
-    return f"the object ends {' and '.join(said)}" if said else ""
+    said = [
+        _("on slice {index} ({why})").format(index=index, why=ending_sentence(ending))
+        for index, ending in ends
+        if ending
+    ]
+    return _("the object ends {places}").format(places=_(" and ").join(said)) if said else ""
 
 
 class SessionEvents:
@@ -98,7 +103,7 @@ class SessionEvents:
                 self._put_unconfirmed(mask)
             case Cleaned(mask, is_first):
                 if is_first:
-                    self._desk.begin_step("Clean up")
+                    self._desk.begin_step(_("Clean up"))
                 self._put_unconfirmed(mask)
             case Previewed(shown):
                 self._preview.take(shown)
@@ -123,7 +128,7 @@ class SessionEvents:
         self._talk.lost()
         if self._resume():
             return RESTARTED
-        return f"the engine ended: {event.reason}; the next prompt starts it again"
+        return _("the engine ended: {reason}; the next prompt starts it again").format(reason=event.reason)
 
     def _resume(self) -> bool:
         """Tells the engine everything again, if there is anything to do; says whether there is."""

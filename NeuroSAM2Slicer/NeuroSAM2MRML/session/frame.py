@@ -12,6 +12,7 @@ import slicer
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.protocol import EngineSwitches
 from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.prompts import ObjectPrompts
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.session.engine_talk import EngineTalk
@@ -20,7 +21,7 @@ from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.outcomes import Journey
 from NeuroSAM2MRML.session.preview import Preview
 
-NEW_IMAGE = "the image has changed: masks stay as they are, and further answers are for the image as it is now"
+NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
 
 class SessionFrame:
@@ -99,7 +100,9 @@ class SessionFrame:
             before = self.desk.objects.record(number).prompts
             said = self.desk.nodes.read(number, self.desk.volume).keeping_readings_since(before)
             more = len(said.points) - len(before.points)
-            self._say(number, said, "Place point" if more > 0 else "Delete prompts" if more < 0 else "Move prompts")
+            self._say(
+                number, said, _("Place point") if more > 0 else _("Delete prompts") if more < 0 else _("Move prompts")
+            )
 
     @property
     def has_more(self) -> bool:
@@ -131,7 +134,7 @@ class SessionFrame:
     def _acting(self) -> Iterator[None]:
         """An action may begin: the session lasts, the volume is as it was read, the nodes say what is known."""
         if self.ended:
-            raise DataError(self.ended, hint="choose a volume and a segmentation to go on")
+            raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))
         self.notice = ""
         if self.desk.notice_new_image():
             self.talk.forget_volume()

@@ -26,6 +26,7 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.prompts import ChosenReading, ObjectPrompts, PlacedBox, PlacedPoint
 from NeuroSAM2MRML.objects.record import SliceQuality
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint
@@ -149,8 +150,10 @@ class Unsaved:
                 if _numbers(self.head.version) <= _numbers(__version__):
                     return
                 raise DataError(
-                    f"the unsaved work was written down by NeuroSAM2 {self.head.version}; this is {__version__}",
-                    hint="open it with a newer NeuroSAM2",
+                    _("the unsaved work was written down by NeuroSAM2 {version}; this is {own_version}").format(
+                        version=self.head.version, own_version=__version__
+                    ),
+                    hint=_("open it with a newer NeuroSAM2"),
                 ) from error
             yield line
 
@@ -163,10 +166,10 @@ class Unsaved:
         """
         lock = _new_lock(self.path.with_suffix(LOCK_SUFFIX))
         if lock is not None and not _has_taken(lock):
-            raise DataError("that work is being brought back in another window", hint="wait for that")
+            raise DataError(_("that work is being brought back in another window"), hint=_("wait for that"))
         try:
             if not self.path.exists():
-                raise DataError("that work was brought back in another window already")
+                raise DataError(_("that work was brought back in another window already"))
             yield
         finally:
             if lock is not None:
@@ -263,7 +266,8 @@ def _has_taken(lock: "BaseFileLock") -> bool:
 def _cannot_write(error: Exception) -> DataError:
     reason = error.strerror if isinstance(error, OSError) else None
     return DataError(
-        f"unsaved work cannot be written down: {reason or error}", hint="free some space, and save the scene"
+        _("unsaved work cannot be written down: {reason}").format(reason=reason or error),
+        hint=_("free some space, and save the scene"),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.scene_objects import Look
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint, is_same_place
 from NeuroSAM2MRML.session.desk import SessionDesk
@@ -43,14 +44,16 @@ def recover(desk: SessionDesk, unsaved: Unsaved) -> int:
     known, volume = unsaved.head.fingerprint, desk.volume
     if not is_same_place(volume, known.ijk_to_ras) or known.voxels != Fingerprint.of(volume).voxels:
         raise DataError(
-            f"that work belongs to the image {unsaved.head.volume_name}, and this is another one or it was changed",
-            hint="load that image first",
+            _("that work belongs to the image {volume_name}, and this is another one or it was changed").format(
+                volume_name=unsaved.head.volume_name
+            ),
+            hint=_("load that image first"),
         )
     lines = list(unsaved.lines())
     numbers: dict[int, int] = {}
     with unsaved.held():
         lines = list(unsaved.lines())
-        with desk.step("Recover unsaved work"):
+        with desk.step(_("Recover unsaved work")):
             for line in lines:
                 if isinstance(line, PromptsLine):
                     if line.object_id not in numbers:

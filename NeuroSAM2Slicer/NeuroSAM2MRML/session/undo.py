@@ -14,12 +14,13 @@ import slicer
 import vtk
 
 from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.record import ObjectRecord
 from NeuroSAM2MRML.objects.scene_objects import SceneObjects
 from NeuroSAM2MRML.scene.layers import LABELMAP
 
 STATE = "NeuroSAM2.State"
-MANUAL_EDIT = "Manual edit"
+MANUAL_EDIT = _("Manual edit")
 """The name of whatever other hands did to the segments."""
 MAX_STEPS = 20
 NOWHERE = 0

@@ -8,6 +8,7 @@ import vtk
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.prompt_nodes import ROLE
 from NeuroSAM2MRML.scene.slice_views import best_axis, shown_slice
 from NeuroSAM2MRML.scene.watch import SceneWatch
@@ -60,16 +61,16 @@ class SessionWatch:
     def _on_removal(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
         desk = self.session.desk
         if node is desk.volume_node:
-            self.end("the image was deleted; prompts and masks stay in the scene")
+            self.end(_("the image was deleted; prompts and masks stay in the scene"))
         elif node is desk.segmentation_node:
-            self.end("the segmentation was deleted; prompts stay in the scene")
+            self.end(_("the segmentation was deleted; prompts stay in the scene"))
 
     def _on_removed(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
         if node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) is not None:
             self._sync()
 
     def _on_close(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        self.end("the scene was closed")
+        self.end(_("the scene was closed"))
 
     def _on_save(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         self.session.preview.leave()  # its node would not be saved, but its item in the subject hierarchy

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.run import PARTS, Part
 
 
@@ -17,14 +18,14 @@ class Adaptation:
 
 
 ADAPTATIONS = (
-    Adaptation(title="How it outlines and propagates (recommended)", parts=("decoder", "memory")),
-    Adaptation(title="Only how it outlines a slice (fewest cases)", parts=("decoder",)),
+    Adaptation(title=_("How it outlines and propagates (recommended)"), parts=("decoder", "memory")),
+    Adaptation(title=_("Only how it outlines a slice (fewest cases)"), parts=("decoder",)),
     Adaptation(
-        title="Also how it reads images, gently (adapters)", parts=("decoder", "memory", "neck"), adapter_rank=8
+        title=_("Also how it reads images, gently (adapters)"), parts=("decoder", "memory", "neck"), adapter_rank=8
     ),
-    Adaptation(title="Everything (most cases, most memory)", parts=PARTS),
+    Adaptation(title=_("Everything (most cases, most memory)"), parts=PARTS),
 )
-EXPERT = "As chosen below, for experts"
+EXPERT = _("As chosen below, for experts")
 """The title of any other choice of parts."""
 
 
@@ -50,7 +51,8 @@ def parse_settings(text: str) -> Mapping[str, str]:
         key, sign, value = (part.strip() for part in line.partition("="))
         if not sign or not key or not value:
             raise ConfigError(
-                f"line {number} of the settings is {line!r}; expected key = value", hint="correct that line"
+                _("line {number} of the settings is {line!r}; expected key = value").format(number=number, line=line),
+                hint=_("correct that line"),
             )
         settings[key] = value
     return settings

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from NeuroSAM2MRML.i18n import tr as _
+
 
 class Album:
     """Begins empty."""
@@ -19,7 +21,11 @@ class Album:
     @property
     def caption(self) -> str:
         """Which one that is; empty in an empty album."""
-        return f"Clip {self._number + 1} of {len(self._pictures)}" if self._pictures else ""
+        return (
+            _("Clip {number} of {count}").format(number=self._number + 1, count=len(self._pictures))
+            if self._pictures
+            else ""
+        )
 
     def fill(self, pictures: Sequence[Path]) -> bool:
         """These pictures, open at the first; false, and nothing happens, where they are the same as before."""

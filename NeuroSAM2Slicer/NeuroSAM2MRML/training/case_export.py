@@ -16,6 +16,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.naming import file_name, folded
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.fingerprint import Fingerprint, hash_of, is_same_place
 from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.roles import Role
@@ -42,7 +43,7 @@ class CaseExport:
 
     def __init__(self, cases: CaseList, name: str, image: Volume, labels: Volume, role: Role) -> None:
         if not labels.voxels.any():
-            raise DataError(f"nothing is outlined in {name}", hint="segment something first")
+            raise DataError(_("nothing is outlined in {name}").format(name=name), hint=_("segment something first"))
         self.name = file_name(name)
         """With a number, once it is found that another image has it."""
         self.is_done = False
@@ -146,4 +147,7 @@ def _is_same(path: Path, image: Volume, voxels: str) -> bool:
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write to {path}: {error.strerror or error}", hint="is there space left on the disk?")
+    return DataError(
+        _("cannot write to {path}: {reason}").format(path=path, reason=error.strerror or error),
+        hint=_("is there space left on the disk?"),
+    )

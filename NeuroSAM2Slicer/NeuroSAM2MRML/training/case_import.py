@@ -11,13 +11,14 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.naming import SUFFIXES, stem_of
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.bids import images_of
 from NeuroSAM2MRML.training.roles import ROLES, Role
 
 MOST_NAMED = 3
 TWINS = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
 LABEL_KEYS = ("seg", "label")
-HOW = "a dataset.json, BIDS derivatives with _dseg files, or folders images and labels with files of the same names"
+HOW = _("a dataset.json, BIDS derivatives with _dseg files, or folders images and labels with files of the same names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,11 @@ class Unclear:
 
     def __str__(self) -> str:
         if self.others:
-            return f"{self.images[0].name} has the labels {_listed((self.label, *self.others))}"
-        fits = _listed(self.images) if self.images else "no image"
-        return f"{self.label.name} fits {fits}"
+            return _("{images} has the labels {listed}").format(
+                images=self.images[0].name, listed=_listed((self.label, *self.others))
+            )
+        fits = _listed(self.images) if self.images else _("no image")
+        return _("{label} fits {fits}").format(label=self.label.name, fits=fits)
 
 
 def find_pairs(folder: Path, *, on_unclear: Callable[[Unclear], object] = lambda unclear: None) -> list[Pair]:
@@ -73,11 +76,16 @@ def find_pairs(folder: Path, *, on_unclear: Callable[[Unclear], object] = lambda
     pairs = [*listed, *(pairs[0] for pairs in found.values() if len(pairs) == 1)]
     if not pairs and unclear:
         raise DataError(
-            f"no label in {folder} belongs to one image alone: {said_of(unclear)}",
-            hint="say which one in the label's name, or list the pairs in a dataset.json",
+            _("no label in {folder} belongs to one image alone: {labels}").format(
+                folder=folder, labels=said_of(unclear)
+            ),
+            hint=_("say which one in the label's name, or list the pairs in a dataset.json"),
         )
     if not pairs:
-        raise DataError(f"there are no annotated volumes in {folder}", hint=f"expected {HOW}")
+        raise DataError(
+            _("there are no annotated volumes in {folder}").format(folder=folder),
+            hint=_("expected {layouts}").format(layouts=HOW),
+        )
     for one in unclear:
         on_unclear(one)
     return sorted(pairs, key=lambda pair: (pair.name, pair.image))
@@ -86,12 +94,12 @@ def find_pairs(folder: Path, *, on_unclear: Callable[[Unclear], object] = lambda
 def said_of(unclear: list[Unclear]) -> str:
     """What is unclear, in a sentence."""
     more = len(unclear) - MOST_NAMED
-    return "; ".join(map(str, unclear[:MOST_NAMED])) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(map(str, unclear[:MOST_NAMED])) + (_("; and {more} more").format(more=more) if more > 0 else "")
 
 
 def _listed(paths: tuple[Path, ...]) -> str:
     *names, last = (path.name for path in paths)
-    return f"{', '.join(names)} and {last}" if names else last
+    return _("{names} and {last}").format(names=", ".join(names), last=last) if names else last
 
 
 def _from_dataset(folder: Path) -> Iterator[Pair]:
@@ -106,7 +114,10 @@ def _from_dataset(folder: Path) -> Iterator[Pair]:
                     label = next(one[key] for key in LABEL_KEYS if key in one)
                     yield Pair(stem_of(Path(one["image"])), folder / one["image"], folder / label, role)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="each case needs an image and a seg") from error
+        raise DataError(
+            _("{path} cannot be read: {error}").format(path=path, error=error),
+            hint=_("each case needs an image and a seg"),
+        ) from error
 
 
 def _from_bids(folder: Path) -> Iterator[tuple[Path, list[Path]]]:

@@ -18,6 +18,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.naming import stem_of, told_apart
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.session.desk import SessionDesk
 from NeuroSAM2MRML.training.roles import ROLES, Role
 
@@ -82,7 +83,10 @@ class CaseList:
             names = told_apart([case.image for case in cases])
             return [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path} cannot be read: {error}", hint="repair it, or move it away") from error
+            raise DataError(
+                _("{path} cannot be read: {error}").format(path=self.path, error=error),
+                hint=_("repair it, or move it away"),
+            ) from error
 
     def add(self, image: Path, label: Path, role: Role) -> None:
         """Puts a pair of files on the list, where they are, in place of one with the same image.
@@ -92,7 +96,9 @@ class CaseList:
         """
         case = Case(name=stem_of(image), role=role, image=image, label=label)
         if not case.is_there:
-            raise DataError(f"{image} or {label} is not there", hint="choose the folder again")
+            raise DataError(
+                _("{image} or {label} is not there").format(image=image, label=label), hint=_("choose the folder again")
+            )
         with self.locked():
             self._write([one for one in self.read() if one.image.resolve() != image.resolve()] + [case])
 
@@ -115,9 +121,13 @@ class CaseList:
             except NotImplementedError:  # a file system without locks
                 pass
             except TimeoutError as error:
-                raise DataError(f"another window is changing the list in {self.folder}", hint="try again") from error
+                raise DataError(
+                    _("another window is changing the list in {folder}").format(folder=self.folder), hint=_("try again")
+                ) from error
             except OSError as error:
-                raise DataError(f"cannot write to {self.folder}: {error.strerror or error}") from error
+                raise DataError(
+                    _("cannot write to {folder}: {reason}").format(folder=self.folder, reason=error.strerror or error)
+                ) from error
             yield
 
     @cached_property
@@ -143,7 +153,9 @@ class CaseList:
         try:
             disk.write_atomically(self.path, json.dumps(said, indent=4) + "\n")
         except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise DataError(
+                _("cannot write {path}: {reason}").format(path=self.path, reason=error.strerror or error)
+            ) from error
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)

@@ -15,6 +15,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.cases import CaseList
 from NeuroSAM2MRML.training.run import RunReader, TrainChoice, read_proof
 from NeuroSAM2MRML.training.samples import LOOKING, Samples
@@ -65,7 +66,7 @@ class TrainController:
             self._training = self._found()
             if self._training is not None:
                 self._training.resume()  # the host before may have ended while the run gave way
-                self.notice = "training goes on (started before)"
+                self.notice = _("training goes on (started before)")
 
     @property
     def is_running(self) -> bool:
@@ -85,15 +86,17 @@ class TrainController:
             DataError: There is nothing to train on, or the folder cannot be written to.
         """
         if self.is_running:
-            raise ConfigError("a run goes on already", hint="stop it first")
+            raise ConfigError(_("a run goes on already"), hint=_("stop it first"))
         if not any(case.role == "training" for case in self.cases.read()):
-            raise DataError("there are no cases to train on", hint="add one to the list first")
+            raise DataError(_("there are no cases to train on"), hint=_("add one to the list first"))
         runs = self.folder / "runs"
         try:
             runs.mkdir(parents=True, exist_ok=True)
             self.run = RunReader(self._new_run(runs, choice))
         except OSError as error:
-            raise DataError(f"cannot write to {runs}: {error.strerror or error}") from error
+            raise DataError(
+                _("cannot write to {folder}: {reason}").format(folder=runs, reason=error.strerror or error)
+            ) from error
         self._launch()
 
     def _new_run(self, runs: Path, choice: TrainChoice) -> Path:
@@ -118,7 +121,7 @@ class TrainController:
             self._training.ask()
             self._ends_by = self._clock() + STOP_GRACE_S
             self._was_asked_to_stop = True
-            self.notice = "stopping after this step"
+            self.notice = _("stopping after this step")
 
     def go_on(self) -> None:
         """Continues the last run.
@@ -127,7 +130,7 @@ class TrainController:
             ConfigError: There is none, or it goes on already, or it is over.
         """
         if self.run is None or self.is_running or self.run.is_over:
-            raise ConfigError("there is no stopped run to continue", hint="start a new one")
+            raise ConfigError(_("there is no stopped run to continue"), hint=_("start a new one"))
         self._launch()
 
     def prove(self) -> None:
@@ -137,16 +140,16 @@ class TrainController:
             DataError: The run is not over, or no case was held out.
         """
         if self.run is None or self.run.model is None:
-            raise DataError("the run is not over yet", hint="wait for its end")
+            raise DataError(_("the run is not over yet"), hint=_("wait for its end"))
         if all(case.role == "training" for case in self.cases.read()):
-            raise DataError("no case is held out", hint="add one for validation or for the test")
+            raise DataError(_("no case is held out"), hint=_("add one for validation or for the test"))
         target = self._proof_folder
         target.mkdir(parents=True, exist_ok=True)
         before, after = self._model_in_use(), str(self.run.model)
         asked = ["report", before, after, str(self.cases.path), "--out", str(target), "--overwrite"]
         command = ["-m", "NeuroSAM2Core", *asked]
         self._proving = self._start([*self._python, *command], target / "log.txt")
-        self.notice = "measuring both models on the held-out cases"
+        self.notice = _("measuring both models on the held-out cases")
 
     def promote(self) -> None:
         """Puts the run's model to work.
@@ -155,13 +158,13 @@ class TrainController:
             DataError: There is no proof yet.
         """
         if self.run is None or self.run.model is None or not self._proof:
-            raise DataError("there is no proof for this model yet", hint="compare it on held-out cases first")
+            raise DataError(_("there is no proof for this model yet"), hint=_("compare it on held-out cases first"))
         history = self._history()
         model = str(self.run.model)
         if not history or history[-1] != model:
             self._write_history([*history, model])
         self._use_model(model)
-        self.notice = "the new model is in use; Back returns to the one before"
+        self.notice = _("the new model is in use; Back returns to the one before")
 
     def roll_back(self) -> None:
         """Returns to the model before the last promoted one.
@@ -171,10 +174,10 @@ class TrainController:
         """
         history = self._history()
         if not history:
-            raise DataError("no model was promoted", hint="there is nothing to go back from")
+            raise DataError(_("no model was promoted"), hint=_("there is nothing to go back from"))
         self._write_history(history[:-1])
         self._use_model(self._model_in_use())
-        self.notice = "the model before is in use again"
+        self.notice = _("the model before is in use again")
 
     def give_way(self) -> None:
         """A person clicks: the run waits for a moment, unless it is saving what it has."""
@@ -201,21 +204,27 @@ class TrainController:
             self._was_asked_to_stop = False
             is_over = self.run is not None and self.run.is_over
             self.notice = (
-                "the run is over"
+                _("the run is over")
                 if is_over
-                else "the run was stopped"
+                else _("the run was stopped")
                 if code == 0 or was_asked
                 else self._last_words(code)
             )
         if self.samples.poll():
             count = len(self.samples.pictures)
-            self.notice = f"{count} clips are drawn" if count else "no clip could be drawn; see what is said below"
+            self.notice = (
+                _("{count} clips are drawn").format(count=count)
+                if count
+                else _("no clip could be drawn; see what is said below")
+            )
         if self.run is not None:  # after the look at the process, so that nothing it wrote last is missed
             self.run.read_news()
         if self._proving is not None and (code := self._proving.poll()) is not None:
             self._proving = None
             how = how_it_ended(self._python[0], code, self._proof_folder / "log.txt")
-            self.notice = "the comparison is ready" if code == 0 else f"the comparison failed: {how}"
+            self.notice = (
+                _("the comparison is ready") if code == 0 else _("the comparison failed: {how}").format(how=how)
+            )
 
     def close(self) -> None:
         """Ends a look at the cases; a run goes on."""
@@ -275,7 +284,7 @@ class TrainController:
         )
         record = self.run.folder.with_suffix(".pid")
         disk.write_atomically(record, self._training.leader.to_text())
-        self.notice = "training"
+        self.notice = _("training")
 
     def _found(self) -> ProcessTree | None:
         """The run's program, where an earlier host has left it running."""
@@ -294,7 +303,9 @@ class TrainController:
 
     def _last_words(self, code: int) -> str:
         assert self.run is not None
-        return f"the run failed: {how_it_ended(self._python[0], code, self.run.folder.with_suffix('.log'))}"
+        return _("the run failed: {how}").format(
+            how=how_it_ended(self._python[0], code, self.run.folder.with_suffix(".log"))
+        )
 
     def _model_in_use(self) -> str:
         history = self._history()

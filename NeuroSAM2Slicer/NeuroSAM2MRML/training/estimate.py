@@ -5,9 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from NeuroSAM2MRML.engine.pace import time_left
+from NeuroSAM2MRML.engine.pace import duration
+from NeuroSAM2MRML.i18n import tr as _
 
-UNKNOWN = "How long it takes is known after the first steps; nothing was trained here before."
+UNKNOWN = _("How long it takes is known after the first steps; nothing was trained here before.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,13 @@ def estimate(project: Path, steps: int) -> str:
     for folder in sorted((project / "runs").glob("[0-9]*"), reverse=True):
         cost = cost_of(folder) if folder.is_dir() else None
         if cost is not None:
-            time = time_left(cost.seconds_per_step * steps).removesuffix(" left")
-            memory = "" if cost.memory_gb is None else f" and {cost.memory_gb:.1f} GB of memory"
-            return f"About {time}{memory}, judged by run {folder.name} on this computer ({cost.seconds_per_step:.2g} s per step)."
+            time = duration(cost.seconds_per_step * steps)
+            memory = (
+                ""
+                if cost.memory_gb is None
+                else _(" and {memory_gb:.1f} GB of memory").format(memory_gb=cost.memory_gb)
+            )
+            return _(
+                "About {time}{memory}, judged by run {folder} on this computer ({seconds_per_step:.2g} s per step)."
+            ).format(time=time, memory=memory, folder=folder.name, seconds_per_step=cost.seconds_per_step)
     return UNKNOWN

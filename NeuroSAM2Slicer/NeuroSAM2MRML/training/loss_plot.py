@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import slicer
 import vtk
 
+from NeuroSAM2MRML.i18n import tr as _
+
 NAME = "NeuroSAM2 training"
 Curve = Sequence[tuple[int, float]]
 """Values by step."""
@@ -19,8 +21,8 @@ class Line:
     colour: tuple[float, float, float]
 
 
-LOSS = Line("loss", (0.12, 0.23, 0.37))
-DICE = Line("Dice on checked cases", (0.94, 0.59, 0.12))
+LOSS = Line(_("loss"), (0.12, 0.23, 0.37))
+DICE = Line(_("Dice on checked cases"), (0.94, 0.59, 0.12))
 
 
 class LossPlot:

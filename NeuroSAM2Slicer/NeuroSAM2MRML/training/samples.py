@@ -7,10 +7,11 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.processes import ProcessTree, has_crashed, how_it_ended
 from NeuroSAM2MRML.engine.programs import StartProgram
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.run import TrainChoice
 
 MOST_LINES = 8
-LOOKING = "looking at the cases"
+LOOKING = _("looking at the cases")
 FINDINGS = (0, 1)
 """How the program ends when it has looked: nothing is wrong, or something is."""
 
@@ -46,7 +47,7 @@ class Samples:
             DataError: It looks already, or the folder cannot be written to.
         """
         if self.is_running:
-            raise DataError("the cases are being looked at already", hint="wait a moment")
+            raise DataError(_("the cases are being looked at already"), hint=_("wait a moment"))
         config = self._folder / "samples.toml"
         try:
             for picture in self._drawn():  # and nothing that somebody else has put there
@@ -54,7 +55,9 @@ class Samples:
             self._folder.mkdir(parents=True, exist_ok=True)
             disk.write_atomically(config, choice.to_toml(dataset.resolve(), self._folder.resolve()))
         except OSError as error:
-            raise DataError(f"cannot write to {self._folder}: {error.strerror or error}") from error
+            raise DataError(
+                _("cannot write to {folder}: {reason}").format(folder=self._folder, reason=error.strerror or error)
+            ) from error
         command = [*self._python, "-m", "NeuroSAM2Core", "train", str(config), "--check"]
         self._process = self._start(command, self._log)
 
@@ -66,7 +69,7 @@ class Samples:
         self._process = None
         has_looked = code in FINDINGS and not has_crashed(self._log)
         self._failure = "" if has_looked else how_it_ended(self._python[0], code, self._log)
-        return self.report or "the cases could not be looked at"
+        return self.report or _("the cases could not be looked at")
 
     @property
     def report(self) -> str:

@@ -7,11 +7,12 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2MRML.engine.check import EngineCheck
 from NeuroSAM2MRML.engine.choice import EngineChoice
 from NeuroSAM2MRML.engine.link import Engine
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.view_state import ModelRow
 from NeuroSAM2MRML.workplace.models import ModelController
 
-TESTING = "Testing. Starting an engine takes a few seconds."
-IN_USE = "In use from now on"
+TESTING = _("Testing. Starting an engine takes a few seconds.")
+IN_USE = _("In use from now on")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +51,9 @@ class EngineDesk:
         models = self._models().view
         sentence = self._sentence
         if models.download is not None:
-            sentence = f"{models.notice}: {models.download[0] / 1e6:.0f} MB so far"
+            sentence = _("{notice}: {megabytes:.0f} MB so far").format(
+                notice=models.notice, megabytes=models.download[0] / 1e6
+            )
         return EngineView(
             titles=tuple(map(_title, models.rows)),
             sentence=sentence[:1].upper() + sentence[1:],
@@ -105,4 +108,4 @@ class EngineDesk:
 
 
 def _title(row: ModelRow) -> str:
-    return f"{row.name}: {row.description}" + ("" if row.is_installed else " (to be downloaded)")
+    return f"{row.name}: {row.description}" + ("" if row.is_installed else _(" (to be downloaded)"))

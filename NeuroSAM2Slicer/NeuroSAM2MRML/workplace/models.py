@@ -11,6 +11,7 @@ from NeuroSAM2Core.errors import CheckpointError, DownloadError
 from NeuroSAM2Core.processes import ProcessTree, how_it_ended
 from NeuroSAM2MRML.engine.link import EngineLink
 from NeuroSAM2MRML.engine.programs import StartProgram
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.session.host import Host
 from NeuroSAM2MRML.session.node import ModelIdentity
 from NeuroSAM2MRML.view_state import ModelRow, ModelView
@@ -88,16 +89,18 @@ class ModelController:
             self._use(entry.name, installed)
             return True
         if self._download is not None:
-            self.notice = f"{self._download[0].name} is being downloaded; one at a time"
+            self.notice = _("{name} is being downloaded; one at a time").format(name=self._download[0].name)
             return False
-        question = f"Download {entry.description} ({entry.licence}) from {entry.url}?"
+        question = _("Download {description} ({licence}) from {url}?").format(
+            description=entry.description, licence=entry.licence, url=entry.url
+        )
         if not self._host.is_agreed(question):
-            self.notice = f"{entry.name} was not downloaded"
+            self.notice = _("{name} was not downloaded").format(name=entry.name)
             return False
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [*self._python, "-m", "NeuroSAM2Core", "download", entry.name, "--folder", str(self._folder)]
         self._download = entry, self._start(command, self._folder / f"{entry.name}.log")
-        self.notice = f"downloading {entry.name}"
+        self.notice = _("downloading {name}").format(name=entry.name)
         return False
 
     def use_file(self, path: Path) -> None:
@@ -108,8 +111,8 @@ class ModelController:
         """
         if path.suffix != ".safetensors" or not disk.is_file(path):
             raise CheckpointError(
-                f"{path.name} is not a model file that can be used",
-                hint="choose a .safetensors file; convert others first",
+                _("{path} is not a model file that can be used").format(path=path.name),
+                hint=_("choose a .safetensors file; convert others first"),
             )
         self._use(str(path), path)
 
@@ -117,7 +120,7 @@ class ModelController:
         """Stops the download; what has come is kept for the next time."""
         if self._download is not None:
             self._download[1].end(END_S)
-            self.notice = "the download was stopped; it goes on from there next time"
+            self.notice = _("the download was stopped; it goes on from there next time")
             self._download = None
 
     def poll(self) -> None:
@@ -137,8 +140,8 @@ class ModelController:
         installed = entry.installed(self._folder)
         if code != 0 or not installed.exists():
             how = how_it_ended(self._python[0], code, self._folder / f"{entry.name}.log")
-            self.notice = f"the download of {entry.name} failed: {how}"
-            raise DownloadError(self.notice, hint="try again; it goes on from there")
+            self.notice = _("the download of {name} failed: {how}").format(name=entry.name, how=how)
+            raise DownloadError(self.notice, hint=_("try again; it goes on from there"))
         self._use(entry.name, installed)
 
     def _use(self, name: str, path: Path) -> None:
@@ -146,7 +149,7 @@ class ModelController:
         self._link.use(replace(self._link.model, model=name if is_known else str(path)))
         self._identity = ModelIdentity(name=name if name in catalog() else path.stem)
         self._hashing = _hash_bit_by_bit(path)
-        self.notice = f"{self._identity.name} is used from now on"
+        self.notice = _("{name} is used from now on").format(name=self._identity.name)
         self._on_change(self._identity)
 
     def _hash_on(self) -> None:

@@ -31,7 +31,7 @@ class Choices:
 
 
 class PanelMemory:
-    """The node of a scene; made where it is not there yet.
+    """The node of a scene, the parameter node of the segmentation module; made where it is not there yet.
 
     Args:
         scene: The scene.
@@ -43,9 +43,10 @@ class PanelMemory:
             node = scene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
             node.UnRegister(None)
             node.SetSingletonTag(TAG)
-            node.SetAttribute("ModuleName", TAG)
             node.SetName(TAG)
             node = scene.AddNode(node)
+        if node.GetAttribute("ModuleName") != TAG:  # closing the scene keeps the node, but not its attributes
+            node.SetAttribute("ModuleName", TAG)
         self.node: slicer.vtkMRMLScriptedModuleNode = node
 
     @property

@@ -8,6 +8,7 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2MRML.engine.installation import InstallPlan
 from NeuroSAM2MRML.engine.pace import Pace
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.layers import Layer
 from NeuroSAM2MRML.scene.segment_volume import volume_ml
 from NeuroSAM2MRML.session.controller import SessionController
@@ -41,7 +42,11 @@ class WorkplaceView:
     @property
     def reading_title(self) -> str:
         """Of the button that takes the next reading."""
-        return "Next reading" if self.reading is None else "Next reading: {} of {}".format(*self.reading)
+        return (
+            _("Next reading")
+            if self.reading is None
+            else _("Next reading: {number} of {count}").format(number=self.reading[0], count=self.reading[1])
+        )
 
 
 @dataclass(frozen=True, slots=True)

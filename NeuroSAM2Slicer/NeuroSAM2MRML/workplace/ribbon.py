@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.objects.record import FOUND
 from NeuroSAM2MRML.view_state import RibbonSlice, ending_sentence
 
@@ -20,13 +21,20 @@ class Mark(Enum):
 
 
 LEGEND = (
-    (Mark.CONFIRMED, "confirmed"),
-    (Mark.SURE, "sure"),
-    (Mark.ABSENT, "not there"),
-    (Mark.DOUBTFUL, "doubtful"),
-    (Mark.STALE, "out of date"),
+    (Mark.CONFIRMED, _("confirmed")),
+    (Mark.SURE, _("sure")),
+    (Mark.ABSENT, _("not there")),
+    (Mark.DOUBTFUL, _("doubtful")),
+    (Mark.STALE, _("out of date")),
 )
 """The marks in a person's words."""
+NOT_OUTLINED = _("Slice {index}: not outlined yet")
+CONFIRMED = _("Slice {index}: confirmed by you, stays as it is")
+STALE = _("Slice {index}: out of date since a correction nearby; Continue does it again")
+ENDS_HERE = _("Slice {index}: the object ends here: {why}")
+DOUBTFUL = _("Slice {index}: look at this one, rated only {rating:.0%} by the model")
+ABSENT = _("Slice {index}: the object is not here")
+SURE = _("Slice {index}: rated {rating:.0%} by the model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +60,17 @@ def ribbon_cells(marks: Sequence[RibbonSlice], num_slices: int) -> tuple[RibbonC
 
 
 def _cell(index: int, mark: RibbonSlice | None, *, is_end: bool) -> RibbonCell:
-    where = f"Slice {index}"
     if mark is None:
-        return RibbonCell(Mark.NOTHING, f"{where}: not outlined yet")
+        return RibbonCell(Mark.NOTHING, NOT_OUTLINED.format(index=index))
     if mark.is_confirmed:
-        return RibbonCell(Mark.CONFIRMED, f"{where}: confirmed by you, stays as it is")
+        return RibbonCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
     if mark.is_stale:
-        return RibbonCell(Mark.STALE, f"{where}: out of date since a correction nearby; Continue does it again")
+        return RibbonCell(Mark.STALE, STALE.format(index=index))
     if mark.presence < FOUND and mark.ending and is_end:
         colour = Mark.DOUBTFUL if mark.is_doubtful else Mark.ABSENT
-        return RibbonCell(colour, f"{where}: the object ends here: {ending_sentence(mark.ending)}")
+        return RibbonCell(colour, ENDS_HERE.format(index=index, why=ending_sentence(mark.ending)))
     if mark.is_doubtful:
-        return RibbonCell(Mark.DOUBTFUL, f"{where}: look at this one, rated only {mark.predicted_iou:.0%} by the model")
+        return RibbonCell(Mark.DOUBTFUL, DOUBTFUL.format(index=index, rating=mark.predicted_iou))
     if mark.presence < FOUND:
-        return RibbonCell(Mark.ABSENT, f"{where}: the object is not here")
-    return RibbonCell(Mark.SURE, f"{where}: rated {mark.predicted_iou:.0%} by the model")
+        return RibbonCell(Mark.ABSENT, ABSENT.format(index=index))
+    return RibbonCell(Mark.SURE, SURE.format(index=index, rating=mark.predicted_iou))

@@ -5,6 +5,7 @@ from enum import Enum
 
 from NeuroSAM2MRML.engine.installation import InstallPlan
 from NeuroSAM2MRML.engine.link import GIVEN_UP, WHAT_THEN
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.view_state import Activity, SessionView, as_sentence
 
 
@@ -31,15 +32,15 @@ class StateLine:
 
 
 ACTIVITY = {
-    Activity.STARTING: "Starting the engine. Your prompts wait for it.",
-    Activity.ANSWERING: "Outlining this slice.",
-    Activity.PROPAGATING: "Propagating. You can go on looking and clicking.",
-    Activity.STOPPING: "Stopping after this slice.",
+    Activity.STARTING: _("Starting the engine. Your prompts wait for it."),
+    Activity.ANSWERING: _("Outlining this slice."),
+    Activity.PROPAGATING: _("Propagating. You can go on looking and clicking."),
+    Activity.STOPPING: _("Stopping after this slice."),
 }
-FIRST = "Ready. Press B and drag a box around something in a slice view, or press P and click in it."
-UNSAVED = "This volume was worked on, and the work was not saved. Bring it back, or begin anew."
-OPEN = "Ready. Press R for another outline that your click can mean, correct this one with P and N, or propagate."
-THEN = "Ready. Propagate through the other slices, or correct this one with P and N."
+FIRST = _("Ready. Press X and drag a box around something in a slice view, or press P and click in it.")
+UNSAVED = _("This volume was worked on, and the work was not saved. Bring it back, or begin anew.")
+OPEN = _("Ready. Press E for another outline that your click can mean, correct this one with P and N, or propagate.")
+THEN = _("Ready. Propagate through the other slices, or correct this one with P and N.")
 
 
 def state_line(
@@ -66,17 +67,21 @@ def state_line(
     if plan.sentence:
         return StateLine(plan.sentence, Fix.INSTALL, plan.button, is_problem=True)
     if not has_volume:
-        return StateLine("Choose a volume. To try it out, load a sample.", Fix.SAMPLE, "Load sample", is_problem=True)
+        return StateLine(
+            _("Choose a volume. To try it out, load a sample."), Fix.SAMPLE, _("Load sample"), is_problem=True
+        )
     if not has_segmentation:
-        return StateLine("Choose a segmentation to draw into.", Fix.SEGMENTATION, "New segmentation", is_problem=True)
+        return StateLine(
+            _("Choose a segmentation to draw into."), Fix.SEGMENTATION, _("New segmentation"), is_problem=True
+        )
     if problem:
         return StateLine(as_sentence(problem), is_problem=True)
     if session.can_retry:
-        return StateLine(as_sentence(f"{GIVEN_UP} ({WHAT_THEN})"), Fix.RETRY, "Try again", is_problem=True)
+        return StateLine(as_sentence(f"{GIVEN_UP} ({WHAT_THEN})"), Fix.RETRY, _("Try again"), is_problem=True)
     if session.activity is Activity.ENDED:
         return StateLine(as_sentence(session.notice), is_problem=True)
     if has_unsaved and not session.objects and session.activity is Activity.READY:
-        return StateLine(f"{as_sentence(session.notice)} {UNSAVED}".strip(), Fix.RECOVER, "Bring it back")
+        return StateLine(f"{as_sentence(session.notice)} {UNSAVED}".strip(), Fix.RECOVER, _("Bring it back"))
     said = ACTIVITY.get(session.activity, "") or as_sentence(session.notice)
     if has_readings:
         return StateLine(said or OPEN)

@@ -12,6 +12,7 @@ from pathlib import Path
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2MRML.engine.pace import Pace
 from NeuroSAM2MRML.engine.programs import starter
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.training.case_export import CaseExport
 from NeuroSAM2MRML.training.case_import import Unclear, find_pairs, said_of
 from NeuroSAM2MRML.training.cases import labels_of
@@ -21,9 +22,9 @@ from NeuroSAM2MRML.training.roles import Role
 from NeuroSAM2MRML.view_state import TrainView, as_sentence
 from NeuroSAM2MRML.workplace.workplace import Workplace
 
-WELCOME = "Add the cases that you have outlined, then press Start."
-READY = "The cases are on the list. Press Start."
-GETTING_READY = "Reading model and cases; the first step takes longest."
+WELCOME = _("Add the cases that you have outlined, then press Start.")
+READY = _("The cases are on the list. Press Start.")
+GETTING_READY = _("Reading model and cases; the first step takes longest.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +88,11 @@ class TrainDesk:
             for pair in pairs:
                 controller.cases.add(pair.image, pair.label, pair.role or role)
             kept = sum(pair.role is not None for pair in pairs)
-            of_their_own = f"; {kept} as their dataset.json says" if kept else ""
-            left_out = f"; left out: {said_of(unclear)}" if unclear else ""
-            controller.notice = f"{len(pairs)} cases are on the list{of_their_own}{left_out}"
+            of_their_own = _("; {kept} as their dataset.json says").format(kept=kept) if kept else ""
+            left_out = _("; left out: {labels}").format(labels=said_of(unclear)) if unclear else ""
+            controller.notice = _("{count} cases are on the list{of_their_own}{left_out}").format(
+                count=len(pairs), of_their_own=of_their_own, left_out=left_out
+            )
 
         self.act(add)
 
@@ -103,9 +106,9 @@ class TrainDesk:
         def remove(controller: TrainController) -> None:
             cases = controller.cases.read()
             if not 0 <= row < len(cases):
-                raise DataError("no case is chosen", hint="click on one in the list")
+                raise DataError(_("no case is chosen"), hint=_("click on one in the list"))
             controller.cases.remove(cases[row])
-            controller.notice = f"{cases[row].name} is off the list; its files stay"
+            controller.notice = _("{name} is off the list; its files stay").format(name=cases[row].name)
 
         self.act(remove)
 
@@ -146,11 +149,11 @@ class TrainDesk:
     def _begin_export(self, controller: TrainController, role: Role) -> None:
         session = self.workplace.session
         if session is None or session.ended:
-            raise DataError("nothing is outlined now", hint="outline something in NeuroSAM2 Segment first")
+            raise DataError(_("nothing is outlined now"), hint=_("outline something in NeuroSAM2 Segment first"))
         desk = session.desk
         self._stop_adding()
         self._export = CaseExport(controller.cases, desk.volume_node.GetName(), desk.volume, labels_of(desk), role)
-        controller.notice = f"adding {self._export.name}"
+        controller.notice = _("adding {name}").format(name=self._export.name)
 
     def _go_on_adding(self, controller: TrainController) -> None:
         """Writes some more of a case; an error ends it."""
@@ -158,7 +161,8 @@ class TrainDesk:
             return
         export, self._export = self._export, None
         if export.advance():
-            controller.notice = f"{export.name} is on the list{', in place of how it was' if export.is_again else ''}"
+            said = _("{name} is on the list, in place of how it was") if export.is_again else _("{name} is on the list")
+            controller.notice = said.format(name=export.name)
         else:
             self._export = export
 
@@ -172,13 +176,15 @@ class TrainDesk:
             self._pace = Pace(time.monotonic()), run.step
         pace, first = self._pace
         speed = pace.speed((run.step - first, run.num_steps - first), time.monotonic())
-        return f"Step {run.step} of {run.num_steps}{speed}"
+        return _("Step {step} of {num_steps}{speed}").format(step=run.step, num_steps=run.num_steps, speed=speed)
 
 
 def _welcome(run: TrainView) -> str:
     """What there is to go on with, while nothing has happened yet."""
     if run.can_continue:
-        return f"The last run has stopped at step {run.step} of {run.num_steps}. Continue goes on exactly there."
+        return _("The last run has stopped at step {step} of {num_steps}. Continue goes on exactly there.").format(
+            step=run.step, num_steps=run.num_steps
+        )
     if run.can_prove:
-        return "The last run is over. Compare its model on held-out cases, or start another run."
+        return _("The last run is over. Compare its model on held-out cases, or start another run.")
     return READY if run.can_start else WELCOME

@@ -19,6 +19,7 @@ from NeuroSAM2MRML.engine.choice import EngineChoice, Place
 from NeuroSAM2MRML.engine.installation import READY, InstallPlan
 from NeuroSAM2MRML.engine.link import Engine, EngineLink
 from NeuroSAM2MRML.engine.programs import starter
+from NeuroSAM2MRML.i18n import tr as _
 from NeuroSAM2MRML.scene.show_slice import go_to, looked_at
 from NeuroSAM2MRML.session.controller import SessionController
 from NeuroSAM2MRML.session.host import Host
@@ -30,7 +31,7 @@ from NeuroSAM2MRML.workplace.models import ModelController
 from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
 from NeuroSAM2MRML.workplace.reader import WorkplaceReader, WorkplaceView
 
-NONE_DOUBTFUL = "no slice is doubtful"
+NONE_DOUBTFUL = _("no slice is doubtful")
 
 
 class Workplace:
@@ -77,7 +78,7 @@ class Workplace:
         """Another volume or segmentation is chosen; the session before it ends, and what the scene remembers of this one is taken up."""
         if self._is_on(volume_node, segmentation_node):
             return
-        self._leave("another volume or segmentation was chosen")
+        self._leave(_("another volume or segmentation was chosen"))
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._problem = ""
         if volume_node is None or segmentation_node is None:
@@ -121,7 +122,7 @@ class Workplace:
             return
         self.choice = choice
         nodes = self._volume_node, self._segmentation_node
-        self._leave("another engine was chosen")
+        self._leave(_("another engine was chosen"))
         self.models.cancel_download()
         self.link.close()
         self.link = self._new_link()
@@ -271,7 +272,7 @@ class Workplace:
 
     def close(self) -> None:
         """Ends the session and the engine; the scene stays as it is."""
-        self._leave("the panel was closed")
+        self._leave(_("the panel was closed"))
         self.models.cancel_download()
         self.link.close()
 

@@ -18,7 +18,6 @@ from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
 
 qt = dialect.install()
-BASE_CLASSES = Path(__file__).parent / "base_classes"
 
 
 @dataclass(slots=True)
@@ -104,6 +103,7 @@ class MainWindow(qt.QMainWindow):
         super().__init__()
         self.setObjectName("qSlicerMainWindow")
         self.selector = ModuleSelector()
+        self.statusBar().setSizeGripEnabled(False)
 
     def moduleSelector(self):
         return self.selector
@@ -193,13 +193,11 @@ def start(folder):
         markups=Module("Markups", module_logic=mrml.markups),
         plots=Module("Plots", module_logic=_plots_logic(mrml)),
     )
-    slicer.qSlicerScriptedLoadableModuleWidget = Module
+    slicer.qSlicerScriptedLoadableModuleWidget = slicer.qSlicerScriptedLoadableModule = Module
     ctk = types.ModuleType("ctk")
     for name, kind in STAND_INS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, kind)
     sys.modules["ctk"] = ctk
-    if str(BASE_CLASSES) not in slicer.__path__:
-        slicer.__path__.append(str(BASE_CLASSES))
     window = MainWindow()
     application.panels = qt.QStackedWidget()
     window.setCentralWidget(application.panels)

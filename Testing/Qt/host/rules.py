@@ -85,6 +85,8 @@ class _Reader(ast.NodeVisitor):
         if isinstance(function, ast.Attribute):
             if function.attr in PROPERTIES and not node.args and not node.keywords:
                 self._note(node, f"{function.attr} is a property: write .{function.attr}, without parentheses")
+            if function.attr == "connect" and _is_unguarded(self.file, node):
+                self._note(node, "connect by NeuroSAM2Qt.connections, so that errors are seen")
             if function.attr == "exec":
                 self._note(node, "write exec_()")
             if function.attr == "processEvents":
@@ -118,6 +120,13 @@ class _Reader(ast.NodeVisitor):
 
     def _note(self, node, rule):
         self.breaches.append(Breach(self.file, node.lineno, rule))
+
+
+def _is_unguarded(file, call):
+    """A widget or a timer calls a function whose errors nobody would see."""
+    is_signal = len(call.args) == 2 and not isinstance(call.args[0], ast.Attribute)
+    is_ours = file != "connections.py" and _chain(call.func)[:2] != ["slicer", "app"]
+    return is_signal and is_ours and "guarded" not in ast.unparse(call.args[1])
 
 
 def _chain(node):

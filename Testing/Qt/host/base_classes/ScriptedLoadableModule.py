@@ -57,6 +57,20 @@ class ScriptedLoadableModuleWidget:
 class ScriptedLoadableModuleLogic:
     """What a module computes."""
 
+    def __init__(self, parent=None):
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+
+    def getParameterNode(self):
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(self.moduleName)
+            node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
+            node = slicer.mrmlScene.AddNode(node)
+        node.SetAttribute("ModuleName", self.moduleName)  # closing the scene takes it away
+        return node
+
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
     """A module's self test."""
