@@ -1,6 +1,6 @@
 """NeuroSAM2Core: prompts on slices of a brain volume in, masks of whole objects out.
 
-The public names are loaded when they are first used, so that the torch-free rooms stay light.
+The public names are loaded when they are first used, so that the torch-free packages stay light.
 """
 
 from importlib import import_module
@@ -10,14 +10,14 @@ from NeuroSAM2Core.version import __version__
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.engine import EngineOptions, Session
+    from NeuroSAM2Core.inference import EngineOptions, Session
     from NeuroSAM2Core.volume import Volume
 
 __all__ = ["EngineOptions", "Session", "Volume", "__version__", "load_model"]
 
 _HOMES = {
-    "EngineOptions": "NeuroSAM2Core.engine",
-    "Session": "NeuroSAM2Core.engine",
+    "EngineOptions": "NeuroSAM2Core.inference",
+    "Session": "NeuroSAM2Core.inference",
     "Volume": "NeuroSAM2Core.volume",
     "load_model": "NeuroSAM2Core.checkpoint",
 }

@@ -36,12 +36,12 @@ class CatalogEntry:
     """Of `model.PRESETS`; a file of another one is not this model. Empty where any will do."""
     image_size: int | None = None
     """Side of the input the model was trained for; the architecture's own if None."""
-    learns_appearance: bool = False
-    """Measured; see `SAM2Config.learns_appearance`."""
+    use_appearance_model: bool = False
+    """Measured; see `SAM2Config.use_appearance_model`."""
     adaptive_crops: bool = False
     """Measured; see `SAM2Config.adaptive_crops`."""
-    sure_iou: float | None = None
-    """Measured; see `SAM2Config.sure_iou`."""
+    review_iou_threshold: float | None = None
+    """Measured; see `SAM2Config.review_iou_threshold`."""
 
     @property
     def file_name(self) -> str:

@@ -1,10 +1,10 @@
-"""What programs print, on consoles of every encoding."""
+"""Console output in every encoding."""
 
 import io
 import sys
 
 
-def take_every_character() -> None:
+def allow_any_character() -> None:
     """Lets this process print any character; what the console's encoding lacks is written as an escape.
 
     Files and pipes get UTF-8, whatever the locale: our own programs read them.

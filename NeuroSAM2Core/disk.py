@@ -1,8 +1,8 @@
-"""Files that are whole or not there, on every operating system.
+"""Atomic file operations on every operating system.
 
 A file is written beside its place, flushed to the disk and moved into place. Windows refuses to replace or delete a file while any
 program has it open (a virus scanner, an indexer, another reader), so that both are tried for a moment; and it takes paths beyond 259
-characters only in a form of their own. Without torch and NumPy: every room may write files.
+characters only in a form of their own. Without torch and NumPy: every package may write files.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ IS_WINDOWS = sys.platform == "win32"
 MAPS_FILES = not IS_WINDOWS
 """A file may be memory-mapped for long: elsewhere than on Windows it can be replaced and deleted meanwhile."""
 PARTIAL_SUFFIX = ".partial"
-WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+RETRY_DELAYS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Between the tries to replace or delete a file that somebody has open."""
-LONGEST_PATH = 259
+MAX_PATH_LENGTH = 259
 """Characters that Windows takes in a path, unless long paths are switched on."""
 FORBIDDEN = '<>:"/\\|?*'
 """No part of a file's name on Windows; on other systems only the slash is."""
@@ -103,7 +103,7 @@ def replace(source: Path, target: Path) -> None:
     Raises:
         OSError: It cannot be done.
     """
-    patiently(lambda: source.replace(target))
+    with_retries(lambda: source.replace(target))
 
 
 def move_to_free_name(source: Path, target: Path) -> None:
@@ -133,16 +133,16 @@ def delete(path: Path) -> None:
     Raises:
         OSError: It cannot be done.
     """
-    patiently(lambda: path.unlink(missing_ok=True))
+    with_retries(lambda: path.unlink(missing_ok=True))
 
 
-def patiently(act: Callable[[], T]) -> T:
+def with_retries(act: Callable[[], T]) -> T:
     """The result of what is tried again, on Windows, while another program has the file open.
 
     Raises:
         OSError: It is still refused, or for another reason.
     """
-    for wait_s in WAITS_S if IS_WINDOWS else ():
+    for wait_s in RETRY_DELAYS_S if IS_WINDOWS else ():
         try:
             return act()
         except PermissionError:
@@ -153,8 +153,10 @@ def patiently(act: Callable[[], T]) -> T:
 def reason(error: OSError, path: Path) -> str:
     """Why a file could not be read or written, for people."""
     length = len(str(path.absolute()))
-    if IS_WINDOWS and length > LONGEST_PATH and not str(path).startswith(VERBATIM):
-        return f"the path has {length} characters, and Windows takes {LONGEST_PATH} unless long paths are switched on"
+    if IS_WINDOWS and length > MAX_PATH_LENGTH and not str(path).startswith(VERBATIM):
+        return (
+            f"the path has {length} characters, and Windows takes {MAX_PATH_LENGTH} unless long paths are switched on"
+        )
     return error.strerror or str(error)
 
 
@@ -185,7 +187,7 @@ def _in_this_locale(letter: str) -> str:
 
 def extended(path: Path) -> Path:
     """The path in the form that Windows takes at any length; as it is where it is short, or on another system."""
-    return Path(verbatim(str(path.resolve()))) if IS_WINDOWS and len(str(path.absolute())) > LONGEST_PATH else path
+    return Path(verbatim(str(path.resolve()))) if IS_WINDOWS and len(str(path.absolute())) > MAX_PATH_LENGTH else path
 
 
 def verbatim(path: str) -> str:

@@ -1,7 +1,7 @@
 """The errors a person can cause and mend.
 
 One base class, one class per cause. The message says what is wrong, what was got and what was expected; the hint says what the
-person can do next. Broken invariants of our own code are `assert`, not these. Every room may raise them; the command line and the
+person can do next. Broken invariants of our own code are `assert`, not these. Every package may raise them; the command line and the
 user interfaces show them as one sentence.
 """
 
@@ -52,7 +52,7 @@ class ProtocolError(NeuroSAM2Error):
 
 
 class WorkerError(NeuroSAM2Error):
-    """A worker that cannot be started, cannot be reached, has ended or has no room for what is asked."""
+    """A worker that cannot be started, cannot be reached, has ended or does not have enough memory for what is asked."""
 
 
 OUT_OF_MEMORY = (
@@ -64,11 +64,11 @@ OUT_OF_MEMORY = (
     "bad_alloc",
     "bad allocation",  # the same on Windows
 )
-"""How allocators say that there is no room, where they have no class of error of their own."""
+"""How allocators report that memory is exhausted, where they have no class of error of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """There was no room on the device or in the machine: the same may be possible with less at a time."""
+    """The device or the machine ran out of memory: the same may be possible with less at a time."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()

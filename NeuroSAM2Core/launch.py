@@ -17,7 +17,7 @@ def make_known() -> None:
     if "NeuroSAM2Core" in sys.modules:
         return
     sys.path[:] = [place for place in sys.path if Path(place or ".").resolve() != HERE]
-    spec = importlib.util.spec_from_file_location("bootstrap", HERE / "worker" / "bootstrap.py")
+    spec = importlib.util.spec_from_file_location("bootstrap", HERE / "remote" / "server" / "bootstrap.py")
     assert spec is not None
     assert spec.loader is not None
     bootstrap = importlib.util.module_from_spec(spec)

@@ -30,7 +30,7 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def remembered(question: str, measure: Callable[[], str]) -> str:
+def cached_fact(question: str, measure: Callable[[], str]) -> str:
     """The answer that an earlier start kept, or the one that is measured now and kept for later ones.
 
     Args:
@@ -54,7 +54,7 @@ def remembered(question: str, measure: Callable[[], str]) -> str:
 
 def _facts() -> dict[str, str]:
     try:
-        said = json.loads(disk.read_text(facts_file()))
+        payload = json.loads(disk.read_text(facts_file()))
     except (OSError, ValueError):
         return {}
-    return {key: value for key, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
+    return {key: value for key, value in payload.items() if isinstance(value, str)} if isinstance(payload, dict) else {}

@@ -1,4 +1,4 @@
-"""Names of cases: told apart for people, and as names of files that every system can hold. Pure."""
+"""Names of cases: unique for people, and valid as file names on every system. Pure."""
 
 import os
 import unicodedata
@@ -9,9 +9,9 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd")
-NAMELESS = "case"
+DEFAULT_STEM = "case"
 MAX_BYTES = 120
-"""Of a file's name in UTF-8, so that suffixes, numbers and folders have room: systems take 255, Windows 260 characters of a whole path."""
+"""Of a file's name in UTF-8, so that suffixes, numbers and folders have space: systems take 255, Windows 260 characters of a whole path."""
 
 
 def stem_of(path: Path) -> str:
@@ -25,7 +25,7 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def told_apart(paths: Sequence[Path]) -> list[str]:
+def disambiguated(paths: Sequence[Path]) -> list[str]:
     """A name for each path: its file's, with as many of its folders as tell it from the others. One path has one name."""
     parts = {}
     for path in paths:
@@ -67,4 +67,4 @@ def file_name(name: str) -> str:
     kept = "".join(
         letter if letter.isalnum() or letter in "-_. " else "_" for letter in unicodedata.normalize("NFC", name)
     )
-    return disk.file_name(kept.encode()[:MAX_BYTES].decode(errors="ignore"), NAMELESS)
+    return disk.file_name(kept.encode()[:MAX_BYTES].decode(errors="ignore"), DEFAULT_STEM)

@@ -1,4 +1,4 @@
-"""Outputs of a command: never an input, and nothing that exists is replaced unasked. How they are written is in `disk`."""
+"""Outputs of a command: never an input, and nothing that exists is replaced without asking. How they are written is in `disk`."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Programs beside this one: started, watched, suspended, resumed, asked to end and ended, each with all that it has started.
+"""Child processes and their descendants: start, watch, suspend, resume, stop and kill.
 
 A program often stands behind a launcher (3D Slicer's, that of a virtual environment on Windows, uv, conda), which forwards no signal
 and may be gone before the program is. So everything here is done to the whole tree of processes, and a tree counts as running until
@@ -31,7 +31,7 @@ STOP_FILE = "stop"
 """A file of this name in a program's folder asks it to save and end. It works on every system and through every launcher."""
 CLOCK_TOLERANCE_S = 2.0
 """Systems round the time at which a process began, and move it when their clock is set."""
-WAIT_S, LOOK_S = 0.02, 0.002
+WAIT_S, POLL_S = 0.02, 0.002
 EFFECT_S, MIN_LOOKS = 0.1, 8
 """So long it is made sure that what was done to a program has reached all of it; on a busy machine until so many looks were taken."""
 CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW = 0x00000200, 0x08000000
@@ -48,8 +48,8 @@ LIBRARY_VARIABLES = (
 SAVED = "APPLAUNCHER_0_"
 """Before the names of all variables as they were when CTKAppLauncher, the launcher of 3D Slicer, was started."""
 CRASHES = ("Traceback (most recent call last)", "Fatal Python error")
-MAX_SENTENCE, LAST_LINES = 300, 20
-SPEAKER, OWN_WORDS = "neurosam2: ", 2
+MAX_MESSAGE, LAST_LINES = 300, 20
+MESSAGE_PREFIX, OWN_MESSAGE = "neurosam2: ", 2
 """How our own programs begin the sentence on what went wrong, and how they end then."""
 
 
@@ -245,7 +245,7 @@ class ProcessTree:
                 self._stop_file.parent.mkdir(parents=True, exist_ok=True)
                 self._stop_file.touch()
                 return
-        request = signal_to_end(sys.platform)
+        request = stop_signal(sys.platform)
         if request.goes_to_group:
             with contextlib.suppress(OSError):
                 os.kill(self.pid, request.number)
@@ -311,7 +311,7 @@ class ProcessTree:
             if any(map(is_left, self.members())):
                 num_clear = 0
                 self._to_all(action)
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
             else:
                 num_clear += 1
 
@@ -340,7 +340,7 @@ class EndRequest:
     """The system passes it on to all that the program has started."""
 
 
-def signal_to_end(platform: str) -> EndRequest:
+def stop_signal(platform: str) -> EndRequest:
     """The signal that asks a program to end. Windows delivers it only to programs that share this one's console."""
     if platform == "win32":
         return EndRequest(int(getattr(signal, "CTRL_BREAK_EVENT", 1)), goes_to_group=True)
@@ -383,7 +383,7 @@ def environment_for_another_python(variables: Mapping[str, str]) -> dict[str, st
     return {name: value for name, value in (saved or variables).items() if name not in ours}
 
 
-def how_it_ended(name: str, code: int, log: Path) -> str:
+def exit_summary(name: str, code: int, log: Path) -> str:
     """Why a program ended early, in a sentence without its first capital and its dot: its own words, or what died and where its log is.
 
     Args:
@@ -392,12 +392,12 @@ def how_it_ended(name: str, code: int, log: Path) -> str:
         log: Where it has written what went wrong.
     """
     lines = _lines(log)
-    own = [line.removeprefix(SPEAKER) for line in lines if line.startswith(SPEAKER)] or lines
-    if code == OWN_WORDS and own:
-        return own[-1][:MAX_SENTENCE]
-    line = telling_line(lines)
+    own = [line.removeprefix(MESSAGE_PREFIX) for line in lines if line.startswith(MESSAGE_PREFIX)] or lines
+    if code == OWN_MESSAGE and own:
+        return own[-1][:MAX_MESSAGE]
+    line = relevant_line(lines)
     how = f"{name} ended by signal {-code}" if code < 0 else f"{name} ended with code {code}"
-    return f"{how}: {line or 'it said nothing'}; its log is {log}"
+    return f"{how}: {line or 'it printed nothing'}; its log is {log}"
 
 
 def has_crashed(log: Path) -> bool:
@@ -405,10 +405,10 @@ def has_crashed(log: Path) -> bool:
     return any(line.startswith(CRASHES) for line in _lines(log))
 
 
-def telling_line(lines: Sequence[str]) -> str:
+def relevant_line(lines: Sequence[str]) -> str:
     """The line of a log that says best what went wrong: the last one that speaks of an error, else the last; empty without any."""
     telling = [line for line in lines[-LAST_LINES:] if "error" in line.lower()] or lines
-    return telling[-1][:MAX_SENTENCE] if telling else ""
+    return telling[-1][:MAX_MESSAGE] if telling else ""
 
 
 def _lines(log: Path) -> list[str]:

@@ -24,7 +24,7 @@ class ScratchFolder:
     """A new temporary folder that only this user can read; those that were left behind are deleted first.
 
     Raises:
-        OSError: There is no room for one.
+        OSError: There is not enough memory for one.
     """
 
     def __init__(self) -> None:

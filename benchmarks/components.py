@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.report import HEAD, as_table, beside
-from NeuroSAM2Core.ops import fill_holes, label_parts, labelling, largest_component
+from NeuroSAM2Core.components.cpu import fill_holes, label_parts, labelling, largest_component
 
 SHAPE = (256, 512, 512)
 REPEATS = 5

@@ -1,7 +1,8 @@
 """How far a model knows how good its masks are, and from which expected overlap on it may call a slice sure.
 
 The objects of the development set (`benchmarks.quality`), each from one tight box, propagated through the volume. From the expected overlap
-that is named here on, the panels call a slice sure; it is kept with the model (`sure_iou`). It is the least one for which nine of ten
+that is named here on, the panels call a slice sure; it is kept with the model (`review_iou_threshold`). It is the least one for which
+nine of ten
 sure slices are good and no more than one in twenty of the bad slices is sure.
 """
 
@@ -66,7 +67,7 @@ def measure() -> str:
             by_size[size].append(rated)
     parts = {size: joined(found) for size, found in by_size.items()}
     parts |= {"all": joined([*parts.values()])}
-    limit = sure_iou(list(parts.values())[:2])
+    limit = review_iou_threshold(list(parts.values())[:2])
     rows = [
         (
             f"{name} ({len(part.dice)} slices)",
@@ -83,10 +84,10 @@ def measure() -> str:
         *("objects", f"good (Dice >= {GOOD_DICE})", f"bad (Dice < {BAD_DICE})", "rank correlation"),
         *("called sure", "of these good", "of the bad called sure"),
     )
-    return f"{as_table(head, rows)}\n`sure_iou` of {MODEL}: {limit:.2f}.\n"
+    return f"{as_table(head, rows)}\n`review_iou_threshold` of {MODEL}: {limit:.2f}.\n"
 
 
-def sure_iou(groups: list[Rated]) -> float:
+def review_iou_threshold(groups: list[Rated]) -> float:
     """The least limit that keeps both promises in every group of slices; 1 where none does."""
     for limit in LIMITS:
         if all(g.precision(limit) >= LEAST_PRECISION and g.bad_called_sure(limit) <= MOST_BAD for g in groups):
@@ -124,6 +125,6 @@ def slices_of(model: SAM2, image: Volume, truth: Mask, axes: tuple[int, ...]) ->
     session = Session(model, image)
     session.add_box(1, axis, prompts.index, prompts.box)
     for one in session.propagate(1):
-        if one.presence >= FOUND and one.mask.any():
+        if one.object_score >= FOUND and one.mask.any():
             there = one.plane.of(truth)
             yield one.predicted_iou, 2 * float((one.mask & there).sum()) / float(one.mask.sum() + there.sum())

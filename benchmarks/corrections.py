@@ -1,4 +1,4 @@
-"""Clicks on one slice: how the mask gets better, with the model's own single mask and with the weighed one (docs/adr/0012).
+"""Clicks on one slice: how the mask gets better, with the model's own single mask and with the selected one (docs/adr/0012).
 
 The tight box or a click in the middle, then clicks in the middle of the largest error, all on the slice where the object is largest: of
 synthetic volumes, of the MNI152 brain along all three axes, and of faint lesions in deformed brains.
@@ -15,7 +15,7 @@ from benchmarks.unseen import unseen_objects
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import box_from_mask, click_from_error
-from NeuroSAM2Core.train.evaluation.metrics import dice
+from NeuroSAM2Core.training.evaluation.metrics import dice
 from NeuroSAM2Core.volume import Axis
 from tools.make_finetuning_cases import make_case, template
 
@@ -34,17 +34,17 @@ def measure() -> str:
     rows = []
     for name, pictures in sets.items():
         for start in ("box", "click"):
-            for what, weighs in (("single", False), ("weighed", True)):
-                reached = np.mean([course(model, *one, start, weighs) for one in pictures], axis=0)
+            for what, selects in (("single", False), ("selected", True)):
+                reached = np.mean([task(model, *one, start, selects) for one in pictures], axis=0)
                 rows.append((name, str(len(pictures)), start, what, *(f"{d:.3f}" for d in reached)))
                 print(*rows[-1], sep=" | ", flush=True)
     after = ("1 click", *(f"{n} clicks" for n in range(2, CLICKS + 1)))
     return as_table(("slices of", "number", "first prompt", "mask", "Dice", *(f"after {n}" for n in after)), rows)
 
 
-def course(model: SAM2, image: NDArray[np.float32], truth: Mask, start: str, weighs: bool) -> list[float]:
+def task(model: SAM2, image: NDArray[np.float32], truth: Mask, start: str, selects: bool) -> list[float]:
     """Dice after the first prompt and after each click; as it was where nothing is wrong any more."""
-    session = Session(model, Volume(image[None], np.eye(4)), options=EngineOptions(weighs_corrections=weighs))
+    session = Session(model, Volume(image[None], np.eye(4)), options=EngineOptions(select_correction_mask=selects))
     reached: list[float] = []
     mask = np.zeros_like(truth)
     for number in range(CLICKS + 1):

@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.fuzz [--minutes 5] [--files N] [--seed 0]
 
-Sound files are made (images in NIfTI and several dialects of NRRD, a segmentation, a scene bundle, models of ours and of others, a dataset,
+Sound files are made (images in NIfTI and several variants of NRRD, a segmentation, a scene bundle, models of ours and of others, a dataset,
 runs of training), damaged at random by a seed, and read in a process of its own. A bundle whose scene ends that process is given to the
-app's trial (see `NeuroSAM2MRML.trial`), which must say so in a sentence.
+app's trial (see `NeuroSAM2Lib.sandbox`), which must say so in a sentence.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Findings:
 
 def fuzz(*, seed: int, files: int | None = None, seconds: float | None = None) -> Findings:
     """Reads damaged files until so many are read, or so much time is over."""
-    findings, begin, number = Findings(), time.monotonic(), 0
+    issues, begin, number = Findings(), time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         root = Path(folder)
@@ -61,18 +61,18 @@ def fuzz(*, seed: int, files: int | None = None, seconds: float | None = None) -
         while (files is None or number < files) and (seconds is None or time.monotonic() - begin < seconds):
             rest = 1 << 60 if files is None else files
             until = float("inf") if seconds is None else seconds - (time.monotonic() - begin)
-            number = _one_process(root, address, seed, number, rest, until, findings)
+            number = _one_process(root, address, seed, number, rest, until, issues)
         for place in PLACES:
-            findings.defects += [f"{path} was written" for path in (root / place).rglob("*")]
+            issues.defects += [f"{path} was written" for path in (root / place).rglob("*")]
         try:
             server.accept()
-            findings.defects.append("a request was sent")
+            issues.defects.append("a request was sent")
         except BlockingIOError:
             pass
-    return findings
+    return issues
 
 
-def _one_process(root: Path, address: str, seed: int, first: int, end: int, until_s: float, findings: Findings) -> int:
+def _one_process(root: Path, address: str, seed: int, first: int, end: int, until_s: float, issues: Findings) -> int:
     """Files from the first one on, until the process that reads them ends; returns the next."""
     limit = "" if until_s == float("inf") else str(until_s)
     command = [sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else "benchmarks.fuzz", "--read"]
@@ -95,35 +95,35 @@ def _one_process(root: Path, address: str, seed: int, first: int, end: int, unti
             if words[0] == "reads":
                 number, kind, stage = int(words[1]), words[2], words[3]
             elif words[0] == "did":
-                findings.outcomes[f"{kind} {words[1]}"] += 1
+                issues.outcomes[f"{kind} {words[1]}"] += 1
                 stage = ""
             elif words[0] == "defect":
-                findings.defects.append(f"file {number} ({kind}): {words[1][:300]}")
+                issues.defects.append(f"file {number} ({kind}): {words[1][:300]}")
     if stage:
-        _note_death(root, kind, stage, number, process.returncode, findings)
+        _note_death(root, kind, stage, number, process.returncode, issues)
     elif process.returncode:
-        return number + 2  # it failed between two files, and has said so
+        return number + 2  # it failed between two files, and has printed so
     for path in (root / "tmp").iterdir():  # of a process that ended
         if stage:
             subprocess.run(["rm", "-rf", str(path)], check=True)
     return number + 1
 
 
-def _note_death(root: Path, kind: str, stage: str, number: int, code: int, findings: Findings) -> None:
-    from NeuroSAM2MRML.scene.bundle import unpack_bundle
-    from NeuroSAM2MRML.trial import Trial
+def _note_death(root: Path, kind: str, stage: str, number: int, code: int, issues: Findings) -> None:
+    from NeuroSAM2Lib.sandbox import SceneSandbox
+    from NeuroSAM2Lib.scene.bundle import unpack_bundle
 
     if stage != "scene":
-        findings.outcomes[f"{kind} ended the process"] += 1
-        findings.defects.append(f"file {number} ({kind}) ended the process with {code}")
+        issues.outcomes[f"{kind} ended the process"] += 1
+        issues.defects.append(f"file {number} ({kind}) ended the process with {code}")
         return
     try:
-        with tempfile.TemporaryDirectory() as folder, Trial() as trial:
-            trial.read(unpack_bundle(root / "files" / CASE / "a.mrb", Path(folder)), "a.mrb", limit_s=SILENCE_S)
+        with tempfile.TemporaryDirectory() as folder, SceneSandbox() as sandbox:
+            sandbox.read(unpack_bundle(root / "files" / CASE / "a.mrb", Path(folder)), "a.mrb", limit_s=SILENCE_S)
     except DataError:
-        findings.outcomes[f"{kind} ended the trial, refused"] += 1
+        issues.outcomes[f"{kind} ended the trial, refused"] += 1
     else:
-        findings.defects.append(f"file {number} ({kind}) ended the reader with {code}, but not the trial")
+        issues.defects.append(f"file {number} ({kind}) ended the reader with {code}, but not the trial")
 
 
 def read_files(root: Path, address: str, seed: int, first: int, end: int, until_s: float | None) -> None:
@@ -139,24 +139,26 @@ def read_files(root: Path, address: str, seed: int, first: int, end: int, until_
         kind = KINDS[number % len(KINDS)]
         damager = Damager(seed * 1_000_003 + number, root, address)
         folder = reader.place(damager.damage(damager.random.choice(reader.sound[kind]), kind))
-        _say("reads", number, kind, "file")
+        _set_prompts("reads", number, kind, "file")
         faulthandler.dump_traceback_later(SILENCE_S, exit=True)
         try:
-            reader.read(kind, folder, on_scene=lambda number=number, kind=kind: _say("reads", number, kind, "scene"))
+            reader.read(
+                kind, folder, on_scene=lambda number=number, kind=kind: _set_prompts("reads", number, kind, "scene")
+            )
             outcome = "opened"
         except NeuroSAM2Error as error:
             outcome = "refused"
             if len(str(error)) > MOST_LETTERS:
-                _say("defect", f"a sentence of {len(str(error))} letters")
+                _set_prompts("defect", f"a sentence of {len(str(error))} letters")
         except Exception:
             outcome = "traceback"
-            _say("defect", " | ".join(traceback.format_exc().splitlines()[-3:]))
+            _set_prompts("defect", " | ".join(traceback.format_exc().splitlines()[-3:]))
         faulthandler.cancel_dump_traceback_later()
         reader.forget()
-        _say("did", outcome)
+        _set_prompts("did", outcome)
 
 
-def _say(*words: object) -> None:
+def _set_prompts(*words: object) -> None:
     os.write(3, ("\t".join(str(word).replace("\t", " ").replace("\n", " ") for word in words) + "\n").encode())
 
 
@@ -164,12 +166,12 @@ def main() -> int:
     """Reads as many files as time allows, and says what came of them."""
     if sys.argv[1:2] == ["--read"]:
         os.dup2(1, 3)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # VTK talks on standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # VTK prints on standard output
         root, address, seed, first, end, until_s = sys.argv[2:]
         try:
             read_files(Path(root), address, int(seed), int(first), int(end), float(until_s) if until_s else None)
         except BaseException:
-            _say("defect", "between two files: " + " | ".join(traceback.format_exc().splitlines()[-6:]))
+            _set_prompts("defect", "between two files: " + " | ".join(traceback.format_exc().splitlines()[-6:]))
             os._exit(1)
         os._exit(0)
     parser = argparse.ArgumentParser(description="damaged files through the app's own reading functions")
@@ -178,10 +180,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     begin = time.monotonic()
-    findings = fuzz(seed=asked.seed, files=asked.files, seconds=60 * asked.minutes)
-    print(f"{findings.count} files in {time.monotonic() - begin:.0f} s, seed {asked.seed}\n{findings.table()}")
-    print("\n".join(findings.defects) or "no ended process, no traceback, nothing written outside, no request sent")
-    return 1 if findings.defects else 0
+    issues = fuzz(seed=asked.seed, files=asked.files, seconds=60 * asked.minutes)
+    print(f"{issues.count} files in {time.monotonic() - begin:.0f} s, seed {asked.seed}\n{issues.table()}")
+    print("\n".join(issues.defects) or "no ended process, no traceback, nothing written outside, no request sent")
+    return 1 if issues.defects else 0
 
 
 if __name__ == "__main__":

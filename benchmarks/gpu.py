@@ -35,19 +35,19 @@ def main() -> int:
 
 
 def finished(command: list[str], limit_s: float) -> bool:
-    """Runs a command and all it starts to its end, or kills them at the limit; whether it went well, which is said if not."""
-    said = " ".join(command[1:])
+    """Runs a command and all it starts to its end, or kills them at the limit; whether it went well, which is printed if not."""
+    output = " ".join(command[1:])
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
         try:
             code = process.wait(timeout=max(limit_s, 0))
         except subprocess.TimeoutExpired:
-            print(f"gpu: `{said}` was not through after {max(limit_s, 0):.0f} s", flush=True)
+            print(f"gpu: `{output}` was not through after {max(limit_s, 0):.0f} s", flush=True)
             return False
         finally:
             with contextlib.suppress(ProcessLookupError):  # what it has started is in a group with it
                 os.killpg(process.pid, signal.SIGKILL)
     if code:
-        print(f"gpu: `{said}` ended with {code}", flush=True)
+        print(f"gpu: `{output}` ended with {code}", flush=True)
     return code == 0
 
 

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from benchmarks.gpu_tools import find_program
 from benchmarks.report import as_table, publish
-from NeuroSAM2Core import device_ops
+from NeuroSAM2Core.components import device
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPES = {"512 x 512": (512, 512), "256 of 512 x 512": (256, 512, 512), "256 x 512 x 512": (256, 512, 512)}
@@ -56,13 +56,13 @@ def main() -> int:
 
 def build() -> str:
     """Builds the kernels for this GPU unless they are there; why it failed, or nothing."""
-    if not device_ops.is_extension_active():
+    if not device.is_extension_active():
         major, minor = torch.cuda.get_device_capability()
         environment = {"TORCH_CUDA_ARCH_LIST": f"{major}.{minor}", "MAX_JOBS": "8", **os.environ}
         command = [sys.executable, "setup.py", "build_ext", "--inplace"]
         subprocess.run(command, cwd=ROOT / "cuda_ext", env=environment, check=False)
-        device_ops.why_inactive.cache_clear()
-    return device_ops.why_inactive()
+        device.why_inactive.cache_clear()
+    return device.why_inactive()
 
 
 def run_tests() -> int:
@@ -86,11 +86,11 @@ def sanitize() -> int:
         command = [sanitizer, "--tool", tool, "--error-exitcode", "1", sys.executable, "-m", "benchmarks.sanitized"]
         try:
             code = subprocess.run(command, cwd=ROOT, check=False, timeout=SANITIZER_S).returncode
-            said = "found something" if code else "is clean"
+            output = "found something" if code else "is clean"
         except subprocess.TimeoutExpired:
-            code, said = 1, f"was not through after {SANITIZER_S} s"
+            code, output = 1, f"was not through after {SANITIZER_S} s"
         failed |= code
-        print(f"gpu_components: {tool} {said}", flush=True)
+        print(f"gpu_components: {tool} {output}", flush=True)
     return failed
 
 
@@ -106,14 +106,14 @@ def table() -> str:
             rows.append(
                 row(
                     f"{name}, {kind}: labels",
-                    device_ms(lambda t=tensor, c=corners: device_ops.label_components(t, c)),
+                    device_ms(lambda t=tensor, c=corners: device.label_components(t, c)),
                     cpu_ms(lambda m=mask, d=dims: label_on_cpu(m, d)),
                     cupy_ms(mask, dims),
                     LABEL_BYTES * mask.size / bandwidth,
                     REFERENCE_BYTES["labels"] / LABEL_BYTES if dims == 2 else None,
                 )
             )
-            for what, act in cleaning(dims).items():
+            for what, act in cleanup(dims).items():
                 here = device_ms(lambda t=tensor, a=act: a(t))
                 there = cpu_ms(lambda m=mask, a=act: a(torch.from_numpy(m)))
                 theirs = REFERENCE_BYTES[what] / MASK_BYTES if dims == 2 and what in REFERENCE_BYTES else None
@@ -121,18 +121,16 @@ def table() -> str:
                 rows.append(row(f"{name}, {kind}: {what}", here, there, None, floor_s, theirs))
     head = ("what", "here", "CPU", "CuPy", "CPU / here", "floor", "here / floor", "reference / floor, at least")
     library = "cc3d" if find_spec("cc3d") else "SciPy"
-    said = (
-        f"A copy on the device moves {bandwidth / 1e9:.0f} GB/s. CPU is {library}, in `device_ops` for all but labels."
-    )
-    return f"{said}\n\n" + as_table(head, rows)
+    output = f"A copy on the device moves {bandwidth / 1e9:.0f} GB/s. CPU is {library}, in `components.device` for all but labels."
+    return f"{output}\n\n" + as_table(head, rows)
 
 
-def cleaning(dims: int) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+def cleanup(dims: int) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
     """What the engine does to masks."""
     return {
-        "holes up to 64": lambda t: device_ops.fill_holes(t, dims=dims, max_area=64),
-        "islands below 16": lambda t: device_ops.remove_islands(t, dims=dims, min_size=16),
-        "largest part": lambda t: device_ops.largest_component(t, dims=dims),
+        "holes up to 64": lambda t: device.fill_holes(t, dims=dims, max_area=64),
+        "islands below 16": lambda t: device.remove_islands(t, dims=dims, min_size=16),
+        "largest part": lambda t: device.largest_component(t, dims=dims),
     }
 
 
@@ -148,12 +146,12 @@ def row(
     what: str, here: float, cpu: float, cupy: float | None, floor_s: float, reference: float | None
 ) -> tuple[str, ...]:
     """One line of the table; milliseconds but for the floor and the reference's share of it."""
-    said = "" if cupy is None else f"{cupy:.2f} ms"
+    output = "" if cupy is None else f"{cupy:.2f} ms"
     done = (
         what,
         f"{here:.3f} ms",
         f"{cpu:.1f} ms",
-        said,
+        output,
         f"{cpu / here:.0f}x",
         f"{1000 * floor_s:.3f} ms",
         f"{here / 1000 / floor_s:.1f}",

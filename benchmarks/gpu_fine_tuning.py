@@ -49,9 +49,9 @@ def table(folder: Path, device: str, changes: tuple[str, ...]) -> str:
     if not (cases / "dataset.json").is_file():
         maker = ROOT / "tools" / "make_finetuning_cases.py"
         call([sys.executable, str(maker), str(cases), "--training", str(TRAINING_CASES)])
-    said = (f'data.datasets=["{cases / "dataset.json"}"]', f"run.folder={run}", *changes)
+    settings = (f'data.datasets=["{cases / "dataset.json"}"]', f"run.folder={run}", *changes)
     training_s = seconds(
-        lambda: call([*NEUROSAM2, "train", str(RECIPE), *said, "--device", device, "--workers", str(WORKERS)])
+        lambda: call([*NEUROSAM2, "train", str(RECIPE), *settings, "--device", device, "--workers", str(WORKERS)])
     )
     report = [*NEUROSAM2, "report", "nano", str(run / "model.safetensors"), str(cases / "dataset.json")]
     report_s = seconds(
@@ -66,8 +66,8 @@ def table(folder: Path, device: str, changes: tuple[str, ...]) -> str:
         ("most memory held", f"{memory:.1f} GB"),
         (f"report on the held-out cases, two models, {CLICKS} corrections", f"{report_s:.0f} s"),
     ]
-    told = (folder / "report" / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
-    return as_table(("what", "measured"), rows) + "\n" + told.removeprefix("# ")
+    summary = (folder / "report" / "report.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    return as_table(("what", "measured"), rows) + "\n" + summary.removeprefix("# ")
 
 
 def call(command: list[str]) -> None:

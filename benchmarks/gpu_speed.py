@@ -13,12 +13,12 @@ import torch
 from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
-from NeuroSAM2Core.train.config import PretrainConfig
-from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.pretrain import SyntheticCourse, start, update_rules
-from NeuroSAM2Core.train.step import ClipSegmenter
-from NeuroSAM2Core.train.synthetic_clips import SyntheticClips
-from NeuroSAM2Core.train.update import update
+from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.optimizer_step import update
+from NeuroSAM2Core.training.pretrain import SyntheticTask, optimizer_step_config, start
+from NeuroSAM2Core.training.pretrain_config import PretrainConfig
+from NeuroSAM2Core.training.step import ClipSegmenter
+from NeuroSAM2Core.training.synthetic_clips import SyntheticClips
 from Testing.Support.volumes import noise_volume
 
 SLICES = 64
@@ -62,13 +62,13 @@ def seconds_per_step(config: PretrainConfig) -> float:
     """The median time of a step of a run with one stage, on a batch that is ready."""
     device = torch.device("cuda")
     batch = SyntheticClips(config)[0].to(device)
-    state, rules, team = start(config, device), update_rules(config, device), Team(device)
+    state, rules, process_group = start(config, device), optimizer_step_config(config, device), ProcessGroup(device)
     segmenter = ClipSegmenter(state.model, config.prompts, config.losses)
     segmenter.train()
-    SyntheticCourse(config, device, workers=0).prepare(state, segmenter)
+    SyntheticTask(config, device, workers=0).prepare(state, segmenter)
 
     def step() -> None:
-        update(state, segmenter, [batch], segmenter.prompts, rules, team)
+        update(state, segmenter, [batch], segmenter.prompts, rules, process_group)
         torch.cuda.synchronize()
 
     return statistics.median([seconds(step) for _ in range(config.total_steps)][WARM_STEPS:])

@@ -4,7 +4,7 @@ Usage: python -m benchmarks.kills [--kills 1000] [--seed 0]
 
 The models and volumes are tiny, so that a kill costs a fraction of a second. After every kill of a worker, whoever waited has been told and
 the next worker knows all that was said and shown. A run of training that was killed many times ends with the very weights of one that was
-not. Of what was said in a host that is killed, its journals know everything that the session had taken; hosts that are killed while they
+not. Of the prompts in a host that is killed, its journals know everything that the session had taken; hosts that are killed while they
 bring such work back lose none of it.
 """
 
@@ -28,12 +28,12 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.report import as_table
-from NeuroSAM2Core.client import EngineClient
-from NeuroSAM2Core.client.launcher import LocalWorker
-from NeuroSAM2Core.protocol.messages import Disconnected
-from NeuroSAM2Core.train import loop
-from NeuroSAM2Core.train.fine_tune import fine_tune
-from NeuroSAM2Core.train.run_config import TrainConfig
+from NeuroSAM2Core.remote import EngineClient
+from NeuroSAM2Core.remote.launcher import LocalWorker
+from NeuroSAM2Core.remote.messages import Disconnected
+from NeuroSAM2Core.training import trainer
+from NeuroSAM2Core.training.fine_tune import fine_tune
+from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
 from Testing.Support import host_process, run_process
 from Testing.Support.forked import WarmProcess
 from Testing.Support.host_process import left_in, work_until_killed
@@ -87,7 +87,7 @@ def kill_workers(kills: int, seed: int, *, until: float = float("inf")) -> Kills
 
 def kill_training(kills: int, seed: int, *, until: float = float("inf")) -> Kills:
     """Runs of training, a third of the kills while they start; each run ends bit-equal."""
-    loop.plot_curves = without_pictures
+    trainer.plot_curves = without_pictures
     found, rng = Kills("training"), np.random.default_rng(seed)
     _forking()
     while found.count < kills and time.monotonic() < until:
@@ -158,7 +158,7 @@ def _undisturbed() -> dict[str, torch.Tensor]:
         return _weights(replace(config, run=replace(config.run, save_every_s=3600.0)))
 
 
-def _weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+def _weights(config: FineTuneConfig) -> dict[str, torch.Tensor]:
     """What a run ends with."""
     outcome = fine_tune(config, torch.device("cpu"), batches=disc_batches(), resume=True)
     return load_file(outcome.folder.model)
@@ -179,9 +179,9 @@ def _killed_hosts(found: Kills, folder: Path, kills: int, rng: random.Random) ->
         host.kill()
         host.join(60)
         found.count += 1
-        news = _news(told)
-        found.at_the_start += not news
-        for what, said in news:
+        notice = _news(told)
+        found.at_the_start += not notice
+        for what, said in notice:
             assert what != "recovered" or said >= known, f"of {len(known)} prompts {len(said)} came back"
             known = said if what == "said" else known
         left = left_in(folder)
@@ -192,13 +192,13 @@ def _killed_hosts(found: Kills, folder: Path, kills: int, rng: random.Random) ->
 
 def _news(told: Connection) -> list[tuple[str, frozenset[str]]]:
     """All that a host has told, until it ended."""
-    news = []
+    notice = []
     try:
         while told.poll(0):
-            news.append(told.recv())
+            notice.append(told.recv())
     except (EOFError, OSError):
         pass
-    return news
+    return notice
 
 
 def kill(kills: int, seed: int, *, until: float = float("inf")) -> list[Kills]:

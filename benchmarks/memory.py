@@ -18,7 +18,7 @@ from NeuroSAM2Core.model import SAM2, ImageFeatures
 from Testing.Support.reference import reference_model
 from Testing.Support.volumes import noise_volume
 
-FEW, MANY = 32, 160
+MAX_PREVIEW_SLICES, MANY = 32, 160
 
 
 def per_slice(size: int, must: str) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def per_slice(size: int, must: str) -> tuple[str, ...]:
 
 def slope(run: Callable[[Volume], object]) -> float:
     """MB per slice that a run of many slices holds beyond one of few."""
-    few, many = (noise_volume(count, SIDE, SIDE) for count in (FEW, MANY))
+    few, many = (noise_volume(count, SIDE, SIDE) for count in (MAX_PREVIEW_SLICES, MANY))
     run(few)  # whatever is only needed once
     held = []
     for volume in (few, many):
@@ -53,7 +53,7 @@ def slope(run: Callable[[Volume], object]) -> float:
         keep = run(volume)
         held.append(resident_mb() - before)
         del keep
-    return (held[1] - held[0]) / (MANY - FEW)
+    return (held[1] - held[0]) / (MANY - MAX_PREVIEW_SLICES)
 
 
 def resident_mb() -> float:

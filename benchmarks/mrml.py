@@ -3,7 +3,7 @@
 Then the same click, and what the panel reads on every tick, beside a hundred other objects.
 
 An engine that answers at once stands in for the real one, so that everything measured is the scene's and this project's own: prompts as
-Markups, the undo state, statements, and masks written into a segment of a 256 x 256 x 180 volume, with a visible display node.
+Markups, the undo state, prompt sets, and masks written into a segment of a 256 x 256 x 180 volume, with a visible display node.
 """
 
 import statistics
@@ -17,16 +17,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
 
-from NeuroSAM2MRML.engine.choice import EngineChoice
-from NeuroSAM2MRML.engine.link import EngineLink
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.session.controller import SessionController
-from NeuroSAM2MRML.session.watch import SessionWatch
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.engine.link import EngineLink
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 from benchmarks.report import as_table
 from NeuroSAM2Core.prompts import BoxPrompt
-from NeuroSAM2Core.protocol import LoadModel, PredictSlice, Propagate
+from NeuroSAM2Core.remote import LoadModel, PredictSlice, Propagate
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
@@ -64,10 +64,10 @@ def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
     """A click and a tick of a panel where there are many objects."""
     app = HeadlessApplication(folder)
     engine = TimedEngine()
-    workplace = Workplace(app, EngineChoice(), lambda choice: engine)
+    presenter = SegmentPresenter(app, EngineChoice(), lambda choice: engine)
     voxels = np.random.default_rng(0).integers(0, 1000, SMALL).astype(np.int16)
-    workplace.select(add_volume(app, voxels, GEOMETRIES["oblique"]), workplace.new_segmentation())
-    session = workplace.session
+    presenter.select(add_volume(app, voxels, GEOMETRIES["oblique"]), presenter.new_segmentation())
+    session = presenter.session
     assert session is not None
     for number in range(OBJECTS):
         session.next_object()
@@ -75,12 +75,12 @@ def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
         answer(session, engine)
 
     def tick() -> None:
-        workplace.poll()
-        workplace.view()
+        presenter.poll()
+        presenter.view()
 
     ticks = [timed(tick, engine) for _ in range(TICKS)]
     clicks = [timed(lambda n=n: one_click(session, engine, n), engine) for n in range(TICKS)]
-    assert len(session.desk.objects.segments) == OBJECTS
+    assert len(session.document.objects.segments) == OBJECTS
     return [
         (f"a tick of the panel, {OBJECTS} objects", ms(statistics.median(ticks)), ms(max(ticks)), "5 ms"),
         (f"added to a click, {OBJECTS} objects", ms(statistics.median(clicks)), ms(max(clicks)), "50 ms"),
@@ -102,20 +102,20 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
     engine = TimedEngine()
     link = EngineLink(lambda: engine, LoadModel(model="nano"))
     session = SessionController(app, link, volume_node, node)
-    watch = SessionWatch(session)
+    watch = SessionObserver(session)
     session.warm_up()
     session.add_box(SlicePlane(Axis.K, MIDDLE), BOX)
     answer(session, engine)
     clicks = [timed(lambda n=n: click(session, engine, n), engine) for n in range(30)]
     asked = timed(session.propagate, engine)
     streamed = []
-    while session.talk.journey is not None:
+    while session.engine_sync.propagation_request is not None:
         engine.work(1)
         streamed.append(timed(session.poll, engine))
     kinds = [type(one) for one in engine.requests]
     assert kinds.count(Propagate) == 1
     assert kinds.count(PredictSlice) == 31
-    assert len(session.desk.active_record.quality) == SHAPE[0]
+    assert len(session.document.active_record.quality) == SHAPE[0]
     undo = timed(session.undo, engine)
     watch.end("measured")
     where = "256 x 256 x 180"
@@ -135,7 +135,7 @@ def click(session: SessionController, engine: TimedEngine, number: int) -> None:
 
 def answer(session: SessionController, engine: TimedEngine) -> None:
     """Until every prompt is answered."""
-    while session.talk.is_waiting:
+    while session.engine_sync.is_waiting:
         engine.work()
         session.poll()
 

@@ -14,7 +14,7 @@ NAME = "sam2.1_hiera_t"
 SIDE = 256
 BOX = (60, 50, 190, 200)
 AXIAL = "axial"
-OPTIONS = EngineOptions(is_exact=True, hears_clicks=False, stop_after_absent=None, max_hole_area=0, min_island_area=0)
+OPTIONS = EngineOptions(is_exact=True, enforce_clicks=False, stop_after_absent=None, max_hole_area=0, min_island_area=0)
 
 
 def our_model(size: int) -> SAM2:

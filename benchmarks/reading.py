@@ -12,22 +12,22 @@ import numpy as np
 import slicer
 import torch
 import vtk
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.scene.arrays import set_voxels
-from NeuroSAM2MRML.scene.bundle import unpack_bundle
-from NeuroSAM2MRML.scene.files import add_volume, read_nrrd, read_segmentation, write_segmentation
-from NeuroSAM2MRML.training.cases import CaseList
-from NeuroSAM2MRML.training.run import RunReader
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.scene.arrays import set_voxels
+from NeuroSAM2Lib.scene.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files import add_volume, read_nrrd, read_segmentation, write_segmentation
+from NeuroSAM2Lib.training.cases import CaseList
+from NeuroSAM2Lib.training.run import RunReader
 
 from benchmarks.damage import CASE, Content, Files
 from NeuroSAM2Core.checkpoint import load_checkpoint
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.train import loop
-from NeuroSAM2Core.train.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.train.data.check import check_datasets
-from NeuroSAM2Core.train.fine_tune import fine_tune
-from NeuroSAM2Core.train.recorder import read_metrics
-from NeuroSAM2Core.train.run_config import load_config
+from NeuroSAM2Core.training import trainer
+from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data.check import check_datasets
+from NeuroSAM2Core.training.fine_tune import fine_tune
+from NeuroSAM2Core.training.fine_tune_config import load_config
+from NeuroSAM2Core.training.recorder import read_metrics
 from NeuroSAM2Core.volume import Volume, percentile_window
 from Testing.Support.cases import write_dataset
 from Testing.Support.files import published_shapes
@@ -54,7 +54,7 @@ class Reader:
 
     def __init__(self, root: Path) -> None:
         torch.set_num_threads(1)
-        loop.plot_curves = lambda folder: None  # which takes longer than all else
+        trainer.plot_curves = lambda folder: None  # which takes longer than all else
         self.root = root
         self.app = HeadlessApplication(root / "home")
         with tempfile.TemporaryDirectory(dir=root / "files") as folder:

@@ -38,10 +38,10 @@ def publish(part: str, command: str, text: str) -> None:
     device = (
         torch.cuda.get_device_name() if part.startswith("gpu") else f"{processor()}, {os.cpu_count()} virtual cores"
     )
-    said = f"`{command}` on {device}; {torch.get_num_threads()} threads, torch {torch.__version__}.\n\n{text}"
+    output = f"`{command}` on {device}; {torch.get_num_threads()} threads, torch {torch.__version__}.\n\n{text}"
     begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
     page, count = re.subn(
-        f"{begin}.*{end}", lambda _: f"{begin}\n{said}\n{end}", README.read_text(encoding="utf-8"), flags=re.DOTALL
+        f"{begin}.*{end}", lambda _: f"{begin}\n{output}\n{end}", README.read_text(encoding="utf-8"), flags=re.DOTALL
     )
     if count != 1:
         raise SystemExit(f"{README} has no place for {part!r}")

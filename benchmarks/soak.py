@@ -23,20 +23,20 @@ from NeuroSAM2Core.outputs import check_outputs
 
 ROOT = Path(__file__).parents[1]
 ATTACKS = {
-    "bundles": ("Testing/MRML/test_bundles.py", "Testing/MRML/test_nrrd.py"),
+    "bundles": ("Testing/Lib/test_bundles.py", "Testing/Lib/test_nrrd.py"),
     "headers and requests": (
-        "Testing/Core/test_place.py",
+        "Testing/Core/test_header_geometry.py",
         "Testing/Web/test_safety.py",
-        "Testing/Web/test_strangers.py",
+        "Testing/Web/test_unauthenticated_clients.py",
     ),
-    "frames": ("Testing/Worker/test_serving.py", "Testing/Worker/test_protocol.py"),
+    "frames": ("Testing/Remote/test_serving.py", "Testing/Remote/test_protocol.py"),
     "model files": ("Testing/Core/test_model_files.py",),
-    "full disks, two runs in a folder": ("Testing/Train/test_run_folder.py", "Testing/Core/test_disk.py"),
-    "slow clients": ("Testing/Worker/test_fairness.py",),
+    "full disks, two runs in a folder": ("Testing/Training/test_run_folder.py", "Testing/Core/test_disk.py"),
+    "slow clients": ("Testing/Remote/test_fairness.py",),
     "hostile names, two windows": (
         "Testing/Core/test_outputs.py",
         "Testing/Web/test_folders.py",
-        "Testing/MRML/test_training.py",
+        "Testing/Lib/test_training.py",
     ),
 }
 PARTS = ("files", "kills", "attacks")

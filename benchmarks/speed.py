@@ -11,7 +11,7 @@ from benchmarks import memory
 from benchmarks.pair import AXIAL, BOX, NAME, OPTIONS, SIDE, drain, load_as_reference, our_model, ours, theirs
 from benchmarks.report import HEAD, as_table, beside, seconds
 from NeuroSAM2Core import EngineOptions, Session, load_model
-from NeuroSAM2Core.engine.precision import fastest_dtype
+from NeuroSAM2Core.inference.precision import fastest_dtype
 from NeuroSAM2Core.model import to_model_input
 from NeuroSAM2Core.volume import percentile_window
 from Testing.Support.reference import ReferenceVideo, reference_model

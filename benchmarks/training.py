@@ -16,18 +16,18 @@ from benchmarks.pair import NAME
 from benchmarks.report import as_table, beside, seconds
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.model import PRESETS, SAM2, to_model_input
-from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.data.config import DataConfig, SamplingConfig
-from NeuroSAM2Core.train.data.cutting import TrainingVolume, draw_clip
-from NeuroSAM2Core.train.data.objects import find_objects
-from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.groups import GroupsConfig, parameter_groups
-from NeuroSAM2Core.train.losses import LossConfig
-from NeuroSAM2Core.train.precision import Precision
-from NeuroSAM2Core.train.prompt_plan import PromptConfig
-from NeuroSAM2Core.train.state import TrainState
-from NeuroSAM2Core.train.step import ClipSegmenter
-from NeuroSAM2Core.train.update import UpdateRules, update
+from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, draw_clip
+from NeuroSAM2Core.training.data.config import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data.objects import find_objects
+from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.losses import LossConfig
+from NeuroSAM2Core.training.optimizer_step import OptimizerStepConfig, update
+from NeuroSAM2Core.training.parameter_groups import GroupsConfig, parameter_groups
+from NeuroSAM2Core.training.precision import Precision
+from NeuroSAM2Core.training.prompt_plan import PromptConfig
+from NeuroSAM2Core.training.state import TrainState
+from NeuroSAM2Core.training.step import ClipSegmenter
 from Testing.Support.reference import reference_model, shapes_of
 from Testing.Support.volumes import UPRIGHT
 from Testing.Support.weights import lively_state
@@ -75,7 +75,7 @@ def our_step(batch: ClipBatch) -> Callable[[], None]:
     model.set_image_size(batch.images.shape[-1])
     segmenter = ClipSegmenter(model, CLICK_FIRST, LossConfig())
     state = TrainState.begin(model, parameter_groups(model, GroupsConfig()))
-    rules = UpdateRules(
+    rules = OptimizerStepConfig(
         seed=0,
         total_steps=1000,
         losses=LossConfig(),
@@ -86,7 +86,7 @@ def our_step(batch: ClipBatch) -> Callable[[], None]:
     segmenter.train()
 
     def step() -> None:
-        update(state, segmenter, [batch], CLICK_FIRST, rules, Team(CPU))
+        update(state, segmenter, [batch], CLICK_FIRST, rules, ProcessGroup(CPU))
 
     return step
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.report import as_table, seconds
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.client import EngineClient
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.protocol import (
+from NeuroSAM2Core.remote import (
     Cancel,
     Disconnected,
+    EngineClient,
     Event,
     Failed,
     LoadModel,
@@ -97,12 +97,12 @@ class Worker:
         self.longest_poll_s = max(self.longest_poll_s, time.perf_counter() - started)
         return events
 
-    def until_ended(self, number: int, heed: Callable[[Event], None] = lambda _: None) -> None:
+    def until_ended(self, number: int, on_event: Callable[[Event], None] = lambda _: None) -> None:
         """Waits for the final event of a request."""
         while number in self.client.unanswered:
             for event in self.look():
                 assert not isinstance(event, Failed | Disconnected), event
-                heed(event)
+                on_event(event)
 
     def ask(self, request: Request) -> None:
         """Submits and waits."""
@@ -113,7 +113,7 @@ class Worker:
         return self.client.submit(Propagate(volume_id=self.volume_id, object_ids=(1,), first=FIRST, last=LAST))
 
 
-def said(count: int) -> PromptSet:
+def prompts(count: int) -> PromptSet:
     """The box of the object, and as many clicks."""
     clicks = tuple(PointPrompt(100 + 2.0 * n, 128) for n in range(count))
     box = BoxPrompt(60, 66, 195, 190)
@@ -124,8 +124,8 @@ def clicking(session: Session, worker: Worker, must: str) -> Row:
     """One more click on a slice, both in turn."""
     bare, through = [], []
     for count in range(CLICKS):
-        request = PredictSlice(volume_id=worker.volume_id, prompts=said(count % 8))
-        bare.append(seconds(lambda n=count: session.set_prompts(said(n % 8))))
+        request = PredictSlice(volume_id=worker.volume_id, prompts=prompts(count % 8))
+        bare.append(seconds(lambda n=count: session.set_prompts(prompts(n % 8))))
         through.append(seconds(lambda r=request: worker.ask(r)))
     return added("click", bare[1:], through[1:], must)
 
@@ -134,8 +134,8 @@ def streaming(session: Session, worker: Worker, must: str) -> Row:
     """Per slice of a propagation of 90 slices, both in turn, features not yet known the first time."""
     bare, through = [], []
     for run in range(RUNS):
-        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=said(run)))
-        session.set_prompts(said(run))
+        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=prompts(run)))
+        session.set_prompts(prompts(run))
         started = time.perf_counter()
         count = sum(1 for _ in session.propagate(1, first=FIRST, last=LAST))
         bare.append((time.perf_counter() - started) / count)
@@ -153,8 +153,8 @@ def cancelling(session: Session, worker: Worker) -> Row:
     """From Cancel to stopped, beside what one slice takes."""
     steps, stops = [], []
     for run in range(CANCELS):
-        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=said(run % 3 + 3)))
-        session.set_prompts(said(run % 3 + 3))
+        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=prompts(run % 3 + 3)))
+        session.set_prompts(prompts(run % 3 + 3))
         steps.append(seconds(lambda s=session: next(s.propagate(1, first=FIRST, last=LAST))))
         number = worker.propagate()
         num_slices = 0
@@ -171,7 +171,7 @@ def keeping(worker: Worker) -> Row:
     held = []
     tracemalloc.start()
     for run in range(RUNS):
-        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=said(run)))
+        worker.ask(PredictSlice(volume_id=worker.volume_id, prompts=prompts(run)))
         worker.until_ended(worker.propagate())
         gc.collect()
         held.append(tracemalloc.get_traced_memory()[0])

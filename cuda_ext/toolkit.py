@@ -15,8 +15,8 @@ def toolkit_version(nvcc: str) -> str:
     Args:
         nvcc: Its path.
     """
-    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True, encoding="utf-8").stdout
-    found = re.search(r"release (\d+\.\d+)", said)
+    output = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True, encoding="utf-8").stdout
+    found = re.search(r"release (\d+\.\d+)", output)
     if found is None:
         raise SystemExit(f"{nvcc} --version does not say which CUDA toolkit it is of")
     return found[1]

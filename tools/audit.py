@@ -37,9 +37,9 @@ def vulnerabilities(packages: Sequence[Package], address: str) -> dict[Package, 
     queries = [{"package": {"name": name, "ecosystem": "PyPI"}, "version": version} for name, version in packages]
     request = Request(address, json.dumps({"queries": queries}).encode(), {"Content-Type": "application/json"})
     with urlopen(request, timeout=LIMIT_S) as answer:
-        said = json.load(answer)
+        args = json.load(answer)
     try:
-        known = [[one["id"] for one in result.get("vulns", [])] for result in said["results"]]
+        known = [[one["id"] for one in result.get("vulns", [])] for result in args["results"]]
         return {package: ids for package, ids in zip(packages, known, strict=True) if ids}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"an answer without {error}") from error

@@ -18,7 +18,7 @@ def main() -> None:
 
 
 def brain() -> Image.Image:
-    """An axial slice: two halves, ventricles, and an outlined object."""
+    """An axial slice: two halves, ventricles, and an segmented object."""
     image = Image.new("RGBA", (SIZE * SCALE, SIZE * SCALE))
     pen = ImageDraw.Draw(image)
     oval(pen, 64, 64, 50, 60, fill=DARK)

@@ -33,20 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("entry", choices=ENTRIES, nargs="?", default="test")
     parser.add_argument("words", nargs="*", help="for `app`: an image")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="the environment (default: %(default)s)")
-    said = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     if sys.version_info < OLDEST:
         print(
             f"make: Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {sys.version.split()[0]}",
             file=sys.stderr,
         )
         return 2
-    python = python_of(said.venv)
-    if not (said.venv / ".ready").exists():
-        run([sys.executable, "-m", "venv", str(said.venv)])
+    python = python_of(args.venv)
+    if not (args.venv / ".ready").exists():
+        run([sys.executable, "-m", "venv", str(args.venv)])
         run([str(python), "tools/install.py"])
-        (said.venv / ".ready").touch()
-    for command in ENTRIES[said.entry]:
-        code = run([str(python), *command, *said.words], check=False)
+        (args.venv / ".ready").touch()
+    for command in ENTRIES[args.entry]:
+        code = run([str(python), *command, *args.words], check=False)
         if code:
             return code
     return 0

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from NeuroSAM2Core.components.cpu import largest_component
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.ops import largest_component
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.volume import Volume
 
@@ -51,22 +51,22 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     add_overwrite_option(parser)
-    said = parser.parse_args()
-    counts = {"training": said.training, "validation": said.validation, "test": said.held_out}
+    args = parser.parse_args()
+    counts = {"training": args.training, "validation": args.validation, "test": args.held_out}
     numbers = itertools.count()
     lists = {split: [names_of(next(numbers)) for _ in range(count)] for split, count in counts.items()}
-    pairs, target = [pair for split in lists.values() for pair in split], said.folder / "dataset.json"
-    written = [target, *(said.folder / name for pair in pairs for name in pair.values())]
+    pairs, target = [pair for split in lists.values() for pair in split], args.folder / "dataset.json"
+    written = [target, *(args.folder / name for pair in pairs for name in pair.values())]
     try:
-        check_outputs(written, overwrite=said.overwrite)
+        check_outputs(written, overwrite=args.overwrite)
     except DataError as error:
         parser.error(str(error))
-    said.folder.mkdir(parents=True, exist_ok=True)
+    args.folder.mkdir(parents=True, exist_ok=True)
     brain = template()
     for number, pair in enumerate(pairs):
-        image, label = make_case(brain, said.structure, np.random.default_rng((said.seed, number)))
-        image.write(said.folder / pair["image"], overwrite=said.overwrite)
-        label.write(said.folder / pair["seg"], overwrite=said.overwrite)
+        image, label = make_case(brain, args.structure, np.random.default_rng((args.seed, number)))
+        image.write(args.folder / pair["image"], overwrite=args.overwrite)
+        label.write(args.folder / pair["seg"], overwrite=args.overwrite)
     target.write_text(json.dumps(lists, indent=2), encoding="utf-8")
     print(f"{len(pairs)} cases written to {target}")
 

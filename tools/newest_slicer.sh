@@ -10,4 +10,4 @@ if [ ! -d "$FOLDER/vtkmodules" ]; then
 fi
 export PYTHONPATH="$FOLDER"
 "$VENV/bin/python" -c "import slicer, vtk; print('slicer-core from', slicer.__file__, 'with VTK', vtk.vtkVersion().GetVTKVersion())"
-"$VENV/bin/python" -m pytest Testing/MRML "$@"
+"$VENV/bin/python" -m pytest Testing/Lib "$@"

@@ -66,7 +66,7 @@ def check_finite(state: Mapping[str, Tensor], name: str) -> None:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Modules are made without room for their initial weights and without drawing them: they would be replaced at once.
+    """Modules are made without memory for their initial weights and without drawing them: they would be replaced at once.
 
     Building on the meta device does the same, but the first tensor there costs a new process two seconds of imports.
     """

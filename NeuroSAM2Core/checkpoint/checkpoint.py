@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.checkpoint import seal
+from NeuroSAM2Core.checkpoint import checksum
 from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit, shapes_of, unfilled_model
 from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, is_out_of_memory
@@ -53,7 +53,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A model at rest."""
+    """A model and its metadata, as stored in a file."""
 
     config: SAM2Config
     state: dict[str, Tensor]
@@ -77,7 +77,7 @@ class Checkpoint:
             "format_version": FORMAT_VERSION,
             "config": self.config.to_dict(),
             "provenance": dataclasses.asdict(self.provenance),
-            seal.EXPECTED: True,
+            checksum.EXPECTED: True,
         }
         state = self._halved() if half else dict(self.state)
         if self.training is not None:
@@ -85,8 +85,8 @@ class Checkpoint:
             state |= {TRAINING_PREFIX + name: value for name, value in self.training.tensors.items()}
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         with replaced_atomically(path) as partial:
-            save_file(state, partial, metadata={KEY: json.dumps(about), seal.KEY: seal.BLANK})
-            seal.seal(partial)
+            save_file(state, partial, metadata={KEY: json.dumps(about), checksum.KEY: checksum.BLANK})
+            checksum.write(partial)
 
     def _halved(self) -> dict[str, Tensor]:
         """The weights as float16; what is no floating-point number stays."""
@@ -139,18 +139,20 @@ class Checkpoint:
             ConfigError,
         ) as error:
             if is_out_of_memory(error):
-                raise CheckpointError(f"this machine has no room for the weights in {path.name}") from error
+                raise CheckpointError(
+                    f"this machine does not have enough memory for the weights in {path.name}"
+                ) from error
             raise CheckpointError(f"{path.name} is damaged: {error}", hint="copy or download it again") from error
 
     @classmethod
-    def load_whole(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
+    def load_verified(cls, path: Path, *, with_training: bool = False) -> "Checkpoint":
         """Reads what `save` wrote after a look at every byte of it; see `load`.
 
         Raises:
             CheckpointError: As `load`, or a single byte is another than was written.
         """
         try:
-            is_whole = not disk.is_file(path) or seal.is_whole(path)
+            is_whole = not disk.is_file(path) or checksum.is_valid(path)
         except OSError as error:
             raise CheckpointError(f"{path.name} cannot be read: {error.strerror or error}") from error
         if not is_whole:
@@ -180,7 +182,7 @@ class Checkpoint:
 
 def _read(file: TensorFile, name: str, *, with_training: bool) -> Checkpoint:
     """The checkpoint in a file of ours; see `Checkpoint.load`."""
-    about = _about(file, name)
+    about = _metadata(file, name)
     config = SAM2Config.from_dict(about["config"])
     provenance = _provenance(about["provenance"])
     weights = {key: one for key, one in file.stored.items() if not key.startswith(TRAINING_PREFIX)}
@@ -202,7 +204,7 @@ def _read(file: TensorFile, name: str, *, with_training: bool) -> Checkpoint:
     return Checkpoint(config, state, provenance, training, file.sha256)
 
 
-def _about(file: TensorFile, name: str) -> dict[str, Any]:
+def _metadata(file: TensorFile, name: str) -> dict[str, Any]:
     """What a file of ours says of itself."""
     text = file.metadata.get(KEY)
     if text is None:
@@ -250,7 +252,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         reason = disk.reason(error, path) if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"cannot write {path}: {reason}", hint="choose a folder that exists, is writable and has room"
+            f"cannot write {path}: {reason}", hint="choose a folder that exists, is writable and has free space"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a device can do: a small model is run on it, forward and backward, in a process of its own, before a person relies on it.
+"""Probes a device: runs a small model forward and backward in a separate process.
 
 Not every version of PyTorch has every operation on every device; some crash, hang or give other numbers. So the CPU's answer is compared,
 there is a time limit, and what was found is kept for this machine and this version of PyTorch.
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from NeuroSAM2Core.machine import remembered
+from NeuroSAM2Core.machine import cached_fact
 from NeuroSAM2Core.model import SAM2, HieraConfig, Points, SAM2Config, SpatialMemory
 from NeuroSAM2Core.model.results import PointerMemory
 from NeuroSAM2Core.version import __version__
@@ -43,14 +43,14 @@ SMALL = SAM2Config(
     decoder_mlp_width=32,
     num_mask_memories=3,
     max_object_pointers=4,
-    paints_prompts=True,
-    samples_prompts=True,
+    rasterize_prompts=True,
+    sample_point_features=True,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """What goes wrong on a device; empty where all is well."""
+    """The errors of a device; empty if there are none."""
 
     forward: str = ""
     """When a model is used."""
@@ -76,8 +76,8 @@ def probed(device: str, *, run: Callable[[Sequence[str]], DeviceReport] | None =
         report = (run or _run)([sys.executable, "-c", CHILD, str(PACKAGE), device])
         return json.dumps({"forward": report.forward, "backward": report.backward})
 
-    said = json.loads(remembered(question, measure))
-    return DeviceReport(str(said.get("forward", "")), str(said.get("backward", "")))
+    payload = json.loads(cached_fact(question, measure))
+    return DeviceReport(str(payload.get("forward", "")), str(payload.get("backward", "")))
 
 
 def _run(command: Sequence[str]) -> DeviceReport:
@@ -91,8 +91,8 @@ def _run(command: Sequence[str]) -> DeviceReport:
         return DeviceReport(forward=f"it could not be tried: {error}")
     lines = done.stdout.strip().splitlines()
     try:
-        said = json.loads(lines[-1])
-        return DeviceReport(said["forward"], said["backward"])
+        payload = json.loads(lines[-1])
+        return DeviceReport(payload["forward"], payload["backward"])
     except (IndexError, ValueError, KeyError, TypeError):
         return DeviceReport(forward=f"the process that tried it ended with code {done.returncode}")
 
@@ -135,8 +135,8 @@ def all_stages(model: SAM2, images: Tensor) -> list[Tensor]:
     features = model.encode_image(images)
     mask = torch.zeros(1, 1, side, side, dtype=torch.bool, device=device)
     mask[..., side // 4 : side // 2, side // 4 : side // 2] = True
-    given = model.adopt_mask(features, mask)
-    memory = model.write_memory(features, given.logits, given.presence_logit)
+    given = model.use_mask_as_output(features, mask)
+    memory = model.write_memory(features, given.logits, given.object_score_logits)
     conditioned = model.read_memory(features.coarse, [SpatialMemory(memory, 0)], [PointerMemory(given.pointer, 0.5)])
     points = Points(
         torch.tensor([[[20.0, 20.0], [40.0, 44.0], [30.0, 30.0]]], device=device),

@@ -28,7 +28,7 @@ MAX_BYTES = 2 << 30
 """Of a file whose size no public source states."""
 LOCAL = ("127.0.0.1", "localhost")
 PROVEN = "# loaded as "
-"""Stands in a record of a hash that was made after the file had been loaded as that model; older records prove nothing."""
+"""Stands in a record of a hash that was made after the file had been loaded as that model; older records are no evidence."""
 
 OnProgress = Callable[[int, int | None], None]
 
@@ -53,7 +53,7 @@ def download(
 
     Raises:
         DownloadError: It could not be reached or does not verify.
-        Cancelled: `is_cancelled` said so; what was fetched is kept for the next try.
+        Cancelled: `is_cancelled` returned true; what was fetched is kept for the next try.
     """
     if entry.bundled:
         return entry.installed()
@@ -83,7 +83,7 @@ def _checked(entry: CatalogEntry, part: Path, folder: Path) -> Checkpoint:
     """The model in a file that came, which is the one it should be. What is hashed and what is loaded are the same bytes."""
     content = read_bytes(part)
     if content[:CHUNK].lstrip().startswith(b"<"):
-        raise DownloadError(f"{_host(entry)} sent a web page, not a model", hint=_by_hand(entry, part))
+        raise DownloadError(f"{_host(entry)} sent a web page, not a model", hint=_manual_download_hint(entry, part))
     digest = hashlib.sha256(content).hexdigest()
     record = folder / f"{entry.file_name}.sha256"
     expected = entry.sha256 or _recorded(record)
@@ -110,8 +110,8 @@ def _checked(entry: CatalogEntry, part: Path, folder: Path) -> Checkpoint:
 def _recorded(record: Path) -> str:
     """The hash that this file had before, where it had been found to be that model; empty otherwise."""
     with contextlib.suppress(OSError, ValueError):
-        first, proof, *_ = disk.read_text(record).splitlines() + [""] * 2
-        if proof.startswith(PROVEN):
+        first, comparison, *_ = disk.read_text(record).splitlines() + [""] * 2
+        if comparison.startswith(PROVEN):
             return first.partition(" ")[0]
     return ""
 
@@ -167,14 +167,16 @@ def _fetch(entry: CatalogEntry, part: Path, on_progress: OnProgress, is_cancelle
         if error.code == 416 and have:  # nothing is left to send
             return
         raise DownloadError(
-            f"{url.hostname} answered {error.code} {error.reason}", hint=_by_hand(entry, part)
+            f"{url.hostname} answered {error.code} {error.reason}", hint=_manual_download_hint(entry, part)
         ) from error
     except _TooLargeError as error:
         _drop(part)
-        raise DownloadError(error.message, hint=_by_hand(entry, part)) from None
+        raise DownloadError(error.message, hint=_manual_download_hint(entry, part)) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise DownloadError(f"could not reach {url.hostname}: {reason}", hint=_by_hand(entry, part)) from error
+        raise DownloadError(
+            f"could not reach {url.hostname}: {reason}", hint=_manual_download_hint(entry, part)
+        ) from error
     if total is not None and have != total:
         raise DownloadError(
             f"the download ended after {have} of {total} bytes", hint="try again; it goes on from there"
@@ -189,12 +191,14 @@ def _begun(entry: CatalogEntry, part: Path, answer: HTTPResponse, have: int, tag
     """
     host = _host(entry)
     if answer.status not in (200, 206):
-        raise DownloadError(f"{host} answered {answer.status} {answer.reason}", hint=_by_hand(entry, part))
+        raise DownloadError(f"{host} answered {answer.status} {answer.reason}", hint=_manual_download_hint(entry, part))
     if "html" in answer.headers.get("Content-Type", "").lower():
-        raise DownloadError(f"{host} sent a web page, not a model", hint=_by_hand(entry, part))
+        raise DownloadError(f"{host} sent a web page, not a model", hint=_manual_download_hint(entry, part))
     length = (answer.headers.get("Content-Length") or "").strip()
     if length and not (length.isascii() and length.isdigit() and len(length) < 16):
-        raise DownloadError(f"{host} sent an unusable Content-Length: {length[:40]!r}", hint=_by_hand(entry, part))
+        raise DownloadError(
+            f"{host} sent an unusable Content-Length: {length[:40]!r}", hint=_manual_download_hint(entry, part)
+        )
     if answer.status == 200:
         have = 0
     elif not answer.headers.get("Content-Range", f"bytes {have}-").startswith(f"bytes {have}-") or _tag(answer) not in (
@@ -210,7 +214,7 @@ def _begun(entry: CatalogEntry, part: Path, answer: HTTPResponse, have: int, tag
     if entry.num_bytes and total not in (None, entry.num_bytes):
         raise DownloadError(
             f"{host} has {total:,} bytes under {entry.file_name}, expected {entry.num_bytes:,}: it is another file",
-            hint=_by_hand(entry, part),
+            hint=_manual_download_hint(entry, part),
         )
     return have, total or entry.num_bytes or None
 
@@ -247,23 +251,23 @@ def _host(entry: CatalogEntry) -> str:
     return urlsplit(entry.url).hostname or entry.url
 
 
-def _by_hand(entry: CatalogEntry, part: Path) -> str:
+def _manual_download_hint(entry: CatalogEntry, part: Path) -> str:
     return f"without a network, fetch {entry.url} elsewhere and run `neurosam2 convert {entry.file_name} {entry.installed(part.parent)}`"
 
 
 def _drop(part: Path) -> None:
     """Deletes what came, and what is known of it."""
-    disk.delete(_about(part))
+    disk.delete(_metadata(part))
     disk.delete(part)
 
 
-def _about(part: Path) -> Path:
+def _metadata(part: Path) -> Path:
     return part.with_suffix(".part.json")
 
 
 def _known_tag(part: Path) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(_about(part).read_text(encoding="utf-8"))["tag"])
+        return str(json.loads(_metadata(part).read_text(encoding="utf-8"))["tag"])
     return ""
 
 
@@ -274,4 +278,4 @@ def _tag(answer: HTTPResponse) -> str:
 
 
 def _remember_tag(part: Path, answer: HTTPResponse) -> None:
-    _about(part).write_text(json.dumps({"tag": _tag(answer)}), encoding="utf-8")
+    _metadata(part).write_text(json.dumps({"tag": _tag(answer)}), encoding="utf-8")

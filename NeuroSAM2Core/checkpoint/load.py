@@ -1,4 +1,4 @@
-"""From a name or a file to a model that is ready to be asked."""
+"""Loads a model by name or file."""
 
 import logging
 from dataclasses import replace
@@ -87,12 +87,14 @@ def _checkpoint(name_or_path: str | Path, *, hashed: bool) -> Checkpoint:
             f"the model {entry.name} is not on this machine", hint=f"fetch it with `neurosam2 download {entry.name}`"
         )
     checkpoint = Checkpoint.load(installed, hashed=hashed)
-    sure_iou = checkpoint.config.sure_iou if entry.sure_iou is None else entry.sure_iou
+    review_iou_threshold = (
+        checkpoint.config.review_iou_threshold if entry.review_iou_threshold is None else entry.review_iou_threshold
+    )
     config = replace(
         checkpoint.config,
-        learns_appearance=entry.learns_appearance,
+        use_appearance_model=entry.use_appearance_model,
         adaptive_crops=entry.adaptive_crops,
-        sure_iou=sure_iou,
+        review_iou_threshold=review_iou_threshold,
     )
     return replace(checkpoint, config=config)
 

@@ -94,7 +94,9 @@ def read_bytes(path: Path) -> bytes:
                 raise CheckpointError(f"{path.name} has {size:,} bytes; no model has more than {MAX_BYTES:,}")
             return file.read(size)
     except (OSError, MemoryError) as error:
-        raise CheckpointError(f"{path.name} cannot be read: {error or 'this machine has no room for it'}") from error
+        raise CheckpointError(
+            f"{path.name} cannot be read: {error or 'this machine does not have enough memory for it'}"
+        ) from error
 
 
 def official_model(
@@ -184,7 +186,7 @@ def _chosen(content: object, file_name: str) -> _Weights:
                 found.append(_Weights((table.place + before).rstrip("."), own))
     if not found:
         raise CheckpointError(
-            _what_else(tables, file_name), hint="choose a SAM 2, SAM 2.1, MedSAM2 or Medical-SAM2 file"
+            _other_contents(tables, file_name), hint="choose a SAM 2, SAM 2.1, MedSAM2 or Medical-SAM2 file"
         )
     plain = [weights for weights in found if not AVERAGED.search(weights.place)] or found
     if len(plain) > 1 and any(not _are_same(weights, plain[0]) for weights in plain):
@@ -197,7 +199,7 @@ def _are_same(one: _Weights, other: _Weights) -> bool:
     return all(other.tensors.get(name) is value for name, value in one.tensors.items())
 
 
-def _what_else(tables: list[_Weights], file_name: str) -> str:
+def _other_contents(tables: list[_Weights], file_name: str) -> str:
     """What a file is that has no SAM 2 model, as far as its names tell."""
     names = {WRAPPERS.sub("", key) for table in tables for key in table.tensors}
     for foreign, what in KNOWN_FOREIGN.items():

@@ -63,11 +63,11 @@ class TensorFile:
     def __init__(self, file: FileIO, *, hashed: bool = False) -> None:
         self._file = file
         self._digest = hashlib.sha256() if hashed else None
-        room = os.fstat(file.fileno()).st_size - LENGTH_BYTES
-        if room < 0:
+        available = os.fstat(file.fileno()).st_size - LENGTH_BYTES
+        if available < 0:
             raise ValueError("it has no header")
         length = int.from_bytes(self._next(LENGTH_BYTES), "little")
-        if length > min(room, MAX_HEADER_BYTES):
+        if length > min(available, MAX_HEADER_BYTES):
             raise ValueError(f"its header would have {length} bytes")
         try:
             header: Any = json.loads(self._next(length))
@@ -85,8 +85,8 @@ class TensorFile:
             if one.begin != place:
                 raise ValueError(f"the bytes of {one.name!r} do not follow those before")
             place = one.end
-        if place != room - length:
-            raise ValueError(f"it should have {place} bytes of tensors and has {room - length}")
+        if place != available - length:
+            raise ValueError(f"it should have {place} bytes of tensors and has {available - length}")
         self.stored: Mapping[str, StoredTensor] = {one.name: one for one in stored}
 
     def tensors(self, is_wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:

@@ -23,17 +23,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Converts; see `add_parser`."""
     from NeuroSAM2Core.checkpoint import read_official
 
-    if said.target.suffix != ".safetensors":
-        raise CheckpointError(f"cannot write {said.target.name}: expected a name that ends in .safetensors")
-    check_outputs([said.target], inputs=[said.source], overwrite=said.overwrite)
-    checkpoint = read_official(said.source, image_size=said.image_size, lora_alpha=said.lora_alpha, hashed=True)
+    if args.target.suffix != ".safetensors":
+        raise CheckpointError(f"cannot write {args.target.name}: expected a name that ends in .safetensors")
+    check_outputs([args.target], inputs=[args.source], overwrite=args.overwrite)
+    checkpoint = read_official(args.source, image_size=args.image_size, lora_alpha=args.lora_alpha, hashed=True)
     checkpoint.build_model()
-    checkpoint.save(said.target, half=said.half)
+    checkpoint.save(args.target, half=args.half)
     count = sum(value.numel() for value in checkpoint.state.values())
     print(f"{checkpoint.provenance.notes}: {count / 1e6:.1f} million weights, input {checkpoint.config.image_size} px")
-    print(f"written to {said.target}")
+    print(f"written to {args.target}")
     return 0

@@ -14,18 +14,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Downloads or lists; see `add_parser`."""
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import catalog, download, find
 
-    if said.name is None:
+    if args.name is None:
         for entry in catalog().values():
-            state = "here" if entry.installed(said.folder).exists() else "not downloaded"
+            state = "here" if entry.installed(args.folder).exists() else "not downloaded"
             print(f"{entry.name:24} {state:15} {entry.description} [{entry.licence}]")
         return 0
-    entry = find(said.name)
+    entry = find(args.name)
     if not entry.bundled:
         print(f"{entry.description}; licence: {entry.licence}; from {entry.url}")
     with tqdm(unit="B", unit_scale=True, desc=entry.name, leave=False, disable=None) as bar:
@@ -34,7 +34,7 @@ def run(said: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        path = download(entry, said.folder, on_progress=show)
+        path = download(entry, args.folder, on_progress=show)
     if not path.exists():
         raise CheckpointError(
             f"the bundled model {entry.name} is missing from this installation", hint="install neurosam2 again"

@@ -19,7 +19,7 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.volume import Volume
 
 if TYPE_CHECKING:
-    from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult
+    from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult
 
 TARGETS = (0.80, 0.90)
 TABLES = "evaluation"
@@ -46,43 +46,43 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Evaluates; see `add_parser`."""
-    is_dataset = said.image.suffix == ".json"
-    if is_dataset and said.label:
-        raise ConfigError("a dataset names its labels itself", hint=f"leave {said.label} out")
-    if not is_dataset and not said.label:
-        raise ConfigError(f"{said.image.name} needs its label", hint="give IMAGE LABEL, or a DATASET.json")
-    check_tables(said, TABLES, [said.image, *([said.label] if said.label else []), said.model])
-    return run_dataset(said) if is_dataset else run_volume(said)
+    is_dataset = args.image.suffix == ".json"
+    if is_dataset and args.label:
+        raise ConfigError("a dataset names its labels itself", hint=f"leave {args.label} out")
+    if not is_dataset and not args.label:
+        raise ConfigError(f"{args.image.name} needs its label", hint="give IMAGE LABEL, or a DATASET.json")
+    check_tables(args, TABLES, [args.image, *([args.label] if args.label else []), args.model])
+    return run_dataset(args) if is_dataset else run_volume(args)
 
 
-def run_volume(said: argparse.Namespace) -> int:
+def run_volume(args: argparse.Namespace) -> int:
     """One volume, one object."""
-    config = evaluation_config(said)
-    from NeuroSAM2Core.train.data.labelled import LabelledVolume, check_same_grid
-    from NeuroSAM2Core.train.data.objects import ObjectMap
+    config = evaluation_config(args)
+    from NeuroSAM2Core.training.data.labelled_volume import LabelledVolume, check_same_grid
+    from NeuroSAM2Core.training.data.objects import ObjectMap
 
-    volume, label = Volume.read(said.image), Volume.read(said.label)
+    volume, label = Volume.read(args.image), Volume.read(args.label)
     check_same_grid(volume, label)
-    is_object = label.voxels == said.value if said.value is not None else label.voxels > (said.threshold or 0.0)
+    is_object = label.voxels == args.value if args.value is not None else label.voxels > (args.threshold or 0.0)
     truth = np.asarray(is_object, dtype=np.int32)
 
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.train.evaluation import EvaluationResult
-    from NeuroSAM2Core.train.evaluation.cases import measure
-    from NeuroSAM2Core.train.evaluation.tables import number
+    from NeuroSAM2Core.training.evaluation import EvaluationResult
+    from NeuroSAM2Core.training.evaluation.cases import measure
+    from NeuroSAM2Core.training.evaluation.tables import number
 
-    model = load_model(said.model, device=said.device)
+    model = load_model(args.model, device=args.device)
     found = []
     with tqdm(unit="slice", desc="evaluating", leave=False, disable=None) as bar:
         pair, objects = LabelledVolume(volume, truth), ObjectMap(truth, (label.name,))
         for one in measure(model, volume.name, pair, objects, config, on_slice=bar.update):
             found.append(one)
             first = f"{one.kind}, " if len(config.kinds) > 1 else ""
-            surfaces = "" if said.no_surfaces else f", HD95 {number(one.hd95_mm, 1)} mm"
+            surfaces = "" if args.no_surfaces else f", HD95 {number(one.hd95_mm, 1)} mm"
             print(
                 f"{first}{one.clicks} corrections: Dice {one.dice:.4f} (prompted slice {one.slice_dice:.4f}){surfaces}"
             )
@@ -92,34 +92,34 @@ def run_volume(said: argparse.Namespace) -> int:
             (count,) = result.clicks_to(kind, target).values()
             reached = f"reached after {count} corrections" if count is not None else "not reached"
             print(f"{kind}, Dice {target:.2f}: {reached}" if len(config.kinds) > 1 else f"Dice {target:.2f}: {reached}")
-    if said.out:
-        write(result, config, said)
+    if args.out:
+        write(result, config, args)
     return 0
 
 
-def run_dataset(said: argparse.Namespace) -> int:
+def run_dataset(args: argparse.Namespace) -> int:
     """All cases of a list."""
-    config = evaluation_config(said, max_objects=said.max_objects)
-    data = data_config(said, [said.image])
-    cases = cases_of(said, data)
+    config = evaluation_config(args, max_objects=args.max_objects)
+    data = data_config(args, [args.image])
+    cases = cases_of(args, data)
 
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.train.evaluation.tables import as_markdown
+    from NeuroSAM2Core.training.evaluation.tables import as_markdown
 
-    result = measured(load_model(said.model, device=said.device), cases, data, config, "evaluating")
-    print(as_markdown(result, config, Path(said.model).stem))
-    if said.out:
-        write(result, config, said)
+    result = measured(load_model(args.model, device=args.device), cases, data, config, "evaluating")
+    print(as_markdown(result, config, Path(args.model).stem))
+    if args.out:
+        write(result, config, args)
     return 0
 
 
-def write(result: "EvaluationResult", config: "EvaluationConfig", said: argparse.Namespace) -> None:
+def write(result: "EvaluationResult", config: "EvaluationConfig", args: argparse.Namespace) -> None:
     """Puts the tables where they were asked for."""
-    from NeuroSAM2Core.train.evaluation.tables import as_csv, as_json, as_markdown, write_tables
+    from NeuroSAM2Core.training.evaluation.tables import as_csv, as_json, as_markdown, write_tables
 
-    name = Path(said.model).stem
+    name = Path(args.model).stem
     paths = write_tables(
-        said.out,
+        args.out,
         TABLES,
         csv_=as_csv(result),
         json_=as_json(result, config, name),

@@ -10,8 +10,8 @@ from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.model import SAM2
-    from NeuroSAM2Core.train.data import Case, DataConfig
-    from NeuroSAM2Core.train.evaluation import EvaluationConfig, EvaluationResult
+    from NeuroSAM2Core.training.data import Case, DataConfig
+    from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult
 
 
 def add_options(parser: argparse.ArgumentParser, *, kind: str) -> None:
@@ -47,47 +47,47 @@ def add_object_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--max-objects", type=int, default=0, help="only the largest objects of a case (all)")
 
 
-def evaluation_config(said: argparse.Namespace, *, max_objects: int = 0) -> "EvaluationConfig":
+def evaluation_config(args: argparse.Namespace, *, max_objects: int = 0) -> "EvaluationConfig":
     """What was asked for."""
-    from NeuroSAM2Core.train.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.evaluation import EvaluationConfig
 
     return EvaluationConfig(
-        kinds=("box", "click") if said.start == "both" else (said.start,),
-        num_clicks=said.clicks,
-        axis=said.axis,
-        target_dice=said.target,
-        tolerance_mm=said.tolerance,
+        kinds=("box", "click") if args.start == "both" else (args.start,),
+        num_clicks=args.clicks,
+        axis=args.axis,
+        target_dice=args.target,
+        tolerance_mm=args.tolerance,
         max_objects=max_objects,
-        has_surfaces=not said.no_surfaces,
+        has_surfaces=not args.no_surfaces,
     )
 
 
-def check_tables(said: argparse.Namespace, name: str, inputs: Sequence[str | Path]) -> None:
+def check_tables(args: argparse.Namespace, name: str, inputs: Sequence[str | Path]) -> None:
     """Checks, before anything is measured, that the tables can be written, if any were asked for."""
-    if said.out:
-        from NeuroSAM2Core.train.evaluation.tables import table_paths
+    if args.out:
+        from NeuroSAM2Core.training.evaluation.tables import table_paths
 
-        check_outputs(table_paths(said.out, name), inputs=[Path(one) for one in inputs], overwrite=said.overwrite)
+        check_outputs(table_paths(args.out, name), inputs=[Path(one) for one in inputs], overwrite=args.overwrite)
 
 
-def data_config(said: argparse.Namespace, datasets: list[Path]) -> "DataConfig":
+def data_config(args: argparse.Namespace, datasets: list[Path]) -> "DataConfig":
     """What counts as an object."""
-    from NeuroSAM2Core.train.data import DataConfig
+    from NeuroSAM2Core.training.data import DataConfig
 
     return DataConfig(
         datasets=tuple(map(str, datasets)),
-        labels=said.labels,
-        classes=tuple(said.classes),
-        min_voxels=said.min_voxels,
+        labels=args.labels,
+        classes=tuple(args.classes),
+        min_voxels=args.min_voxels,
     )
 
 
-def cases_of(said: argparse.Namespace, data: "DataConfig") -> "tuple[Case, ...]":
+def cases_of(args: argparse.Namespace, data: "DataConfig") -> "tuple[Case, ...]":
     """The list that was named, or the test cases, or without any the validation cases."""
-    from NeuroSAM2Core.train.data import read_cases
+    from NeuroSAM2Core.training.data import read_cases
 
-    if said.split:
-        return read_cases(data.datasets, said.split)
+    if args.split:
+        return read_cases(data.datasets, args.split)
     try:
         return read_cases(data.datasets, "test")
     except DataError:
@@ -100,7 +100,7 @@ def measured(
     """Measures with a progress bar."""
     from tqdm import tqdm
 
-    from NeuroSAM2Core.train.evaluation import Measurement, evaluate_cases
+    from NeuroSAM2Core.training.evaluation import Measurement, evaluate_cases
 
     seen: set[str] = set()
     with tqdm(total=len(cases), unit="case", desc=name, leave=False, disable=None) as bar:

@@ -1,8 +1,8 @@
-"""`neurosam2`: the options of the commands are parsed, then one function is called. What surrounds that is in `surroundings`."""
+"""`neurosam2`: the options of the commands are parsed, then one function is called. What surrounds that is in `runtime`."""
 
-from NeuroSAM2Core.cli.surroundings import ending_in_a_word, surrounded
+from NeuroSAM2Core.cli.runtime import run_guarded, signals_reported
 
-with ending_in_a_word():  # Ctrl-C may come while these are imported
+with signals_reported():  # Ctrl-C may come while these are imported
     import argparse
     import logging
     import re
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a mistake, 130 where the person stopped it, 143 where the system did."""
-    return surrounded(lambda: run(arguments))
+    return run_guarded(lambda: run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -43,12 +43,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (*COMMANDS, *_added()):
         command.add_parser(subparsers)
-    said = parser.parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
-    logging.basicConfig(level=logging.INFO if said.verbose else logging.WARNING, format="%(message)s")
+    args = parser.parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
     for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.INFO if said.verbose else logging.WARNING)
+        handler.setLevel(logging.INFO if args.verbose else logging.WARNING)
     shorten_spinning()  # before a command imports torch
-    code: int = said.run(said)
+    code: int = args.run(args)
     return code
 
 

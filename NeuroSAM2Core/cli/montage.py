@@ -49,7 +49,7 @@ def draw_montage(
         window: Black and white.
         axis: Along which slices are cut.
         mask: The object, (K, J, I).
-        prompts: What was said; their slices are always shown.
+        prompts: The prompts; their slices are always shown.
         title: Above the picture.
 
     Raises:
@@ -96,9 +96,11 @@ def _shown(masks: NDArray[np.bool_], prompted: set[int]) -> list[int]:
     return sorted(set(shown))
 
 
-def _mark(axes: Any, stack: SliceStack, said: PromptSet) -> None:  # noqa: ANN401  (matplotlib is optional)
-    if said.box is not None:
-        row0, col0, row1, col1 = stack.box_to_stack(said.box.row0, said.box.col0, said.box.row1, said.box.col1)
+def _mark(axes: Any, stack: SliceStack, prompts: PromptSet) -> None:  # noqa: ANN401  (matplotlib is optional)
+    if prompts.box is not None:
+        row0, col0, row1, col1 = stack.box_to_stack(
+            prompts.box.row0, prompts.box.col0, prompts.box.row1, prompts.box.col1
+        )
         axes.plot(
             [col0 - 0.5, col1 + 0.5, col1 + 0.5, col0 - 0.5, col0 - 0.5],
             [row0 - 0.5, row0 - 0.5, row1 + 0.5, row1 + 0.5, row0 - 0.5],
@@ -106,7 +108,7 @@ def _mark(axes: Any, stack: SliceStack, said: PromptSet) -> None:  # noqa: ANN40
             linewidth=1.2,
             linestyle="--",
         )
-    for point in said.points:
+    for point in prompts.points:
         row, col = stack.to_stack(point.row, point.col)
         axes.plot(
             col, row, "+" if point.positive else "_", color=POSITIVE if point.positive else NEGATIVE, ms=11, mew=2.4

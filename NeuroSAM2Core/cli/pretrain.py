@@ -15,8 +15,8 @@ from NeuroSAM2Core.version import __version__
 if TYPE_CHECKING:
     import torch
 
-    from NeuroSAM2Core.train.anatomy import AnatomyConfig
-    from NeuroSAM2Core.train.config import RecipeConfig
+    from NeuroSAM2Core.training.anatomy import AnatomyConfig
+    from NeuroSAM2Core.training.pretrain_config import RecipeConfig
 
 STEPS_TO_DRAW, CLIPS_OF_A_STEP = 8, 2
 
@@ -69,11 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.train.anatomy import AnatomyConfig
-    from NeuroSAM2Core.train.loop import Progress
-    from NeuroSAM2Core.train.pretrain import BANK, pretrain, provenance_of
-    from NeuroSAM2Core.train.recipes import find_recipe
-    from NeuroSAM2Core.train.run_folder import CHECKPOINTS
+    from NeuroSAM2Core.training.anatomy import AnatomyConfig
+    from NeuroSAM2Core.training.pretrain import BANK, pretrain, provenance_of
+    from NeuroSAM2Core.training.recipes import find_recipe
+    from NeuroSAM2Core.training.run_folder import CHECKPOINTS
+    from NeuroSAM2Core.training.trainer import Progress
 
     if arguments.minutes <= 0 or arguments.workers < 0:
         raise ConfigError(
@@ -122,13 +122,13 @@ def check(config: "RecipeConfig", folder: Path, bank: Path, *, overwrite: bool =
     """Draws the first clips of the first steps; pictures that are there are replaced only when asked."""
     import torch
 
-    from NeuroSAM2Core.train.clip import ClipBatch
-    from NeuroSAM2Core.train.data.overlay import clip_picture, draw_clips
-    from NeuroSAM2Core.train.pretrain import course_of
+    from NeuroSAM2Core.training.clip import ClipBatch
+    from NeuroSAM2Core.training.data.overlay import clip_picture, draw_clips
+    from NeuroSAM2Core.training.pretrain import task_of
 
     clips = folder / "clips"
     check_outputs([clip_picture(clips, 1)], overwrite=overwrite)
-    batches = itertools.islice(course_of(config, bank, torch.device("cpu"), 0).batches(0), STEPS_TO_DRAW)
+    batches = itertools.islice(task_of(config, bank, torch.device("cpu"), 0).batches(0), STEPS_TO_DRAW)
     first = (slice(CLIPS_OF_A_STEP),)
     shown = [ClipBatch(batch.images[first], batch.masks[first], batch.is_real[first]) for batch in batches]
     print(f"{len(draw_clips(clips, shown, overwrite=overwrite))} clips drawn into {clips}")
@@ -148,7 +148,7 @@ def make_heads(config: "AnatomyConfig", bank: Path, *, workers: int) -> None:
 
 def print_estimate(config: "AnatomyConfig", bank: Path, device: "torch.device", *, workers: int) -> None:
     """Says how long a run will take, measured on a few of its steps."""
-    from NeuroSAM2Core.train.anatomy.estimate import estimate
+    from NeuroSAM2Core.training.anatomy.estimate import estimate
 
     found = estimate(config, bank, device)
     step_s = found.step_s(workers)

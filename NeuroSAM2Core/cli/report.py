@@ -32,32 +32,32 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Compares; see `add_parser`."""
-    config = evaluation_config(said, max_objects=said.max_objects)
-    data = data_config(said, said.dataset)
-    cases = cases_of(said, data)
-    check_tables(said, TABLES, [said.before, said.after, *said.dataset])
+    config = evaluation_config(args, max_objects=args.max_objects)
+    data = data_config(args, args.dataset)
+    cases = cases_of(args, data)
+    check_tables(args, TABLES, [args.before, args.after, *args.dataset])
 
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.train.evaluation.comparison import (
+    from NeuroSAM2Core.training.evaluation.comparison import (
         compare,
         comparison_csv,
         comparison_json,
         comparison_markdown,
     )
-    from NeuroSAM2Core.train.evaluation.tables import write_tables
+    from NeuroSAM2Core.training.evaluation.tables import write_tables
 
-    models = [load_model(name, device=said.device) for name in (said.before, said.after)]
+    models = [load_model(name, device=args.device) for name in (args.before, args.after)]
     before, after = (
         measured(model, cases, data, config, when) for model, when in zip(models, ("before", "after"), strict=True)
     )
-    comparison = compare(before, after, config, before_name=Path(said.before).stem, after_name=Path(said.after).stem)
+    comparison = compare(before, after, config, before_name=Path(args.before).stem, after_name=Path(args.after).stem)
     text = comparison_markdown(comparison)
     print(text)
-    if said.out:
+    if args.out:
         paths = write_tables(
-            said.out, TABLES, csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
+            args.out, TABLES, csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
         )
         print(f"written: {', '.join(map(str, paths))}")
     return 0

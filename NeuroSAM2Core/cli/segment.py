@@ -14,7 +14,7 @@ from NeuroSAM2Core.volume import Axis, IntensityWindow, Volume, ct_window, resol
 from NeuroSAM2Core.volume.files import check_target
 
 if TYPE_CHECKING:
-    from NeuroSAM2Core.engine import Session
+    from NeuroSAM2Core.inference import Session
 
 OBJECT_ID = 1
 
@@ -51,68 +51,68 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Segments and writes; see `add_parser`."""
-    boxes = [parse_box(said.box)] if said.box else []
-    points = [parse_point(text) for text in said.point]
+    boxes = [parse_box(args.box)] if args.box else []
+    points = [parse_point(text) for text in args.point]
     if not boxes and not points:
         raise PromptError("nothing was prompted", hint=f"give --box, {BOX_EXAMPLE}")
-    _check_reading(said, len(boxes), len(points))
-    _check_files(said)
-    volume = Volume.read(said.image, series=said.series)
-    first, last = _parse_range(said.range)
-    window = _parse_window(said.window)
+    _check_reading(args, len(boxes), len(points))
+    _check_files(args)
+    volume = Volume.read(args.image, series=args.series)
+    first, last = _parse_range(args.range)
+    window = _parse_window(args.window)
 
     from NeuroSAM2Core.checkpoint import load_model  # heavy: only now that the input is known to be sound
-    from NeuroSAM2Core.engine import Session
+    from NeuroSAM2Core.inference import Session
 
-    session = Session(load_model(said.model, device=said.device), volume, window=window)
+    session = Session(load_model(args.model, device=args.device), volume, window=window)
     axis = resolve_axis(volume, (boxes or points)[0].axis)
     _prompt(session, boxes, points)
-    _choose_reading(session, boxes, points, said.reading)
+    _choose_reading(session, boxes, points, args.reading)
     count, seconds = _propagate(session, first, last)
 
     mask = session.mask(OBJECT_ID)
-    session.labels().write(said.out, overwrite=said.overwrite)
+    session.labels().write(args.out, overwrite=args.overwrite)
     print(f"{count} slices in {seconds:.1f} s ({1000 * seconds / max(count, 1):.0f} ms per slice)")
     if not mask.any():
         print("the mask is empty: other prompts or another --window may help", file=sys.stderr)
-    print(f"volume {mask.sum() * volume.voxel_volume_ml:.1f} mL, written to {said.out}")
-    if said.png:
-        _draw(said.png, session, axis)
-        print(f"picture written to {said.png}")
+    print(f"volume {mask.sum() * volume.voxel_volume_ml:.1f} mL, written to {args.out}")
+    if args.png:
+        _draw(args.png, session, axis)
+        print(f"picture written to {args.png}")
     return 0
 
 
-def _check_files(said: argparse.Namespace) -> None:
+def _check_files(args: argparse.Namespace) -> None:
     """Checks that the results can be written, before anything is read."""
-    check_target(said.out)
-    if said.png:
-        check_picture(said.png)
-    read, written = [said.image, Path(said.model)], [said.out, *([said.png] if said.png else [])]
-    check_outputs(written, inputs=read, overwrite=said.overwrite)
+    check_target(args.out)
+    if args.png:
+        check_picture(args.png)
+    read, written = [args.image, Path(args.model)], [args.out, *([args.png] if args.png else [])]
+    check_outputs(written, inputs=read, overwrite=args.overwrite)
 
 
 def _prompt(session: "Session", boxes: list[TypedBox], points: list[TypedPoint]) -> None:
     for typed in boxes:
         b = typed.box
         session.add_box(OBJECT_ID, typed.axis, typed.index, (b.row0, b.col0, b.row1, b.col1))
-    for said in points:
-        p = said.point
-        session.add_point(OBJECT_ID, said.axis, said.index, (p.row, p.col), positive=p.positive)
+    for args in points:
+        p = args.point
+        session.add_point(OBJECT_ID, args.axis, args.index, (p.row, p.col), positive=p.positive)
 
 
-def _check_reading(said: argparse.Namespace, num_boxes: int, num_points: int) -> None:
-    """Checks what can be said of `--reading` before the model is loaded."""
-    if said.reading is None:
+def _check_reading(args: argparse.Namespace, num_boxes: int, num_points: int) -> None:
+    """Checks `--reading` before the model is loaded."""
+    if args.reading is None:
         return
     if num_boxes or num_points != 1:
         raise PromptError(
             "a reading was chosen, and the prompts are more than one point: they have one meaning",
             hint="leave out --reading, or give a single --point and no --box",
         )
-    if said.reading < 1:
-        raise PromptError(f"reading {said.reading} was chosen; they are counted from 1", hint="1 is the most likely")
+    if args.reading < 1:
+        raise PromptError(f"reading {args.reading} was chosen; they are counted from 1", hint="1 is the most likely")
 
 
 def _choose_reading(session: "Session", boxes: list[TypedBox], points: list[TypedPoint], reading: int | None) -> None:

@@ -10,7 +10,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Declares the command."""
-    from NeuroSAM2Core.worker.options import add_limit_options
+    from NeuroSAM2Core.remote.server.options import add_limit_options
 
     parser = subparsers.add_parser(
         "serve",
@@ -27,25 +27,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop; see `add_parser`."""
-    from NeuroSAM2Core.worker.options import limits_of
-    from NeuroSAM2Core.worker.process import WorkerProcess, end_on_signals, leave, listen
-    from NeuroSAM2Core.worker.token_file import token_in
+    from NeuroSAM2Core.remote.server.options import limits_of
+    from NeuroSAM2Core.remote.server.process import WorkerProcess, end_on_signals, leave, listen
+    from NeuroSAM2Core.remote.server.token_file import token_in
 
-    limits, token = limits_of(said), token_in(said.token_file)
+    limits, token = limits_of(args), token_in(args.token_file)
     try:
-        listener = listen(said.host, said.port)
+        listener = listen(args.host, args.port)
     except (OSError, OverflowError) as error:
         raise WorkerError(
-            f"cannot listen on {said.host}, port {said.port}: {getattr(error, 'strerror', None) or error}",
+            f"cannot listen on {args.host}, port {args.port}: {getattr(error, 'strerror', None) or error}",
             hint="choose another --port, or an address of this machine",
         ) from error
     worker = WorkerProcess(listener, token, limits)
     end_on_signals(worker.stop)
     host, port = listener.getsockname()[:2]
-    print(f"serving on {host}, port {port}; the token is in {said.token_file}", flush=True)
-    if said.host not in LOOPBACK:
+    print(f"serving on {host}, port {port}; the token is in {args.token_file}", flush=True)
+    if args.host not in LOOPBACK:
         print(
             "what is sent, images included, can be read on the way: use a tunnel where the network is not yours",
             flush=True,

@@ -1,4 +1,4 @@
-"""`neurosam2 train`: fine-tunes a model on annotated volumes, in as many sittings as it takes."""
+"""`neurosam2 train`: fine-tunes a model on annotated volumes, in as many sessions as it takes."""
 
 import argparse
 import math
@@ -12,11 +12,11 @@ from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from NeuroSAM2Core.train.fine_tune import Beginning
-    from NeuroSAM2Core.train.loop import Progress
-    from NeuroSAM2Core.train.run_config import TrainConfig
+    from NeuroSAM2Core.training.fine_tune import RunInfo
+    from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
+    from NeuroSAM2Core.training.trainer import Progress
 
-SHOWN = ("loss", "focal", "dice", "iou", "presence", "prompted_iou", "tracked_iou")
+SHOWN = ("loss", "focal", "dice", "iou", "object_score", "prompted_iou", "tracked_iou")
 CLIPS_TO_DRAW = 4
 
 
@@ -48,58 +48,58 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Trains or checks; see `add_parser`."""
-    if said.minutes <= 0 or said.workers < 0:
-        raise ConfigError(f"--minutes must be above 0 and --workers not below; got {said.minutes:g} and {said.workers}")
-    if said.overwrite and not said.check:
+    if args.minutes <= 0 or args.workers < 0:
+        raise ConfigError(f"--minutes must be above 0 and --workers not below; got {args.minutes:g} and {args.workers}")
+    if args.overwrite and not args.check:
         raise ConfigError("--overwrite is for the pictures of --check", hint="a run is gone on with by --resume")
-    from NeuroSAM2Core.train.run_config import load_config
+    from NeuroSAM2Core.training.fine_tune_config import load_config
 
-    config = load_config(said.config, said.settings)
-    return check(config, overwrite=said.overwrite) if said.check else fit(config, said)
+    config = load_config(args.config, args.settings)
+    return check(config, overwrite=args.overwrite) if args.check else fit(config, args)
 
 
-def fit(config: "TrainConfig", said: argparse.Namespace) -> int:
+def fit(config: "FineTuneConfig", args: argparse.Namespace) -> int:
     """Trains with a progress bar."""
     import torch
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.train.fine_tune import case_batches, fine_tune
-    from NeuroSAM2Core.train.validation import case_engine_tuner, case_validator
+    from NeuroSAM2Core.training.fine_tune import case_batches, fine_tune
+    from NeuroSAM2Core.training.validation import case_engine_tuner, case_validator
 
-    if said.threads:
-        torch.set_num_threads(said.threads)
-    screen = Screen()
-    outcome = fine_tune(
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    screen = ProgressBar()
+    result = fine_tune(
         config,
-        resolve_device(said.device, trains=True),
-        batches=case_batches(config, workers=said.workers),
-        validator=lambda team: case_validator(config, team),
+        resolve_device(args.device, trains=True),
+        batches=case_batches(config, workers=args.workers),
+        validator=lambda process_group: case_validator(config, process_group),
         tune_engine=case_engine_tuner(config),
-        resume=said.resume,
-        max_seconds=60 * said.minutes,
+        resume=args.resume,
+        max_seconds=60 * args.minutes,
         on_start=screen.begin,
         on_progress=screen.show,
     )
     screen.end()
     if screen.is_used:
-        if outcome.is_over:
-            best = outcome.folder.best
-            print(f"the model is in {outcome.folder.model}" + (f", the best one in {best}" if best.exists() else ""))
+        if result.is_over:
+            best = result.folder.best
+            print(f"the model is in {result.folder.model}" + (f", the best one in {best}" if best.exists() else ""))
         else:
-            print(f"stopped at step {outcome.step} of {config.optim.steps}; the same command with --resume goes on")
+            print(f"stopped at step {result.step} of {config.optim.steps}; the same command with --resume goes on")
     return 0
 
 
-def check(config: "TrainConfig", *, overwrite: bool = False) -> int:
+def check(config: "FineTuneConfig", *, overwrite: bool = False) -> int:
     """Looks at every case, says what is wrong and draws some clips; pictures that are there are replaced only when asked."""
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import load_checkpoint
-    from NeuroSAM2Core.train.data import fine_tuning_batches
-    from NeuroSAM2Core.train.data.check import check_datasets, num_cases
-    from NeuroSAM2Core.train.data.overlay import clip_picture, draw_clips
+    from NeuroSAM2Core.training.data import fine_tuning_batches
+    from NeuroSAM2Core.training.data.check import check_datasets, num_cases
+    from NeuroSAM2Core.training.data.overlay import clip_picture, draw_clips
 
     clips = Path(config.run.folder) / "clips"
     check_outputs([clip_picture(clips, 1)], overwrite=overwrite)
@@ -122,25 +122,25 @@ def check(config: "TrainConfig", *, overwrite: bool = False) -> int:
     return 1 if report.num_bad and config.data.on_bad_case == "stop" else 0
 
 
-class Screen:
-    """What a person sees while a run goes on; in a team, only the first process uses it."""
+class ProgressBar:
+    """The progress bar of a run; used on rank 0 only."""
 
     def __init__(self) -> None:
         self.bar: tqdm[None] | None = None
 
     @property
     def is_used(self) -> bool:
-        """Whether this process speaks."""
+        """True on rank 0."""
         return self.bar is not None
 
-    def begin(self, beginning: "Beginning") -> None:
+    def begin(self, info: "RunInfo") -> None:
         """Says what is trained."""
         from tqdm import tqdm
 
-        for part in beginning.parts:
-            share = f"{part.trained:,} of {part.total:,}" if part.trained else "frozen"
-            print(f"{part.part:8} {share}")
-        self.bar = tqdm(total=beginning.total_steps, initial=beginning.step, unit="step", desc="training", disable=None)
+        for part in info.parts:
+            fraction = f"{part.trained:,} of {part.total:,}" if part.trained else "frozen"
+            print(f"{part.part:8} {fraction}")
+        self.bar = tqdm(total=info.total_steps, initial=info.step, unit="step", desc="training", disable=None)
 
     def show(self, progress: "Progress") -> None:
         """Moves the bar."""

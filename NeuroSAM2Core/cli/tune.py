@@ -10,8 +10,8 @@ from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
-    from NeuroSAM2Core.train.data.dataset_file import Case, DatasetFile
-    from NeuroSAM2Core.train.evaluation.tuning import Trial
+    from NeuroSAM2Core.training.data.dataset_file import Case, DatasetFile
+    from NeuroSAM2Core.training.evaluation.tuning import Trial
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,27 +43,27 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Measures and keeps the best; see `add_parser`."""
-    if said.cases < 0:
-        raise ConfigError(f"--cases must not be negative; got {said.cases}")
+    if args.cases < 0:
+        raise ConfigError(f"--cases must not be negative; got {args.cases}")
     from NeuroSAM2Core.checkpoint import engine_file, load_model, write_engine_file
-    from NeuroSAM2Core.train.data import read_dataset
-    from NeuroSAM2Core.train.evaluation import EvaluationConfig
-    from NeuroSAM2Core.train.evaluation.tuning import num_trials, tune_engine
+    from NeuroSAM2Core.training.data import read_dataset
+    from NeuroSAM2Core.training.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.evaluation.tuning import num_trials, tune_engine
 
     config = EvaluationConfig(
-        kinds=("box", "click") if said.start == "both" else (said.start,),
-        num_clicks=said.clicks,
-        axis=said.axis,
-        max_objects=said.max_objects,
+        kinds=("box", "click") if args.start == "both" else (args.start,),
+        num_clicks=args.clicks,
+        axis=args.axis,
+        max_objects=args.max_objects,
         has_surfaces=False,
     )
-    split, cases = choose_cases(read_dataset(said.dataset), said.split, said.cases)
-    target = said.out or engine_file(said.model)
-    check_outputs([target], inputs=[said.dataset, Path(said.model)], overwrite=said.overwrite)
-    model = load_model(said.model, device=said.device)
-    print(f"measuring on {len(cases)} {split} cases of {said.dataset.name}", file=sys.stderr)
+    split, cases = choose_cases(read_dataset(args.dataset), args.split, args.cases)
+    target = args.out or engine_file(args.model)
+    check_outputs([target], inputs=[args.dataset, Path(args.model)], overwrite=args.overwrite)
+    model = load_model(args.model, device=args.device)
+    print(f"measuring on {len(cases)} {split} cases of {args.dataset.name}", file=sys.stderr)
 
     from tqdm import tqdm
 
@@ -78,10 +78,10 @@ def run(said: argparse.Namespace) -> int:
             bar.set_description(name, refresh=False)
             bar.update()
 
-        found = tune_engine(model, cases, data_config(said, [said.dataset]), config, on_case=count, on_trial=show)
+        found = tune_engine(model, cases, data_config(args, [args.dataset]), config, on_case=count, on_trial=show)
     table = found.as_markdown()
     print(table, end="")
-    about = f"{found.num_cases} {split} cases of {said.dataset.name}"
+    about = f"{found.num_cases} {split} cases of {args.dataset.name}"
     if split == "training":
         about += "; a model that was trained on them would look better there than elsewhere"
     comments = (
@@ -91,7 +91,7 @@ def run(said: argparse.Namespace) -> int:
     )
     write_engine_file(target, found.best.choices, comments)
     print(f"best: {found.best.name}, on {about}")
-    print(f"written to {target}" + (" (it takes effect beside the model)" if said.out else ""))
+    print(f"written to {target}" + (" (it takes effect beside the model)" if args.out else ""))
     return 0
 
 
@@ -106,7 +106,7 @@ def choose_cases(dataset: "DatasetFile", split: str | None, most: int) -> "tuple
     Raises:
         DataError: There are fewer than two.
     """
-    from NeuroSAM2Core.train.evaluation.tuning import MIN_CASES
+    from NeuroSAM2Core.training.evaluation.tuning import MIN_CASES
 
     lists = {"validation": dataset.validation, "training": dataset.training}
     for name in (split,) if split else lists:

@@ -3,16 +3,16 @@
 from NeuroSAM2Core.model.config import PRESETS, EngineDefaults, HieraConfig, SAM2Config
 from NeuroSAM2Core.model.image_input import to_model_input, to_square
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
-from NeuroSAM2Core.model.sam2 import SAM2, Chooser
+from NeuroSAM2Core.model.sam2 import SAM2, MaskSelector
 
 __all__ = [
     "PRESETS",
     "SAM2",
-    "Chooser",
     "EngineDefaults",
     "HieraConfig",
     "ImageFeatures",
     "MaskPrediction",
+    "MaskSelector",
     "PointerMemory",
     "Points",
     "SAM2Config",

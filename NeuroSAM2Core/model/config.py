@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_type_hints
 
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.legacy import current_names
 
 
 class UnknownSettingError(ConfigError):
@@ -104,11 +105,11 @@ class EngineDefaults:
     crops: bool | None = None
     carries_boxes: bool | None = None
     ends_by_shape: bool | None = None
-    learns_appearance: bool | None = None
+    use_appearance_model: bool | None = None
     interpolates: bool | None = None
     clears_denied: bool | None = None
     upsampling: Literal["bilinear", "bicubic"] | None = None
-    min_area_share: float | None = None
+    min_area_ratio: float | None = None
     """0 to 1."""
 
     def __post_init__(self) -> None:
@@ -116,9 +117,9 @@ class EngineDefaults:
             if name == "upsampling":
                 if value not in ("bilinear", "bicubic"):
                     raise ConfigError(f"upsampling is bilinear or bicubic; got {value!r}")
-            elif name == "min_area_share":
+            elif name == "min_area_ratio":
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                    raise ConfigError(f"min_area_share is a number from 0 to 1; got {value!r}")
+                    raise ConfigError(f"min_area_ratio is a number from 0 to 1; got {value!r}")
             elif not isinstance(value, bool):
                 raise ConfigError(f"{name} is true or false; got {value!r}")
 
@@ -176,22 +177,22 @@ class SAM2Config:
     intensity_range: tuple[float, float] = (0.0, 1.0)
     """What the black and white of a slice become before they are normalised: (0, 1) in all published models, (-1, 1) in ones
     fine-tuned that way."""
-    paints_prompts: bool = False
-    """Points, boxes and the neighbouring slice's mask are also painted into the mask prompt. Of our own models only: a small
+    rasterize_prompts: bool = False
+    """Points, boxes and the neighbouring slice's mask are also rasterized into the mask prompt. Of our own models only: a small
     model learns what it is shown in place far sooner than what it must look up."""
-    samples_prompts: bool = False
+    sample_point_features: bool = False
     """Point tokens also carry the fine features under the point. Of our own models only: at 256 pixels a coarse feature covers a whole
     gyrus, so that it cannot say what exactly was clicked."""
-    learns_appearance: bool = False
+    use_appearance_model: bool = False
     """While it propagates, the engine learns from the prompted slices what the object looks like (docs/adr/0010). Of our own general
     models only: one that was fine-tuned for a structure knows it better."""
     adaptive_crops: bool = False
     """The engine shows this model crops around small objects, carries the box of each mask to the next slice, reads a click at several
     sizes and ends objects by their shape. Of models that were trained on such clips."""
-    sure_iou: float = 0.8
+    review_iou_threshold: float = 0.8
     """From this predicted overlap on a mask needs no second look. It changes no mask; `benchmarks/confidence.py` measures it."""
     engine: EngineDefaults = field(default_factory=EngineDefaults)
-    """Choices of the engine that were measured for this very model; they win over `learns_appearance` and `adaptive_crops`."""
+    """Choices of the engine that were measured for this very model; they win over `use_appearance_model` and `adaptive_crops`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.trunk, HieraConfig) or not isinstance(self.engine, EngineDefaults):
@@ -199,7 +200,7 @@ class SAM2Config:
         if isinstance(self.image_size, int) and (self.image_size < 32 or self.image_size % 32):
             raise ConfigError(f"image_size must be a positive multiple of 32; got {reprlib.repr(self.image_size)}")
         _check_whole_numbers(self, MODEL_BOUNDS)
-        self._check_switches_and_shares()
+        self._check_flags_and_ratios()
         if self.width % self.memory_width or self.width % 8:
             raise ConfigError(f"width {self.width} must be a multiple of 8 and of memory_width {self.memory_width}")
         if self.memory_width % 4 or self.mask_prompt_width % 4:
@@ -213,12 +214,12 @@ class SAM2Config:
                 f"a quarter of image_size {self.image_size} must be a multiple of the first window, {self.trunk.windows[0]}"
             )
 
-    def _check_switches_and_shares(self) -> None:
+    def _check_flags_and_ratios(self) -> None:
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
             if one.type is bool and not isinstance(value, bool):
                 raise ConfigError(f"{one.name} is true or false; got {reprlib.repr(value)}")
-        for name in ("memory_dropout", "sure_iou"):
+        for name in ("memory_dropout", "review_iou_threshold"):
             if not _is_number(value := getattr(self, name)) or not 0 <= value <= 1:
                 raise ConfigError(f"{name} is a number from 0 to 1; got {reprlib.repr(value)}")
         ends = self.intensity_range
@@ -272,7 +273,7 @@ def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with lists as tuples, every key known to the dataclass `kind`."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"settings of a model are a table; got {reprlib.repr(values)}")
-    known = get_type_hints(kind)
+    values, known = current_names(values), get_type_hints(kind)
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -336,9 +337,9 @@ def _presets() -> dict[str, SAM2Config]:
         # No more memory than its short training clips fill.
         num_mask_memories=3,
         max_object_pointers=4,
-        paints_prompts=True,
-        learns_appearance=True,
-        samples_prompts=True,
+        rasterize_prompts=True,
+        use_appearance_model=True,
+        sample_point_features=True,
         adaptive_crops=True,
     )
     return presets

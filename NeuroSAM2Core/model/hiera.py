@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import HieraConfig
-from NeuroSAM2Core.model.interpolation import stretched
+from NeuroSAM2Core.model.interpolation import resize_bicubic
 from NeuroSAM2Core.model.layers import MLP, merge_heads
 
 LAYER_NORM_EPS = 1e-6
@@ -47,7 +47,7 @@ class Hiera(nn.Module):
 
     def _position(self, height: int, width: int) -> Float[Tensor, "1 h w c"]:
         window = self.pos_embed_window
-        background = stretched(self.pos_embed, height, width)
+        background = resize_bicubic(self.pos_embed, height, width)
         tiles = window.tile(1, 1, height // window.shape[2], width // window.shape[3])
         return (background + tiles).permute(0, 2, 3, 1)
 
@@ -152,7 +152,7 @@ class WindowAttention(nn.Module):
         return qkv
 
     def project_out(self, attended: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """What the mixed values say."""
+        """Output projection."""
         out: Tensor = self.proj(attended)
         return out
 

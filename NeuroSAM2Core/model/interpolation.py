@@ -21,27 +21,27 @@ Kernel = Literal["bilinear", "bicubic"]
 CUBIC_A = -0.75
 
 
-def stretched(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
+def resize_bicubic(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
     """A small picture at another size, bicubic."""
-    return _along_both(grid, _stretching(grid.shape[2], height), _stretching(grid.shape[3], width))
+    return _along_both(grid, _upsampling_matrix(grid.shape[2], height), _upsampling_matrix(grid.shape[3], width))
 
 
 def resized(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Tensor, "b c h2 w2"]:
     """A picture at another size, bilinear; where it shrinks, every pixel counts (antialiased)."""
-    return _along_both(grid, _shrinking(grid.shape[2], height), _shrinking(grid.shape[3], width))
+    return _along_both(grid, _downsampling_matrix(grid.shape[2], height), _downsampling_matrix(grid.shape[3], width))
 
 
-def sampled(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
+def sample_bilinear(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
     """The features of a grid at some places, (x, y) from 0 to 1, interpolated; beyond the border, those of the border."""
     grid = grid.float()
     height, width = grid.shape[2:]
     size = torch.tensor([width, height], device=grid.device)
     place = (places * size - 0.5).clamp(min=0).minimum(size - 1.0)
     low = place.floor()
-    share = place - low
+    fraction = place - low
     x0, y0 = low.long().unbind(-1)
     x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
-    right, below = share.split(1, dim=-1)
+    right, below = fraction.split(1, dim=-1)
     batch = torch.arange(len(grid), device=grid.device)[:, None]
     pixels = grid.permute(0, 2, 3, 1)
     upper = pixels[batch, y0, x0] * (1 - right) + pixels[batch, y0, x1] * right
@@ -70,14 +70,14 @@ def _along_both(
 
 
 @lru_cache(maxsize=64)
-def _stretching(before: int, after: int) -> Float[Tensor, "after before"]:
+def _upsampling_matrix(before: int, after: int) -> Float[Tensor, "after before"]:
     """What bicubic interpolation does along one axis."""
     places = (np.arange(after, dtype=np.float32) + np.float32(0.5)) * np.float32(before / after) - np.float32(0.5)
     return _tensor(_weights(places.astype(np.float64), before, "bicubic"))  # rounded as PyTorch's kernel does
 
 
 @lru_cache(maxsize=64)
-def _shrinking(before: int, after: int) -> Float[Tensor, "after before"]:
+def _downsampling_matrix(before: int, after: int) -> Float[Tensor, "after before"]:
     """What antialiased bilinear interpolation does along one axis: a triangle, as wide as the pixels that become one."""
     centres = (np.arange(after) + 0.5) * (before / after) - 0.5
     distances = np.abs(np.arange(before) - centres[:, None])
@@ -88,10 +88,10 @@ def _shrinking(before: int, after: int) -> Float[Tensor, "after before"]:
 def _weights(places: NDArray[np.float64], size: int, kernel: Kernel) -> NDArray[np.float32]:
     """How much each of `size` pixels counts at some places, (N, size); the border goes on for ever."""
     low = np.floor(places)
-    share = places - low
-    taps = {0: 1 - share, 1: share}
+    fraction = places - low
+    taps = {0: 1 - fraction, 1: fraction}
     if kernel == "bicubic":
-        taps = {-1: _far(1 + share), 0: _near(share), 1: _near(1 - share), 2: _far(2 - share)}
+        taps = {-1: _far(1 + fraction), 0: _near(fraction), 1: _near(1 - fraction), 2: _far(2 - fraction)}
     weights = np.zeros((len(places), size))
     for step, weight in taps.items():
         np.add.at(weights, (np.arange(len(places)), np.clip(low + step, 0, size - 1).astype(int)), weight)

@@ -81,7 +81,7 @@ class AdaptedAttention(WindowAttention):
         return torch.cat(parts, dim=-1)
 
     def project_out(self, attended: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """What the mixed values say."""
+        """Output projection."""
         out: Tensor = self.proj(attended)
         return out + self._adapter("proj", out) if "proj" in self.projections else out
 

@@ -1,6 +1,6 @@
-"""The mask decoder: prompts and image features in; candidate masks, their expected IoU, presence and the object's token out.
+"""The mask decoder: prompts and image features in; candidate masks, their expected IoU, object score and the object's token out.
 
-Source: Kirillov et al. 2023, appendix A; Ravi et al. 2024, section 4 and appendix D.1 (presence head, fine features, object pointer).
+Source: Kirillov et al. 2023, appendix A; Ravi et al. 2024, section 4 and appendix D.1 (object score head, fine features, object pointer).
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Candidates:
     logits: Float[Tensor, "b m h w"]
     ious: Float[Tensor, "b m"]
     tokens: Float[Tensor, "b m c"]
-    presence_logit: Float[Tensor, "b 1"]
+    object_score_logits: Float[Tensor, "b 1"]
 
 
 class MaskDecoder(nn.Module):
@@ -83,18 +83,18 @@ class MaskDecoder(nn.Module):
         own = torch.cat((self.obj_score_token.weight, self.iou_token.weight, self.mask_tokens.weight))
         tokens = torch.cat((own.expand(batch, -1, -1), prompt_tokens), dim=1)
         tokens, seen = self.transformer(tokens, tokens_of(image + prompt_grid), tokens_of(grid_position))
-        presence_token, iou_token, mask_tokens = tokens[:, 0], tokens[:, 1], tokens[:, 2 : 3 + NUM_CANDIDATES]
+        object_score_token, iou_token, mask_tokens = tokens[:, 0], tokens[:, 1], tokens[:, 2 : 3 + NUM_CANDIDATES]
 
         fine = self._upscale(grid_of(seen, side), stride8, stride4)
         ious = self.iou_prediction_head(iou_token).sigmoid()
-        presence = self.pred_obj_score_head(presence_token)
+        object_score = self.pred_obj_score_head(object_score_token)
 
         def candidates(chosen: slice) -> Candidates:
             kernels = torch.stack(
                 [m(t) for m, t in zip(self._kernels(chosen), mask_tokens[:, chosen].unbind(1), strict=True)], 1
             )
             logits = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[2:])
-            return Candidates(logits, ious[:, chosen], mask_tokens[:, chosen], presence)
+            return Candidates(logits, ious[:, chosen], mask_tokens[:, chosen], object_score)
 
         if every:
             return candidates(slice(0, None))
@@ -135,5 +135,5 @@ def _replace_unstable(single: Candidates, three: Candidates, stable: Tensor) -> 
         torch.where(stable[:, None, None, None], single.logits, three.logits[rows, best][:, None]),
         torch.where(stable[:, None], single.ious, three.ious[rows, best][:, None]),
         single.tokens,
-        single.presence_logit,
+        single.object_score_logits,
     )

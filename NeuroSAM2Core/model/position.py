@@ -1,4 +1,4 @@
-"""Where things are, in four dialects: sines over a grid, sines over time, rotations of attention, random Fourier features of a point.
+"""Positional encodings: 2-D sine, temporal sine, axial RoPE, random Fourier features.
 
 All are computed in float32 and cast by the caller. Nothing here is learned, save the random matrix that a checkpoint carries.
 """

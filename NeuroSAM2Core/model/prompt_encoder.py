@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
-from NeuroSAM2Core.model.interpolation import resized, sampled
+from NeuroSAM2Core.model.interpolation import resized, sample_bilinear
 from NeuroSAM2Core.model.layers import LayerNorm2d
 from NeuroSAM2Core.model.position import RandomFourier
 from NeuroSAM2Core.model.results import Points
 
 NOTHING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
-PAINT = 10.0
-BOX_PAINT = 3.0
+RASTER_LOGIT = 10.0
+BOX_RASTER_LOGIT = 3.0
 BRUSH_RADIUS_PX = 6.0
 
 
@@ -27,7 +27,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         width, narrow = config.width, config.mask_prompt_width
         self.image_size, self.side = config.image_size, config.grid
-        self.paints_prompts, self.samples_prompts = config.paints_prompts, config.samples_prompts
+        self.rasterize_prompts, self.sample_point_features = config.rasterize_prompts, config.sample_point_features
         self.pe_layer = RandomFourier(width)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
@@ -41,7 +41,7 @@ class PromptEncoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(narrow, width, kernel_size=1),
         )
-        if config.samples_prompts:
+        if config.sample_point_features:
             self.sampled_embed = nn.Linear(width // 4 + width // 8, width, bias=False)
             nn.init.zeros_(self.sampled_embed.weight)
 
@@ -61,8 +61,8 @@ class PromptEncoder(nn.Module):
         tokens = torch.where(labels == NOTHING, self.not_a_point_embed.weight, encoded)
         for label, embedding in enumerate(self.point_embeddings.parameters()):
             tokens = tokens + (labels == label) * embedding
-        if self.samples_prompts:
-            seen = torch.cat([sampled(grid, places) for grid in (stride8, stride4)], dim=-1)
+        if self.sample_point_features:
+            seen = torch.cat([sample_bilinear(grid, places) for grid in (stride8, stride4)], dim=-1)
             tokens = tokens + (labels != NOTHING) * F.pad(self.sampled_embed(seen), (0, 0, 0, 1))
         return tokens
 
@@ -73,28 +73,28 @@ class PromptEncoder(nn.Module):
         side = 4 * self.side
         if mask_logits is not None and mask_logits.shape[-1] != side:
             mask_logits = resized(mask_logits.float(), side, side)
-        if self.paints_prompts and points is not None:
-            mask_logits = painted(points, mask_logits, side, self.image_size)
+        if self.rasterize_prompts and points is not None:
+            mask_logits = rasterized(points, mask_logits, side, self.image_size)
         if mask_logits is None:
             return self.no_mask_embed.weight[..., None, None].expand(batch, -1, self.side, self.side)
-        if self.paints_prompts:
-            mask_logits = mask_logits.clamp(-PAINT, PAINT)
+        if self.rasterize_prompts:
+            mask_logits = mask_logits.clamp(-RASTER_LOGIT, RASTER_LOGIT)
         out: Tensor = self.mask_downscaling(mask_logits)
         return out
 
     def grid_position(self) -> Float[Tensor, "1 c s s"]:
-        """The position encoding of the feature grid, in the points' own dialect."""
+        """The position encoding of the feature grid, as random Fourier features, like the points'."""
         return self.pe_layer.grid(self.side)
 
 
-def painted(
+def rasterized(
     points: Points, mask_logits: Float[Tensor, "b 1 h h"] | None, side: int, image_size: int
 ) -> Float[Tensor, "b 1 h h"]:
-    """Points and boxes painted over the mask prompt: surely not outside all boxes, surely so or not around each click.
+    """Points and boxes rasterized over the mask prompt: surely not outside all boxes, surely so or not around each click.
 
     Args:
         points: In model pixels.
-        mask_logits: What to paint on; nothing yet if None.
+        mask_logits: What to rasterize onto; nothing yet if None.
         side: Side of the painting.
         image_size: Side of the model's input.
     """
@@ -110,13 +110,13 @@ def painted(
     is_inside = (is_in_box & is_box[..., None, None]).any(dim=1)
     has_box = is_box.any(dim=1)[:, None, None]
     if mask_logits is None:
-        canvas = torch.where(has_box, BOX_PAINT, 0.0).expand(-1, side, side)
+        canvas = torch.where(has_box, BOX_RASTER_LOGIT, 0.0).expand(-1, side, side)
     else:
-        canvas = mask_logits[:, 0].float().clamp(-PAINT, PAINT)
-    canvas = torch.where(has_box & ~is_inside, -PAINT, canvas)
+        canvas = mask_logits[:, 0].float().clamp(-RASTER_LOGIT, RASTER_LOGIT)
+    canvas = torch.where(has_box & ~is_inside, -RASTER_LOGIT, canvas)
     for place, label in zip(points.coords.unbind(dim=1), points.labels.unbind(dim=1), strict=True):
         px, py = place[:, 0, None, None], place[:, 1, None, None]
         is_near = (x - px) ** 2 + (y - py) ** 2 <= BRUSH_RADIUS_PX**2
-        for value, paint in ((POSITIVE, PAINT), (NEGATIVE, -PAINT)):
+        for value, paint in ((POSITIVE, RASTER_LOGIT), (NEGATIVE, -RASTER_LOGIT)):
             canvas = torch.where(is_near & (label == value)[:, None, None], paint, canvas)
     return canvas[:, None]

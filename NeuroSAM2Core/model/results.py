@@ -54,7 +54,7 @@ class MaskPrediction:
     """The IoU that the model expects of the chosen mask, 0 to 1."""
     pointer: Float[Tensor, "b c"]
     """The object pointer: one token that says what the object looks like."""
-    presence_logit: Float[Tensor, "b 1"]
+    object_score_logits: Float[Tensor, "b 1"]
     """Above 0 the object is in this slice."""
     all_logits: Float[Tensor, "b m s4 s4"]
     """All M candidate masks; M is 3 where one prompt leaves the extent open, 4 where someone else chooses, else 1."""

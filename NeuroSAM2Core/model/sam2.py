@@ -25,7 +25,7 @@ from NeuroSAM2Core.model.position import sine_time
 from NeuroSAM2Core.model.prompt_encoder import NOTHING, PromptEncoder
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
 
-Chooser = Callable[[Float[Tensor, "b m s4 s4"], Float[Tensor, "b m"]], Int[Tensor, " b"]]
+MaskSelector = Callable[[Float[Tensor, "b m s4 s4"], Float[Tensor, "b m"]], Int[Tensor, " b"]]
 """Chooses a candidate for each object, given all masks and the IoU expected of each."""
 ABSENT_LOGIT = -1024.0
 MASK_PROMPT_LOGIT = 10.0
@@ -133,7 +133,7 @@ class SAM2(nn.Module):
         mask_logits: Float[Tensor, "b 1 h w"] | None = None,
         multimask: bool,
         stability_fallback: bool = False,
-        choose: Chooser | None = None,
+        choose: MaskSelector | None = None,
     ) -> MaskPrediction:
         """The masks of B objects on one slice.
 
@@ -163,23 +163,23 @@ class SAM2(nn.Module):
             every=choose is not None,
             stability_fallback=stability_fallback,
         )
-        is_present = answer.presence_logit > 0
+        is_present = answer.object_score_logits > 0
         logits = torch.where(is_present[..., None, None], answer.logits.float(), ABSENT_LOGIT)
         best = answer.ious.argmax(dim=1) if choose is None else choose(logits, answer.ious)
         token = best if choose is None else torch.zeros_like(best)
         rows = torch.arange(batch, device=best.device)
-        pointers = self._or_absent(self.obj_ptr_proj(answer.tokens), is_present[:, None])
+        pointers = self._pointer_or_no_object(self.obj_ptr_proj(answer.tokens), is_present[:, None])
         return MaskPrediction(
             logits=logits[rows, best][:, None],
             iou=answer.ious[rows, best][:, None],
             pointer=pointers[rows, token],
-            presence_logit=answer.presence_logit,
+            object_score_logits=answer.object_score_logits,
             all_logits=logits,
             all_ious=answer.ious,
             all_pointers=pointers,
         )
 
-    def adopt_mask(self, features: ImageFeatures, mask: Bool[Tensor, "b 1 S S"]) -> MaskPrediction:
+    def use_mask_as_output(self, features: ImageFeatures, mask: Bool[Tensor, "b 1 S S"]) -> MaskPrediction:
         """A given mask as if the model had predicted it, with an object pointer made from it.
 
         Args:
@@ -193,12 +193,12 @@ class SAM2(nn.Module):
         quarter = mask.shape[-1] // 4
         logits = resized(2 * MASK_PROMPT_LOGIT * filled - MASK_PROMPT_LOGIT, quarter, quarter)
         certain = torch.ones_like(is_present, dtype=torch.float32)
-        pointer = self._or_absent(seen.pointer, is_present)
+        pointer = self._pointer_or_no_object(seen.pointer, is_present)
         return MaskPrediction(
             logits=logits,
             iou=certain,
             pointer=pointer,
-            presence_logit=torch.where(is_present, MASK_PROMPT_LOGIT, -MASK_PROMPT_LOGIT),
+            object_score_logits=torch.where(is_present, MASK_PROMPT_LOGIT, -MASK_PROMPT_LOGIT),
             all_logits=logits,
             all_ious=certain,
             all_pointers=pointer[:, None],
@@ -208,7 +208,7 @@ class SAM2(nn.Module):
         self,
         features: ImageFeatures,
         logits: Float[Tensor, "b 1 h w"],
-        presence_logit: Float[Tensor, "b 1"],
+        object_score_logits: Float[Tensor, "b 1"],
         *,
         binarize: bool = False,
     ) -> Float[Tensor, "b cm s s"]:
@@ -217,7 +217,7 @@ class SAM2(nn.Module):
         Args:
             features: The slice's own features.
             logits: The mask, at a quarter of the input size or at the full one.
-            presence_logit: Above 0 the object is there.
+            object_score_logits: Above 0 the object is there.
             binarize: Remember the thresholded mask instead of its probabilities.
         """
         size = self.config.image_size
@@ -227,7 +227,7 @@ class SAM2(nn.Module):
         mask = (full > 0).float() if binarize else full.sigmoid()
         memory: Tensor = self.memory_encoder(features.coarse, mask * MEMORY_MASK_SCALE + MEMORY_MASK_BIAS)
         if self.config.has_absence_embedding:
-            absent = (presence_logit <= 0).to(memory.dtype)
+            absent = (object_score_logits <= 0).to(memory.dtype)
             memory = memory + (absent * self.no_obj_embed_spatial)[..., None, None]
         return memory
 
@@ -249,7 +249,7 @@ class SAM2(nn.Module):
         position = self.obj_ptr_tpos_proj(sine_time(offsets, self.config.width).to(stacked.dtype))
         return tokens, tokens + position.repeat_interleave(per_pointer, dim=0)
 
-    def _or_absent(
+    def _pointer_or_no_object(
         self, pointer: Float[Tensor, "b ... c"], is_present: Bool[Tensor, "b ..."]
     ) -> Float[Tensor, "b ... c"]:
         return torch.where(is_present, pointer, self.no_obj_ptr)

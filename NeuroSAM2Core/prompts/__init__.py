@@ -1,4 +1,4 @@
-"""What a person says about an object on a slice, and how such a person is simulated."""
+"""Prompts of an object on a slice, and simulated users."""
 
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error

@@ -1,7 +1,7 @@
-"""What a person says about an object on a slice: points, a box, a mask.
+"""The prompts of an object on a slice: points, a box, a mask.
 
-Places are pixels of the slice, (row, col), pixel centres at integers. A `PromptSet` is a whole statement, not a change: whoever gets the
-latest one knows everything that was said about that object on that slice.
+Places are pixels of the slice, (row, col), pixel centres at integers. A `PromptSet` is the complete set, not a change: whoever gets the
+latest one knows all prompts of that object on that slice.
 """
 
 import math
@@ -38,13 +38,17 @@ class BoxPrompt:
 
     def __post_init__(self) -> None:
         box = (self.row0, self.col0, self.row1, self.col1)
-        said = f"box ({', '.join(f'{v:g}' for v in box)})"
+        description = f"box ({', '.join(f'{v:g}' for v in box)})"
         if not all(math.isfinite(v) for v in box):
-            raise PromptError(f"{said} has a corner that is not a place")
+            raise PromptError(f"{description} has a corner that is not a place")
         if self.row1 < self.row0:
-            raise PromptError(f"{said} has bottom < top; expected top <= bottom", hint="give row0, col0, row1, col1")
+            raise PromptError(
+                f"{description} has bottom < top; expected top <= bottom", hint="give row0, col0, row1, col1"
+            )
         if self.col1 < self.col0:
-            raise PromptError(f"{said} has right < left; expected left <= right", hint="give row0, col0, row1, col1")
+            raise PromptError(
+                f"{description} has right < left; expected left <= right", hint="give row0, col0, row1, col1"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +64,7 @@ class MaskPrompt:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PromptSet:
-    """All that was said about one object on one slice."""
+    """All prompts of one object on one slice."""
 
     object_id: int
     plane: SlicePlane
@@ -70,7 +74,7 @@ class PromptSet:
     reading: int = 0
     """Which of the masks that a first click can mean, 0 for the most likely; without a box or a mask only."""
     revision: int = 0
-    """Counts the statements about this object and slice; an answer to an older one is out of date."""
+    """Counts the prompt sets of this object and slice; an answer to an older one is out of date."""
 
     def __post_init__(self) -> None:
         if self.object_id < 1:
@@ -84,7 +88,7 @@ class PromptSet:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing was said."""
+        """There are no prompts."""
         return not self.points and self.box is None and self.mask is None
 
     def with_point(self, point: PointPrompt) -> "PromptSet":
@@ -117,16 +121,16 @@ class PromptSet:
             _check_place(f"point ({point.row:g}, {point.col:g})", point.row, point.col, height, width)
         if self.box is not None:
             b = self.box
-            said = f"box ({b.row0:g}, {b.col0:g}, {b.row1:g}, {b.col1:g})"
-            _check_place(said, b.row0, b.col0, height, width)
-            _check_place(said, b.row1, b.col1, height, width)
+            description = f"box ({b.row0:g}, {b.col0:g}, {b.row1:g}, {b.col1:g})"
+            _check_place(description, b.row0, b.col0, height, width)
+            _check_place(description, b.row1, b.col1, height, width)
         if self.mask is not None and self.mask.mask.shape != (height, width):
             raise PromptError(f"the mask has shape {self.mask.mask.shape}; the slice has {(height, width)}")
 
 
-def _check_place(said: str, row: float, col: float, height: int, width: int) -> None:
+def _check_place(description: str, row: float, col: float, height: int, width: int) -> None:
     if not (-0.5 <= row <= height - 0.5 and -0.5 <= col <= width - 0.5):
         raise PromptError(
-            f"{said} is outside the slice; rows go from 0 to {height - 1} and columns from 0 to {width - 1}",
+            f"{description} is outside the slice; rows go from 0 to {height - 1} and columns from 0 to {width - 1}",
             hint="rows and columns are voxel indices of the file's own grid",
         )

@@ -66,8 +66,8 @@ def _means(label_map: LabelMap, generator: torch.Generator) -> Float[Tensor, " l
         [brain.CAUDATE_RIGHT, brain.CAUDATE_LEFT],
         [brain.HIPPOCAMPUS_RIGHT, brain.HIPPOCAMPUS_LEFT],
     ]
-    for pair, share in zip(nuclei, (deep * torch.tensor([1.0, 0.6, 0.3, 0.2], device=device)), strict=True):
-        means[pair] = cortex + share * (white - cortex)
+    for pair, fraction in zip(nuclei, (deep * torch.tensor([1.0, 0.6, 0.3, 0.2], device=device)), strict=True):
+        means[pair] = cortex + fraction * (white - cortex)
     outer = (brain.SKULL, brain.MARROW, brain.SCALP, brain.MUSCLE, brain.EYES, brain.AIR)
     for label, value in zip(outer, (skull, marrow, scalp, muscle, eyes, air), strict=True):
         means[label] = value

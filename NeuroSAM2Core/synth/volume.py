@@ -1,4 +1,4 @@
-"""The types of this room: a map of labels, the objects a person might ask for, and the picture made of them."""
+"""The types of this package: a map of labels, the objects a person might ask for, and the picture made of them."""
 
 from dataclasses import dataclass
 

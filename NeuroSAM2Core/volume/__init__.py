@@ -1,6 +1,6 @@
 """Volumes, their geometry, slices, intensities and files: NumPy only."""
 
-from NeuroSAM2Core.volume.cleaning import BY_ITSELF, Cleaning
+from NeuroSAM2Core.volume.cleanup import DEFAULT_CLEANUP, MaskCleanup
 from NeuroSAM2Core.volume.intensity import (
     CT_WINDOWS,
     IntensityWindow,
@@ -16,12 +16,12 @@ from NeuroSAM2Core.volume.stack import SliceStack
 from NeuroSAM2Core.volume.volume import Volume
 
 __all__ = [
-    "BY_ITSELF",
     "CT_WINDOWS",
+    "DEFAULT_CLEANUP",
     "Axis",
-    "Cleaning",
     "Direction",
     "IntensityWindow",
+    "MaskCleanup",
     "SliceMask",
     "SlicePlane",
     "SliceStack",

@@ -10,14 +10,14 @@ import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
-from NeuroSAM2Core.volume.kinds import CONVERT, DICOM_AT, is_dicom
+from NeuroSAM2Core.volume.file_types import CONVERT, DICOM_AT, is_dicom
 from NeuroSAM2Core.volume.volume import Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 POSITION, DESCRIPTION = "0020|0032", "0008|103e"
 UNEVEN_MM = 0.01
 """Largest distance of a slice from where evenly spaced ones would be."""
-MOST_LISTED = 12
+MAX_LISTED = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ def find_series(folder: Path) -> list[Series]:
     files = {uid: reader.GetGDCMSeriesFileNames(name, uid) for uid in reader.GetGDCMSeriesIDs(name)}
     if not files:
         raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
-    return [Series(uid=uid, about=_about(sitk, names), files=tuple(names)) for uid, names in files.items()]
+    return [Series(uid=uid, about=_metadata(sitk, names), files=tuple(names)) for uid, names in files.items()]
 
 
 def read_series(folder: Path, chosen: str | int | None) -> Volume:
@@ -103,8 +103,8 @@ def _choose(folder: Path, found: list[Series], chosen: str | int | None) -> Seri
     for number, one in enumerate(found, start=1):
         if str(chosen) in (one.uid, str(number)):
             return one
-    lines = [f"{n}: {one.about} [{one.uid}]" for n, one in enumerate(found[:MOST_LISTED], start=1)]
-    more = [f"and {len(found) - MOST_LISTED} more"] if len(found) > MOST_LISTED else []
+    lines = [f"{n}: {one.about} [{one.uid}]" for n, one in enumerate(found[:MAX_LISTED], start=1)]
+    more = [f"and {len(found) - MAX_LISTED} more"] if len(found) > MAX_LISTED else []
     wrong = "" if chosen is None else f"there is no series {chosen}: "
     raise DataError(
         f"{wrong}{folder.name} holds {len(found)} DICOM series: {'; '.join(lines + more)}",
@@ -112,15 +112,15 @@ def _choose(folder: Path, found: list[Series], chosen: str | int | None) -> Seri
     )
 
 
-def _about(sitk: ModuleType, names: Any) -> str:  # noqa: ANN401  (SimpleITK is optional)
+def _metadata(sitk: ModuleType, names: Any) -> str:  # noqa: ANN401  (SimpleITK is optional)
     reader = sitk.ImageFileReader()
     reader.SetFileName(names[0])
     try:
         reader.ReadImageInformation()
-        said = reader.GetMetaData(DESCRIPTION).strip() if reader.HasMetaDataKey(DESCRIPTION) else ""
+        text = reader.GetMetaData(DESCRIPTION).strip() if reader.HasMetaDataKey(DESCRIPTION) else ""
     except RuntimeError:
-        said = "cannot be read"
-    return f"{said or 'without a description'}, {len(names)} file{'s' if len(names) > 1 else ''}"
+        text = "cannot be read"
+    return f"{text or 'without a description'}, {len(names)} file{'s' if len(names) > 1 else ''}"
 
 
 def _read(sitk: ModuleType, path: Path, names: list[str]) -> Volume:

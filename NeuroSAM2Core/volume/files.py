@@ -20,9 +20,9 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.memory import free_memory
 from NeuroSAM2Core.outputs import check_outputs, is_there
+from NeuroSAM2Core.volume.file_types import GZIP, is_dicom, refusal
 from NeuroSAM2Core.volume.header import header_bytes
-from NeuroSAM2Core.volume.kinds import GZIP, is_dicom, refusal
-from NeuroSAM2Core.volume.place import HeaderPlace
+from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
 from NeuroSAM2Core.volume.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -30,9 +30,9 @@ WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
 HEADER_BYTES = 540
 """Of the longer of the two headers."""
 PIECE = 1 << 20
-LARGEST_OFFSET = 1 << 28
+MAX_OFFSET = 1 << 28
 """Bytes before the voxels: header and extensions."""
-MOST_SURPLUS = 1 << 26
+MAX_SURPLUS = 1 << 26
 """Unpacked bytes after the voxels that are looked at; the check sum comes after them."""
 DAMAGED = "the file may be damaged or cut short; copy it again"
 NEAR_FULL = 0.95
@@ -155,10 +155,10 @@ def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Heade
     stored, scale = _voxel_type(path, header)
     dtype = stored.newbyteorder("=") if scale is None else np.dtype(np.float32)
     check_memory(path.name, math.prod(shape) * dtype.itemsize)
-    place = HeaderPlace.of(header)
+    place = HeaderGeometry.of(header)
     offset = max(int(header.get_data_offset()), len(header.binaryblock))
-    if offset > LARGEST_OFFSET:
-        raise ValueError(f"its voxels are said to begin at byte {offset}")
+    if offset > MAX_OFFSET:
+        raise ValueError(f"its voxels should begin at byte {offset}")
     ahead = io.BytesIO(start[offset:])
     _skip(file, offset - len(start))
     voxels = np.empty(shape[::-1], dtype)
@@ -170,7 +170,7 @@ def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Heade
             plane[...] = scale(buffer)
         elif not stored.isnative:
             plane.byteswap(inplace=True)
-    _skip(file, MOST_SURPLUS, may_end=True)
+    _skip(file, MAX_SURPLUS, may_end=True)
     name = path.name.removesuffix(".gz").removesuffix(".nii")
     return Volume(voxels, place.ijk_to_ras, name=name, place=place)
 

@@ -6,10 +6,10 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from NeuroSAM2Core.volume.place import MM, SCANNER, is_orthogonal, is_same_matrix
+from NeuroSAM2Core.volume.header_geometry import MM, SCANNER, is_orthogonal, is_same_matrix
 from NeuroSAM2Core.volume.volume import Volume
 
-LONGEST_SIDE = 2**15 - 1
+MAX_SIDE_LENGTH = 2**15 - 1
 """Voxels along an axis in the older of the two formats."""
 
 
@@ -21,7 +21,7 @@ def header_bytes(volume: Volume, dtype: np.dtype[Any], note: str = "") -> bytes:
         dtype: Of the voxels that follow.
         note: Kept as the header's description, at most 79 characters.
     """
-    header = (Nifti1Header if max(volume.shape) <= LONGEST_SIDE else Nifti2Header)()
+    header = (Nifti1Header if max(volume.shape) <= MAX_SIDE_LENGTH else Nifti2Header)()
     header.set_data_dtype(dtype)
     header.set_data_shape(volume.shape[::-1])
     header.set_slope_inter(1.0, 0.0)

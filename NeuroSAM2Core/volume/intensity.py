@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import ConfigError
 
 SAMPLE_SIZE = 1 << 18
-PADDING_SHARE = 0.05
+PADDING_RATIO = 0.05
 """Share of equal lowest values from which on they are taken for padding."""
 FAR_BELOW_ZERO, FAR_BELOW = 0.25, 1.0
 """How far below the rest a spike at the lowest value lies that marks padding, in widths of the rest's window: where it is below 0, and
 where it is not, as the background of a magnitude image may be."""
-LEAST_SPIKE = 0.002
+MIN_SPIKE = 0.002
 """Share of voxels that are more than a few outliers; a percentile of 0.5 must not lie among them."""
-LEAST_REST = 0.01
+MIN_REST = 0.01
 """Share of voxels that are more than a spike."""
 CT_WINDOWS = {
     "brain": (40.0, 80.0),
@@ -103,7 +103,7 @@ def crop_window(values: NDArray[Any], lower: float = 1.0, upper: float = 99.0) -
 def without_padding(values: NDArray[Any]) -> NDArray[Any]:
     """The values without those at the lowest one, where these are so many that they are padding or a removed background."""
     rest = values[values > values.min()] if values.size else values
-    return rest if rest.size and values.size - rest.size > PADDING_SHARE * values.size else values
+    return rest if rest.size and values.size - rest.size > PADDING_RATIO * values.size else values
 
 
 def ct_window(name: str) -> IntensityWindow:
@@ -132,7 +132,7 @@ def _is_same(values: NDArray[Any]) -> bool:
     low, high = values.min(), values.max()
     if low < 0 and low < high:
         rest = values[values > low]
-        if rest.size < (1 - PADDING_SHARE) * values.size:  # the lowest value is padding
+        if rest.size < (1 - PADDING_RATIO) * values.size:  # the lowest value is padding
             low = rest.min()
     return bool(low == high)
 
@@ -143,8 +143,8 @@ def _without_mark(sample: NDArray[Any]) -> NDArray[Any]:
     while True:
         lowest = sample.min()
         rest = sample[sample > lowest]
-        share = rest.size / sample.size
-        if share < LEAST_REST or share > 1 - LEAST_SPIKE:
+        fraction = rest.size / sample.size
+        if fraction < MIN_REST or fraction > 1 - MIN_SPIKE:
             return sample
         low, high = np.percentile(rest, (0.5, 99.5))
         far = (FAR_BELOW_ZERO if lowest < 0 else FAR_BELOW) * (high - low)

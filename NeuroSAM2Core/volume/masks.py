@@ -1,4 +1,4 @@
-"""The answer on one slice, and masks as bits."""
+"""The mask of one slice, and masks as packed bits."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ class SliceMask:
     """(H, W)."""
     predicted_iou: float
     """The overlap with the truth that the model expects, 0 to 1."""
-    presence: float
+    object_score: float
     """Probability that the object is in this slice, 0 to 1."""
     revision: int = 0
     """Of the prompts that this answers; 0 where there were none."""
     num_readings: int = 1
     """How many masks the prompts of this slice can mean; 1 where they mean one."""
     ending: str = ""
-    """Why the object ends on this slice, a value of `engine.ending.Ending`; empty where it is there or a person said so."""
+    """Why the object ends on this slice, a value of `inference.ending.Ending`; empty where it is there or a person removed it."""
 
 
 def pack_mask(mask: NDArray[np.bool_]) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
-from NeuroSAM2Core.volume.place import HeaderPlace
+from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
 
 Matrix = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Volume:
     ijk_to_ras: Matrix
     """(4, 4): homogeneous voxel indices (i, j, k, 1) to RAS mm."""
     name: str = field(default="volume", kw_only=True)
-    place: HeaderPlace | None = field(default=None, kw_only=True)
+    place: HeaderGeometry | None = field(default=None, kw_only=True)
     """What the header of the NIfTI file says of the grid, where the volume is from one: masks carry it over."""
 
     def __post_init__(self) -> None:

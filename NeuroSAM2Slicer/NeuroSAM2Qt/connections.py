@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import qt
 import slicer
-from NeuroSAM2MRML.i18n import tr as _
+from NeuroSAM2Lib.i18n import tr as _
 
 
 def connect(widget: qt.QObject, signal: str, act: Callable[..., object]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.session.undo import EditHistory
+from NeuroSAM2Lib.segmentation.undo import EditHistory
 
 
 class EditorHistory:
@@ -78,7 +78,7 @@ class DesktopHost:
         """See `Host`."""
         return self.editor.mrmlSegmentEditorNode()
 
-    def is_agreed(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """See `Host`."""
         return bool(slicer.util.confirmYesNoDisplay(question, windowTitle="NeuroSAM2"))
 

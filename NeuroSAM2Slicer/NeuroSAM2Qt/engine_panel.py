@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.i18n import tr as _
-from NeuroSAM2MRML.workplace.engine_desk import EngineDesk, EngineView
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.engine.choice import DEVICES, EngineChoice, Place
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.engine_presenter import EnginePresenter, EngineViewModel
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 
 from NeuroSAM2Qt.connections import connect
 
@@ -20,7 +20,7 @@ class EnginePanel:
 
     Args:
         ui: The panel's widgets.
-        workplace: Has the engine in force.
+        segment_presenter: Has the engine in force.
         use: Puts another one to work.
         start: Starts an engine, for the test.
     """
@@ -28,21 +28,21 @@ class EnginePanel:
     def __init__(
         self,
         ui: SimpleNamespace,
-        workplace: Workplace,
+        segment_presenter: SegmentPresenter,
         use: Callable[[EngineChoice], None],
         start: Callable[[EngineChoice], Engine],
     ) -> None:
         self.ui = ui
-        self.desk = EngineDesk(lambda: workplace.models, use, start)
-        self._models = [row.name for row in workplace.models.view.rows]
-        self._shown: EngineView | None = None
-        ui.modelSelector.addItems([*self.desk.view.titles, OWN_FILE])
-        self.show(workplace.choice)
+        self.presenter = EnginePresenter(lambda: segment_presenter.models, use, start)
+        self._models = [row.name for row in segment_presenter.models.view.rows]
+        self._shown: EngineViewModel | None = None
+        ui.modelSelector.addItems([*self.presenter.view.titles, OWN_FILE])
+        self.show(segment_presenter.choice)
         connect(ui.placeSelector, "currentIndexChanged(int)", self._on_changed)
         connect(ui.modelSelector, "currentIndexChanged(int)", self._on_changed)
         connect(ui.useEngineButton, "clicked()", self._on_use)
         connect(ui.testButton, "clicked()", self._on_test)
-        connect(ui.cancelDownloadButton, "clicked()", self.desk.cancel_download)
+        connect(ui.cancelDownloadButton, "clicked()", self.presenter.cancel_download)
         self._on_changed()
 
     def show(self, choice: EngineChoice) -> None:
@@ -74,16 +74,16 @@ class EnginePanel:
 
     def poll(self) -> bool:
         """Goes on with a test and a download; true while one runs."""
-        is_busy = self.desk.poll()
+        is_busy = self.presenter.poll()
         self._show_progress()
         return is_busy
 
     def close(self) -> None:
         """Ends a test."""
-        self.desk.close()
+        self.presenter.close()
 
     def _show_progress(self) -> None:
-        view, ui = self.desk.view, self.ui
+        view, ui = self.presenter.view, self.ui
         if view == self._shown:
             return
         self._shown = view
@@ -105,9 +105,9 @@ class EnginePanel:
             widget.setVisible(ui.modelSelector.currentIndex == len(self._models))
 
     def _on_use(self) -> None:
-        self.desk.use(self.chosen())
+        self.presenter.use(self.chosen())
         self._show_progress()
 
     def _on_test(self) -> None:
-        self.desk.test(self.chosen())
+        self.presenter.test(self.chosen())
         self._show_progress()

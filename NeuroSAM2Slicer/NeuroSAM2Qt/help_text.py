@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from NeuroSAM2MRML.i18n import tr as _
+from NeuroSAM2Lib.i18n import tr as _
 
 DOCS = "https://github.com/neurosam2/SlicerNeuroSAM2/blob/main/docs"
 TUTORIAL = f"{DOCS}/tutorial.md"
@@ -18,7 +18,7 @@ def segment_help() -> str:
         "what depends on that slice is done again. <b>Esc</b> puts down whatever tool is in hand. Save the scene: clicks and "
         "outlines come back with it.</p>"
         "<p><b>A single click</b> can mean the part or the whole: press <b>E</b> for the next outline that it can mean. Where an "
-        "outline ends too early, press <b>One more slice</b>; the ribbon says why it ended.</p>"
+        "outline ends too early, press <b>One more slice</b>; the quality strip says why it ended.</p>"
         "<p><b>Something to try.</b> Sample Data: <i>MRHead</i> (outline a ventricle) and <i>MRBrainTumor1</i> (outline the "
         "tumour).</p>"
         "<p><b>On a slow computer</b> choose the model <i>nano</i>, or let a server run the engine: see Engine.</p>"

@@ -4,10 +4,10 @@ import importlib.util
 import sys
 
 import slicer
-from NeuroSAM2MRML.engine.choice import Place
-from NeuroSAM2MRML.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
-from NeuroSAM2MRML.i18n import tr as _
-from NeuroSAM2MRML.session.host import Host
+from NeuroSAM2Lib.engine.choice import Place
+from NeuroSAM2Lib.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.host import Host
 
 from NeuroSAM2Core.errors import DataError
 
@@ -66,7 +66,7 @@ class Installer:
             return True
         if plan.step is not Step.PACKAGES:
             raise DataError(plan.sentence.removesuffix("."), hint=_("NeuroSAM2 Segment shows how"))
-        if not host.is_agreed(plan.question):
+        if not host.confirm(plan.question):
             return False
         problem = self.take(plan)
         if problem:

@@ -1,8 +1,8 @@
-"""Whether a click is previewed: the check box, and what the person's settings remember of it."""
+"""The check box for previews, and its user setting."""
 
 import qt
 import slicer
-from NeuroSAM2MRML.workplace.mouse_tools import MouseTools
+from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 
 from NeuroSAM2Qt.connections import connect
 

@@ -1,9 +1,9 @@
-"""Which way and between which slices a propagation goes: the widgets, and what the scene remembers of them."""
+"""The widgets for direction and slice range, and their settings in the scene."""
 
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 
 from NeuroSAM2Core.volume import Direction
 from NeuroSAM2Qt.connections import connect
@@ -27,15 +27,15 @@ class RangeBox:
 
     def restore(self) -> None:
         """Shows what the scene remembers."""
-        ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
-        said = memory.slice_range
+        ui, memory = self.ui, PanelSettings(slicer.mrmlScene)
+        value = memory.slice_range
         self._is_showing = True
         ui.directionSelector.setCurrentIndex(DIRECTIONS.index(memory.direction))
-        ui.wholeCheckBox.setChecked(said is None)
-        for box, index in zip((ui.firstSpinBox, ui.lastSpinBox), said or (0, ui.lastSpinBox.maximum), strict=True):
+        ui.wholeCheckBox.setChecked(value is None)
+        for box, index in zip((ui.firstSpinBox, ui.lastSpinBox), value or (0, ui.lastSpinBox.maximum), strict=True):
             box.setMaximum(max(box.maximum, index))  # the volume may come later
             box.setValue(index)
-            box.setEnabled(said is not None)
+            box.setEnabled(value is not None)
         self._is_showing = False
 
     def show(self, num_slices: int) -> None:
@@ -53,7 +53,7 @@ class RangeBox:
     def _on_changed(self) -> None:
         if self._is_showing:
             return
-        ui, memory = self.ui, PanelMemory(slicer.mrmlScene)
+        ui, memory = self.ui, PanelSettings(slicer.mrmlScene)
         memory.direction = DIRECTIONS[ui.directionSelector.currentIndex]
         is_whole = ui.wholeCheckBox.isChecked()
         memory.slice_range = None if is_whole else (ui.firstSpinBox.value, ui.lastSpinBox.value)

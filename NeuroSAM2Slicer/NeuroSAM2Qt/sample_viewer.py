@@ -4,12 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import qt
-from NeuroSAM2MRML.training.album import Album
+from NeuroSAM2Lib.training.image_carousel import ImageCarousel
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Qt.connections import connect
 
-LEAST_PX = 40
+MIN_PX = 40
 """Before the panel was laid out."""
 
 
@@ -22,7 +22,7 @@ class SampleViewer:
 
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
-        self._album, self._width_px = Album(), 0
+        self._carousel, self._width_px = ImageCarousel(), 0
         connect(ui.previousSampleButton, "clicked()", lambda: self._turn(-1))
         connect(ui.nextSampleButton, "clicked()", lambda: self._turn(1))
         self._show()
@@ -31,7 +31,7 @@ class SampleViewer:
         """These pictures, from the first one on if they are others."""
         self.ui.sampleReportLabel.setVisible(bool(report))
         self.ui.sampleReportLabel.text = report
-        if self._album.fill(pictures):
+        if self._carousel.fill(pictures):
             self._show()
 
     def fit(self) -> None:
@@ -40,14 +40,14 @@ class SampleViewer:
             self._show()
 
     def _turn(self, step: int) -> None:
-        self._album.turn(step)
+        self._carousel.turn(step)
         self._show()
 
     def _show(self) -> None:
-        ui, shown = self.ui, self._album.picture
+        ui, shown = self.ui, self._carousel.picture
         for widget in (ui.sampleLabel, ui.sampleCaptionLabel, ui.previousSampleButton, ui.nextSampleButton):
             widget.setVisible(shown is not None)
         if shown is not None:
             picture, self._width_px = qt.QPixmap(disk.as_utf8(shown)), ui.sampleLabel.width
-            ui.sampleLabel.setPixmap(picture.scaledToWidth(max(LEAST_PX, self._width_px), qt.Qt.SmoothTransformation))
-            ui.sampleCaptionLabel.text = self._album.caption
+            ui.sampleLabel.setPixmap(picture.scaledToWidth(max(MIN_PX, self._width_px), qt.Qt.SmoothTransformation))
+            ui.sampleCaptionLabel.text = self._carousel.caption

@@ -1,7 +1,7 @@
 """Something to try the panels on, at once and without a network; registered with Slicer's Sample Data module, too."""
 
 import slicer
-from NeuroSAM2MRML.scene.practice_volume import NAME, add_practice_volume
+from NeuroSAM2Lib.scene.practice_volume import NAME, add_practice_volume
 
 CATEGORY = "NeuroSAM2"
 

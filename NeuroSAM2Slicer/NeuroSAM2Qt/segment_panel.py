@@ -1,33 +1,33 @@
-"""The segmentation panel: buttons call the workplace, the workplace's view is copied into the widgets."""
+"""The segmentation panel: buttons call the presenter, its view model is copied into the widgets."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.engine.choice import EngineChoice
-from NeuroSAM2MRML.engine.installation import install_plan
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.i18n import tr as _
-from NeuroSAM2MRML.session.controller import SessionController
-from NeuroSAM2MRML.view_state import Activity, ObjectView
-from NeuroSAM2MRML.workplace.mouse_tools import MouseTools, Tool
-from NeuroSAM2MRML.workplace.panel_memory import Choices, PanelMemory
-from NeuroSAM2MRML.workplace.reader import WorkplaceView
-from NeuroSAM2MRML.workplace.state_line import Fix
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.engine.installation import install_plan
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.mouse_tools import MouseTools, Tool
+from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
+from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.view_state import Activity, ObjectView
 
-from NeuroSAM2Qt.cleaning_box import CleaningBox
+from NeuroSAM2Qt.cleanup_box import CleanupBox
 from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.installer import Installer
-from NeuroSAM2Qt.own_python import own_python
 from NeuroSAM2Qt.preview_switch import PreviewSwitch
+from NeuroSAM2Qt.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.range_box import RangeBox
-from NeuroSAM2Qt.ribbon_table import RibbonTable
 from NeuroSAM2Qt.samples import load_sample
 from NeuroSAM2Qt.shortcuts import Shortcuts
+from NeuroSAM2Qt.slicer_python import slicer_python
 from NeuroSAM2Qt.status_bar import StatusBar
 from NeuroSAM2Qt.switches_box import SwitchesBox
 from NeuroSAM2Qt.views import slice_views
@@ -41,12 +41,12 @@ MAX_UNDO = 20
 
 def start_engine(choice: EngineChoice) -> Engine:
     """The engine of a choice."""
-    return choice.connect(own_python())
+    return choice.connect(slicer_python())
 
 
 def new_workplace(
     editor: "slicer.qMRMLSegmentEditorWidget", start: Callable[[EngineChoice], Engine] = start_engine
-) -> Workplace:
+) -> SegmentPresenter:
     """A workplace in Slicer's scene, with the engine that was chosen last.
 
     Args:
@@ -54,7 +54,7 @@ def new_workplace(
         start: Starts engines.
     """
     choice = EngineChoice.from_text(str(slicer.app.userSettings().value(CHOICE_KEY) or ""))
-    return Workplace(DesktopHost(editor), choice, start, own_python())
+    return SegmentPresenter(DesktopHost(editor), choice, start, slicer_python())
 
 
 class SegmentPanel:
@@ -62,31 +62,36 @@ class SegmentPanel:
 
     Args:
         ui: Its widgets.
-        workplace: What they show and act on.
+        segment_presenter: What they show and act on.
         start: Starts engines, for the test of one.
     """
 
     def __init__(
-        self, ui: SimpleNamespace, workplace: Workplace, start: Callable[[EngineChoice], Engine] = start_engine
+        self,
+        ui: SimpleNamespace,
+        segment_presenter: SegmentPresenter,
+        start: Callable[[EngineChoice], Engine] = start_engine,
     ) -> None:
-        self.ui, self.workplace = ui, workplace
+        self.ui, self.segment_presenter = ui, segment_presenter
         self.installer, self.status = Installer(), StatusBar()
-        self.tools = MouseTools(self.workplace)
+        self.tools = MouseTools(self.segment_presenter)
         self.preview = PreviewSwitch(ui.previewCheckBox, self.tools)
-        self.engine = EnginePanel(ui, self.workplace, self._use_engine, start)
-        self.ribbon = RibbonTable(ui.ribbonTable, ui.legendLabel, self._do(self.workplace.go_to_cell))
+        self.engine = EnginePanel(ui, self.segment_presenter, self._use_engine, start)
+        self.quality_strip = QualityStripTable(
+            ui.qualityStripTable, ui.legendLabel, self._do(self.segment_presenter.jump_to_cell)
+        )
         self.range = RangeBox(ui)
-        self.cleaning = CleaningBox(ui, self._do(self.workplace.clean_by))
-        self.switches = SwitchesBox(ui, self._do(self.workplace.switch))
-        self.bridge = WorkerBridge(self._poll, lambda: self.workplace.link.engine)
+        self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
+        self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
+        self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
-        self._shown: WorkplaceView | None = None
+        self._shown: SegmentViewModel | None = None
         self._is_showing = False
-        self._is_deaf = False
+        self._ignores_events = False
         """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
         self._kept: Choices | None = None
-        self._led_to = ""
-        self._saved = workplace.choice.to_text()
+        self._selected_in_editor = ""
+        self._saved = segment_presenter.choice.to_text()
         ui.helpLabel.text = segment_help()
         self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
         self.prepare_editor()
@@ -116,84 +121,86 @@ class SegmentPanel:
     def exit(self) -> None:
         """Another module is shown; the engine goes on with what it was asked."""
         self.shortcuts.uninstall()
-        self.tools.put_down()
+        self.tools.deactivate()
         self.ui.editorWidget.setActiveEffectByName("")
         self.ui.editorWidget.removeViewObservations()
 
     def close(self) -> None:
         """Slicer is about to unload the module, or to load it anew; the widgets may live on."""
         self.exit()
-        self._is_deaf = True
+        self._ignores_events = True
         self.bridge.stop()
         self.engine.close()
         self.status.show("")
 
     def begin_closing(self) -> None:
         """The scene is about to be closed: what selectors say until `end_batch` is nobody's choice."""
-        self._is_deaf = True
+        self._ignores_events = True
 
     def begin_import(self) -> None:
         """A scene is about to be read. Where something is chosen it is added to what is there, and all choices stay."""
-        self._is_deaf = True
-        if any(self.workplace.chosen):
-            self._kept = PanelMemory(slicer.mrmlScene).choices
+        self._ignores_events = True
+        if any(self.segment_presenter.chosen):
+            self._kept = PanelSettings(slicer.mrmlScene).choices
 
     def end_batch(self) -> None:
         """The scene is whole again, and all selectors have seen to it: what it remembers is shown, or what was kept."""
         kept, self._kept = self._kept, None
-        if kept is not None and any(map(slicer.mrmlScene.IsNodePresent, filter(None, self.workplace.chosen))):
-            PanelMemory(slicer.mrmlScene).choices = kept
-        if self._is_deaf:
+        if kept is not None and any(map(slicer.mrmlScene.IsNodePresent, filter(None, self.segment_presenter.chosen))):
+            PanelSettings(slicer.mrmlScene).choices = kept
+        if self._ignores_events:
             self.prepare_editor()
             self.restore()
         else:
-            self._hand_to_editor()
+            self._share_with_editor()
 
     def let_go(self, node: object) -> None:
         """A node is about to be deleted: a selector that shows it shall not fall on its neighbour in the list."""
-        if not self._is_deaf:
+        if not self._ignores_events:
             for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
                 if selector.currentNode() is node:
                     selector.setCurrentNode(None)
 
     def restore(self) -> None:
         """Shows what the scene remembers."""
-        memory = PanelMemory(slicer.mrmlScene)
+        memory = PanelSettings(slicer.mrmlScene)
         volume, segmentation = memory.volume_node, memory.segmentation_node
-        self._is_deaf = True
+        self._ignores_events = True
         self.ui.volumeSelector.setCurrentNode(volume)
         self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
-        self.cleaning.restore()
+        self.cleanup.restore()
         self.switches.restore()
-        self._is_deaf = False
+        self._ignores_events = False
         self._select(volume, segmentation)
 
     def _connect(self) -> None:
         ui, act = self.ui, self._act
         for selector in (ui.volumeSelector, ui.segmentationSelector):
-            # The first is said where the shown text changes, the second where a person has chosen, be it a node of the same name.
+            # The first is emitted where the shown text changes, the second where a person has chosen, be it a node of the same name.
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
                 connect(selector, signal, lambda node: self._follow_selectors())
         for tool, button in self._tools.items():
             connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
-        connect(ui.stateButton, "clicked()", self._on_fix)
+        connect(ui.stateButton, "clicked()", self._on_status_action)
         connect(ui.objectSelector, "activated(int)", self._on_object)
-        connect(ui.editorWidget, "currentSegmentIDChanged(QString)", self._do(self.workplace.follow_segment))
+        connect(ui.editorWidget, "currentSegmentIDChanged(QString)", self._do(self.segment_presenter.follow_segment))
         connect(ui.nextObjectButton, "clicked()", act(lambda session: session.next_object()))
         connect(
-            ui.maskButton, "clicked()", self._do(lambda: self.workplace.use_mask(ui.editorWidget.currentSegmentID()))
+            ui.maskButton,
+            "clicked()",
+            self._do(lambda: self.segment_presenter.use_mask(ui.editorWidget.currentSegmentID())),
         )
         connect(ui.undoButton, "clicked()", act(lambda session: session.undo()))
         connect(ui.redoButton, "clicked()", act(lambda session: session.redo()))
         connect(ui.clearButton, "clicked()", act(lambda session: session.clear()))
-        connect(ui.readingButton, "clicked()", self._do(self.workplace.next_reading))
-        connect(ui.propagateButton, "clicked()", self._do(self.workplace.propagate))
-        connect(ui.extendButton, "clicked()", self._do(self.workplace.extend))
+        connect(ui.readingButton, "clicked()", self._do(self.segment_presenter.next_reading))
+        connect(ui.propagateButton, "clicked()", self._do(self.segment_presenter.propagate))
+        connect(ui.extendButton, "clicked()", self._do(self.segment_presenter.extend))
         connect(ui.stopButton, "clicked()", act(lambda session: session.stop()))
-        connect(ui.continueButton, "clicked()", self._do(self.workplace.go_on))
-        connect(ui.confirmButton, "clicked()", self._do(self.workplace.confirm_shown))
-        connect(ui.doubtfulButton, "clicked()", self._do(self.workplace.go_to_next_doubtful))
+        connect(ui.continueButton, "clicked()", self._do(self.segment_presenter.resume))
+        connect(ui.confirmButton, "clicked()", self._do(self.segment_presenter.confirm_shown))
+        connect(ui.doubtfulButton, "clicked()", self._do(self.segment_presenter.jump_to_next_doubtful))
 
     def _keys(self) -> dict[str, Callable[[], None]]:
         ui = self.ui
@@ -211,13 +218,13 @@ class SegmentPanel:
             "Ctrl+Z": ui.undoButton,
             "Ctrl+Y": ui.redoButton,
         }
-        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.empty_hand)}
+        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.release_tool)}
 
     def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
 
         def pressed() -> None:
-            self.workplace.act(action)
+            self.segment_presenter.act(action)
             self.bridge.wake()
 
         return pressed
@@ -234,20 +241,20 @@ class SegmentPanel:
 
     def _poll(self) -> int:
         """Takes in and shows what there is; says when to look again."""
-        if self._selected() != self.workplace.chosen:
+        if self._selected() != self.segment_presenter.chosen:
             self._follow_selectors()
-        self.workplace.poll()
+        self.segment_presenter.poll()
         is_testing = self.engine.poll()
         self.tools.follow()
         self._save_choice()
-        view = self.workplace.view()
+        view = self.segment_presenter.view()
         self.show(view)
-        if self.workplace.has_more:
+        if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
         return BUSY_MS if is_busy else IDLE_MS
 
-    def show(self, view: WorkplaceView) -> None:
+    def show(self, view: SegmentViewModel) -> None:
         """Copies the view into the widgets."""
         for tool, button in self._tools.items():
             button.setChecked(self.tools.tool is tool)
@@ -257,7 +264,7 @@ class SegmentPanel:
         ui, session = self.ui, view.session
         ui.stateLabel.text = view.state.sentence
         ui.stateButton.text = view.state.button
-        ui.stateButton.setVisible(view.state.fix is not Fix.NOTHING)
+        ui.stateButton.setVisible(view.state.fix is not StatusAction.NOTHING)
         for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
         ui.readingButton.setEnabled(view.reading is not None)
@@ -279,7 +286,7 @@ class SegmentPanel:
             "" if view.volume_ml is None else _("Volume: {millilitres:.2f} mL").format(millilitres=view.volume_ml)
         )
         self._show_progress(view)
-        self.ribbon.show(view.cells, view.shown)
+        self.quality_strip.show(view.cells, view.shown)
         self._is_showing = False
 
     def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
@@ -296,24 +303,24 @@ class SegmentPanel:
         for number, row in enumerate(objects):
             if row.is_active:
                 selector.setCurrentIndex(number)
-        self._lead_editor(next((row.segment_id for row in objects if row.is_active), ""))
+        self._select_in_editor(next((row.segment_id for row in objects if row.is_active), ""))
 
-    def _lead_editor(self, segment_id: str) -> None:
+    def _select_in_editor(self, segment_id: str) -> None:
         """The editor follows to another active object; until then the segment that is chosen there stays chosen."""
-        is_other = segment_id != self._led_to
-        self._led_to = segment_id
+        is_other = segment_id != self._selected_in_editor
+        self._selected_in_editor = segment_id
         if segment_id and is_other:
             self.ui.editorWidget.setCurrentSegmentID(segment_id)
 
-    def _show_progress(self, view: WorkplaceView) -> None:
+    def _show_progress(self, view: SegmentViewModel) -> None:
         done, total = view.session.progress or (0, 0)
         is_under_way = view.session.progress is not None
         self.ui.progressBar.setVisible(is_under_way)
         self.ui.paceLabel.setVisible(is_under_way)
         self.ui.progressBar.setMaximum(total)
         self.ui.progressBar.setValue(done)
-        self.ui.paceLabel.text = view.pace
-        self.status.show(f"NeuroSAM2: {view.pace}" if is_under_way else "")
+        self.ui.paceLabel.text = view.progress_rate
+        self.status.show(f"NeuroSAM2: {view.progress_rate}" if is_under_way else "")
         self.range.show(len(view.cells))
 
     def _selected(self) -> tuple[object, object]:
@@ -321,55 +328,55 @@ class SegmentPanel:
 
     def _follow_selectors(self) -> None:
         """Takes over what they show; a selector can change in silence, so code that sets one calls this, too."""
-        if not self._is_deaf:
+        if not self._ignores_events:
             self._select(*self._selected())
 
     def _select(self, volume: object, segmentation: object) -> None:
-        PanelMemory(slicer.mrmlScene).choose(volume, segmentation)
-        if (volume, segmentation) != self.workplace.chosen:
-            self.tools.put_down()
-        self._led_to = ""
-        self.workplace.select(volume, segmentation)
-        self._hand_to_editor()
+        PanelSettings(slicer.mrmlScene).choose(volume, segmentation)
+        if (volume, segmentation) != self.segment_presenter.chosen:
+            self.tools.deactivate()
+        self._selected_in_editor = ""
+        self.segment_presenter.select(volume, segmentation)
+        self._share_with_editor()
         self.bridge.wake()
 
-    def _hand_to_editor(self) -> None:
+    def _share_with_editor(self) -> None:
         """The embedded editor works on what is chosen; it takes an image only once it has a segmentation."""
-        volume, segmentation = self.workplace.chosen
+        volume, segmentation = self.segment_presenter.chosen
         self.ui.editorWidget.setSegmentationNode(segmentation)
         if segmentation is not None:
             self.ui.editorWidget.setSourceVolumeNode(volume)
 
     def _on_tool(self, tool: Tool) -> None:
-        """Takes a tool, or puts it down; what is in hand decides, not the button, which may not have been told yet."""
-        self.tools.take(Tool.LOOK if self.tools.tool is tool else tool, slice_views)
+        """Activates or deactivates a tool, by the active tool and not by the button, which may be out of date."""
+        self.tools.activate(Tool.LOOK if self.tools.tool is tool else tool, slice_views)
         self.bridge.wake()
 
     def _on_object(self, number: int) -> None:
         view = self._shown
         if view is not None and number < len(view.session.objects):
-            self.workplace.act(lambda session: session.choose(view.session.objects[number].segment_id))
+            self.segment_presenter.act(lambda session: session.choose(view.session.objects[number].segment_id))
             self.bridge.wake()
 
-    def _on_fix(self) -> None:
-        fix = self.workplace.view().state.fix
-        if fix is Fix.INSTALL:
+    def _on_status_action(self) -> None:
+        fix = self.segment_presenter.view().state.fix
+        if fix is StatusAction.INSTALL:
             self._install()
-        elif fix is Fix.SAMPLE:
+        elif fix is StatusAction.SAMPLE:
             self.ui.volumeSelector.setCurrentNode(load_sample())
             self._follow_selectors()
-        elif fix is Fix.SEGMENTATION:
-            self.ui.segmentationSelector.setCurrentNode(self.workplace.new_segmentation())
+        elif fix is StatusAction.SEGMENTATION:
+            self.ui.segmentationSelector.setCurrentNode(self.segment_presenter.new_segmentation())
             self._follow_selectors()
-        elif fix is Fix.RECOVER:
-            self.workplace.recover()
-        elif fix is Fix.RETRY:
-            self.workplace.act(lambda session: session.retry())
+        elif fix is StatusAction.RECOVER:
+            self.segment_presenter.recover()
+        elif fix is StatusAction.RETRY:
+            self.segment_presenter.act(lambda session: session.retry())
         self.bridge.wake()
 
     def _install(self) -> None:
-        plan = self.workplace.plan
-        if not self.workplace.host.is_agreed(plan.question):
+        plan = self.segment_presenter.plan
+        if not self.segment_presenter.host.confirm(plan.question):
             return
         problem = self.installer.take(plan)
         if problem:
@@ -377,18 +384,18 @@ class SegmentPanel:
         self._find_missing()
 
     def _find_missing(self) -> None:
-        self.workplace.plan = install_plan(self.installer.found(self.workplace.choice.place))
+        self.segment_presenter.plan = install_plan(self.installer.found(self.segment_presenter.choice.place))
 
     def _save_choice(self) -> None:
         """Also one that came from elsewhere: a download that has ended, a model that was trained."""
-        text = self.workplace.choice.to_text()
+        text = self.segment_presenter.choice.to_text()
         if text != self._saved:
             self._saved = text
             slicer.app.userSettings().setValue(CHOICE_KEY, text)
-            self.engine.show(self.workplace.choice)
+            self.engine.show(self.segment_presenter.choice)
 
     def _use_engine(self, choice: EngineChoice) -> None:
-        self.tools.put_down()
-        self.workplace.use_engine(choice)
+        self.tools.deactivate()
+        self.segment_presenter.use_engine(choice)
         self._find_missing()
         self.bridge.wake()

@@ -1,12 +1,12 @@
-"""What the engine does for small objects: the Advanced section's widgets, and what the scene remembers of them."""
+"""The widgets of the Advanced section, and their settings in the scene."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2MRML.workplace.panel_memory import PanelMemory
+from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 
-from NeuroSAM2Core.protocol import EngineSwitches
+from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Qt.connections import connect
 
 STATES = (None, True, False)
@@ -27,17 +27,17 @@ class SwitchesBox:
             "crops": ui.cropsSelector,
             "carries_boxes": ui.boxesSelector,
             "ends_by_shape": ui.endingSelector,
-            "learns_appearance": ui.appearanceSelector,
+            "use_appearance_model": ui.appearanceSelector,
         }
         for selector in self._selectors.values():
             connect(selector, "activated(int)", self._changed)
 
     def restore(self) -> None:
         """Shows what the scene remembers."""
-        switches = PanelMemory(slicer.mrmlScene).switches
+        switches = PanelSettings(slicer.mrmlScene).switches
         for name, selector in self._selectors.items():
             selector.setCurrentIndex(STATES.index(getattr(switches, name)))
 
     def _changed(self) -> None:
-        said = {name: STATES[selector.currentIndex] for name, selector in self._selectors.items()}
-        self._on_changed(EngineSwitches(**said))
+        value = {name: STATES[selector.currentIndex] for name, selector in self._selectors.items()}
+        self._on_changed(EngineSwitches(**value))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import qt
 
-ROW_PX, MOST_ROWS = 24, 6
+ROW_PX, MAX_ROWS = 24, 6
 
 
 def prepare_table(table: qt.QTableWidget, titles: Sequence[str]) -> None:
@@ -17,7 +17,7 @@ def prepare_table(table: qt.QTableWidget, titles: Sequence[str]) -> None:
     table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
     table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
     table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-    table.setFixedHeight((MOST_ROWS + 1) * ROW_PX)
+    table.setFixedHeight((MAX_ROWS + 1) * ROW_PX)
 
 
 def fill_table(table: qt.QTableWidget, rows: Sequence[Sequence[str]]) -> None:

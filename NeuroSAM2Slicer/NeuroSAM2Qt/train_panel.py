@@ -1,4 +1,4 @@
-"""The training panel: buttons call the desk, its view is copied into the widgets. Training goes on without it."""
+"""The training panel: buttons call the presenter, its view model is copied into the widgets. Training goes on without it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import ctk
 import qt
 import slicer
-from NeuroSAM2MRML.i18n import tr as _
-from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
-from NeuroSAM2MRML.training.controller import TrainController
-from NeuroSAM2MRML.training.loss_plot import LossPlot
-from NeuroSAM2MRML.training.roles import ROLE_TITLES, ROLES, Role
-from NeuroSAM2MRML.training.run import PARTS, TrainChoice
-from NeuroSAM2MRML.view_state import TrainView, as_sentence
-from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
+from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
+from NeuroSAM2Lib.training.controller import TrainController
+from NeuroSAM2Lib.training.loss_plot import LossPlot
+from NeuroSAM2Lib.training.roles import ROLE_TITLES, ROLES, Role
+from NeuroSAM2Lib.training.run import PARTS, TrainChoice
+from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Qt.connections import connect, guarded_poll
@@ -42,7 +42,7 @@ class TrainPanel:
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
         self.viewer = SampleViewer(ui)
         self.status = StatusBar()
-        self._shown: TrainDeskView | None = None
+        self._shown: TrainViewModel | None = None
         self._parts = dict(
             zip(PARTS, (ui.trunkCheckBox, ui.neckCheckBox, ui.decoderCheckBox, ui.memoryCheckBox), strict=True)
         )
@@ -51,21 +51,21 @@ class TrainPanel:
         self._guarded_wake = guarded_poll(self.wake)
         self.timer.connect("timeout()", self._guarded_wake)
         prepare_table(ui.casesTable, (_("Case"), _("For"), _("Files")))
-        prepare_table(ui.proofTable, (_("On held-out cases"), _("Before"), _("After")))
+        prepare_table(ui.comparisonTable, (_("On held-out cases"), _("Before"), _("After")))
         ui.helpLabel.text = train_help()
         ui.logEdit.setVisible(False)
         ui.folderEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.adaptSelector.addItems([*(one.title for one in ADAPTATIONS), EXPERT])
-        ui.modelSelector.addItems([row.name for row in project.workplace.models.view.rows if row.is_installed])
+        ui.modelSelector.addItems([row.name for row in project.segment_presenter.models.view.rows if row.is_installed])
         self._connect()
         self._on_adaptation(0)
         ui.folderEdit.currentPath = project.folder
         self.open_folder()
 
     @property
-    def desk(self) -> TrainDesk | None:
+    def presenter(self) -> TrainPresenter | None:
         """Of the open project."""
-        return self.project.desk
+        return self.project.presenter
 
     def enter(self) -> None:
         """The module is shown."""
@@ -74,7 +74,7 @@ class TrainPanel:
         self.wake()
 
     def exit(self) -> None:
-        """Another module is shown; the timer stays, so that a run gives way to clicks."""
+        """Another module is shown; the timer stays, so that a run yields the CPU to clicks."""
 
     def close(self) -> None:
         """Slicer is about to unload the module; a run goes on."""
@@ -90,27 +90,29 @@ class TrainPanel:
 
     def wake(self) -> None:
         """Takes in and shows what there is; soon again while there is more to write."""
-        if self.desk is None:
+        if self.presenter is None:
             return
-        is_adding = self.desk.poll()
+        is_adding = self.presenter.poll()
         self.viewer.fit()
         try:
-            self.show(self.desk.view())
+            self.show(self.presenter.view())
         except NeuroSAM2Error as error:
-            self.ui.stateLabel.text = as_sentence(str(error))
+            self.ui.stateLabel.text = capitalized(str(error))
             return
         if is_adding:
             qt.QTimer.singleShot(0, self._guarded_wake)
 
-    def show(self, view: TrainDeskView) -> None:
+    def show(self, view: TrainViewModel) -> None:
         """Copies the view into the widgets."""
         if view == self._shown:
             return
         has_run_changed = self._shown is None or view.run != self._shown.run
         self._shown = view
         self.ui.stateLabel.text = view.sentence
-        self.ui.paceLabel.text = view.pace
-        self.status.show(_("NeuroSAM2 training: {pace}").format(pace=view.pace) if view.run.is_running else "")
+        self.ui.paceLabel.text = view.progress_rate
+        self.status.show(
+            _("NeuroSAM2 training: {pace}").format(progress_rate=view.progress_rate) if view.run.is_running else ""
+        )
         self.ui.paceLabel.setVisible(view.run.is_running)
         self.ui.estimateLabel.setVisible(not view.run.is_running)
         if has_run_changed:
@@ -120,13 +122,13 @@ class TrainPanel:
         ui = self.ui
         files = {True: _("there"), False: _("missing")}
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
-        fill_table(ui.proofTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.proof])
+        fill_table(ui.comparisonTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.comparison])
         for button, is_enabled in (
-            (ui.lookButton, view.can_look),
+            (ui.lookButton, view.can_validate),
             (ui.startButton, view.can_start),
             (ui.stopButton, view.can_stop),
             (ui.continueButton, view.can_continue),
-            (ui.compareButton, view.can_prove),
+            (ui.compareButton, view.can_compare),
             (ui.useButton, view.can_promote),
             (ui.backButton, view.can_roll_back),
             (ui.plotButton, bool(view.losses)),
@@ -156,11 +158,11 @@ class TrainPanel:
             (ui.addButton, self._add_current),
             (ui.addFolderButton, self._add_folder),
             (ui.removeButton, self._remove),
-            (ui.lookButton, self._look),
+            (ui.lookButton, self._validate_dataset),
             (ui.startButton, self._start),
             (ui.stopButton, lambda controller: controller.stop()),
-            (ui.continueButton, lambda controller: controller.go_on()),
-            (ui.compareButton, lambda controller: controller.prove()),
+            (ui.continueButton, lambda controller: controller.resume()),
+            (ui.compareButton, lambda controller: controller.compare()),
             (ui.useButton, lambda controller: controller.promote()),
             (ui.backButton, lambda controller: controller.roll_back()),
         ):
@@ -170,33 +172,33 @@ class TrainPanel:
         """A button's function: the action, then what came of it."""
 
         def pressed() -> None:
-            if self.desk is not None:
-                self.desk.act(action)
+            if self.presenter is not None:
+                self.presenter.act(action)
                 self._shown = None
                 self.wake()
 
         return pressed
 
     def _add_current(self, _controller: TrainController) -> None:
-        if self.desk is not None and self._has_packages():
-            self.desk.add_current(self._role())
+        if self.presenter is not None and self._has_packages():
+            self.presenter.add_current(self._role())
 
     def _add_folder(self, _controller: TrainController) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder with annotated volumes"))
-        if self.desk is not None and folder:
-            self.desk.add_folder(Path(folder), self._role())
+        if self.presenter is not None and folder:
+            self.presenter.add_folder(Path(folder), self._role())
 
     def _remove(self, _controller: TrainController) -> None:
-        if self.desk is not None:
-            self.desk.remove(self.ui.casesTable.currentRow())
+        if self.presenter is not None:
+            self.presenter.remove(self.ui.casesTable.currentRow())
 
     def _start(self, controller: TrainController) -> None:
         if self._has_packages():
             controller.begin(self._choice())
 
-    def _look(self, controller: TrainController) -> None:
+    def _validate_dataset(self, controller: TrainController) -> None:
         if self._has_packages():
-            controller.look(self._choice())
+            controller.validate_dataset(self._choice())
 
     def _choice(self) -> TrainChoice:
         ui = self.ui
@@ -210,8 +212,8 @@ class TrainPanel:
         )
 
     def _has_packages(self) -> bool:
-        workplace = self.project.workplace
-        return self.installer.has_training_packages(workplace.choice.place, workplace.host)
+        segment_presenter = self.project.segment_presenter
+        return self.installer.has_training_packages(segment_presenter.choice.place, segment_presenter.host)
 
     def _role(self) -> Role:
         return ROLES[self.ui.roleSelector.currentIndex]
@@ -233,11 +235,11 @@ class TrainPanel:
             slicer.modules.plots.logic().ShowChartInLayout(self.plot.show(run.losses, run.dices))
 
     def _show_estimate(self) -> None:
-        if self.desk is not None:
-            self.ui.estimateLabel.text = self.desk.estimate(self.ui.stepsSpinBox.value)
+        if self.presenter is not None:
+            self.ui.estimateLabel.text = self.presenter.estimate(self.ui.stepsSpinBox.value)
 
     def _show_log(self) -> None:
         is_on = self.ui.logCheckBox.isChecked()
         self.ui.logEdit.setVisible(is_on)
-        if is_on and self.desk is not None:
-            self.ui.logEdit.setPlainText(self.desk.controller.log(LOG_CHARS))
+        if is_on and self.presenter is not None:
+            self.ui.logEdit.setPlainText(self.presenter.controller.log(LOG_CHARS))

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.workplace.train_desk import TrainDesk
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter
 
-from NeuroSAM2Qt.own_python import own_python
+from NeuroSAM2Qt.slicer_python import slicer_python
 
 FOLDER_KEY = "NeuroSAM2/TrainingFolder"
 FIRST_FOLDER = "NeuroSAM2 training"
@@ -17,17 +17,17 @@ class TrainProject:
     """One at a time.
 
     Args:
-        workplace: Gives the segmentation module's: its session is the current case, its engine uses the models.
+        segment_presenter: Gives the segmentation module's: its session is the current case, its engine uses the models.
     """
 
-    def __init__(self, workplace: Callable[[], Workplace]) -> None:
-        self._workplace = workplace
-        self.desk: TrainDesk | None = None
+    def __init__(self, segment_presenter: Callable[[], SegmentPresenter]) -> None:
+        self._segment_presenter = segment_presenter
+        self.presenter: TrainPresenter | None = None
 
     @property
-    def workplace(self) -> Workplace:
+    def segment_presenter(self) -> SegmentPresenter:
         """The one there is now."""
-        return self._workplace()
+        return self._segment_presenter()
 
     @property
     def folder(self) -> str:
@@ -40,17 +40,21 @@ class TrainProject:
         Args:
             folder: Its path; empty for none.
         """
-        desk = self.desk
-        is_open = desk is not None and desk.controller.folder == Path(folder) and desk.workplace is self.workplace
+        presenter = self.presenter
+        is_open = (
+            presenter is not None
+            and presenter.controller.folder == Path(folder)
+            and presenter.segment_presenter is self.segment_presenter
+        )
         if not folder or is_open:
             return False
         slicer.app.userSettings().setValue(FOLDER_KEY, folder)
         self.close()
-        self.desk = TrainDesk(self.workplace, Path(folder), own_python())
+        self.presenter = TrainPresenter(self.segment_presenter, Path(folder), slicer_python())
         return True
 
     def close(self) -> None:
         """Nothing is open; a run goes on."""
-        if self.desk is not None:
-            self.desk.close()
-            self.desk = None
+        if self.presenter is not None:
+            self.presenter.close()
+            self.presenter = None

@@ -6,8 +6,8 @@ No thread: Slicer keeps the interpreter to itself while it is idle, and threads 
 from collections.abc import Callable
 
 import qt
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.engine.watchable import NOTHING, descriptor_of
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.engine.watchable import NOTHING, descriptor_of
 
 from NeuroSAM2Qt.connections import guarded_poll
 

@@ -23,7 +23,7 @@ for folder in (Path(__file__).parents[1], Path(__file__).parents[2]):
 
 
 BEFORE_SELECTORS, AFTER_SELECTORS = 100.0, -100.0
-"""Priorities of observers that hear of the scene before or after all node selectors, also those inside the embedded editor."""
+"""Priorities of observers that are called before or after all node selectors, also those inside the embedded editor."""
 
 
 class NeuroSAM2Segment(ScriptedLoadableModule):
@@ -61,11 +61,11 @@ class NeuroSAM2SegmentLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         from NeuroSAM2Qt.segment_panel import new_workplace
 
-        self.workplace = new_workplace(editor)
+        self.segment_presenter = new_workplace(editor)
 
     def close(self) -> None:
         """Ends the session and the engine."""
-        self.workplace.close()
+        self.segment_presenter.close()
 
 
 class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -87,7 +87,7 @@ class NeuroSAM2SegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         form.setMRMLScene(scene)  # before the panel listens: selectors say at once that nothing is chosen
         self.logic = NeuroSAM2SegmentLogic(self.ui.editorWidget)
-        self.panel = SegmentPanel(self.ui, self.logic.workplace)
+        self.panel = SegmentPanel(self.ui, self.logic.segment_presenter)
         self.panel.restore()
         for event, act, priority in (
             (scene.StartCloseEvent, lambda *_: self.panel.begin_closing(), BEFORE_SELECTORS),
@@ -145,10 +145,10 @@ class NeuroSAM2SegmentTest(ScriptedLoadableModuleTest):
         slicer.util.updateVolumeFromArray(volume, np.zeros((8, 32, 32), np.int16))
         panel = slicer.util.getModuleWidget("NeuroSAM2Segment").panel
         panel.ui.volumeSelector.setCurrentNode(volume)
-        panel.ui.segmentationSelector.setCurrentNode(panel.workplace.new_segmentation())
+        panel.ui.segmentationSelector.setCurrentNode(panel.segment_presenter.new_segmentation())
         panel.bridge.wake()  # a selector says nothing where the name is the same
         self.assertTrue(panel.ui.boxButton.enabled)
-        panel.workplace.act(lambda session: session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 20, 20)))
+        panel.segment_presenter.act(lambda session: session.add_box(SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 20, 20)))
         panel.bridge.wake()
         segmentation = panel.ui.segmentationSelector.currentNode().GetSegmentation()
         self.assertEqual(segmentation.GetNumberOfSegments(), 1)

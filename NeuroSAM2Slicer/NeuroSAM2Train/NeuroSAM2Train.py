@@ -44,7 +44,7 @@ class NeuroSAM2TrainLogic(ScriptedLoadableModuleLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         from NeuroSAM2Qt.train_project import TrainProject
 
-        self.project = TrainProject(lambda: slicer.util.getModuleLogic("NeuroSAM2Segment").workplace)
+        self.project = TrainProject(lambda: slicer.util.getModuleLogic("NeuroSAM2Segment").segment_presenter)
 
     def close(self) -> None:
         """Nothing is open any more; a run goes on."""

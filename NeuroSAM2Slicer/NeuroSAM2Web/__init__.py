@@ -1,1 +1,1 @@
-"""The app in a browser: the controllers of NeuroSAM2MRML behind a page. Start at `app.py`."""
+"""The app in a browser: the controllers of NeuroSAM2Lib behind a page. Start at `app.py`."""

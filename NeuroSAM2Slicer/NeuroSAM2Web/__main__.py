@@ -7,5 +7,5 @@ from NeuroSAM2Web import command
 
 parser = argparse.ArgumentParser(prog="python -m NeuroSAM2Web")
 command.add_parser(parser.add_subparsers())
-said = parser.parse_args(["app", *sys.argv[1:]])
-sys.exit(said.run(said))
+args = parser.parse_args(["app", *sys.argv[1:]])
+sys.exit(args.run(args))

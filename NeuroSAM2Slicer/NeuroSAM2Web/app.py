@@ -1,4 +1,4 @@
-"""The app put together: scene, views, workplace, panels, page, server."""
+"""The app: scene, views, presenter, panels, page, server."""
 
 import asyncio
 import sys
@@ -9,23 +9,23 @@ from functools import partial
 from pathlib import Path
 
 from aiohttp.web_runner import GracefulExit
-from NeuroSAM2MRML.engine.choice import EngineChoice
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from trame.app import get_server
 
 from NeuroSAM2Core.catalog import SET_HOME
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.scratch import ScratchFolder
-from NeuroSAM2Web.access import Access
+from NeuroSAM2Web.allowed_folders import AllowedFolders
+from NeuroSAM2Web.app_state import AppState
+from NeuroSAM2Web.auth_policy import AuthPolicy
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.browser import open_page
-from NeuroSAM2Web.desk import Desk
 from NeuroSAM2Web.engine_form import build_engine_form
 from NeuroSAM2Web.engine_panel import EnginePanel
-from NeuroSAM2Web.file_desk import FileDesk
+from NeuroSAM2Web.file_io import FileIO
 from NeuroSAM2Web.file_panel import FilePanel
-from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.options import AppOptions
 from NeuroSAM2Web.page import Tab, build_page
@@ -57,7 +57,7 @@ def make_home(folder: Path) -> None:
 
 
 class App:
-    """One person's app.
+    """The app of one user.
 
     Args:
         options: How it is started.
@@ -70,28 +70,33 @@ class App:
         self.host = WebHost(options.home)
         settings = options.home / "engine.json"
         choice = EngineChoice.from_text(settings.read_text(encoding="utf-8") if settings.is_file() else "")
-        self.workplace = Workplace(self.host, choice, start_engine, sys.executable)
-        self.bridge = WorkerBridge(self.poll, lambda: self.workplace.link.engine)
-        self.desk = Desk(self.host, self.workplace, self.server, self.bridge.wake)
-        self.segment = SegmentPanel(self.desk)
-        folders = Folders([*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders])
-        self.train, self.engine = TrainPanel(self.desk, folders), EnginePanel(self.desk, start_engine, settings)
+        self.presenter = SegmentPresenter(self.host, choice, start_engine, sys.executable)
+        self.bridge = WorkerBridge(self.poll, lambda: self.presenter.link.engine)
+        self.app_state = AppState(self.host, self.presenter, self.server, self.bridge.wake)
+        self.segment = SegmentPanel(self.app_state)
+        folders = AllowedFolders(
+            [*([] if options.image is None else [options.image.parent]), Path.cwd(), *options.folders]
+        )
+        self.train, self.engine = (
+            TrainPanel(self.app_state, folders),
+            EnginePanel(self.app_state, start_engine, settings),
+        )
         self.panels = (self.segment, self.train, self.engine)
-        self.access = Access()
+        self.auth_policy = AuthPolicy()
         self._scratch = ScratchFolder()
-        self.files = FilePanel(FileDesk(self.desk), folders, self._scratch.path, self.segment.show_memory)
-        guard(self.server, self.access, self.files.transfer.routes())
+        self.files = FilePanel(FileIO(self.app_state), folders, self._scratch.path, self.segment.show_settings)
+        guard(self.server, self.auth_policy, self.files.transfer.routes())
         tabs = (
             Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
             Tab("train", "Train", "mdi-school-outline", partial(build_train_form, self.train)),
             Tab("engine", "Engine", "mdi-memory", partial(build_engine_form, self.engine)),
         )
-        build_page(self.desk, tabs, self.files)
+        build_page(self.app_state, tabs, self.files)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected soon."""
         busy = [panel.poll() for panel in self.panels]
-        self.desk.copy()
+        self.app_state.copy()
         self.server.state.flush()
         return any(busy)
 
@@ -100,7 +105,7 @@ class App:
 
         def ready(**_state: object) -> None:
             self._begin()
-            page = address(self.server, self.access)
+            page = address(self.server, self.auth_policy)
             announce(page)
             if self.options.opens_browser:
                 open_page(page, self._scratch.path)
@@ -128,7 +133,7 @@ class App:
     def _begin(self) -> None:
         self.bridge.start()
         if self.options.image is None:
-            self.desk.open_example()
+            self.app_state.open_example()
         else:
             self.files.open(str(self.options.image))
 

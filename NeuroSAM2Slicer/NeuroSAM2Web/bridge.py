@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.engine.watchable import descriptor_of
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.engine.watchable import descriptor_of
 
 from NeuroSAM2Web.socket_watch import SocketWatch
 

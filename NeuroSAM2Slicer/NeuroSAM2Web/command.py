@@ -33,13 +33,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="FOLDER",
-        help="where the app may read and write, besides the image's folder and the current one; may be said several times",
+        help="where the app may read and write, besides the image's folder and the current one; may be given several times",
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     parser.set_defaults(run=run)
 
 
-def run(said: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop; see `add_parser`."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -47,24 +47,24 @@ def run(said: argparse.Namespace) -> int:
             f"the app needs packages that are not installed: {', '.join(missing)}",
             hint='in the source folder: pip install ".[app]"',
         )
-    from NeuroSAM2Web.drawing import missing_libraries, spare_the_display
+    from NeuroSAM2Web.drawing import missing_libraries, use_offscreen_rendering
 
     if problem := missing_libraries():
         raise ConfigError(problem)
-    spare_the_display()
-    if said.image is not None and disk.is_folder(said.image):
+    use_offscreen_rendering()
+    if args.image is not None and disk.is_folder(args.image):
         raise DataError(
-            f"{said.image} is a folder; expected a file",
+            f"{args.image} is a folder; expected a file",
             hint="--folder names a folder that may be used; a DICOM series in it is opened in the app",
         )
-    if said.image is not None and not disk.is_file(said.image):
+    if args.image is not None and not disk.is_file(args.image):
         raise DataError(
-            f"there is no file {said.image}", hint="check the path; a relative one starts from the current folder"
+            f"there is no file {args.image}", hint="check the path; a relative one starts from the current folder"
         )
-    for folder in said.folder:
+    for folder in args.folder:
         if not disk.is_folder(folder):
             raise DataError(f"there is no folder {folder}", hint="give --folder one that exists")
-    image = None if said.image is None else said.image.resolve()
+    image = None if args.image is None else args.image.resolve()
 
     os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
     from NeuroSAM2Web.app import run as serve
@@ -74,9 +74,9 @@ def run(said: argparse.Namespace) -> int:
     serve(
         AppOptions(
             image=image,
-            port=choose_port(said.port, PORT),
-            folders=tuple(said.folder),
-            opens_browser=not said.no_browser and _has_display(),
+            port=choose_port(args.port, PORT),
+            folders=tuple(args.folder),
+            opens_browser=not args.no_browser and _has_display(),
         ),
         lambda address: print(f"NeuroSAM2 is at {address}", flush=True),
     )

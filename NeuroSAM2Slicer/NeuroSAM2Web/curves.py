@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 Curve = Sequence[tuple[int, float]]
 """Values by step."""
-MOST_POINTS = 300
+MAX_POINTS = 300
 NUM_MARKS = 4
 
 
@@ -71,7 +71,7 @@ def draw(losses: Curve, dices: Curve, num_steps: int) -> Drawing:
 
 
 def _corners(curve: Curve, last: int, top: float) -> str:
-    every = math.ceil(len(curve) / MOST_POINTS) or 1
+    every = math.ceil(len(curve) / MAX_POINTS) or 1
     kept = curve[::-1][::every][::-1]  # the last one stays
     return " ".join(f"{_x(step, last):.1f},{_y(value, top):.1f}" for step, value in kept if math.isfinite(value))
 

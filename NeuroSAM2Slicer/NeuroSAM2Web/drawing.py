@@ -10,7 +10,7 @@ WINDOW, OFF_SCREEN = "VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow"
 PACKAGES = "libegl1 libgl1-mesa-dri"
 DEVICE_PLATFORM = 0x313F
 """EGL_PLATFORM_DEVICE_EXT."""
-MOST_DEVICES = 16
+MAX_DEVICES = 16
 
 
 def missing_libraries() -> str:
@@ -23,7 +23,7 @@ def missing_libraries() -> str:
     )
 
 
-def spare_the_display() -> None:
+def use_offscreen_rendering() -> None:
     """Where there is no display, VTK is told not to look for one; it would complain on every start."""
     if not _has_display():
         os.environ.setdefault(WINDOW, OFF_SCREEN)
@@ -49,8 +49,8 @@ def _draws_off_screen() -> bool:
     display_of = ctypes.CFUNCTYPE(handle, ctypes.c_uint, handle, handle)(open_device)
     egl.eglInitialize.argtypes = [handle, handle, handle]
     egl.eglTerminate.argtypes = [handle]
-    devices, count = (handle * MOST_DEVICES)(), number(0)
-    query(MOST_DEVICES, devices, ctypes.byref(count))
+    devices, count = (handle * MAX_DEVICES)(), number(0)
+    query(MAX_DEVICES, devices, ctypes.byref(count))
     for device in devices[: count.value]:
         display = display_of(DEVICE_PLATFORM, device, None)
         if display and egl.eglInitialize(display, None, None):

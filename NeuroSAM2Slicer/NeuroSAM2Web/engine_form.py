@@ -1,6 +1,6 @@
 """What the engine panel looks like."""
 
-from NeuroSAM2MRML.engine.choice import Place
+from NeuroSAM2Lib.engine.choice import Place
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -10,21 +10,23 @@ from NeuroSAM2Web.widgets import choices, section
 
 def build_engine_form(panel: EnginePanel) -> None:
     """All of it."""
-    said = {"density": "compact", "variant": "outlined", "classes": "mb-3", "hide_details": True}
+    attributes = {"density": "compact", "variant": "outlined", "classes": "mb-3", "hide_details": True}
     section("Model")
-    v3.VSelect(items=("model_titles",), v_model=("engine_model",), label="Model", **said)
+    v3.VSelect(items=("model_titles",), v_model=("engine_model",), label="Model", **attributes)
     v3.VTextField(
-        v_if=f"engine_model === '{OWN_FILE}'", v_model=("engine_file",), label="Model file (.safetensors)", **said
+        v_if=f"engine_model === '{OWN_FILE}'", v_model=("engine_file",), label="Model file (.safetensors)", **attributes
     )
-    v3.VSelect(items=("device_titles", choices(DEVICE_TITLES)), v_model=("engine_device",), label="Device", **said)
+    v3.VSelect(
+        items=("device_titles", choices(DEVICE_TITLES)), v_model=("engine_device",), label="Device", **attributes
+    )
     section("Where it runs")
     places = choices({place.value: title for place, title in PLACES.items()})
-    v3.VSelect(items=("place_titles", places), v_model=("engine_place",), label="Runs on", **said)
+    v3.VSelect(items=("place_titles", places), v_model=("engine_place",), label="Runs on", **attributes)
     with html.Div(v_if=f"engine_place === '{Place.REMOTE.value}'"):
         html.Div("Start `neurosam2 serve` there. It prints the port and the token.", classes="ns-hint mb-3")
-        v3.VTextField(v_model=("engine_host",), label="Server", **said)
-        v3.VTextField(v_model=("engine_port",), label="Port", type="number", **said)
-        v3.VTextField(v_model=("engine_token",), label="Token", type="password", autocomplete="off", **said)
+        v3.VTextField(v_model=("engine_host",), label="Server", **attributes)
+        v3.VTextField(v_model=("engine_port",), label="Port", type="number", **attributes)
+        v3.VTextField(v_model=("engine_token",), label="Token", type="password", autocomplete="off", **attributes)
     with html.Div(classes="ns-row"):
         v3.VBtn(
             "Use",

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from NeuroSAM2MRML.engine.choice import DEVICES, EngineChoice, Place
-from NeuroSAM2MRML.engine.link import Engine
-from NeuroSAM2MRML.workplace.engine_desk import EngineDesk
+from NeuroSAM2Lib.engine.choice import DEVICES, EngineChoice, Place
+from NeuroSAM2Lib.engine.link import Engine
+from NeuroSAM2Lib.presenters.engine_presenter import EnginePresenter
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.widgets import choices
 
 OWN_FILE = "file"
@@ -20,17 +20,17 @@ class EnginePanel:
     """One panel.
 
     Args:
-        desk: Has the workplace and the page.
+        app_state: Has the presenter and the page.
         start: Starts an engine, for the test.
         settings: Where the choice is kept for the next start.
     """
 
-    def __init__(self, desk: Desk, start: Callable[[EngineChoice], Engine], settings: Path) -> None:
-        self.desk, self._settings = desk, settings
-        self.engine = EngineDesk(lambda: desk.workplace.models, self._put_to_work, start)
-        self._names = [row.name for row in desk.workplace.models.view.rows]
-        self._kept = desk.workplace.choice.to_text()
-        self._show(desk.workplace.choice)
+    def __init__(self, app_state: AppState, start: Callable[[EngineChoice], Engine], settings: Path) -> None:
+        self.app_state, self._settings = app_state, settings
+        self.engine = EnginePresenter(lambda: app_state.presenter.models, self._put_to_work, start)
+        self._names = [row.name for row in app_state.presenter.models.view.rows]
+        self._kept = app_state.presenter.choice.to_text()
+        self._show(app_state.presenter.choice)
         self._copy()
 
     def poll(self) -> bool:
@@ -47,25 +47,25 @@ class EnginePanel:
     def use(self) -> None:
         """Puts what is chosen to work; the person is asked first where something is to be downloaded."""
         choice = self._chosen()
-        self.desk.host.attempt(lambda: self.engine.use(choice))
-        self.desk.wake()
+        self.app_state.host.attempt(lambda: self.engine.use(choice))
+        self.app_state.wake()
 
     def test(self) -> None:
         """Tries what is chosen, or ends the test."""
         self.engine.test(self._chosen())
-        self.desk.wake()
+        self.app_state.wake()
 
     def cancel_download(self) -> None:
         """Stops it."""
         self.engine.cancel_download()
-        self.desk.wake()
+        self.app_state.wake()
 
     def _put_to_work(self, choice: EngineChoice) -> None:
-        self.desk.state.tool = "look"
-        self.desk.workplace.use_engine(choice)
+        self.app_state.state.tool = "look"
+        self.app_state.presenter.use_engine(choice)
 
     def _chosen(self) -> EngineChoice:
-        state = self.desk.state
+        state = self.app_state.state
         return EngineChoice(
             place=Place(state.engine_place),
             host=str(state.engine_host).strip(),
@@ -77,7 +77,7 @@ class EnginePanel:
 
     def _show(self, choice: EngineChoice) -> None:
         is_named = choice.model in self._names
-        self.desk.state.update(
+        self.app_state.state.update(
             {
                 "engine_place": choice.place.value,
                 "engine_host": choice.host,
@@ -92,7 +92,7 @@ class EnginePanel:
     def _copy(self) -> None:
         view = self.engine.view
         titles = [*zip(self._names, view.titles, strict=True), (OWN_FILE, "A file of your own")]
-        self.desk.state.update(
+        self.app_state.state.update(
             {
                 "model_titles": choices(dict(titles)),
                 "engine_sentence": view.sentence,
@@ -103,7 +103,7 @@ class EnginePanel:
 
     def _keep_choice(self) -> None:
         """Also one that came from elsewhere: a download that has ended, a model that was trained."""
-        choice = self.desk.workplace.choice
+        choice = self.app_state.presenter.choice
         text = choice.to_text()
         if text != self._kept:
             self._kept = text

@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.scene.files import add_volume
-from NeuroSAM2MRML.scene.practice_volume import add_practice_volume
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.scene.files import add_volume
+from NeuroSAM2Lib.scene.practice_volume import add_practice_volume
 
 from NeuroSAM2Core.volume import Volume
 

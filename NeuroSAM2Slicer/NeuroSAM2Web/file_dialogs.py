@@ -3,7 +3,7 @@
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from NeuroSAM2Web.file_desk import Target
+from NeuroSAM2Web.file_io import Target
 from NeuroSAM2Web.file_panel import FilePanel
 from NeuroSAM2Web.widgets import key_button, progress
 
@@ -39,7 +39,7 @@ def build_buttons(panel: FilePanel) -> None:
 
 
 def build_dialogs(panel: FilePanel) -> None:
-    """Both dialogs, the question, and what is said at the bottom of the page."""
+    """Both dialogs, the question, and the status at the bottom of the page."""
     with (
         v3.VDialog(v_model=("files_opens",), max_width=WIDTH_PX),
         v3.VCard(title="Open", raw_attrs=['data-test="open"']),

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from NeuroSAM2MRML.scene.bundle import unpack_numbered
-from NeuroSAM2MRML.scene.file_kinds import FileKind, kind_of, stem_of
-from NeuroSAM2MRML.view_state import as_sentence
+from NeuroSAM2Lib.scene.bundle import unpack_numbered
+from NeuroSAM2Lib.scene.file_kinds import FileKind, kind_of, stem_of
+from NeuroSAM2Lib.view_state import capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume.dicom import Series, find_series
-from NeuroSAM2Web.file_desk import FileDesk, Target
-from NeuroSAM2Web.folders import Folders, check_name, size_text
+from NeuroSAM2Web.allowed_folders import AllowedFolders, check_name, size_text
+from NeuroSAM2Web.file_io import FileIO, Target
 from NeuroSAM2Web.transfer import Transfer
 
 CLOSES_SCENE = "Opening a scene closes the one that is open, and what was not saved is lost. Open it?"
@@ -30,10 +30,10 @@ class FilePanel:
         opened: Called after a file was opened.
     """
 
-    def __init__(self, files: FileDesk, folders: Folders, scratch: Path, opened: Callable[[], None]) -> None:
+    def __init__(self, files: FileIO, folders: AllowedFolders, scratch: Path, opened: Callable[[], None]) -> None:
         self.files, self.folders, self._opened = files, folders, opened
         self.transfer = Transfer(scratch, self.receive)
-        self.state = files.desk.state
+        self.state = files.app_state.state
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Future[bool] | None = None
         self._chosen: asyncio.Future[str] | None = None
@@ -125,7 +125,7 @@ class FilePanel:
         self.forget()
 
     def forget(self) -> None:
-        """What is to be saved has changed: what was said about it does not hold any more."""
+        """What is to be saved has changed: the question about it is void."""
         self.transfer.offer([])
         self.state.update({"save_replaces": "", "save_links": []})
 
@@ -146,7 +146,7 @@ class FilePanel:
         with self._sentences():
             target, name = self._wanted()
             check_name(name)
-            self.start(self._fetch(target, self.transfer.room(name)))
+            self.start(self._fetch(target, self.transfer.temp_path(name)))
 
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Goes on with something while the page answers; a mistake becomes its sentence."""
@@ -169,10 +169,10 @@ class FilePanel:
         return target, name if not name or name.lower().endswith(target.value) else name + target.value
 
     async def _open(self, path: Path, name: str) -> None:
-        if kind_of(name) is FileKind.SCENE and self.files.has_work and not await self._is_agreed(CLOSES_SCENE):
+        if kind_of(name) is FileKind.SCENE and self.files.has_work and not await self._confirm(CLOSES_SCENE):
             return
         with self._busy(f"Opening {name}"):
-            await self._let_page_show()
+            await self._flush_page()
             if kind_of(name) is not FileKind.DICOM:
                 await self.files.open(path, name)
                 self._opened()
@@ -185,13 +185,13 @@ class FilePanel:
     async def _open_series(self, folder: Path, name: str) -> None:
         """A series of a folder; where there are several, the person is asked."""
         with self._busy(f"Looking into {name}"):
-            await self._let_page_show()
+            await self._flush_page()
             found = await asyncio.to_thread(find_series, folder)
         uid = found[0].uid if len(found) == 1 else await self._asked_for(found)
         if not uid:
             return
         with self._busy(f"Opening {name}"):
-            await self._let_page_show()
+            await self._flush_page()
             await self.files.open_series(folder, uid, name)
             self._opened()
 
@@ -205,14 +205,14 @@ class FilePanel:
 
     async def _save(self, target: Target, path: Path, *, overwrite: bool) -> None:
         with self._busy(f"Saving {path.name}"):
-            await self._let_page_show()
+            await self._flush_page()
             written = await self.files.save(target, path, overwrite=overwrite)
         self.forget()
         self.state.update({"files_saves": False, "files_said": f"Saved: {', '.join(map(str, written))}"})
 
     async def _fetch(self, target: Target, path: Path) -> None:
         with self._busy(f"Preparing {path.name}"):
-            await self._let_page_show()
+            await self._flush_page()
             written = await self.files.save(target, path)
         addresses = self.transfer.offer(written)
         self.state.save_links = [
@@ -220,14 +220,14 @@ class FilePanel:
             for one, address in zip(written, addresses, strict=True)
         ]
 
-    async def _is_agreed(self, question: str) -> bool:
+    async def _confirm(self, question: str) -> bool:
         self.answer(False)
         self._answer = asyncio.get_running_loop().create_future()
         self.state.files_question = question
         self.state.flush()
         return await self._answer
 
-    async def _let_page_show(self) -> None:
+    async def _flush_page(self) -> None:
         self.state.flush()
         await asyncio.sleep(0)
 
@@ -246,4 +246,4 @@ class FilePanel:
         try:
             yield
         except NeuroSAM2Error as error:
-            self.state.files_problem = as_sentence(str(error))
+            self.state.files_problem = capitalized(str(error))

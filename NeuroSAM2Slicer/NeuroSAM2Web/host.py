@@ -7,7 +7,7 @@ if the person agrees, the action is done once more, and this time the answer is 
 from collections.abc import Callable
 from pathlib import Path
 
-from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2Lib.headless.application import HeadlessApplication
 
 
 class WebHost(HeadlessApplication):
@@ -25,7 +25,7 @@ class WebHost(HeadlessApplication):
         self._asked_in: Callable[[], None] = lambda: None
         self._granted = ""
 
-    def is_agreed(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """See `Host`."""
         if question == self._granted:
             return True

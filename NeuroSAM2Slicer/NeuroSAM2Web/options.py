@@ -8,7 +8,7 @@ from NeuroSAM2Core.catalog import models_folder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AppOptions:
-    """All that is said at the start."""
+    """The options of the app."""
 
     image: Path | None = None
     """A volume, or a saved scene; the example if None."""

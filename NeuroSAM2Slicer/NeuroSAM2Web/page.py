@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import slicer
-from NeuroSAM2MRML.headless_views import ORIENTATIONS
+from NeuroSAM2Lib.headless.views import ORIENTATIONS
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
 from trame.widgets import vuetify3 as v3
 
-from NeuroSAM2Web.desk import Desk
+from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.file_dialogs import build_buttons, build_dialogs
 from NeuroSAM2Web.file_panel import FilePanel
 from NeuroSAM2Web.help_dialog import build_help
-from NeuroSAM2Web.segment_state import ribbon_style
+from NeuroSAM2Web.segment_state import quality_strip_style
 from NeuroSAM2Web.views import number_of
 from NeuroSAM2Web.widgets import MODULE, slice_bar, slice_view
 
@@ -48,22 +48,22 @@ class Tab:
     """Makes its part of the page."""
 
 
-def build_page(desk: Desk, tabs: Sequence[Tab], files: FilePanel) -> None:
+def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel) -> None:
     """Makes the page.
 
     Args:
-        desk: What it shows.
+        app_state: What it shows.
         tabs: The panels, in their order.
         files: Opens and saves.
     """
-    server = desk.server
+    server = app_state.server
     server.enable_module(MODULE)
     server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False})
     server.state.update({"trame__title": TITLE, "trame__template_error": LOST})
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
-        client.Style(ribbon_style())
-        _build_bar(desk, files)
+        client.Style(quality_strip_style())
+        _build_bar(app_state, files)
         with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
             with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
                 for tab in tabs:
@@ -76,23 +76,30 @@ def build_page(desk: Desk, tabs: Sequence[Tab], files: FilePanel) -> None:
         with v3.VMain(style="height: 100vh"), html.Div(classes="ns-views"):
             for name in ORIENTATIONS:
                 _build_view(name)
-        _build_question(desk)
+        _build_question(app_state)
         build_help()
         build_dialogs(files)
         layout.flush_content()
 
 
-def _build_bar(desk: Desk, files: FilePanel) -> None:
+def _build_bar(app_state: AppState, files: FilePanel) -> None:
     with v3.VAppBar(flat=True, border=True, height=BAR_PX):
         v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2")
         html.Div(TITLE, classes="text-h6 mr-5")
-        _selector(desk, "Volume", "mdi-cube-outline", "volumes", "volume", desk.choose_volume)
-        _selector(desk, "Segmentation", "mdi-layers-outline", "segmentations", "segmentation", desk.choose_segmentation)
+        _selector(app_state, "Volume", "mdi-cube-outline", "volumes", "volume", app_state.choose_volume)
+        _selector(
+            app_state,
+            "Segmentation",
+            "mdi-layers-outline",
+            "segmentations",
+            "segmentation",
+            app_state.choose_segmentation,
+        )
         build_buttons(files)
         v3.VBtn(
             "Example",
             prepend_icon="mdi-flask-outline",
-            click=desk.open_example,
+            click=app_state.open_example,
             size="small",
             variant="text",
             title="Open the example brain",
@@ -110,7 +117,7 @@ def _build_bar(desk: Desk, files: FilePanel) -> None:
 
 def _build_view(name: str) -> None:
     label, where = ORIENTATIONS[name], f"positions.{name}"
-    ribbon = f"ribbon.length && {where}.axis === ribbon_axis ? ribbon : []"
+    quality_strip = f"quality_strip.length && {where}.axis === quality_strip_axis ? quality_strip : []"
     place = f"{where}.count ? 'slice ' + {where}.index + ' of ' + ({where}.count - 1) : ''"
     is_large = f"large === '{name}'"
     with html.Div(classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"):
@@ -136,14 +143,14 @@ def _build_view(name: str) -> None:
         ):
             for side, letter in zip(("left", "right", "top", "bottom"), WAYS[name], strict=True):
                 html.Span(letter, classes=f"ns-way ns-way-{side}")
-        slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(ribbon,))
+        slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(quality_strip,))
 
 
 def _selector(
-    desk: Desk, label: str, icon: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]
+    app_state: AppState, label: str, icon: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]
 ) -> None:
     def on_chosen(node_id: str) -> None:
-        choose(desk.host.scene.GetNodeByID(node_id))
+        choose(app_state.host.scene.GetNodeByID(node_id))
 
     v3.VSelect(
         items=(items,),
@@ -160,10 +167,10 @@ def _selector(
     )
 
 
-def _build_question(desk: Desk) -> None:
+def _build_question(app_state: AppState) -> None:
     def answer(is_yes: bool) -> None:
-        desk.host.answer(is_yes=is_yes)
-        desk.wake()
+        app_state.host.answer(is_yes=is_yes)
+        app_state.wake()
 
     with v3.VDialog(model_value=("!!question",), max_width=480, persistent=True), v3.VCard():
         v3.VCardText("{{ question }}")

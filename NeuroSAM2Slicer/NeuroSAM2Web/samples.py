@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-from NeuroSAM2MRML.training.album import Album
+from NeuroSAM2Lib.training.image_carousel import ImageCarousel
 from trame_server.state import State
 
 
@@ -16,26 +16,26 @@ class Samples:
     """
 
     def __init__(self, state: State) -> None:
-        self._state, self._album = state, Album()
+        self._state, self._carousel = state, ImageCarousel()
         self._show()
 
     def show(self, pictures: Sequence[Path]) -> None:
         """These pictures, from the first one on if they are others."""
-        if self._album.fill(pictures):
+        if self._carousel.fill(pictures):
             self._show()
 
     def turn(self, step: int) -> None:
         """So many pictures on."""
-        self._album.turn(step)
+        self._carousel.turn(step)
         self._show()
 
     def _show(self) -> None:
         self._state.train_sample = None
-        picture = self._album.picture
+        picture = self._carousel.picture
         if picture is None:
             return
         try:
             data = base64.b64encode(picture.read_bytes()).decode()
         except OSError:  # drawn anew at this moment
             return
-        self._state.train_sample = {"src": f"data:image/png;base64,{data}", "caption": self._album.caption}
+        self._state.train_sample = {"src": f"data:image/png;base64,{data}", "caption": self._carousel.caption}

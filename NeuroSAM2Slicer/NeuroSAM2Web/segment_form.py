@@ -1,6 +1,6 @@
 """What the segmentation panel looks like."""
 
-from NeuroSAM2MRML.workplace.ribbon import LEGEND
+from NeuroSAM2Lib.presenters.quality_strip import LEGEND
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -14,7 +14,7 @@ SWITCHES = (
     ("crops", "Crops around small objects", "Show the model a part of the slice around a small object"),
     ("carries_boxes", "Boxes from slice to slice", "Give the box of each outline to the model on the next slice"),
     ("ends_by_shape", "End by size and quality", "End an object also where its outline becomes small or poor"),
-    ("learns_appearance", "Appearance", "Keep other slices to what looks like the object where you clicked"),
+    ("use_appearance_model", "Appearance", "Keep other slices to what looks like the object where you clicked"),
 )
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
@@ -32,17 +32,17 @@ TOOLS = (
 
 def build_segment_form(panel: SegmentPanel) -> None:
     """All of it, from the state line down."""
-    _state_line(panel)
+    _status_bar(panel)
     _tools(panel)
     _objects(panel)
     _propagation(panel)
     _review(panel)
     with v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"):
-        _cleaning(panel)
+        _cleanup(panel)
         _advanced(panel)
 
 
-def _state_line(panel: SegmentPanel) -> None:
+def _status_bar(panel: SegmentPanel) -> None:
     with v3.VAlert(
         variant="tonal",
         density="compact",
@@ -101,7 +101,7 @@ def _tools(panel: SegmentPanel) -> None:
             "{{ reading_title }}",
             "E",
             icon="mdi-layers-search-outline",
-            click=panel.do(panel.workplace.next_reading),
+            click=panel.do(panel.presenter.next_reading),
             disabled=("!can_read",),
             tip="A single click can mean the part or the whole. Show the next outline it can mean; a box or one more click settles it.",
         )
@@ -191,7 +191,7 @@ def _propagation(panel: SegmentPanel) -> None:
         key_button(
             "Propagate",
             "A",
-            click=panel.do(panel.workplace.propagate),
+            click=panel.do(panel.presenter.propagate),
             disabled=("!can_propagate",),
             color="primary",
             variant="flat",
@@ -202,18 +202,18 @@ def _propagation(panel: SegmentPanel) -> None:
             "Q",
             click=panel.does(lambda session: session.stop()),
             disabled=("!can_stop",),
-            tip="Stop after the slice that is being outlined. What is done stays.",
+            tip="Stop after the slice that is being segmented. What is done stays.",
         )
         key_button(
             "Continue",
-            click=panel.do(panel.workplace.go_on),
+            click=panel.do(panel.presenter.resume),
             disabled=("!can_continue",),
             tip="Go on where you stopped, and do again what a correction has made out of date",
         )
     with html.Div(classes="ns-row"):
         key_button(
             "One more slice",
-            click=panel.do(panel.workplace.extend),
+            click=panel.do(panel.presenter.extend),
             disabled=("!can_extend",),
             tip="Carry the outline one slice beyond the slices where it has ended, in the direction chosen below",
         )
@@ -252,25 +252,25 @@ def _review(panel: SegmentPanel) -> None:
         key_button(
             "Confirm slice",
             "C",
-            click=panel.do(panel.workplace.confirm_shown),
+            click=panel.do(panel.presenter.confirm_shown),
             disabled=("!can_outline",),
             tip="Accept the outline of the shown slice. It is never overwritten from then on.",
         )
         key_button(
             "Next doubtful",
             "D",
-            click=panel.do(panel.workplace.go_to_next_doubtful),
+            click=panel.do(panel.presenter.jump_to_next_doubtful),
             disabled=("!can_outline",),
             tip="Go to the next slice that the model is not sure of",
         )
-    with html.Div(classes="ns-legend", v_if="ribbon.length"):
+    with html.Div(classes="ns-legend", v_if="quality_strip.length"):
         for mark, word in LEGEND:
             with html.Span():
                 html.I(classes=f"ns-{mark.name}")
                 html.Span(word)
 
 
-def _cleaning(panel: SegmentPanel) -> None:
+def _cleanup(panel: SegmentPanel) -> None:
     with v3.VExpansionPanel(title="Holes and islands"), v3.VExpansionPanelText():
         with html.Div(classes="d-flex ga-2 mb-2"):
             for field, label, tip in (
@@ -279,7 +279,7 @@ def _cleaning(panel: SegmentPanel) -> None:
             ):
                 v3.VTextField(
                     model_value=(field,),
-                    change=(panel.set_cleaning, f"['{field}', $event.target.value]"),
+                    change=(panel.set_cleanup_size, f"['{field}', $event.target.value]"),
                     label=label,
                     suffix="mm",
                     placeholder="by itself",
@@ -294,8 +294,8 @@ def _cleaning(panel: SegmentPanel) -> None:
                 )
         switch(
             "The whole object, too, after Propagate",
-            model_value=("cleans_whole",),
-            update_modelValue=(panel.set_cleans_whole, "[$event]"),
+            model_value=("is_volume_cleanup",),
+            update_modelValue=(panel.set_volume_cleanup, "[$event]"),
         )
 
 
@@ -312,7 +312,7 @@ def _advanced(panel: SegmentPanel) -> None:
                 variant="outlined",
                 classes="mb-2",
                 raw_attrs=[
-                    f'title="{tip}. Automatic leaves it to the model; what you have outlined stays."',
+                    f'title="{tip}. Automatic leaves it to the model; what you have segmented stays."',
                     f'data-test="{name}"',
                 ],
             )

@@ -1,14 +1,14 @@
-"""What the page is told of the workplace: the view's values as plain words and numbers. Pure."""
+"""The view model as plain values for the page's state. Pure."""
 
-from NeuroSAM2MRML.view_state import ObjectView
-from NeuroSAM2MRML.workplace.reader import WorkplaceView
-from NeuroSAM2MRML.workplace.ribbon import Mark
-from NeuroSAM2MRML.workplace.state_line import Fix
+from NeuroSAM2Lib.presenters.quality_strip import Mark
+from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
+from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.view_state import ObjectView
 
 State = dict[str, object]
 
 
-def segment_state(view: WorkplaceView) -> State:
+def segment_state(view: SegmentViewModel) -> State:
     """The state variables of the segmentation panel."""
     session = view.session
     has_outline = session.can_prompt and bool(session.objects)
@@ -16,7 +16,7 @@ def segment_state(view: WorkplaceView) -> State:
     return {
         "line": view.state.sentence,
         "line_is_problem": view.state.is_problem,
-        "line_button": view.state.button if view.state.fix is not Fix.NOTHING else "",
+        "line_button": view.state.button if view.state.fix is not StatusAction.NOTHING else "",
         "activity": session.activity.name.lower(),
         "can_prompt": session.can_prompt,
         "can_read": view.reading is not None,
@@ -34,19 +34,19 @@ def segment_state(view: WorkplaceView) -> State:
         "others": [{"id": one.segment_id, "name": one.name, "colour": _rgb(one.colour)} for one in session.others],
         "is_under_way": session.progress is not None,
         "percent": 100 * done / total if total else 0,
-        "pace": view.pace,
-        "ribbon": [[cell.mark.name, cell.sentence] for cell in view.cells] if session.objects else [],
-        "ribbon_axis": "" if view.axis is None else str(view.axis),
+        "pace": view.progress_rate,
+        "quality_strip": [[cell.mark.name, cell.sentence] for cell in view.cells] if session.objects else [],
+        "quality_strip_axis": "" if view.axis is None else str(view.axis),
         "num_slices": len(view.cells),
     }
 
 
-def ribbon_style() -> str:
-    """The colours of the ribbon's marks as CSS."""
+def quality_strip_style() -> str:
+    """The colours of the quality strip's marks as CSS."""
     return "".join(f".ns-{mark.name}{{background:{_css(mark.value)}}}" for mark in Mark)
 
 
-def _row(row: ObjectView, view: WorkplaceView) -> State:
+def _row(row: ObjectView, view: SegmentViewModel) -> State:
     millilitres = view.volumes_ml.get(row.segment_id)
     return {
         "id": row.segment_id,

@@ -1,4 +1,4 @@
-"""What stands in front of trame's web server: the gate, our own routes, and a first page under our own name."""
+"""What stands in front of trame's web server: authentication, our own routes, and a first page under our own name."""
 
 import logging
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from aiohttp import web
 from trame_client.module import vue3
 from trame_server import Server
 
-from NeuroSAM2Core.log_allowance import LogAllowance
-from NeuroSAM2Web.access import Access
-from NeuroSAM2Web.gate import HOME, TOKEN, gate
-from NeuroSAM2Web.half_requests import HalfRequests
+from NeuroSAM2Core.log_rate_limit import LogRateLimiter
+from NeuroSAM2Web.auth_middleware import HOME, TOKEN, auth_middleware
+from NeuroSAM2Web.auth_policy import AuthPolicy
 from NeuroSAM2Web.port import HOST
 from NeuroSAM2Web.request_log import RequestLog
+from NeuroSAM2Web.slow_request_guard import SlowRequestGuard
 from NeuroSAM2Web.widgets import SERVED
 
 FAVICON = f"{SERVED}/favicon.svg"
@@ -21,24 +21,24 @@ TITLE = "NeuroSAM2"
 LOADER = '<p style="display:grid;place-items:center;height:100vh;margin:0;font:16px Roboto,sans-serif;color:#888">NeuroSAM2 is starting</p>'
 
 
-def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> None:
-    """Puts the gate in front of a server that is not started yet, and routes behind it.
+def guard(server: Server, auth_policy: AuthPolicy, routes: Iterable[web.RouteDef]) -> None:
+    """Adds authentication to a server that is not started yet, and routes behind it.
 
     Args:
         server: Of trame.
-        access: What the gate demands.
+        auth_policy: Who is let in.
         routes: What the server answers besides the page.
     """
     server.state.trame__favicon = FAVICON
     logging.getLogger("aiohttp.access").disabled = True  # the first address carries the token
-    logging.getLogger("aiohttp.server").addFilter(RequestLog(LogAllowance()))
+    logging.getLogger("aiohttp.server").addFilter(RequestLog(LogRateLimiter()))
 
     def bind(wslink: web.Application) -> None:
         def connections() -> Iterable[web.RequestHandler]:
             return () if wslink.runner is None else wslink.runner.server.connections  # type: ignore[attr-defined]
 
-        half = HalfRequests(connections)
-        wslink.app.middlewares.extend([half.middleware(), gate(access)])  # type: ignore[attr-defined]
+        half = SlowRequestGuard(connections)
+        wslink.app.middlewares.extend([half.middleware(), auth_middleware(auth_policy)])  # type: ignore[attr-defined]
         wslink.app.cleanup_ctx.append(half.watch)  # type: ignore[attr-defined]
         ours = [web.get(HOME, _home), web.get("/loading.tpl", _loader), web.post("/paraview/", _session)]
         wslink.app.add_routes([*ours, *routes])  # type: ignore[attr-defined]
@@ -46,9 +46,9 @@ def guard(server: Server, access: Access, routes: Iterable[web.RouteDef]) -> Non
     server.controller.on_server_bind.add(bind)
 
 
-def address(server: Server, access: Access) -> str:
+def address(server: Server, auth_policy: AuthPolicy) -> str:
     """Where the page of a server that is ready is opened, with the token of this start."""
-    return f"http://{HOST}:{server.port}/?{TOKEN}={access.token}"
+    return f"http://{HOST}:{server.port}/?{TOKEN}={auth_policy.token}"
 
 
 async def _home(_request: web.Request) -> web.Response:

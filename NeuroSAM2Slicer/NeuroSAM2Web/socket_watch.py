@@ -1,4 +1,4 @@
-"""A thread that tells when a socket has something to read. Event loops can be asked to, but not that of asyncio on Windows."""
+"""A thread that watches a socket for data, as asyncio's event loop on Windows cannot."""
 
 import contextlib
 import selectors
@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from NeuroSAM2MRML.engine.watchable import NOTHING
+from NeuroSAM2Lib.engine.watchable import NOTHING
 
 
 class SocketWatch:
@@ -20,27 +20,27 @@ class SocketWatch:
         self._on_readable = on_readable
         self._descriptor = NOTHING
         self._is_stopped = False
-        self._bell, self._ear = socket.socketpair()
-        self._ear.setblocking(False)
+        self._wakeup_send, self._wakeup_receive = socket.socketpair()
+        self._wakeup_receive.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="socket watch", daemon=True)
         self._thread.start()
 
     def watch(self, descriptor: int) -> None:
         """Tells when this socket is readable, instead of the one before; NOTHING for none."""
         self._descriptor = descriptor
-        self._ring()
+        self._wake_up()
 
     def stop(self) -> None:
         """Tells no more. Safe to call again."""
         self._is_stopped = True
-        self._ring()
+        self._wake_up()
         self._thread.join()
-        self._bell.close()
-        self._ear.close()
+        self._wakeup_send.close()
+        self._wakeup_receive.close()
 
-    def _ring(self) -> None:
+    def _wake_up(self) -> None:
         with contextlib.suppress(OSError):
-            self._bell.send(b"x")
+            self._wakeup_send.send(b"x")
 
     def _run(self) -> None:
         while not self._is_stopped:
@@ -51,7 +51,7 @@ class SocketWatch:
     def _waits_until_readable(self, descriptor: int) -> bool:
         """Waits for the socket or the bell; true where it was the socket."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._ear, selectors.EVENT_READ)
+            selector.register(self._wakeup_receive, selectors.EVENT_READ)
             if descriptor != NOTHING:
                 with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                     selector.register(descriptor, selectors.EVENT_READ)
@@ -60,8 +60,8 @@ class SocketWatch:
             except OSError:  # closed just now
                 self._descriptor = NOTHING
                 return False
-        if self._ear.fileno() in ready:
+        if self._wakeup_receive.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
-                self._ear.recv(4096)
+                self._wakeup_receive.recv(4096)
             return False
         return descriptor in ready

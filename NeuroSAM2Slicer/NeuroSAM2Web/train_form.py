@@ -1,7 +1,7 @@
 """What the training panel looks like."""
 
-from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, EXPERT
-from NeuroSAM2MRML.training.run import PRESETS
+from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, EXPERT
+from NeuroSAM2Lib.training.run import PRESETS
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -33,7 +33,7 @@ def build_train_form(panel: TrainPanel) -> None:
     _settings(panel)
     _samples(panel)
     _run(panel)
-    _proof(panel)
+    _comparison(panel)
 
 
 def _cases(panel: TrainPanel) -> None:
@@ -158,8 +158,8 @@ def _samples(panel: TrainPanel) -> None:
     key_button(
         "Look at the cases",
         tip="Check every case, and draw some clips as training will see them. Nothing is trained.",
-        click=panel.look,
-        disabled=("!train_can_look",),
+        click=panel.validate_dataset,
+        disabled=("!train_can_validate",),
         classes="w-100 mb-2",
     )
     html.Pre("{{ train_report }}", v_if="train_report", classes="ns-log mb-2", raw_attrs=['data-test="report"'])
@@ -195,7 +195,7 @@ def _run(panel: TrainPanel) -> None:
         key_button(
             "Continue",
             tip="Go on exactly where the run was stopped",
-            click=panel.does(lambda controller: controller.go_on()),
+            click=panel.does(lambda controller: controller.resume()),
             disabled=("!train_can_continue",),
         )
     with html.Div(v_if="train_is_running", classes="mb-3", raw_attrs=['role="status"', ':data-step="train_step"']):
@@ -213,20 +213,23 @@ def _run(panel: TrainPanel) -> None:
     html.Pre("{{ train_log }}", v_if="train_has_log", classes="ns-log mb-3")
 
 
-def _proof(panel: TrainPanel) -> None:
+def _comparison(panel: TrainPanel) -> None:
     section("Does it help?")
     key_button(
         "Compare on held-out cases",
         tip="Measure the model before and the new one on the cases that were not trained on",
-        click=panel.does(lambda controller: controller.prove()),
-        disabled=("!train_can_prove",),
+        click=panel.does(lambda controller: controller.compare()),
+        disabled=("!train_can_compare",),
         classes="w-100 mb-2",
     )
-    with v3.VTable(v_if="train_proof.length", density="compact", classes="ns-proof mb-2"):
+    with v3.VTable(v_if="train_comparison.length", density="compact", classes="ns-comparison mb-2"):
         with html.Thead(), html.Tr():
             for title in ("On held-out cases", "Before", "After"):
                 html.Th(title)
-        with html.Tbody(), html.Tr(v_for="row in train_proof", key="row.what", raw_attrs=['data-test="proof"']):
+        with (
+            html.Tbody(),
+            html.Tr(v_for="row in train_comparison", key="row.what", raw_attrs=['data-test="comparison"']),
+        ):
             html.Td("{{ row.what }}")
             html.Td("{{ row.before }}")
             html.Td("{{ row.after }}")

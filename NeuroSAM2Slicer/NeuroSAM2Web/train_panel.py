@@ -1,43 +1,43 @@
-"""The training panel: buttons call the desk, its view is copied into the page's state. The twin of Slicer's."""
+"""The training panel: buttons call the presenter, its view model is copied into the page's state. The twin of Slicer's."""
 
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from NeuroSAM2MRML.training.adaptation import ADAPTATIONS, matching, parse_settings
-from NeuroSAM2MRML.training.controller import TrainController
-from NeuroSAM2MRML.training.roles import ROLE_TITLES, ROLES, Role
-from NeuroSAM2MRML.training.run import PARTS, PRESETS, TrainChoice
-from NeuroSAM2MRML.view_state import TrainView, as_sentence
-from NeuroSAM2MRML.workplace.train_desk import TrainDesk, TrainDeskView
+from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
+from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, matching, parse_settings
+from NeuroSAM2Lib.training.controller import TrainController
+from NeuroSAM2Lib.training.roles import ROLE_TITLES, ROLES, Role
+from NeuroSAM2Lib.training.run import PARTS, PRESETS, TrainChoice
+from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
+from NeuroSAM2Web.allowed_folders import AllowedFolders
+from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.curves import draw
-from NeuroSAM2Web.desk import Desk
-from NeuroSAM2Web.folders import Folders
 from NeuroSAM2Web.samples import Samples
 
 FOLDER = "NeuroSAM2 training"
 LOG_CHARS = 20_000
 LOOK_EVERY_S = 0.25
-MOST_STEPS = 1_000_000
+MAX_TRAINING_STEPS = 1_000_000
 
 
 class TrainPanel:
     """One panel.
 
     Args:
-        desk: Has the workplace and the page.
+        app_state: Has the presenter and the page.
         folders: That may be used.
     """
 
-    def __init__(self, desk: Desk, folders: Folders) -> None:
-        self.page, self.folders = desk, folders
-        self.desk: TrainDesk | None = None
-        self._shown: TrainDeskView | None = None
+    def __init__(self, app_state: AppState, folders: AllowedFolders) -> None:
+        self.page, self.folders = app_state, folders
+        self.presenter: TrainPresenter | None = None
+        self._shown: TrainViewModel | None = None
         self._looks_at = 0.0
-        self.samples = Samples(desk.state)
+        self.samples = Samples(app_state.state)
         self.page.state.update(
             {
                 "train_folder": str(folders.roots[0] / FOLDER) if folders.roots else "",
@@ -61,30 +61,30 @@ class TrainPanel:
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while a case is being written."""
-        if self.desk is None:
+        if self.presenter is None:
             return False
         now = time.monotonic()
-        if now < self._looks_at and not self.desk.is_adding:
+        if now < self._looks_at and not self.presenter.is_adding:
             return False
         self._looks_at = now + LOOK_EVERY_S
-        is_adding = self.desk.poll()
+        is_adding = self.presenter.poll()
         self._copy()
         return is_adding
 
     def close(self) -> None:
         """The app ends; a run goes on."""
-        if self.desk is not None:
-            self.desk.close()
+        if self.presenter is not None:
+            self.presenter.close()
 
     def open_folder(self) -> None:
         """The project in the typed folder, with a run that may be under way."""
         try:
             folder = self.folders.resolve(str(self.page.state.train_folder))
         except NeuroSAM2Error as error:
-            self.page.state.train_sentence = as_sentence(str(error))
+            self.page.state.train_sentence = capitalized(str(error))
             return
         self.close()
-        self.desk = TrainDesk(self.page.workplace, folder, sys.executable)
+        self.presenter = TrainPresenter(self.page.presenter, folder, sys.executable)
         self.page.state.train_folder = str(folder)
         self._shown = None
         self._copy()
@@ -93,37 +93,37 @@ class TrainPanel:
         """A button's function: the action, then what came of it."""
 
         def pressed() -> None:
-            if self.desk is not None:
-                self.desk.act(action)
+            if self.presenter is not None:
+                self.presenter.act(action)
                 self._show_now()
 
         return pressed
 
     def add_current(self) -> None:
-        """What is outlined now goes on the list."""
-        if self.desk is not None:
-            self.desk.add_current(self._role)
+        """What is segmented now goes on the list."""
+        if self.presenter is not None:
+            self.presenter.add_current(self._role)
             self._show_now()
 
     def add_folder(self) -> None:
         """The annotated volumes of the typed folder go on the list."""
 
         def add(_controller: TrainController) -> None:
-            assert self.desk is not None
-            self.desk.add_folder(self.folders.folder(str(self.page.state.train_source)), self._role)
+            assert self.presenter is not None
+            self.presenter.add_folder(self.folders.folder(str(self.page.state.train_source)), self._role)
 
         self.does(add)()
 
     def remove(self) -> None:
         """The chosen case goes off the list."""
-        if self.desk is not None:
-            self.desk.remove(int(self.page.state.train_chosen))
+        if self.presenter is not None:
+            self.presenter.remove(int(self.page.state.train_chosen))
             self.page.state.train_chosen = -1
             self._show_now()
 
-    def look(self) -> None:
+    def validate_dataset(self) -> None:
         """Looks at the cases as a run with what is chosen would see them."""
-        self.does(lambda controller: controller.look(self._choice()))()
+        self.does(lambda controller: controller.validate_dataset(self._choice()))()
 
     def turn(self, step: int) -> None:
         """To another picture of them."""
@@ -176,7 +176,7 @@ class TrainPanel:
             preset=str(state.train_preset),
             parts=parts,
             adapter_rank=rank,
-            steps=whole_number("steps", state.train_steps, 1, MOST_STEPS),
+            steps=whole_number("steps", state.train_steps, 1, MAX_TRAINING_STEPS),
             settings=parse_settings(str(state.train_settings)),
         )
 
@@ -192,13 +192,13 @@ class TrainPanel:
         self.page.wake()
 
     def _copy(self) -> None:
-        assert self.desk is not None
+        assert self.presenter is not None
         state = self.page.state
-        state.train_models = [row.name for row in self.page.workplace.models.view.rows if row.is_installed]
+        state.train_models = [row.name for row in self.page.presenter.models.view.rows if row.is_installed]
         try:
-            view = self.desk.view()
+            view = self.presenter.view()
         except NeuroSAM2Error as error:
-            state.train_sentence = as_sentence(str(error))
+            state.train_sentence = capitalized(str(error))
             return
         if view == self._shown:
             return
@@ -208,16 +208,18 @@ class TrainPanel:
             self._show_estimate()
             self._copy_log()
         self._shown = view
-        state.train_sentence, state.train_pace = view.sentence, view.pace
+        state.train_sentence, state.train_pace = view.sentence, view.progress_rate
 
     def _show_estimate(self) -> None:
         steps = str(self.page.state.train_steps)
-        is_number = self.desk is not None and steps.isdigit()
-        self.page.state.train_estimate = self.desk.estimate(int(steps)) if self.desk is not None and is_number else ""
+        is_number = self.presenter is not None and steps.isdigit()
+        self.page.state.train_estimate = (
+            self.presenter.estimate(int(steps)) if self.presenter is not None and is_number else ""
+        )
 
     def _copy_log(self) -> None:
-        if self.page.state.train_has_log and self.desk is not None:
-            self.page.state.train_log = self.desk.controller.log(LOG_CHARS)
+        if self.page.state.train_has_log and self.presenter is not None:
+            self.page.state.train_log = self.presenter.controller.log(LOG_CHARS)
 
 
 def run_state(view: TrainView) -> Mapping[str, object]:
@@ -227,8 +229,8 @@ def run_state(view: TrainView) -> Mapping[str, object]:
             {"name": row.name, "role": ROLE_TITLES[row.role], "files": "" if row.is_there else "files are missing"}
             for row in view.cases
         ],
-        "train_proof": [
-            {"what": row.what, "before": f"{row.before:.3g}", "after": f"{row.after:.3g}"} for row in view.proof
+        "train_comparison": [
+            {"what": row.what, "before": f"{row.before:.3g}", "after": f"{row.after:.3g}"} for row in view.comparison
         ],
         "train_curves": asdict(draw(view.losses, view.dices, view.num_steps)) if view.losses else None,
         "train_report": view.report,
@@ -238,11 +240,11 @@ def run_state(view: TrainView) -> Mapping[str, object]:
         **{
             f"train_{name}": getattr(view, name)
             for name in (
-                "can_look",
+                "can_validate",
                 "can_start",
                 "can_stop",
                 "can_continue",
-                "can_prove",
+                "can_compare",
                 "can_promote",
                 "can_roll_back",
             )
@@ -250,13 +252,13 @@ def run_state(view: TrainView) -> Mapping[str, object]:
     }
 
 
-def whole_number(what: str, said: object, least: int, most: int) -> int:
+def whole_number(what: str, value: object, least: int, most: int) -> int:
     """What was typed as a number.
 
     Raises:
         ConfigError: It is none, or out of range.
     """
-    text = str(said).strip()
+    text = str(value).strip()
     if not text.isdigit() or not least <= int(text) <= most:
         raise ConfigError(f"{what}: {text!r} will not do", hint=f"a whole number from {least} to {most}")
     return int(text)

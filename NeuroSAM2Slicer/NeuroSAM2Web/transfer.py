@@ -1,4 +1,4 @@
-"""Files between the browser and the app, over plain HTTP behind the gate. An upload goes straight to the disk, up to a bound."""
+"""Files between the browser and the app, over plain HTTP behind the authentication. An upload goes straight to the disk, up to a bound."""
 
 import asyncio
 import secrets
@@ -8,28 +8,28 @@ from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
-from NeuroSAM2MRML.scene.file_kinds import kind_of
-from NeuroSAM2MRML.view_state import as_sentence
+from NeuroSAM2Lib.scene.file_kinds import kind_of
+from NeuroSAM2Lib.view_state import capitalized
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
-from NeuroSAM2Web.folders import size_text
+from NeuroSAM2Web.allowed_folders import size_text
 
 UPLOAD, DOWNLOADS = "/files/upload", "/files/download"
-LARGEST_UPLOAD = 4 * 10**9
-LONGEST_PAUSE_S = 60.0
+MAX_UPLOAD_BYTES = 4 * 10**9
+MAX_PAUSE_S = 60.0
 PIECE = 1 << 20
 Received = Callable[[Path, str], Awaitable[None]]
 
 
 class Transfer:
-    """Both roads.
+    """Uploads and downloads.
 
     Args:
         folder: For files on their way; emptied by its owner.
         on_received: Takes an uploaded file and the name it had.
         largest: Bytes that an upload may have.
-        longest_pause_s: For how long one may stand still.
+        max_pause_s: For how long one may stand still.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Transfer:
         folder: Path,
         on_received: Received,
         *,
-        largest: int = LARGEST_UPLOAD,
-        longest_pause_s: float = LONGEST_PAUSE_S,
+        largest: int = MAX_UPLOAD_BYTES,
+        max_pause_s: float = MAX_PAUSE_S,
     ) -> None:
-        self.largest, self.longest_pause_s = largest, longest_pause_s
+        self.largest, self.max_pause_s = largest, max_pause_s
         self._folder, self._on_received = folder, on_received
         self._offered: dict[str, Path] = {}
 
@@ -49,13 +49,13 @@ class Transfer:
         return [web.post(UPLOAD, self._upload), web.get(DOWNLOADS + "/{key}", self._download)]
 
     def offer(self, paths: Sequence[Path]) -> list[str]:
-        """The addresses under which files from rooms can be fetched, until others are offered."""
+        """The addresses under which files in temporary folders can be downloaded, until others are offered."""
         for path in self._offered.values():
             _delete(path)
         self._offered = {secrets.token_urlsafe(16): path for path in paths}
         return [f"{DOWNLOADS}/{key}" for key in self._offered]
 
-    def room(self, name: str) -> Path:
+    def temp_path(self, name: str) -> Path:
         """A path for a file of that name, in a folder of its own."""
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir()
@@ -66,14 +66,14 @@ class Transfer:
         try:
             kind_of(name)
             self._check_size(name, request.content_length or 0)
-            path = self.room(name)
+            path = self.temp_path(name)
         except (DataError, OSError, ValueError) as error:
-            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=capitalized(str(error)))
         try:
             await self._receive(request, path)
             await self._on_received(path, name)
         except NeuroSAM2Error as error:
-            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=as_sentence(str(error)))
+            return web.Response(status=413 if isinstance(error, TooLargeError) else 400, text=capitalized(str(error)))
         except TimeoutError:
             return web.Response(status=408, text=f"The upload of {name} stood still; try again.")
         except OSError as error:
@@ -86,7 +86,7 @@ class Transfer:
         size = 0
         with path.open("wb") as file:
             while True:
-                async with asyncio.timeout(self.longest_pause_s):
+                async with asyncio.timeout(self.max_pause_s):
                     piece = await request.content.read(PIECE)
                 if not piece:
                     return
@@ -105,9 +105,9 @@ class Transfer:
         path = self._offered.get(request.match_info["key"])
         if path is None:
             return web.Response(status=404, text="This file is not here any more; save it again.")
-        said = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
+        disposition = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
         return web.FileResponse(
-            path, headers={hdrs.CONTENT_DISPOSITION: said, hdrs.CONTENT_TYPE: "application/octet-stream"}
+            path, headers={hdrs.CONTENT_DISPOSITION: disposition, hdrs.CONTENT_TYPE: "application/octet-stream"}
         )
 
 
@@ -116,7 +116,7 @@ class TooLargeError(DataError):
 
 
 def _delete(path: Path) -> None:
-    """A file, and its room once it is empty."""
+    """Deletes a file and its temporary folder."""
     with suppress(OSError):  # it goes with the folder where it is still being read
         disk.delete(path)
         path.parent.rmdir()

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import slicer
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.headless_views import ORIENTATIONS, SliceView
-from NeuroSAM2MRML.scene.slice_views import shown_slice
-from NeuroSAM2MRML.workplace.workplace import Workplace
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.scene.slice_views import shown_slice
 from trame_server import Server
 
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Web.picture import encode
 
-LARGEST_PX = 4096
+MAX_PX = 4096
 BUTTONS = ("Left", "Middle", "Right")
 EVENTS = {"down": "ButtonPressEvent", "up": "ButtonReleaseEvent"}
 
@@ -43,15 +43,15 @@ class SliceViews:
 
     Args:
         host: Has the scene.
-        workplace: Gets the prompts.
+        presenter: Gets the prompts.
         server: Serves the page.
         wake: Called after each action.
     """
 
     def __init__(
-        self, host: HeadlessApplication, workplace: Workplace, server: Server, wake: Callable[[], None]
+        self, host: HeadlessApplication, presenter: SegmentPresenter, server: Server, wake: Callable[[], None]
     ) -> None:
-        self.workplace, self._state, self._wake = workplace, server.state, wake
+        self.presenter, self._state, self._wake = presenter, server.state, wake
         self.views = {name: SliceView(host, name, orientation) for name, orientation in ORIENTATIONS.items()}
         self._is_drawing = False
         for name, view in self.views.items():
@@ -75,7 +75,7 @@ class SliceViews:
             view.node.SetOrientation(ORIENTATIONS[name])
             view.node.RotateToVolumePlane(volume_node)
             view.show(volume_node)
-        self._look_at(self.views["Red"])
+        self._set_visible_plane(self.views["Red"])
 
     def is_shown(self, volume_node: slicer.vtkMRMLVolumeNode) -> bool:
         """The volume is the one in the views."""
@@ -95,32 +95,32 @@ class SliceViews:
         """A point of the active object."""
         view = self._sized(name, width, height)
         ras = view.to_ras(x, height - 1 - y)
-        self.workplace.act(lambda session: session.click(ras, positive=positive, view=view.node))
+        self.presenter.act(lambda session: session.click(ras, positive=positive, view=view.node))
         self._wake()
 
     def point(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
         """The mouse is here with a point tool in hand: what a click would give is shown."""
-        view, session = self._sized(name, width, height), self.workplace.session
+        view, session = self._sized(name, width, height), self.presenter.session
         if session is not None and not session.ended:
             session.preview.point(view.to_ras(x, height - 1 - y), positive=positive, view=view.node)
             self._wake()
 
     def leave(self) -> None:
         """The mouse has left, or the tool was put down."""
-        if self.workplace.session is not None:
-            self.workplace.session.preview.leave()
+        if self.presenter.session is not None:
+            self.presenter.session.preview.leave()
 
     def box(self, name: str, corners: list[float], width: int, height: int) -> None:
         """A box around the active object, between two opposite corners."""
         view = self._sized(name, width, height)
         x0, y0, x1, y1 = corners
         start, end = view.to_ras(x0, height - 1 - y0), view.to_ras(x1, height - 1 - y1)
-        self.workplace.act(lambda session: session.drag_box(start, end, view=view.node))
+        self.presenter.act(lambda session: session.drag_box(start, end, view=view.node))
         self._wake()
 
-    def mouse(self, name: str, said: dict[str, object]) -> None:
+    def mouse(self, name: str, fields: dict[str, object]) -> None:
         """A button without a tool: window and level, pan, zoom, as Slicer's own views have it."""
-        press = Press(**said)  # type: ignore[arg-type]
+        press = Press(**fields)  # type: ignore[arg-type]
         view = self._sized(name, press.width, press.height)
         event = "MouseMoveEvent" if press.phase == "move" else BUTTONS[press.button] + EVENTS[press.phase]
         place = int(press.x), press.height - 1 - int(press.y)
@@ -146,8 +146,8 @@ class SliceViews:
             return
         plane = shown_slice(volume, view.node).plane
         last = volume.shape[plane.axis.array_axis] - 1
-        self.workplace.go_to(replace(plane, index=min(max(index, 0), last)))
-        self._look_at(view)
+        self.presenter.jump_to_slice(replace(plane, index=min(max(index, 0), last)))
+        self._set_visible_plane(view)
         self._wake()
 
     def positions(self) -> dict[str, dict[str, object]]:
@@ -162,16 +162,16 @@ class SliceViews:
         }
 
     def _volume(self) -> Volume | None:
-        session = self.workplace.session
-        return None if session is None or session.ended else session.desk.volume
+        session = self.presenter.session
+        return None if session is None or session.ended else session.document.volume
 
-    def _look_at(self, view: SliceView) -> None:
-        if self.workplace.session is not None:
-            self.workplace.session.look_at(view.node)
+    def _set_visible_plane(self, view: SliceView) -> None:
+        if self.presenter.session is not None:
+            self.presenter.session.set_visible_plane(view.node)
 
     def _sized(self, name: str, width: int, height: int) -> SliceView:
         """The view, as large as in the page that asks."""
-        view, size = self.views[name], (min(max(width, 1), LARGEST_PX), min(max(height, 1), LARGEST_PX))
+        view, size = self.views[name], (min(max(width, 1), MAX_PX), min(max(height, 1), MAX_PX))
         if view.size != size:
             self._is_drawing = True
             try:

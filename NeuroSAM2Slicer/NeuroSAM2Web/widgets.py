@@ -15,24 +15,24 @@ MODULE = {
     "styles": [f"{SERVED}/neurosam2.css", f"{SERVED}/shell.css"],
     "vue_use": ["NeuroSAM2", "NeuroSAM2Curves"],
 }
-"""What the server hands out, as trame wants it said."""
-Said = str | tuple[str]
+"""The files that the server provides, in trame's form."""
+Properties = str | tuple[str]
 """A text, or an expression of the page's state."""
 
 
-def slice_view(**said: object) -> HtmlElement:
+def slice_view(**attributes: object) -> HtmlElement:
     """A slice view: its picture and the mouse in it."""
-    return _part("ns-slice-view", ["name", "label", "number", "tool", "about", "previews"], said)
+    return _part("ns-slice-view", ["name", "label", "number", "tool", "about", "previews"], attributes)
 
 
-def slice_bar(**said: object) -> HtmlElement:
-    """The slider below a slice view, which is the quality ribbon as well where the object lies along the view."""
-    return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], said)
+def slice_bar(**attributes: object) -> HtmlElement:
+    """The slider below a slice view, which is the quality strip as well where the object lies along the view."""
+    return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], attributes)
 
 
-def curves(**said: object) -> HtmlElement:
+def curves(**attributes: object) -> HtmlElement:
     """The curves of a training run."""
-    return _part("ns-curves", ["drawing"], said)
+    return _part("ns-curves", ["drawing"], attributes)
 
 
 def section(title: str) -> None:
@@ -40,14 +40,14 @@ def section(title: str) -> None:
     html.Div(title, classes="ns-section")
 
 
-def switch(label: str, **said: object) -> None:
+def switch(label: str, **attributes: object) -> None:
     """A switch with its label.
 
     Args:
         label: Beside it.
-        said: As for any of Vuetify's.
+        attributes: As for any of Vuetify's.
     """
-    v3.VSwitch(label=label, density="compact", hide_details=True, color="primary", inset=True, **said)
+    v3.VSwitch(label=label, density="compact", hide_details=True, color="primary", inset=True, **attributes)
 
 
 def progress(percent: str, *, is_unknown: str) -> None:
@@ -55,13 +55,13 @@ def progress(percent: str, *, is_unknown: str) -> None:
 
     Args:
         percent: An expression of the page's state, 0 to 100.
-        is_unknown: One that is true while that cannot be said.
+        is_unknown: One that is true while it is unknown.
     """
     v3.VProgressLinear(model_value=(percent,), indeterminate=(is_unknown,), height=6, color="primary", rounded=True)
 
 
 def choices(titles: Mapping[str, str]) -> list[dict[str, str]]:
-    """Values and their titles, as Vuetify's lists want them said."""
+    """Values and their titles, in the form of Vuetify's lists."""
     return [{"value": value, "title": title} for value, title in titles.items()]
 
 
@@ -69,11 +69,11 @@ def key_button(
     text: str,
     key: str = "",
     *,
-    tip: Said = "",
+    tip: Properties = "",
     icon: str = "",
     size: str = "small",
     variant: str = "tonal",
-    **said: object,
+    **attributes: object,
 ) -> None:
     """A button that a key presses, too.
 
@@ -84,10 +84,10 @@ def key_button(
         icon: Before the text.
         size: Of Vuetify.
         variant: Of Vuetify.
-        said: As for any Vuetify button.
+        attributes: As for any Vuetify button.
     """
     marks = [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"'] if key else []
-    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **said):
+    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **attributes):
         if icon:
             v3.VIcon(icon, start=True)
         html.Span(text)
@@ -95,7 +95,7 @@ def key_button(
             html.Kbd(key, classes="ns-key")
 
 
-def _part(tag: str, properties: list[str], said: dict[str, object]) -> HtmlElement:
-    element = HtmlElement(tag, **said)
+def _part(tag: str, properties: list[str], attributes: dict[str, object]) -> HtmlElement:
+    element = HtmlElement(tag, **attributes)
     element._attr_names += properties
     return element

@@ -10,9 +10,9 @@ import torch
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
-from NeuroSAM2Core.engine.appearance import learn_appearance
+from NeuroSAM2Core.inference.appearance import fit_appearance_model
 from NeuroSAM2Core.model import PRESETS, ImageFeatures, MaskPrediction, SAM2Config
-from NeuroSAM2Core.train.evaluation.metrics import dice
+from NeuroSAM2Core.training.evaluation.metrics import dice
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
 
@@ -32,72 +32,72 @@ def scene(seed, shift=(0, 0)):
     return ImageFeatures(coarse, middle, fine), torch.where(disc, 5.0, -5.0)[None, None]
 
 
-def answer_of(logits, presence=3.0):
-    one = torch.tensor([[presence]])
+def answer_of(logits, object_score=3.0):
+    one = torch.tensor([[object_score]])
     pointer = torch.zeros(1, 32)
     return MaskPrediction(logits, torch.ones(1, 1), pointer, one, logits, torch.ones(1, 1), pointer[:, None])
 
 
 def test_it_is_known_again_elsewhere():
-    appearance = learn_appearance([scene(0)])
+    appearance = fit_appearance_model([scene(0)])
     features, truth = scene(1, shift=(6, 4))
     found = appearance.logits(features) > 0
     assert dice(found.numpy(), (truth > 0).numpy()) > 0.9
 
 
 def test_a_mask_that_spread_is_carved_and_nothing_is_added():
-    appearance = learn_appearance([scene(0), scene(2, shift=(3, 3))])
+    appearance = fit_appearance_model([scene(0), scene(2, shift=(3, 3))])
     features, truth = scene(1, shift=(6, 4))
     spread = torch.full_like(truth, -3.0)
     spread[..., 5:, :] = 2.0
-    carved = appearance.carve(answer_of(spread), features)
+    carved = appearance.suppress_background(answer_of(spread), features)
     assert not ((carved.logits > 0) & (spread <= 0)).any()
     assert dice((carved.logits > 0).numpy(), (truth > 0).numpy()) > 0.9
-    assert carved.presence_logit.item() == 3.0
+    assert carved.object_score_logits.item() == 3.0
 
 
 def test_where_nothing_is_left_the_object_is_absent():
-    appearance = learn_appearance([scene(0)])
+    appearance = fit_appearance_model([scene(0)])
     features, truth = scene(1)
     elsewhere = torch.where(truth > 0, -5.0, -4.0)
     elsewhere[..., 28:31, 2:5] = 3.0
-    carved = appearance.carve(answer_of(elsewhere), features)
-    assert carved.presence_logit.item() < 0
-    never_there = appearance.carve(answer_of(torch.full_like(truth, -3.0)), features)
-    assert never_there.presence_logit.item() == 3.0, (
-        "the model has said so itself; that is not this function's to judge"
+    carved = appearance.suppress_background(answer_of(elsewhere), features)
+    assert carved.object_score_logits.item() < 0
+    never_there = appearance.suppress_background(answer_of(torch.full_like(truth, -3.0)), features)
+    assert never_there.object_score_logits.item() == 3.0, (
+        "absent by the model itself, which this function does not change"
     )
 
 
 @pytest.mark.parametrize("level", [-5.0, 5.0])
 def test_nothing_is_learned_from_an_empty_or_full_slice(level):
     features, truth = scene(0)
-    assert learn_appearance([(features, torch.full_like(truth, level))]) is None
-    assert learn_appearance([]) is None
+    assert fit_appearance_model([(features, torch.full_like(truth, level))]) is None
+    assert fit_appearance_model([]) is None
 
 
 def test_it_is_for_our_own_general_models_and_can_be_chosen():
-    own, official = small_model(paints_prompts=True), small_model()
-    assert [name for name, preset in PRESETS.items() if preset.learns_appearance] == ["nano"]
-    assert [name for name, entry in catalog().items() if entry.learns_appearance] == ["nano"]
-    assert load_model("nano", device="cpu").config.learns_appearance
-    assert EngineOptions().resolved(own.config).learns_appearance
-    assert not EngineOptions().resolved(official.config).learns_appearance
-    assert EngineOptions(learns_appearance=True).resolved(official.config).learns_appearance
-    assert not EngineOptions.as_reference().resolved(own.config).learns_appearance
+    own, official = small_model(rasterize_prompts=True), small_model()
+    assert [name for name, preset in PRESETS.items() if preset.use_appearance_model] == ["nano"]
+    assert [name for name, entry in catalog().items() if entry.use_appearance_model] == ["nano"]
+    assert load_model("nano", device="cpu").config.use_appearance_model
+    assert EngineOptions().resolved(own.config).use_appearance_model
+    assert not EngineOptions().resolved(official.config).use_appearance_model
+    assert EngineOptions(use_appearance_model=True).resolved(official.config).use_appearance_model
+    assert not EngineOptions.as_reference().resolved(own.config).use_appearance_model
 
 
 def test_a_model_file_says_whether_it_is_for_it(tmp_path):
     for learns in (False, True):
         model, path = small_model(), tmp_path / f"{learns}.safetensors"
-        Checkpoint(replace(model.config, learns_appearance=learns), model.state_dict(), Provenance(name="mine")).save(
-            path
-        )
+        Checkpoint(
+            replace(model.config, use_appearance_model=learns), model.state_dict(), Provenance(name="mine")
+        ).save(path)
         config = load_model(path, device="cpu").config
-        assert EngineOptions().resolved(config).learns_appearance is learns
-    values = small_model(paints_prompts=True).config.to_dict()
-    del values["learns_appearance"]
-    assert not SAM2Config.from_dict(values).learns_appearance, "files from before say nothing: fine-tuned ones"
+        assert EngineOptions().resolved(config).use_appearance_model is learns
+    values = small_model(rasterize_prompts=True).config.to_dict()
+    del values["use_appearance_model"]
+    assert not SAM2Config.from_dict(values).use_appearance_model, "files from before say nothing: fine-tuned ones"
 
 
 def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_word():
@@ -105,7 +105,7 @@ def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_wor
     firsts = []
     for learns in (False, True):
         session = Session(
-            small_model(), volume, options=EngineOptions(learns_appearance=learns, stop_after_absent=None)
+            small_model(), volume, options=EngineOptions(use_appearance_model=learns, stop_after_absent=None)
         )
         firsts.append(session.add_box(1, "axial", 5, BOX).mask)
         list(session.propagate(1))
@@ -124,7 +124,7 @@ def test_the_bundled_model_keeps_to_white_matter():
     middle, reach = 97, 12
     reached = {}
     for learns in (False, None):
-        session = Session(load_model("nano"), t1, options=EngineOptions(learns_appearance=learns))
+        session = Session(load_model("nano"), t1, options=EngineOptions(use_appearance_model=learns))
         session.add_mask(1, "axial", middle, truth[middle])
         for _ in session.propagate(1, first=middle - reach, last=middle + reach):
             pass

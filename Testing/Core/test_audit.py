@@ -43,7 +43,7 @@ def test_a_known_vulnerability_is_named_and_fails(database, capsys):
     assert "GHSA-1" in said
 
 
-def test_where_none_is_known_that_is_said(database, capsys):
+def test_where_none_is_known_that_is_reported(database, capsys):
     database[0].vulnerable = "none"
     assert audit.main(["--address", database[1]]) == 0
     assert "0 of" in capsys.readouterr().out
@@ -56,6 +56,6 @@ def test_a_database_that_answers_something_else_is_skipped(database, capsys, sai
     assert "audit: skipped" in capsys.readouterr().out
 
 
-def test_without_a_network_it_is_skipped_and_said(capsys):
+def test_without_a_network_it_is_skipped_and_reported(capsys):
     assert audit.main(["--address", "http://127.0.0.1:9/"]) == 0
     assert "audit: skipped" in capsys.readouterr().out

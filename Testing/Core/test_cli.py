@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     (folder / "broken.nii.gz").write_bytes((folder / "image.nii.gz").read_bytes()[:3000])
     model = small_model()
     Checkpoint(model.config, model.state_dict(), Provenance(name="small")).save(folder / "small.safetensors")
-    model = small_model(paints_prompts=True)
+    model = small_model(rasterize_prompts=True)
     Checkpoint(model.config, model.state_dict(), Provenance(name="reader")).save(folder / "reader.safetensors")
     (folder / "foreign.pt").write_bytes(b"nothing of the kind")
     return folder
@@ -49,9 +49,9 @@ def test_a_volume_and_a_box_become_a_mask_and_a_picture(folder, capsys):
         "--range", "8:16", "--device", "cpu", "--out", str(out), "--png", "{f}/mask.png",
     )  # fmt: skip
     assert code == 0
-    said = capsys.readouterr().out
-    assert "ms per slice" in said
-    assert " mL" in said
+    output = capsys.readouterr().out
+    assert "ms per slice" in output
+    assert " mL" in output
     image, mask = nibabel.load(folder / "image.nii.gz"), nibabel.load(out)
     np.testing.assert_array_equal(image.affine, mask.affine)
     assert mask.shape == image.shape
@@ -82,9 +82,9 @@ def test_a_model_is_measured_on_a_label(folder, capsys):
         "--device", "cpu",
     )  # fmt: skip
     assert code == 0
-    said = capsys.readouterr().out
-    assert said.count("corrections: Dice") == 3
-    assert "Dice 0.90: " in said
+    output = capsys.readouterr().out
+    assert output.count("corrections: Dice") == 3
+    assert "Dice 0.90: " in output
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
         "{f}/report",
     )  # fmt: skip
     assert code == 0
-    said = capsys.readouterr().out
-    assert "# small against small on 2 cases" in said
-    assert "+0.000 to +0.000" in said
-    assert (folder / "report" / "report.md").read_text(encoding="utf-8") in said
+    output = capsys.readouterr().out
+    assert "# small against small on 2 cases" in output
+    assert "+0.000 to +0.000" in output
+    assert (folder / "report" / "report.md").read_text(encoding="utf-8") in output
 
 
 MODEL = ("--model", "{f}/small.safetensors", "--device", "cpu")
@@ -173,10 +173,10 @@ OUT = ("--out", "{f}/never.nii.gz")
 )
 def test_every_mistake_is_one_sentence_and_exit_code_2(folder, dataset, capsys, words, sentence):
     assert run(folder, *words) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.startswith("neurosam2: ")
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.startswith("neurosam2: ")
+    assert "Traceback" not in output
     assert not (folder / "never.nii.gz").exists()
 
 
@@ -200,17 +200,16 @@ def test_an_official_file_is_converted(folder, tmp_path, capsys):
         ("NeuroSAM2Core", "torch"),
         ("NeuroSAM2Core.volume", "torch"),
         ("NeuroSAM2Core.prompts", "torch"),
-        ("NeuroSAM2Core.ops", "torch"),
-        ("NeuroSAM2Core.protocol", "torch"),
-        ("NeuroSAM2Core.client", "torch"),
-        ("NeuroSAM2Core.client", "scipy"),
+        ("NeuroSAM2Core.components.cpu", "torch"),
+        ("NeuroSAM2Core.remote", "torch"),
+        ("NeuroSAM2Core.remote", "scipy"),
         ("NeuroSAM2Core.cli.main", "torch"),
-        ("NeuroSAM2Core.engine", "monai"),
-        ("NeuroSAM2Core.train.data", "monai"),
-        ("NeuroSAM2Core.train.evaluation", "monai"),
+        ("NeuroSAM2Core.inference", "monai"),
+        ("NeuroSAM2Core.training.data", "monai"),
+        ("NeuroSAM2Core.training.evaluation", "monai"),
     ],
 )
-def test_light_rooms_import_nothing_heavy(module, absent):
+def test_light_packages_import_nothing_heavy(module, absent):
     code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
@@ -218,7 +217,7 @@ def test_light_rooms_import_nothing_heavy(module, absent):
 PRINTS = """
 from NeuroSAM2Core.cli import segment
 from NeuroSAM2Core.cli.main import main
-segment.run = lambda said: print("\\u8133") or 0
+segment.run = lambda output: print("\\u8133") or 0
 main(["segment", "t1.nii.gz", "--out", "mask.nii.gz"])
 """
 
@@ -237,15 +236,15 @@ def test_a_device_without_room_is_a_sentence(monkeypatch, capsys, folder):
 
     monkeypatch.setattr(segment, "run", full)
     assert run(folder, "segment", "{f}/image.nii.gz", "--box", BOX, "--out", "{f}/full.nii.gz") == 2
-    said = capsys.readouterr().err
-    assert "the device has no room for this" in said
-    assert "--device cpu" in said
+    output = capsys.readouterr().err
+    assert "the device is out of memory" in output
+    assert "--device cpu" in output
 
 
-def test_a_constant_image_and_an_empty_mask_are_told(folder, tmp_path, capsys, caplog, monkeypatch):
+def test_a_constant_image_and_an_empty_mask_are_notified(folder, tmp_path, capsys, caplog, monkeypatch):
     volume, truth = ball_volume()
     volume.with_voxels(np.full(volume.shape, 7, np.int16)).write(tmp_path / "flat.nii.gz")
-    monkeypatch.setattr("NeuroSAM2Core.engine.Session.mask", lambda *_: np.zeros_like(truth, dtype=bool))
+    monkeypatch.setattr("NeuroSAM2Core.inference.Session.mask", lambda *_: np.zeros_like(truth, dtype=bool))
     words = ("segment", str(tmp_path / "flat.nii.gz"), "--box", BOX, *MODEL, "--range", "12:12")
     assert run(folder, *words, "--out", str(tmp_path / "m.nii"), "--window", "-100:600") == 0
     assert "the mask is empty" in capsys.readouterr().err

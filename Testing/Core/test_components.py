@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
 
-from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.ops import (
+from NeuroSAM2Core.components.cpu import (
     bounding_box,
     dims_of,
     fill_holes,
@@ -19,6 +18,7 @@ from NeuroSAM2Core.ops import (
     remove_islands,
     tabulate_parts,
 )
+from NeuroSAM2Core.errors import ConfigError
 from Testing.Support.masks import CONNECTIVITIES, all_small_images, comb, first_voxel_labels, random_mask, spiral
 
 SHAPES = st.sampled_from([(17, 23), (9, 11, 13), (1, 1), (40, 3)])

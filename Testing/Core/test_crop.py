@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, Volume
-from NeuroSAM2Core.engine import EngineOptions
-from NeuroSAM2Core.engine.carrying import carried_box, keeping
-from NeuroSAM2Core.engine.crop import MIN_SIDE_MM, Crop, CropPlanner, logits_in_crop
-from NeuroSAM2Core.engine.ending import Ending, SliceEvidence, ending_of
-from NeuroSAM2Core.engine.postprocess import at_slice
+from NeuroSAM2Core.inference import EngineOptions
+from NeuroSAM2Core.inference.crop import MIN_SIDE_MM, Crop, CropPlanner, logits_in_crop
+from NeuroSAM2Core.inference.ending import Ending, SliceEvidence, ending_of
+from NeuroSAM2Core.inference.mask_transfer import box_of_mask, keeping
+from NeuroSAM2Core.inference.postprocess import at_slice
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, crop_window
 from Testing.Support.models import small_model
@@ -19,7 +19,7 @@ from Testing.Support.volumes import noise_volume
 
 WINDOW = IntensityWindow(0.0, 1.0)
 OPTIONS = EngineOptions(upsampling="bicubic")
-ADAPTIVE = EngineOptions(crops=True, carries_boxes=True, ends_by_shape=True, min_iou=0.0, min_area_share=0.0)
+ADAPTIVE = EngineOptions(crops=True, carries_boxes=True, ends_by_shape=True, min_iou=0.0, min_area_ratio=0.0)
 
 
 def planner(shape=(8, 120, 160), spacing=(1.0, 1.0, 1.0), *, scale=2.0, voxels=None, fixed=False):
@@ -117,7 +117,7 @@ def test_where_a_crop_saw_nothing_there_is_no_object():
     assert 0.9 * 3600 < mask.sum() < 1.1 * 3600
 
 
-def test_a_crop_stays_while_its_object_fits_and_moves_when_it_comes_close_to_a_border():
+def test_a_crop_moves_only_when_its_object_comes_close_to_the_border():
     plan = planner()
     crop = plan.around(3, (50, 60, 69, 79))
     assert plan.following(crop, crop, 3, (52, 62, 71, 81)) == crop
@@ -148,13 +148,13 @@ def test_a_click_is_read_in_several_fields_and_on_the_whole_slice():
 def test_the_carried_box_is_the_tight_one_a_little_wider():
     mask = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
     mask[..., 10:20, 30:50] = True
-    box = carried_box(mask, 256, 2.0)
+    box = box_of_mask(mask, 256, 2.0)
     assert box is not None
     assert box.coords.tolist() == [[[118.0, 38.0], [201.0, 81.0]]]
-    assert carried_box(torch.zeros_like(mask), 256, 2.0) is None
+    assert box_of_mask(torch.zeros_like(mask), 256, 2.0) is None
 
 
-def test_the_candidate_that_keeps_the_mask_is_chosen_unless_another_is_expected_to_be_much_better():
+def test_the_mask_keeping_candidate_wins_unless_another_scores_much_better():
     before = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     before[..., :4] = True
     logits = torch.stack([torch.where(before[0, 0], 1.0, -1.0), torch.ones(8, 8)])[None]
@@ -166,7 +166,7 @@ def test_the_candidate_that_keeps_the_mask_is_chosen_unless_another_is_expected_
     ("change", "ending"),
     [
         ({}, None),
-        ({"object_score_logit": -0.1}, Ending.OBJECT_SCORE),
+        ({"object_score_logits": -0.1}, Ending.OBJECT_SCORE),
         ({"area": 0.0}, Ending.OBJECT_SCORE),
         ({"expected_iou": 0.1}, Ending.EXPECTED_IOU),
         ({"area": 20.0}, Ending.AREA),
@@ -174,8 +174,8 @@ def test_the_candidate_that_keeps_the_mask_is_chosen_unless_another_is_expected_
     ],
 )
 def test_an_object_ends_for_one_reason_that_has_a_name(change, ending):
-    evidence = SliceEvidence(object_score_logit=3.0, expected_iou=0.8, area=100.0, overlap=0.7)
-    options = EngineOptions(ends_by_shape=True, min_iou=0.4, min_area_share=0.3, min_overlap=0.3)
+    evidence = SliceEvidence(object_score_logits=3.0, expected_iou=0.8, area=100.0, overlap=0.7)
+    options = EngineOptions(ends_by_shape=True, min_iou=0.4, min_area_ratio=0.3, min_overlap=0.3)
     assert ending_of(replace(evidence, **change), 100.0, options) is ending
     by_score_alone = ending_of(replace(evidence, **change), 100.0, replace(options, ends_by_shape=False))
     assert by_score_alone is (ending if ending is Ending.OBJECT_SCORE else None)
@@ -183,7 +183,7 @@ def test_an_object_ends_for_one_reason_that_has_a_name(change, ending):
 
 @pytest.fixture
 def session():
-    return Session(small_model(paints_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
+    return Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
 
 
 def test_masks_and_logits_seen_in_crops_have_the_size_of_the_slice_and_the_volume(session):
@@ -197,7 +197,7 @@ def test_masks_and_logits_seen_in_crops_have_the_size_of_the_slice_and_the_volum
 
 
 def test_the_same_prompts_give_the_same_masks_whatever_came_between(session):
-    other = Session(small_model(paints_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
+    other = Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
     for one, extra in ((session, False), (other, True)):
         one.add_point(1, "axial", 8, (40, 50))
         if extra:
@@ -210,7 +210,7 @@ def test_the_same_prompts_give_the_same_masks_whatever_came_between(session):
 
 
 def test_a_stopped_propagation_goes_on_to_the_same_masks(session):
-    other = Session(small_model(paints_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
+    other = Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)
     for one in (session, other):
         one.add_box(1, "axial", 8, (40, 50, 55, 69))
     for _ in session.propagate(1):

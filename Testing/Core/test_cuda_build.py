@@ -137,7 +137,7 @@ def test_pip_is_named_only_where_it_has_a_compiler(toolkit):
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch was built with CUDA")
-def test_a_pytorch_without_cuda_is_told_in_a_sentence():
+def test_a_pytorch_without_cuda_is_notified_in_a_sentence():
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=ROOT / "cuda_ext", capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 1

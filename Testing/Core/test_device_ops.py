@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from NeuroSAM2Core import device_ops, ops
-from NeuroSAM2Core.device_ops import extension, operators
+from NeuroSAM2Core.components import cpu, device
+from NeuroSAM2Core.components.device import extension, operators
 from NeuroSAM2Core.errors import ConfigError, DataError
 from Testing.Support.masks import CONNECTIVITIES, first_voxel_labels, random_mask
 
@@ -22,10 +22,10 @@ def test_tensors_are_cleaned_as_numpy_masks_are(shape, density, seed, size):
     mask = random_mask(shape, density, seed)
     tensor, dims = torch.from_numpy(mask), len(shape)
     for cleaned, expected in (
-        (device_ops.fill_holes(tensor, dims=dims), ops.fill_holes(mask)),
-        (device_ops.fill_holes(tensor, dims=dims, max_area=size), ops.fill_holes(mask, max_area=size)),
-        (device_ops.remove_islands(tensor, dims=dims, min_size=size), ops.remove_islands(mask, min_size=size)),
-        (device_ops.largest_component(tensor, dims=dims), ops.largest_component(mask)),
+        (device.fill_holes(tensor, dims=dims), cpu.fill_holes(mask)),
+        (device.fill_holes(tensor, dims=dims, max_area=size), cpu.fill_holes(mask, max_area=size)),
+        (device.remove_islands(tensor, dims=dims, min_size=size), cpu.remove_islands(mask, min_size=size)),
+        (device.largest_component(tensor, dims=dims), cpu.largest_component(mask)),
     ):
         np.testing.assert_array_equal(cleaned.numpy(), expected)
 
@@ -33,16 +33,16 @@ def test_tensors_are_cleaned_as_numpy_masks_are(shape, density, seed, size):
 @pytest.mark.parametrize("connectivity", CONNECTIVITIES)
 def test_batches_are_labelled_image_by_image(connectivity):
     mask = random_mask((2, 3, 4, 9, 11), 0.4, connectivity)
-    labels = device_ops.label_components(torch.from_numpy(mask), connectivity)
+    labels = device.label_components(torch.from_numpy(mask), connectivity)
     assert labels.dtype is torch.int32
     np.testing.assert_array_equal(labels.numpy(), first_voxel_labels(mask, connectivity))
 
 
 @pytest.mark.parametrize("connectivity", CONNECTIVITIES)
 def test_statistics_say_what_counting_says(connectivity):
-    dims = ops.dims_of(connectivity)
+    dims = cpu.dims_of(connectivity)
     mask = random_mask((2, 3, 6, 7)[: dims + 1], 0.35, connectivity)
-    parts = device_ops.tabulate_components(torch.from_numpy(mask), connectivity, max_parts=3)
+    parts = device.tabulate_components(torch.from_numpy(mask), connectivity, max_parts=3)
     for n, image in enumerate(parts.labels.numpy()):
         assert parts.counts[n] == image.max()
         for row in range(3):
@@ -56,7 +56,7 @@ def test_statistics_say_what_counting_says(connectivity):
 
 
 def test_a_mask_without_parts_has_an_empty_table():
-    parts = device_ops.tabulate_components(torch.zeros(4, 5, dtype=torch.bool), 8, max_parts=2)
+    parts = device.tabulate_components(torch.zeros(4, 5, dtype=torch.bool), 8, max_parts=2)
     assert parts.counts == 0
     assert not parts.sizes.any()
 
@@ -65,11 +65,11 @@ def test_the_reference_fills_specks_of_background_wherever_they_lie():
     logits = torch.full((1, 1, 12, 12), 3.0)
     logits[0, 0, 0, 0] = logits[0, 0, 5, 5] = logits[0, 0, 6, 6] = -2.0  # a corner; two that touch at a corner
     logits[0, 0, 8:11, 1:4] = -1.0  # nine pixels
-    filled = device_ops.fill_holes_as_reference(logits)
+    filled = device.fill_holes_as_reference(logits)
     assert (filled[0, 0, [0, 5, 6], [0, 5, 6]] == 0.1).all()
     assert (filled[0, 0, 8:11, 1:4] == -1).all()
     assert (filled == logits).sum() == 144 - 3
-    assert (device_ops.fill_holes_as_reference(logits, max_area=1)[0, 0, 5, 5]) == -2
+    assert (device.fill_holes_as_reference(logits, max_area=1)[0, 0, 5, 5]) == -2
 
 
 def test_objects_are_cleaned_one_by_one_and_take_nothing_from_each_other():
@@ -81,12 +81,12 @@ def test_objects_are_cleaned_one_by_one_and_take_nothing_from_each_other():
     expected = labels.copy()
     expected[3:6, 3:6] = 3
     expected[4, 4] = 5
-    filled = ops.for_each_object(labels, ops.fill_holes)
+    filled = cpu.for_each_object(labels, cpu.fill_holes)
     np.testing.assert_array_equal(filled, expected)
-    largest = ops.for_each_object(labels, ops.largest_component)
+    largest = cpu.for_each_object(labels, cpu.largest_component)
     np.testing.assert_array_equal(largest == 5, np.isin(np.arange(180).reshape(9, 20), [52, 53, 54]))
-    for act, done in ((device_ops.fill_holes, filled), (device_ops.largest_component, largest)):
-        tensor = device_ops.for_each_object(torch.from_numpy(labels), lambda m, a=act: a(m, dims=2), ids=[3, 5])
+    for act, done in ((device.fill_holes, filled), (device.largest_component, largest)):
+        tensor = device.for_each_object(torch.from_numpy(labels), lambda m, a=act: a(m, dims=2), ids=[3, 5])
         np.testing.assert_array_equal(tensor.numpy(), done)
 
 
@@ -102,7 +102,7 @@ def test_operators_keep_their_word_to_compilers(name, args):
 def test_a_module_that_fills_holes_can_be_exported():
     class Filling(torch.nn.Module):
         def forward(self, logits):
-            return device_ops.fill_holes(logits > 0, dims=2, max_area=8)
+            return device.fill_holes(logits > 0, dims=2, max_area=8)
 
     logits = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
     exported = torch.export.export(Filling(), (logits,))
@@ -112,7 +112,7 @@ def test_a_module_that_fills_holes_can_be_exported():
 
 def test_a_compiled_function_has_no_break_at_an_operator():
     def clean(logits):
-        return device_ops.largest_component(device_ops.fill_holes(logits > 0, dims=2), dims=2)
+        return device.largest_component(device.fill_holes(logits > 0, dims=2), dims=2)
 
     logits = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(torch.compile(clean, backend="aot_eager", fullgraph=True)(logits), clean(logits))
@@ -124,21 +124,21 @@ def test_a_fake_kernel_chooses_wide_labels_for_large_masks():
     assert torch.ops.neurosam2.label(mask[:1], 26).dtype is torch.int32
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_notified():
     mask = torch.zeros(4, 4, dtype=torch.bool)
     with pytest.raises(DataError, match=r"bool tensor; got torch.float32 \(compare"):
-        device_ops.fill_holes(mask.float(), dims=2)
+        device.fill_holes(mask.float(), dims=2)
     with pytest.raises(DataError, match="3-D mask needs 3 dimensions"):
-        device_ops.largest_component(mask, dims=3)
+        device.largest_component(mask, dims=3)
     with pytest.raises(ConfigError, match="connectivity must be 4 or 8"):
-        device_ops.label_components(mask, 5)
+        device.label_components(mask, 5)
     with pytest.raises(ConfigError, match="max_parts"):
-        device_ops.tabulate_components(mask, 8, max_parts=-1)
+        device.tabulate_components(mask, 8, max_parts=-1)
     with pytest.raises(DataError, match="no voxels"):
-        device_ops.tabulate_components(mask[:0], 8, max_parts=1)
+        device.tabulate_components(mask[:0], 8, max_parts=1)
 
 
-def test_the_missing_extension_is_told_once_where_there_is_a_gpu(monkeypatch, caplog):
+def test_the_missing_extension_is_notified_once_where_there_is_a_gpu(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(extension, "MODULE", "neurosam2_cuda_that_is_not_there")
     extension.why_inactive.cache_clear()

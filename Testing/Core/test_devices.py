@@ -1,4 +1,4 @@
-"""Devices that lack operations: the forms that are used everywhere, and what is said of a device that cannot be used."""
+"""Devices that lack operations: the forms that are used everywhere, and the prompts of a device that cannot be used."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,13 @@ from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.checkpoint import device_probe, load
 from NeuroSAM2Core.checkpoint.device_probe import DeviceReport, examine, probed
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.train.losses import LossConfig
-from NeuroSAM2Core.train.prompt_plan import PromptConfig
-from NeuroSAM2Core.train.step import ClipSegmenter
+from NeuroSAM2Core.training.losses import LossConfig
+from NeuroSAM2Core.training.prompt_plan import PromptConfig
+from NeuroSAM2Core.training.step import ClipSegmenter
 from Testing.Support.models import small_model
 from Testing.Support.training import disc_clip, mini_model
 from Testing.Support.volumes import ball_volume
-from Testing.Train.test_step import plan
+from Testing.Training.test_step import plan
 
 BOX = (12, 14, 35, 41)
 MISSING = ("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d_backward")
@@ -47,7 +47,7 @@ class LikeMPS(TorchDispatchMode):
 def test_a_model_is_used_without_what_mps_lacks(is_own, upsampling):
     volume, _ = ball_volume()
     with LikeMPS():
-        session = Session(small_model(paints_prompts=is_own), volume, options=EngineOptions(upsampling=upsampling))
+        session = Session(small_model(rasterize_prompts=is_own), volume, options=EngineOptions(upsampling=upsampling))
         session.add_point(1, "axial", 8, (20, 20))
         session.add_point(1, "axial", 8, (30, 30), positive=False)
         session.add_box(2, "axial", 8, BOX)
@@ -59,7 +59,7 @@ def test_a_model_is_used_without_what_mps_lacks(is_own, upsampling):
 def test_a_model_is_trained_without_what_mps_lacks(kind):
     model = mini_model()
     with LikeMPS():
-        step = ClipSegmenter(model, PromptConfig(carried_box=1.0), LossConfig())
+        step = ClipSegmenter(model, PromptConfig(prev_box_prob=1.0), LossConfig())
         chosen = plan(kind, corrected=() if kind == "mask" else (0,), num_corrections=1)
         step(disc_clip(0), np.random.default_rng(0), plan=chosen).losses.total(LossConfig()).backward()
     assert any(parameter.grad is not None for parameter in model.parameters())

@@ -67,26 +67,26 @@ def test_of_several_series_one_is_asked_for(series):
         Volume.read(series, series=3)
 
 
-def test_missing_and_tilted_slices_are_told(tmp_path):
+def test_missing_and_tilted_slices_are_notified(tmp_path):
     with pytest.raises(GeometryError, match="not evenly spaced"):
         Volume.read(write_series(tmp_path / "gap", heights=(0, 1, 2, 4, 5)))
     with pytest.raises(GeometryError, match="tilted"):
         Volume.read(write_series(tmp_path / "gantry", tilt=0.5))
 
 
-def test_a_single_slice_is_told(series):
+def test_a_single_slice_is_notified(series):
     with pytest.raises(DataError, match="single slice") as caught:
         Volume.read(next(series.iterdir()))
     assert "folder" in caught.value.hint
 
 
-def test_folders_without_dicom_are_told(tmp_path):
+def test_folders_without_dicom_are_notified(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing", encoding="utf-8")
     with pytest.raises(DataError, match="a folder without DICOM files"):
         Volume.read(tmp_path)
 
 
-def test_without_simple_itk_it_is_told_what_to_do(series, monkeypatch):
+def test_without_simple_itk_it_is_notified_what_to_do(series, monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     for path in (series, next(series.iterdir())):
         with pytest.raises(ConfigError, match="is DICOM") as caught:
@@ -94,7 +94,7 @@ def test_without_simple_itk_it_is_told_what_to_do(series, monkeypatch):
         assert "pip install SimpleITK" in caught.value.hint
 
 
-def test_a_series_too_large_for_the_memory_is_told(series, monkeypatch):
+def test_a_series_too_large_for_the_memory_is_notified(series, monkeypatch):
     monkeypatch.setattr("NeuroSAM2Core.volume.files.free_memory", lambda: 1000)
     with pytest.raises(DataError, match="of memory"):
         Volume.read(series)

@@ -12,10 +12,10 @@ from NeuroSAM2Core import disk
 @pytest.fixture
 def on_windows(monkeypatch):
     monkeypatch.setattr(disk, "IS_WINDOWS", True)
-    monkeypatch.setattr(disk, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(disk, "RETRY_DELAYS_S", (0.0, 0.0, 0.0))
 
 
-class Held:
+class SurfaceState:
     """Something that is refused so many times, as a file that another program has open."""
 
     def __init__(self, times: int) -> None:
@@ -31,24 +31,24 @@ class Held:
 
 @pytest.mark.usefixtures("on_windows")
 def test_a_file_that_is_held_for_a_moment_is_waited_for():
-    held = Held(3)
-    assert disk.patiently(held) == "done"
+    held = SurfaceState(3)
+    assert disk.with_retries(held) == "done"
     assert held.num_tries == 4
 
 
 @pytest.mark.usefixtures("on_windows")
 def test_a_file_that_is_held_for_good_is_given_up():
-    held = Held(100)
+    held = SurfaceState(100)
     with pytest.raises(PermissionError):
-        disk.patiently(held)
+        disk.with_retries(held)
     assert held.num_tries == 4
 
 
 def test_elsewhere_a_refusal_is_final(monkeypatch):
     monkeypatch.setattr(disk, "IS_WINDOWS", False)
-    held = Held(1)
+    held = SurfaceState(1)
     with pytest.raises(PermissionError):
-        disk.patiently(held)
+        disk.with_retries(held)
     assert held.num_tries == 1
 
 

@@ -110,7 +110,7 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(entry, tmp_path
     assert download(entry, tmp_path).exists()
 
 
-def test_a_spoilt_file_is_deleted_and_said_so(entry, tmp_path, server):
+def test_a_spoilt_file_is_deleted_and_reported_so(entry, tmp_path, server):
     server.content = bytes([server.content[0] ^ 1]) + server.content[1:]
     with pytest.raises(DownloadError, match="does not verify"):
         download(entry, tmp_path)
@@ -135,7 +135,7 @@ def test_a_stopped_download_keeps_what_it_has(entry, tmp_path):
     assert download(entry, tmp_path).exists()
 
 
-def test_no_network_is_said_with_what_to_do(entry, tmp_path, server):
+def test_no_network_is_reported_with_what_to_do(entry, tmp_path, server):
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadError, match=r"could not reach 127\.0\.0\.1") as caught:
@@ -166,7 +166,7 @@ def test_a_redirect_to_an_unsafe_address_is_not_followed(entry, tmp_path, server
 
 
 @pytest.mark.parametrize("length", ["many", "-1", "1e9", "\u00b2", "9" * 4000])
-def test_a_bad_content_length_is_said(entry, tmp_path, server, length):
+def test_a_bad_content_length_is_reported(entry, tmp_path, server, length):
     server.headers = {"Content-Length": length}
     with pytest.raises(DownloadError, match="unusable Content-Length"):
         download(entry, tmp_path)

@@ -137,7 +137,7 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == ["a.nii"]
 
 
-def test_what_a_file_is_is_told_by_its_content(tmp_path):
+def test_what_a_file_is_is_notified_by_its_content(tmp_path):
     plain = save(tmp_path / "a.nii", np.arange(24, dtype=np.int16).reshape(2, 3, 4)).read_bytes()
     (tmp_path / "plain.nii.gz").write_bytes(plain)
     (tmp_path / "packed.nii").write_bytes(gzip.compress(plain))

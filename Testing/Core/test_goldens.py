@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from NeuroSAM2Core.engine.memory_selection import closest
+from NeuroSAM2Core.inference.memory_selection import closest
 from NeuroSAM2Core.model.position import RandomFourier, axial_rotations, sine_grid, sine_time
-from NeuroSAM2Core.train.losses import LossConfig, dice_loss, focal_loss, prediction_losses
-from NeuroSAM2Core.train.schedule import cosine
+from NeuroSAM2Core.training.losses import LossConfig, dice_loss, focal_loss, prediction_losses
+from NeuroSAM2Core.training.schedule import cosine
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text(encoding="utf-8"))
 CPU = torch.device("cpu")
@@ -68,16 +68,16 @@ def test_mask_losses_of_every_candidate():
 
 
 def test_losses_of_two_steps_add_up():
-    logits, target, ious, presence = golden_inputs()
+    logits, target, ious, object_score = golden_inputs()
     weights = LossConfig()
-    both = prediction_losses(logits, ious, presence, target, weights, num_objects=2) + prediction_losses(
-        logits[:, :1], ious[:, :1], presence, target, weights, num_objects=2
+    both = prediction_losses(logits, ious, object_score, target, weights, num_objects=2) + prediction_losses(
+        logits[:, :1], ious[:, :1], object_score, target, weights, num_objects=2
     )
     golden = GOLDENS["loss"]["total"]
     assert both.focal.item() == pytest.approx(golden["loss_mask"], rel=1e-5)
     assert both.dice.item() == pytest.approx(golden["loss_dice"], rel=1e-5)
     assert both.iou.item() == pytest.approx(golden["loss_iou"], rel=1e-5)
-    assert both.presence.item() == pytest.approx(golden["loss_class"], rel=1e-5)
+    assert both.object_score.item() == pytest.approx(golden["loss_class"], rel=1e-5)
     assert both.total(weights).item() == pytest.approx(golden["core_loss"], rel=1e-5)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from NeuroSAM2Core.model.interpolation import resized, sampled, stretched, values_at
+from NeuroSAM2Core.model.interpolation import resize_bicubic, resized, sample_bilinear, values_at
 
 GENERATOR = torch.Generator()
 SIZES = [((7, 7), (64, 64)), ((64, 64), (256, 256)), ((90, 61), (64, 64)), ((256, 300), (64, 17)), ((1, 9), (3, 4))]
@@ -21,7 +21,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_a_stretched_picture_is_a_bicubic_one(before, after):
     grid = picture(*before)
-    assert_same(stretched(grid, *after), F.interpolate(grid, size=after, mode="bicubic"))
+    assert_same(resize_bicubic(grid, *after), F.interpolate(grid, size=after, mode="bicubic"))
 
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
@@ -30,9 +30,9 @@ def test_a_resized_picture_is_an_antialiased_one(before, after):
     assert_same(resized(grid, *after), F.interpolate(grid, size=after, mode="bilinear", antialias=True))
 
 
-@pytest.mark.parametrize("function", [stretched, resized])
+@pytest.mark.parametrize("function", [resize_bicubic, resized])
 def test_gradients_are_the_same(function):
-    kernel = {stretched: {"mode": "bicubic"}, resized: {"mode": "bilinear", "antialias": True}}[function]
+    kernel = {resize_bicubic: {"mode": "bicubic"}, resized: {"mode": "bilinear", "antialias": True}}[function]
     ours, theirs = (picture(20, 12).requires_grad_() for _ in range(2))
     weights = torch.randn(2, 3, 9, 30, generator=GENERATOR.manual_seed(1))
     (function(ours, 9, 30) * weights).sum().backward()
@@ -59,7 +59,7 @@ def test_sampled_features_are_the_same_inside_and_beyond_the_border():
     grid = picture(6, 9)
     places = 1.4 * torch.rand(2, 50, 2, generator=GENERATOR.manual_seed(2)) - 0.2
     expected = F.grid_sample(grid, 2 * places[:, None] - 1, padding_mode="border", align_corners=False)[:, :, 0].mT
-    assert_same(sampled(grid, places), expected)
+    assert_same(sample_bilinear(grid, places), expected)
 
 
 @pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])

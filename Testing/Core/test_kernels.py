@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from NeuroSAM2Core.ops import ONLY_LARGEST, Rule, corners, faces, fill_holes, keep_parts, remove_islands, tabulate_parts
+from NeuroSAM2Core.components.cpu import (
+    ONLY_LARGEST,
+    ComponentFilter,
+    corners,
+    faces,
+    fill_holes,
+    keep_parts,
+    remove_islands,
+    tabulate_parts,
+)
 from Testing.Support.emulated import EmulatedDevice, build, compiler
 from Testing.Support.masks import CONNECTIVITIES, all_small_images, comb, first_voxel_labels, random_mask, spiral
 
@@ -101,9 +110,11 @@ def test_holes_are_those_of_scipy(device, dims):
     rng = np.random.default_rng(dims)
     for seed in range(6):
         mask = random_mask(shape_for(faces(dims), rng), 0.3 + 0.1 * seed, seed)
-        filled = device.keep(mask, faces(dims), Rule(is_enclosed=True), is_background=True, seed=seed)
+        filled = device.keep(mask, faces(dims), ComponentFilter(is_enclosed=True), is_background=True, seed=seed)
         np.testing.assert_array_equal(filled, ndimage.binary_fill_holes(mask))
-        small = device.keep(mask, faces(dims), Rule(is_enclosed=True, max_size=3), is_background=True, seed=seed)
+        small = device.keep(
+            mask, faces(dims), ComponentFilter(is_enclosed=True, max_size=3), is_background=True, seed=seed
+        )
         np.testing.assert_array_equal(small, fill_holes(mask, max_area=3))
 
 
@@ -112,7 +123,7 @@ def test_islands_and_the_largest_part_are_those_of_the_cpu(device, dims):
     rng = np.random.default_rng(dims)
     for seed in range(6):
         mask = random_mask(shape_for(corners(dims), rng), 0.05 + 0.05 * seed, seed)  # with many equal parts
-        kept = device.keep(mask, corners(dims), Rule(min_size=5, keeps_largest=True), seed=seed)
+        kept = device.keep(mask, corners(dims), ComponentFilter(min_size=5, keeps_largest=True), seed=seed)
         np.testing.assert_array_equal(kept, remove_islands(mask, min_size=5))
         largest = device.keep(mask, corners(dims), ONLY_LARGEST, seed=seed)
         np.testing.assert_array_equal(largest, keep_parts(mask, corners(dims), ONLY_LARGEST))

@@ -1,9 +1,9 @@
 """Which slices are remembered, by hand-worked cases."""
 
-from NeuroSAM2Core.engine.memory_selection import MemoryRules, select_memory
-from NeuroSAM2Core.engine.passes import Pass, plan_passes, plan_sweeps
+from NeuroSAM2Core.inference.memory_selection import MemoryConfig, select_memory
+from NeuroSAM2Core.inference.passes import Pass, plan_bidirectional_sweep, plan_passes
 
-RULES = MemoryRules()
+RULES = MemoryConfig()
 
 
 def test_the_slice_after_the_prompt_sees_only_the_prompt():
@@ -27,12 +27,12 @@ def test_a_reverse_pass_mirrors_a_forward_one():
 
 def test_pointers_of_prompts_ahead_are_left_out_when_only_the_past_counts():
     assert select_memory(5, [4, 9], [], RULES, num_slices=30).pointers == ((4, 1),)
-    rules = MemoryRules(past_pointers_only=False)
+    rules = MemoryConfig(past_pointers_only=False)
     assert select_memory(5, [4, 9], [], rules, num_slices=30).pointers == ((4, 1), (9, -4))
 
 
 def test_a_conditioning_slice_that_was_not_chosen_serves_as_a_recent_one():
-    rules = MemoryRules(max_conditioning=2)
+    rules = MemoryConfig(max_conditioning=2)
     chosen = select_memory(10, [8, 9, 11], [], rules, num_slices=30)
     assert chosen.slices == ((9, 0), (11, 0), (8, 2))
 
@@ -55,4 +55,4 @@ def test_a_range_bounds_the_passes():
 
 
 def test_sweeps_go_up_and_down_from_the_lowest_prompt():
-    assert plan_sweeps([4, 10], 0, 20) == [Pass(4, 20), Pass(4, 0)]
+    assert plan_bidirectional_sweep([4, 10], 0, 20) == [Pass(4, 20), Pass(4, 0)]

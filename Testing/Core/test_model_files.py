@@ -154,12 +154,12 @@ MODEL = {
     "num_mask_memories": [0, -1, 1 << 40],
     "max_object_pointers": [-1, 1 << 40, 1.0],
     "memory_dropout": [float("nan"), -0.1, 2, "0.1", None],
-    "sure_iou": [float("nan"), float("inf"), -1, 1.01, True, 10**400],
+    "review_iou_threshold": [float("nan"), float("inf"), -1, 1.01, True, 10**400],
     "intensity_range": [[1, 0], [0, float("nan")], [0, float("inf")], [0], 1, [0, "1"], [0, 10**400]],
     "has_pointer_time": [1, None, "yes"],
-    "paints_prompts": [0],
+    "rasterize_prompts": [0],
     "trunk": [None, 3, [], {}],
-    "engine": [3, [1], {"crops": 2}, {"min_area_share": float("nan")}],
+    "engine": [3, [1], {"crops": 2}, {"min_area_ratio": float("nan")}],
 }
 BROKEN = [("trunk", {key: value}) for key, values in TRUNK.items() for value in values] + [
     (key, value) for key, values in MODEL.items() for value in values

@@ -1,4 +1,4 @@
-"""Nothing that exists is replaced unasked, and no command writes over what it reads."""
+"""Nothing that exists is replaced without asking, and no command writes over what it reads."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.outputs import check_outputs
-from NeuroSAM2Core.train.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.train.data.check import check_datasets
-from NeuroSAM2Core.train.run_config import load_config
-from NeuroSAM2Core.train.run_folder import RunFolder
+from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data.check import check_datasets
+from NeuroSAM2Core.training.fine_tune_config import load_config
+from NeuroSAM2Core.training.run_folder import RunFolder
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.models import small_model
 
@@ -59,7 +59,7 @@ def contents(folder):
 )
 def test_an_input_is_never_an_output(folder, capsys, words, monkeypatch):
     monkeypatch.setattr("NeuroSAM2Core.cli.tune.choose_cases", lambda *_: ("", ()))
-    monkeypatch.setattr("NeuroSAM2Core.train.data.read_dataset", lambda *_: None)
+    monkeypatch.setattr("NeuroSAM2Core.training.data.read_dataset", lambda *_: None)
     before = contents(folder)
     assert main([*(word.format(name=folder.name) for word in words), "--overwrite"]) == 2
     assert "is never replaced" in capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_names_that_no_file_can_have_are_a_sentence(tmp_path, name):
     lists = {"training": [{"image": name, "seg": name}], "validation": []}
     (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     data = DataConfig(datasets=(str(tmp_path / "dataset.json"),))
-    assert "there is no file" in check_datasets(data, SamplingConfig()).findings[0].reason
+    assert "there is no file" in check_datasets(data, SamplingConfig()).issues[0].reason
     for read in (Volume.read, load_model, load_config):
         for suffix in ("", ".nii", ".safetensors", ".pt", ".toml"):
             with pytest.raises(NeuroSAM2Error):
@@ -168,5 +168,5 @@ def test_names_that_no_file_can_have_are_a_sentence(tmp_path, name):
 def test_a_run_takes_no_folder_with_files_that_it_would_replace(tmp_path, name):
     (tmp_path / name).write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="no run that wrote it"):
-        RunFolder(tmp_path).claim("steps = 1\n", may_go_on=True)
+        RunFolder(tmp_path).claim("steps = 1\n", allow_resume=True)
     assert (tmp_path / name).read_text(encoding="utf-8") == "mine"

@@ -31,7 +31,7 @@ def test_python_m_neurosam2_is_the_command_line():
 def test_only_what_runs_without_slicer_is_in_the_wheel():
     rules = PROJECT["tool"]["setuptools"]["packages"]["find"]
     found = [name for folder in rules["where"] for name in find_packages(str(ROOT / folder), include=rules["include"])]
-    assert {name.split(".")[0] for name in found} == {"NeuroSAM2Core", "NeuroSAM2MRML", "NeuroSAM2Web"}
+    assert {name.split(".")[0] for name in found} == {"NeuroSAM2Core", "NeuroSAM2Lib", "NeuroSAM2Web"}
     assert PROJECT["tool"]["setuptools"]["py-modules"] == ["neurosam2"]
 
 

@@ -23,9 +23,9 @@ TINY = ["sam2.1_hiera_t", "sam2_hiera_t"]
 
 
 @lru_cache(maxsize=2)  # the large ones take a gigabyte each
-def our_model(name: str, image_size: int, presence_bias: float = 3.0) -> SAM2:
+def our_model(name: str, image_size: int, object_score_bias: float = 3.0) -> SAM2:
     model = SAM2(replace(PRESETS[name], image_size=image_size))
-    model.load_state_dict(lively_state(shapes_of(model), presence_bias=presence_bias), strict=True)
+    model.load_state_dict(lively_state(shapes_of(model), object_score_bias=object_score_bias), strict=True)
     return model.eval()
 
 
@@ -89,10 +89,12 @@ def test_prompt_tokens_and_grids_equal_the_reference(name):
     assert_close(ours.grid(odd, None, 2), theirs(points=None, boxes=None, masks=resized)[1], 5e-5)
 
 
-def heads(name, *, presence_bias=3.0, multimask, clicks, mask=None, dynamic=False):
+def heads(name, *, object_score_bias=3.0, multimask, clicks, mask=None, dynamic=False):
     """The reference's heads and ours on the same features and prompts; `dynamic` None: the fallback in the reference only."""
-    reference = reference_model(name, 128, presence_bias=presence_bias, overrides=() if dynamic is False else DYNAMIC)
-    model = our_model(name, 128, presence_bias)
+    reference = reference_model(
+        name, 128, object_score_bias=object_score_bias, overrides=() if dynamic is False else DYNAMIC
+    )
+    model = our_model(name, 128, object_score_bias)
     features = model.encode_image(noise(2, 3, 128, 128, seed=2))
     coarse = noise(2, 256, 8, 8, seed=3)
     coords = 128 * torch.rand(2, max(clicks, 1), 2, generator=torch.Generator().manual_seed(4))
@@ -120,27 +122,27 @@ def heads(name, *, presence_bias=3.0, multimask, clicks, mask=None, dynamic=Fals
 @pytest.mark.parametrize("with_mask", [False, True])
 def test_decoded_masks_equal_the_reference(name, multimask, clicks, with_mask):
     mask = 5 * noise(2, 1, 32, 32, seed=5) if with_mask else None
-    ours, (low_all, _, ious, low, _, pointer, presence) = heads(name, multimask=multimask, clicks=clicks, mask=mask)
+    ours, (low_all, _, ious, low, _, pointer, object_score) = heads(name, multimask=multimask, clicks=clicks, mask=mask)
     assert_close(ours.all_logits, low_all, 2e-4)
     assert_close(ours.all_ious, ious, 1e-5)
     assert_close(ours.logits, low, 2e-4)
     assert_close(ours.pointer, pointer, 5e-5)
-    assert_close(ours.presence_logit, presence, 1e-5)
+    assert_close(ours.object_score_logits, object_score, 1e-5)
     assert (ours.logits > 0).any()
 
 
 def test_an_absent_object_has_the_references_logits_and_pointer():
-    ours, (_, _, _, low, _, pointer, presence) = heads(TINY[0], presence_bias=-3.0, multimask=True, clicks=1)
+    ours, (_, _, _, low, _, pointer, object_score) = heads(TINY[0], object_score_bias=-3.0, multimask=True, clicks=1)
     assert (ours.logits == -1024).all()
     assert_close(ours.logits, low, 0)
     assert_close(ours.pointer, pointer, 5e-5)
-    assert_close(ours.presence_logit, presence, 1e-5)
+    assert_close(ours.object_score_logits, object_score, 1e-5)
 
 
 @contextmanager
 def faint_single_masks(name):
     """Logits of the single mask so near to 0 that it is not stable, in the reference and in ours."""
-    models = [reference_model(name, 128, presence_bias=3.0, overrides=DYNAMIC), our_model(name, 128, 3.0)]
+    models = [reference_model(name, 128, object_score_bias=3.0, overrides=DYNAMIC), our_model(name, 128, 3.0)]
     layer = "sam_mask_decoder.output_hypernetworks_mlps.0.layers.2"
     parameters = [model.get_parameter(f"{layer}.{kind}") for model in models for kind in ("weight", "bias")]
     kept = [parameter.clone() for parameter in parameters]
@@ -170,25 +172,25 @@ def test_an_adopted_mask_equals_the_reference(name, is_empty):
     mask = torch.zeros(1, 1, 128, 128, dtype=torch.bool)
     if not is_empty:
         mask[..., 30:70, 40:90] = True
-    _, _, ious, low, _, pointer, presence = reference._use_mask_as_output(
+    _, _, ious, low, _, pointer, object_score = reference._use_mask_as_output(
         features.coarse, [features.stride4, features.stride8], mask.float()
     )
-    ours = model.adopt_mask(features, mask)
+    ours = model.use_mask_as_output(features, mask)
     assert_close(ours.logits, low, 2e-4)
     assert_close(ours.pointer, pointer, 5e-5)
-    assert_close(ours.presence_logit, presence, 1e-5)
+    assert_close(ours.object_score_logits, object_score, 1e-5)
     assert_close(ours.iou, ious, 1e-5)
 
 
 @pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize("binarize", [False, True])
-@pytest.mark.parametrize("presence", [2.0, -2.0])
-def test_written_memory_equals_the_reference(name, binarize, presence):
+@pytest.mark.parametrize("object_score", [2.0, -2.0])
+def test_written_memory_equals_the_reference(name, binarize, object_score):
     overrides = ("++model.binarize_mask_from_pts_for_mem_enc=true",) if binarize else ()
     reference, model = reference_model(name, 128, overrides=overrides), our_model(name, 128)
     features = model.encode_image(noise(1, 3, 128, 128))
     high = 6 * noise(1, 1, 128, 128, seed=6)
-    score = torch.full((1, 1), presence)
+    score = torch.full((1, 1), object_score)
     theirs, position = reference._encode_new_memory(
         [features.coarse.flatten(2).permute(2, 0, 1)], [(8, 8)], high, score, is_mask_from_pts=True
     )

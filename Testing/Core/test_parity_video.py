@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.engine.postprocess import to_size
+from NeuroSAM2Core.inference.postprocess import to_size
 from NeuroSAM2Core.volume import Axis
 from Testing.Core.test_parity_stages import our_model
 from Testing.Support.reference import ReferenceVideo, reference_model
@@ -21,17 +21,21 @@ AXIAL = "axial"
 class Pair:
     """The same volume and weights in both."""
 
-    def __init__(self, name="sam2.1_hiera_t", image_size=128, num_slices=8, *, presence=3.0, overrides=(), **options):
+    def __init__(
+        self, name="sam2.1_hiera_t", image_size=128, num_slices=8, *, object_score=3.0, overrides=(), **options
+    ):
         volume = noise_volume(num_slices, HEIGHT, WIDTH)
         self.ours = Session(
-            our_model(name, image_size, presence),
+            our_model(name, image_size, object_score),
             volume,
             options=replace(EngineOptions.as_reference(), **{"half_memory": False, **options}),
         )
         with torch.inference_mode():
             view = self.ours._view(Axis.K)
         frames = view.features.model_input([(n, view.crops.whole) for n in range(num_slices)])
-        predictor = reference_model(name, image_size, presence_bias=presence, overrides=tuple(overrides), video=True)
+        predictor = reference_model(
+            name, image_size, object_score_bias=object_score, overrides=tuple(overrides), video=True
+        )
         self.reference = ReferenceVideo(
             predictor, frames.clone(), HEIGHT, WIDTH, half_memory=self.ours.options.half_memory
         )
@@ -115,7 +119,7 @@ def test_memories_kept_in_half_precision_equal_the_reference():
 
 
 def test_an_absent_object_equals_the_reference():
-    pair = Pair(presence=-3.0, num_slices=5)
+    pair = Pair(object_score=-3.0, num_slices=5)
     pair.clicks(1, 1, [(60, 48)], [1])
     assert not pair.propagate_and_compare()
 

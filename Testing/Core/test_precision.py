@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from NeuroSAM2Core.engine import precision
-from NeuroSAM2Core.engine.precision import computing, fastest_dtype
+from NeuroSAM2Core.inference import precision
+from NeuroSAM2Core.inference.precision import computing, fastest_dtype
 from NeuroSAM2Core.model import PRESETS, SAM2
 
 CPU = torch.device("cpu")

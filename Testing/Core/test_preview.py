@@ -18,7 +18,7 @@ BOX = BoxPrompt(10, 12, 40, 44)
 PLACES = [(20.0, 20.0), (30.0, 41.0), (5.0, 50.0)]
 
 
-def said(index, *points, box=None, object_id=1, axis=Axis.K):
+def prompts(index, *points, box=None, object_id=1, axis=Axis.K):
     prompts = tuple(PointPrompt(row, col, positive) for row, col, positive in points)
     return PromptSet(object_id=object_id, plane=SlicePlane(axis, index), points=prompts, box=box, revision=7)
 
@@ -28,7 +28,7 @@ def blank(session):
 
 
 def boxed(session):
-    session.set_prompts(said(5, box=BOX))
+    session.set_prompts(prompts(5, box=BOX))
     return session
 
 
@@ -40,7 +40,7 @@ def tracked(session):
 def reopened(session):
     """A slice that was prompted and some that were tracked, told by another session."""
     before = tracked(Session(session.model, session.volume, options=OPTIONS))
-    session.restore(before.slice_mask(1, "k", 5), said(5, box=BOX))
+    session.restore(before.slice_mask(1, "k", 5), prompts(5, box=BOX))
     for index in (8, 9, 10, 11):
         session.restore(before.slice_mask(1, "k", index))
     return session
@@ -56,8 +56,8 @@ def session():
 
 def clicks(session, index, *points):
     there = [one for one in session.prompts(1) if one.plane.index == index] if session.object_ids else []
-    before = there[0] if there else said(index)
-    return said(index, *[(p.row, p.col, p.positive) for p in before.points], *points, box=before.box)
+    before = there[0] if there else prompts(index)
+    return prompts(index, *[(p.row, p.col, p.positive) for p in before.points], *points, box=before.box)
 
 
 @pytest.mark.parametrize("prepare", WAYS)
@@ -68,7 +68,7 @@ def test_the_click_gives_what_its_preview_showed(session, prepare, index):
         shown = session.preview(clicks(session, index, (row, col, True)))
     given = session.set_prompts(clicks(session, index, (*PLACES[-1], True)))
     np.testing.assert_array_equal(shown.mask, given.mask)
-    assert (shown.predicted_iou, shown.presence, shown.revision) == (given.predicted_iou, given.presence, 7)
+    assert (shown.predicted_iou, shown.object_score, shown.revision) == (given.predicted_iou, given.object_score, 7)
     assert shown.mask.any()
 
 
@@ -104,7 +104,7 @@ def test_previews_leave_every_bit_of_the_objects_as_it_was(session, prepare):
     for index in (5, 9, 14):
         for row, col in PLACES:
             session.preview(clicks(session, index, (row, col, False)))
-    session.preview(said(3, (10, 20, True), object_id=2, axis=Axis.J))
+    session.preview(prompts(3, (10, 20, True), object_id=2, axis=Axis.J))
     assert_identical(before, session._objects)
 
 
@@ -114,7 +114,7 @@ def test_a_session_with_previews_in_between_gives_the_same_masks(session):
         tracked(one)
         if one is session:
             one.preview(clicks(one, 9, (20, 20, True)))
-        one.set_prompts(said(9, (30, 41, False)))
+        one.set_prompts(prompts(9, (30, 41, False)))
         list(one.propagate(1))
     np.testing.assert_array_equal(session.mask(1), other.mask(1))
 
@@ -127,9 +127,9 @@ def test_a_preview_after_a_change_sees_the_change(session):
     np.testing.assert_array_equal(shown.mask, session.set_prompts(clicks(session, 9, (20, 20, True))).mask)
 
 
-def test_nothing_said_is_nothing_to_preview(session):
+def test_nothing_reported_is_nothing_to_preview(session):
     with pytest.raises(PromptError, match="nothing to preview"):
-        session.preview(said(5))
+        session.preview(prompts(5))
     with pytest.raises(PromptError, match="outside the slice"):
-        session.preview(said(5, (900, 3, True)))
+        session.preview(prompts(5, (900, 3, True)))
     assert session.object_ids == []

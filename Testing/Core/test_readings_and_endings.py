@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core import Session
-from NeuroSAM2Core.engine import EngineOptions
-from NeuroSAM2Core.engine.ending import Ending
-from NeuroSAM2Core.engine.track import ObjectTrack
 from NeuroSAM2Core.errors import GeometryError, PromptError
+from NeuroSAM2Core.inference import EngineOptions
+from NeuroSAM2Core.inference.ending import Ending
+from NeuroSAM2Core.inference.track import ObjectTrack
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.models import small_model
@@ -17,12 +17,12 @@ from Testing.Support.volumes import noise_volume
 
 PLANE = SlicePlane(Axis.K, 8)
 HERE, THERE = PointPrompt(20, 20), PointPrompt(70, 90)
-NEVER_ENDS = EngineOptions(crops=True, carries_boxes=True, ends_by_shape=True, min_iou=0.0, min_area_share=0.0)
+NEVER_ENDS = EngineOptions(crops=True, carries_boxes=True, ends_by_shape=True, min_iou=0.0, min_area_ratio=0.0)
 ENDS_AT_ONCE = replace(NEVER_ENDS, min_iou=1.1)
 
 
 def make(options=NEVER_ENDS):
-    return Session(small_model(paints_prompts=True), noise_volume(16, 96, 112), options=options)
+    return Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=options)
 
 
 def clicks(*points, **more):
@@ -44,7 +44,7 @@ def test_an_answer_and_a_preview_say_how_many_readings_a_click_has(session):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "prompts",
     [
         clicks(HERE, THERE),
         clicks(HERE, box=BoxPrompt(10, 10, 40, 40)),
@@ -53,9 +53,9 @@ def test_an_answer_and_a_preview_say_how_many_readings_a_click_has(session):
     ],
     ids=["a second click", "a click in a box", "a box in place of the click", "a mask"],
 )
-def test_more_than_a_click_has_one_reading(session, said):
+def test_more_than_a_click_has_one_reading(session, prompts):
     session.set_prompts(clicks(HERE))
-    assert session.set_prompts(said).num_readings == 1
+    assert session.set_prompts(prompts).num_readings == 1
     assert session.readings(1, "axial", 8) == []
 
 
@@ -149,11 +149,11 @@ def test_one_slice_more_goes_on_from_restored_masks(ended):
         (1, "axial", 8, PromptError, "slice 8 is confirmed"),
         (1, "axial", 14, PromptError, "propagate up to there first"),
         (1, "axial", 99, GeometryError, "no slice 99"),
-        (1, "sagittal", 9, PromptError, "outlined along k"),
+        (1, "sagittal", 9, PromptError, "segmented along k"),
         (2, "axial", 9, PromptError, "no object 2"),
     ],
 )
-def test_a_slice_that_cannot_be_gone_on_to_is_said(ended, object_id, axis, index, error, words):
+def test_a_slice_that_cannot_be_gone_on_to_is_reported(ended, object_id, axis, index, error, words):
     with pytest.raises(error, match=words):
         ended.extend(object_id, axis, index)
 

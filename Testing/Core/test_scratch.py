@@ -31,8 +31,8 @@ def temporary_folder(tmp_path, monkeypatch):
 
 def left_behind() -> Path:
     """The folder of a process that was killed."""
-    said = subprocess.run([sys.executable, "-c", DIES], cwd=ROOT, capture_output=True, check=False, timeout=60)
-    return Path(os.fsdecode(said.stdout.strip()))
+    output = subprocess.run([sys.executable, "-c", DIES], cwd=ROOT, capture_output=True, check=False, timeout=60)
+    return Path(os.fsdecode(output.stdout.strip()))
 
 
 def test_voxels_of_a_killed_process_are_gone_after_the_next_start(temporary_folder):

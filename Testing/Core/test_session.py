@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session, Volume
+from NeuroSAM2Core.components.cpu import fill_holes, largest_component, remove_islands
 from NeuroSAM2Core.errors import Cancelled, ConfigError, GeometryError, PromptError
-from NeuroSAM2Core.ops import fill_holes, largest_component, remove_islands
 from Testing.Core.test_volume import restored
 from Testing.Support.models import small_model
 from Testing.Support.volumes import UPRIGHT, noise_volume
@@ -17,9 +17,9 @@ PLAIN = EngineOptions(stop_after_absent=None, ends_by_shape=False, max_hole_area
 BOX = (10, 12, 40, 44)
 
 
-@pytest.fixture(params=[False, True], ids=["as SAM 2", "painted prompts"])
+@pytest.fixture(params=[False, True], ids=["as SAM 2", "rasterized prompts"])
 def model(request):
-    return small_model(paints_prompts=request.param)
+    return small_model(rasterize_prompts=request.param)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_same_prompts_always_give_the_same_masks(model, volume):
         session.add_box(1, "axial", 5, BOX)
         session.add_point(1, "axial", 5, (20, 20), positive=False)
         run(session)
-    again = two.add_box(1, "axial", 5, BOX)  # said before: a whole statement, not one more push
+    again = two.add_box(1, "axial", 5, BOX)  # the same prompts again: the complete set, not a change
     np.testing.assert_array_equal(again.mask, one.slice_mask(1, "axial", 5).mask)
     run(two)
     np.testing.assert_array_equal(one.mask(1), two.mask(1))
@@ -59,11 +59,11 @@ def test_the_same_prompts_always_give_the_same_masks(model, volume):
 def test_one_more_click_refines_and_taking_it_back_restores(model, volume):
     session = Session(model, volume, options=PLAIN)
     before = session.add_box(1, "axial", 5, BOX).mask
-    said = session.prompts(1)[0]
+    prompts = session.prompts(1)[0]
     session.add_point(1, "axial", 5, (45, 50))
     after = session.set_prompts(session.prompts(1)[0].without_last_point()).mask
     np.testing.assert_array_equal(before, after)
-    assert session.prompts(1)[0].revision == said.revision + 2
+    assert session.prompts(1)[0].revision == prompts.revision + 2
 
 
 def test_a_correction_changes_its_slice_and_stays(model, volume):
@@ -179,7 +179,7 @@ def test_a_pass_ends_where_the_object_is_gone(volume):
     from Testing.Core.test_parity_stages import lively_state, shapes_of
 
     absent = small_model.__wrapped__()
-    absent.load_state_dict(lively_state(shapes_of(absent), presence_bias=-3.0))
+    absent.load_state_dict(lively_state(shapes_of(absent), object_score_bias=-3.0))
     session = Session(absent, volume, options=replace(PLAIN, stop_after_absent=2))
     session.add_box(1, "axial", 5, BOX)
     assert sorted(run(session)) == [3, 4, 6, 7]
@@ -247,7 +247,7 @@ def test_mistakes_are_named_and_leave_nothing_behind(volume, act, error, words):
 def test_an_object_has_one_axis(volume):
     session = Session(small_model(), volume)
     session.add_box(1, "axial", 5, BOX)
-    with pytest.raises(PromptError, match="outlined along k"):
+    with pytest.raises(PromptError, match="segmented along k"):
         session.add_point(1, "coronal", 5, (3, 3))
 
 

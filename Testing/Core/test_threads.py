@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from NeuroSAM2Core.client import EngineClient
-from NeuroSAM2Core.client.launcher import LOG_NAME
+from NeuroSAM2Core.remote import EngineClient
+from NeuroSAM2Core.remote.launcher import LOG_NAME
 from NeuroSAM2Core.threads import DECISIONS, shorten_spinning
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.prompts import box_from_mask
-from NeuroSAM2Core.train.evaluation import dice, largest_slice
+from NeuroSAM2Core.training.evaluation import dice, largest_slice
 from NeuroSAM2Core.volume import SlicePlane, resolve_axis
 from Testing.Support.volumes import UPRIGHT, ball_volume
 

@@ -43,9 +43,9 @@ def slicer_app(application):
 
 @pytest.fixture
 def qt(application):
-    from Testing.Qt.host import dialect
+    from Testing.Qt.host import pythonqt
 
-    return dialect.install()
+    return pythonqt.install()
 
 
 @pytest.fixture
@@ -58,29 +58,29 @@ def loop(application):
 @pytest.fixture
 def fake_programs(monkeypatch):
     """An engine that answers at once, and a trainer that needs no torch."""
-    from NeuroSAM2MRML.engine.choice import EngineChoice
+    from NeuroSAM2Lib.engine.choice import EngineChoice
 
     from Testing.Support.fake_engine import FakeEngine
 
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: FakeEngine())
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(TRAINER)))
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, slicer_python: FakeEngine())
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, slicer_python: (sys.executable, str(TRAINER)))
 
 
 @pytest.fixture
-def desk(slicer_app, loop, fake_programs):
+def user(slicer_app, loop, fake_programs):
     """The segmentation panel, ready to be used."""
-    from Testing.Qt.desk import Desk
+    from Testing.Qt.panel_user import PanelUser
 
-    sitting = Desk(slicer_app, loop)
-    yield sitting
-    sitting.close()
+    user = PanelUser(slicer_app, loop)
+    yield user
+    user.close()
 
 
 @pytest.fixture
-def school(slicer_app, loop, tmp_path, fake_programs):
+def train_user(slicer_app, loop, tmp_path, fake_programs):
     """Both panels, with an empty project."""
-    from Testing.Qt.school import School
+    from Testing.Qt.train_panel_user import TrainPanelUser
 
-    both = School(slicer_app, loop, tmp_path / "project")
+    both = TrainPanelUser(slicer_app, loop, tmp_path / "project")
     yield both
     both.close()

@@ -26,37 +26,37 @@ class Studio:
     """Both panels in front of the practice volume."""
 
     def __init__(self, folder):
-        from NeuroSAM2MRML.engine.choice import EngineChoice
+        from NeuroSAM2Lib.engine.choice import EngineChoice
 
-        from NeuroSAM2Core.client import EngineClient
+        from NeuroSAM2Core.remote import EngineClient
         from Testing.Qt.host.application import start
         from Testing.Qt.host.spin import Loop
 
         self.application = start(folder)
         self.loop = Loop(self.application)
         command = EngineChoice.command
-        EngineChoice.connect = lambda choice, own_python: EngineClient.launch(sys.executable)
-        EngineChoice.command = lambda choice, own_python: command(choice, sys.executable)
-        from Testing.Qt.school import School
+        EngineChoice.connect = lambda choice, slicer_python: EngineClient.launch(sys.executable)
+        EngineChoice.command = lambda choice, slicer_python: command(choice, sys.executable)
+        from Testing.Qt.train_panel_user import TrainPanelUser
 
-        self.school = School(self.application, self.loop, Path("NeuroSAM2 training"))
-        self.desk = self.school.desk
+        self.train_user = TrainPanelUser(self.application, self.loop, Path("NeuroSAM2 training"))
+        self.user = self.train_user.user
         self.application.window.resize(PANEL_PX, HEIGHT_PX)
         for name in BARS:
-            self.desk.view(name).resize(*VIEW_PX)
+            self.user.view(name).resize(*VIEW_PX)
 
     def show_segment(self):
-        self._show(self.desk.module)
+        self._show(self.user.module)
 
     def show_train(self):
-        self._show(self.school.module)
+        self._show(self.train_user.module)
 
     def settle(self):
-        self.loop.until(self.desk.settled, limit_s=LIMIT_S)
+        self.loop.until(self.user.settled, limit_s=LIMIT_S)
 
-    def look_at(self, place):
+    def set_visible_plane(self, place):
         for name in BARS:
-            self.desk.view(name).node.JumpSliceByOffsetting(*self.desk.ras(*place))
+            self.user.view(name).node.JumpSliceByOffsetting(*self.user.ras(*place))
 
     def picture(self, path):
         """The panel and the three views."""
@@ -88,12 +88,12 @@ class Studio:
         panel.crop((0, 0, panel.width, min(panel.height, bottom + 20))).save(path, optimize=True)
 
     def _view(self, name):
-        return Image.fromarray(np.ascontiguousarray(self.desk.view(name).draw()[::-1]))
+        return Image.fromarray(np.ascontiguousarray(self.user.view(name).draw()[::-1]))
 
     def _close_up(self):
         """The object, larger."""
         axial = self._view("Red")
-        x, y = self.desk.view("Red").to_xy(self.desk.ras(*LESION)) if self.desk.session else (280, 250)
+        x, y = self.user.view("Red").to_xy(self.user.ras(*LESION)) if self.user.session else (280, 250)
         left, top = min(max(0, x - 140), VIEW_PX[0] - 280), min(max(0, VIEW_PX[1] - y - 125), VIEW_PX[1] - 250)
         return axial.crop((left, top, left + 280, top + 250)).resize(VIEW_PX, Image.Resampling.LANCZOS)
 
@@ -111,66 +111,68 @@ def main(folder: Path) -> None:
         studio = Studio(Path(scratch))
         segment(studio, folder)
         train(studio, folder)
-        studio.school.module.close()
-        studio.desk.close()
+        studio.train_user.module.close()
+        studio.document.close()
 
 
 def segment(studio: Studio, folder: Path) -> None:
     """From an empty scene to a reviewed object."""
-    desk, (i, j, k) = studio.desk, LESION
+    user, (i, j, k) = studio.document, LESION
     studio.show_segment()
     studio.panel(folder / "start.png")
-    desk.ui.stateButton.click()
-    desk.show(desk.ui.volumeSelector.currentNode())
-    desk.ui.stateButton.click()
-    studio.look_at(LESION)
-    desk.ui.boxButton.click()
-    desk.drag((i - 13, j - 11, k), (i + 13, j + 11, k))
+    user.ui.stateButton.click()
+    user.show(user.ui.volumeSelector.currentNode())
+    user.ui.stateButton.click()
+    studio.set_visible_plane(LESION)
+    user.ui.boxButton.click()
+    user.drag((i - 13, j - 11, k), (i + 13, j + 11, k))
     studio.settle()
-    desk.session.desk.segmentation_node.GetSegmentation().GetNthSegment(0).SetColor(*GREEN)
+    user.session.document.segmentation_node.GetSegmentation().GetNthSegment(0).SetColor(*GREEN)
     studio.picture(folder / "box.png")
-    desk.ui.negativeButton.click()
-    desk.hover(i - 9, j + 5, k)
-    studio.loop.until(lambda: desk.session.preview.outline.is_shown, limit_s=LIMIT_S)
+    user.ui.negativeButton.click()
+    user.hover(i - 9, j + 5, k)
+    studio.loop.until(lambda: user.session.preview.outline.is_shown, limit_s=LIMIT_S)
     studio.picture(folder / "preview.png")
-    desk.ui.negativeButton.click()
-    desk.ui.propagateButton.click()
+    user.ui.negativeButton.click()
+    user.ui.propagateButton.click()
     studio.settle()
     studio.picture(folder / "segment.png")
-    desk.ui.engineSection.collapsed = False
-    desk.ui.testButton.click()
-    studio.loop.until(lambda: desk.ui.testButton.text == "Test", limit_s=LIMIT_S)
-    desk.ui.propagateSection.collapsed = desk.ui.outlineSection.collapsed = True
+    user.ui.engineSection.collapsed = False
+    user.ui.testButton.click()
+    studio.loop.until(lambda: user.ui.testButton.text == "Test", limit_s=LIMIT_S)
+    user.ui.propagateSection.collapsed = user.ui.outlineSection.collapsed = True
     studio.panel(folder / "engine.png")
-    desk.ui.propagateSection.collapsed = desk.ui.outlineSection.collapsed = False
-    desk.ui.engineSection.collapsed = True
+    user.ui.propagateSection.collapsed = user.ui.outlineSection.collapsed = False
+    user.ui.engineSection.collapsed = True
 
 
 def train(studio: Studio, folder: Path) -> None:
-    """From one outlined case to a new model."""
+    """From one segmented case to a new model."""
     from Testing.Support.exported import add_case
 
-    ui = studio.school.ui
+    ui = studio.train_user.ui
     studio.show_train()
     for name, role in (("head 1", "training"), ("head 2", "training"), ("head 3", "validation"), ("head 4", "test")):
-        add_case(studio.school.controller.cases, name, *studio.school.current(), role)
-    studio.school.panel.wake()
+        add_case(studio.train_user.controller.cases, name, *studio.train_user.current(), role)
+    studio.train_user.panel.wake()
     ui.stepsSpinBox.setValue(100)
     ui.settingsEdit.setPlainText(SETTINGS)
     ui.lookButton.click()
     studio.loop.until(lambda: ui.lookButton.enabled, limit_s=LIMIT_S)
-    assert studio.school.controller.samples.pictures, ui.sampleReportLabel.text
-    ui.trainSection.collapsed = ui.proofSection.collapsed = True
+    assert studio.train_user.controller.samples.pictures, ui.sampleReportLabel.text
+    ui.trainSection.collapsed = ui.comparisonSection.collapsed = True
     studio.panel(folder / "samples.png")
-    ui.trainSection.collapsed = ui.proofSection.collapsed = False
+    ui.trainSection.collapsed = ui.comparisonSection.collapsed = False
     ui.samplesSection.collapsed = True
     ui.startButton.click()
-    studio.loop.until(lambda: studio.school.controller.view.step >= 40 or not ui.stopButton.enabled, limit_s=LIMIT_S)
-    assert ui.stopButton.enabled, studio.school.controller.log(2000)
+    studio.loop.until(
+        lambda: studio.train_user.controller.view.step >= 40 or not ui.stopButton.enabled, limit_s=LIMIT_S
+    )
+    assert ui.stopButton.enabled, studio.train_user.controller.log(2000)
     studio.panel(folder / "training.png")
     studio.loop.until(lambda: not ui.stopButton.enabled, limit_s=LIMIT_S)
     ui.compareButton.click()
-    studio.loop.until(lambda: ui.useButton.enabled and not studio.school.controller.is_proving, limit_s=LIMIT_S)
+    studio.loop.until(lambda: ui.useButton.enabled and not studio.train_user.controller.is_comparing, limit_s=LIMIT_S)
     studio.panel(folder / "train.png")
 
 

@@ -15,7 +15,7 @@ SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_the_source_speaks_the_dialect(path):
+def test_the_source_speaks_the_variant(path):
     assert [str(one) for one in breaches(path)] == []
 
 
@@ -62,8 +62,8 @@ def test_slicers_process_never_imports_torch_and_needs_no_psutil_at_first():
     code = (
         "import sys, slicer\n"
         "sys.modules['torch'] = sys.modules['psutil'] = None\n"
-        "from Testing.Qt.host import dialect\n"
-        "dialect.install()\n"
+        "from Testing.Qt.host import pythonqt\n"
+        "pythonqt.install()\n"
         "sys.modules['ctk'] = sys.modules['qt']\n"
         "import NeuroSAM2Qt.segment_panel, NeuroSAM2Qt.train_panel\n"
         "third = {'nibabel', 'scipy', 'safetensors', 'jaxtyping', 'monai', 'isal', 'tqdm'} & sys.modules.keys()\n"

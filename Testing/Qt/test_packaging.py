@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import slicer
 
-from Testing.Qt.desk import SLICER, Desk
 from Testing.Qt.host.modules import load_module
+from Testing.Qt.panel_user import SLICER, PanelUser
 
 ROOT = Path(__file__).parents[2]
 STUBS = """
@@ -71,7 +71,7 @@ def test_every_source_and_resource_is_packaged(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, encoding="utf-8")
     assert ran.returncode == 0, ran.stderr
     packaged = {Path(line).resolve() for line in (build / "packaged.txt").read_text(encoding="utf-8").splitlines()}
-    rooms = ("NeuroSAM2Core", "NeuroSAM2Slicer/NeuroSAM2MRML", "NeuroSAM2Slicer/NeuroSAM2Qt")
+    rooms = ("NeuroSAM2Core", "NeuroSAM2Slicer/NeuroSAM2Lib", "NeuroSAM2Slicer/NeuroSAM2Qt")
     modules = ("NeuroSAM2Slicer/NeuroSAM2Segment", "NeuroSAM2Slicer/NeuroSAM2Train")
     wanted = {path for room in (*rooms, *modules) for path in (ROOT / room).rglob("*.py")}
     wanted |= {path for module in modules for path in (ROOT / module / "Resources").rglob("*.*")}
@@ -119,24 +119,24 @@ def test_the_tab_key_visits_everything_from_top_to_bottom(name):
 
 
 def test_the_self_tests_that_slicer_runs_pass(slicer_app, loop):
-    desk = Desk(slicer_app, loop)
+    user = PanelUser(slicer_app, loop)
     try:
-        desk.module.module.runTest()
+        user.module.module.runTest()
         train = load_module(SLICER / "NeuroSAM2Train" / "NeuroSAM2Train.py")
         train.module.runTest()
         train.close()
     finally:
-        desk.close()
+        user.close()
 
 
 def test_the_practice_volume_needs_no_network(slicer_app, loop):
-    desk = Desk(slicer_app, loop)
+    user = PanelUser(slicer_app, loop)
     try:
-        desk.ui.stateButton.click()
-        node = desk.ui.volumeSelector.currentNode()
+        user.ui.stateButton.click()
+        node = user.ui.volumeSelector.currentNode()
         assert node.GetName().startswith("NeuroSAM2 practice head")
         assert node.GetImageData().GetScalarRange()[1] > 200
         shown = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetBackgroundVolumeID()
         assert shown == node.GetID()
     finally:
-        desk.close()
+        user.close()

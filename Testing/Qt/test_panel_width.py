@@ -12,31 +12,31 @@ def asked_px(parent):
     return parent.layout().minimumSize().width()
 
 
-def test_the_segmentation_panel_keeps_its_width_in_every_state(school, loop):
-    desk = school.desk
-    parent, asked = desk.module.parent, []
+def test_the_segmentation_panel_keeps_its_width_in_every_state(train_user, loop):
+    user = train_user.user
+    parent, asked = user.module.parent, []
 
     def note():
         loop.turn()
         asked.append(asked_px(parent))
 
     note()
-    desk.load()
+    user.load()
     note()
-    desk.key("X")
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    desk.ui.propagateButton.click()
+    user.key("X")
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    user.ui.propagateButton.click()
     note()
-    loop.until(desk.settled)
+    loop.until(user.settled)
     note()
     assert set(asked) == {asked[0]}
     assert asked[0] <= PANEL_PX
 
 
 @pytest.mark.parametrize("panel", ["segment", "train"])
-def test_no_text_however_long_widens_a_panel(school, qt, panel):
-    module = school.desk.module if panel == "segment" else school.module
+def test_no_text_however_long_widens_a_panel(train_user, qt, panel):
+    module = train_user.user.module if panel == "segment" else train_user.module
     form, ui = module.parent, module.widget.ui
     for section in form.findChildren(qt.QWidget):
         if section.objectName.endswith("Section"):
@@ -63,15 +63,15 @@ def test_no_text_however_long_widens_a_panel(school, qt, panel):
     assert before <= PANEL_PX
 
 
-def test_a_picture_of_a_clip_is_as_wide_as_the_panel_and_no_wider(school, loop, qt):
-    ui = school.ui
-    school.add("first")
-    before = asked_px(school.module.parent)
+def test_a_picture_of_a_clip_is_as_wide_as_the_panel_and_no_wider(train_user, loop, qt):
+    ui = train_user.ui
+    train_user.add("first")
+    before = asked_px(train_user.module.parent)
     ui.lookButton.click()
     loop.until(lambda: ui.lookButton.enabled)
-    assert asked_px(school.module.parent) == before
+    assert asked_px(train_user.module.parent) == before
     for width in (280, 520):
         ui.sampleLabel.resize(width, 100)
-        school.panel.wake()
+        train_user.panel.wake()
         assert ui.sampleLabel.pixmap.width() <= width
         assert ui.sampleLabel.pixmap.width() > 0.9 * width

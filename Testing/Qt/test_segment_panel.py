@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import slicer
-from NeuroSAM2MRML.engine.choice import EngineChoice, Place
-from NeuroSAM2MRML.engine.installation import Found
+from NeuroSAM2Lib.engine.choice import EngineChoice, Place
+from NeuroSAM2Lib.engine.installation import Found
 
-from NeuroSAM2Core.protocol import AUTOMATIC, EngineSwitches, OpenVolume
-from NeuroSAM2Core.volume import Cleaning
-from Testing.Qt.desk import Desk
+from NeuroSAM2Core.remote import AUTOMATIC, EngineSwitches, OpenVolume
+from NeuroSAM2Core.volume import MaskCleanup
+from Testing.Qt.panel_user import PanelUser
 from Testing.Support.fake_engine import FakeEngine
 
 
@@ -20,7 +20,7 @@ class Engines:
     def __init__(self):
         self.made, self.choices, self.is_patient = [], [], False
 
-    def __call__(self, choice, own_python):
+    def __call__(self, choice, slicer_python):
         choice.check()
         self.choices.append(choice)
         self.made.append(FakeEngine(is_patient=self.is_patient))
@@ -30,80 +30,80 @@ class Engines:
 @pytest.fixture
 def engines(monkeypatch):
     made = Engines()
-    monkeypatch.setattr(EngineChoice, "connect", lambda choice, own_python: made(choice, own_python))
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, slicer_python: made(choice, slicer_python))
     return made
 
 
 @pytest.fixture
-def desk(slicer_app, loop, engines):
-    sitting = Desk(slicer_app, loop)
-    yield sitting
-    sitting.close()
+def user(slicer_app, loop, engines):
+    user = PanelUser(slicer_app, loop)
+    yield user
+    user.close()
 
 
-def test_the_panel_leads_from_an_empty_scene_to_the_first_click(desk):
-    assert desk.ui.stateLabel.text.startswith("Choose a volume.")
-    assert desk.ui.stateButton.text == "Load sample"
-    assert not desk.ui.boxButton.enabled
-    desk.load()
-    assert desk.ui.segmentationSelector.currentNode() is not None
-    assert desk.ui.stateLabel.text.startswith("Ready.")
-    assert not desk.ui.stateButton.isVisible()
-    assert desk.ui.boxButton.enabled
-    assert not desk.ui.propagateButton.enabled
+def test_the_panel_leads_from_an_empty_scene_to_the_first_click(user):
+    assert user.ui.stateLabel.text.startswith("Choose a volume.")
+    assert user.ui.stateButton.text == "Load sample"
+    assert not user.ui.boxButton.enabled
+    user.load()
+    assert user.ui.segmentationSelector.currentNode() is not None
+    assert user.ui.stateLabel.text.startswith("Ready.")
+    assert not user.ui.stateButton.isVisible()
+    assert user.ui.boxButton.enabled
+    assert not user.ui.propagateButton.enabled
 
 
-def test_a_box_dragged_in_a_view_becomes_a_mask_there(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    assert desk.ui.boxButton.checked
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    assert desk.mask(6).any()
-    assert not desk.ui.boxButton.checked
-    assert desk.ui.propagateButton.enabled
-    assert desk.ui.volumeInMlLabel.text.endswith("mL")
+def test_a_box_dragged_in_a_view_becomes_a_mask_there(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    assert user.ui.boxButton.checked
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    assert user.mask(6).any()
+    assert not user.ui.boxButton.checked
+    assert user.ui.propagateButton.enabled
+    assert user.ui.volumeInMlLabel.text.endswith("mL")
 
 
-def test_points_of_both_signs_are_placed_by_keys_and_clicks(desk, loop):
-    desk.load()
-    desk.key("P")
-    assert desk.ui.positiveButton.checked
-    desk.click(28, 24, 6)
-    loop.until(desk.settled)
-    first = desk.mask(6).sum()
-    desk.key("N")
-    assert desk.ui.negativeButton.checked
-    assert not desk.ui.positiveButton.checked
-    desk.click(30, 24, 6)
-    loop.until(desk.settled)
-    assert 0 < desk.mask(6).sum() < first
-    desk.key("N")
-    assert not desk.ui.negativeButton.checked
+def test_points_of_both_signs_are_placed_by_keys_and_clicks(user, loop):
+    user.load()
+    user.key("P")
+    assert user.ui.positiveButton.checked
+    user.click(28, 24, 6)
+    loop.until(user.settled)
+    first = user.mask(6).sum()
+    user.key("N")
+    assert user.ui.negativeButton.checked
+    assert not user.ui.positiveButton.checked
+    user.click(30, 24, 6)
+    loop.until(user.settled)
+    assert 0 < user.mask(6).sum() < first
+    user.key("N")
+    assert not user.ui.negativeButton.checked
 
 
-def test_propagation_shows_its_progress_stops_and_goes_on(desk, loop, engines):
+def test_propagation_shows_its_progress_stops_and_goes_on(user, loop, engines):
     engines.is_patient = True
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
     engines.made[0].work()
-    loop.until(desk.settled)
-    desk.key("A")
+    loop.until(user.settled)
+    user.key("A")
     engines.made[0].work(3)
-    loop.until(lambda: "of" in desk.ui.paceLabel.text)
-    assert desk.ui.stopButton.enabled
-    assert desk.ui.progressBar.isVisible()
-    desk.key("Q")
+    loop.until(lambda: "of" in user.ui.paceLabel.text)
+    assert user.ui.stopButton.enabled
+    assert user.ui.progressBar.isVisible()
+    user.key("Q")
     engines.made[0].work()
-    loop.until(desk.settled)
-    assert desk.ui.continueButton.enabled
-    assert "stopped" in desk.ui.stateLabel.text.lower()
-    done = sum(desk.mask(k).any() for k in range(12))
-    desk.ui.continueButton.click()
+    loop.until(user.settled)
+    assert user.ui.continueButton.enabled
+    assert "stopped" in user.ui.stateLabel.text.lower()
+    done = sum(user.mask(k).any() for k in range(12))
+    user.ui.continueButton.click()
     engines.made[0].work()
-    loop.until(desk.settled)
-    assert sum(desk.mask(k).any() for k in range(12)) > done
+    loop.until(user.settled)
+    assert sum(user.mask(k).any() for k in range(12)) > done
 
 
 @pytest.fixture
@@ -120,198 +120,198 @@ def another_view(slicer_app):
     layout.remove("Slice4")
 
 
-def test_a_view_that_appears_while_the_box_is_in_hand_is_heard(desk, loop, another_view):
-    desk.load()
-    desk.ui.boxButton.click()
+def test_a_view_that_appears_while_the_box_is_in_hand_is_enforced(user, loop, another_view):
+    user.load()
+    user.ui.boxButton.click()
     name = another_view()
-    loop.until(lambda: len(desk.panel.tools._drags) == 4)
-    desk.drag((18, 15, 6), (38, 34, 6), name)
-    loop.until(desk.settled)
-    assert desk.mask(6).any()
-    assert not desk.ui.boxButton.checked
+    loop.until(lambda: len(user.panel.tools._drags) == 4)
+    user.drag((18, 15, 6), (38, 34, 6), name)
+    loop.until(user.settled)
+    assert user.mask(6).any()
+    assert not user.ui.boxButton.checked
 
 
-def test_a_click_is_previewed_in_a_view_that_has_appeared(desk, loop, another_view):
-    desk.load()
-    desk.key("P")
+def test_a_click_is_previewed_in_a_view_that_has_appeared(user, loop, another_view):
+    user.load()
+    user.key("P")
     name = another_view()
-    loop.until(lambda: len(desk.panel.tools._pointings) == 4)
-    desk.hover(28, 24, 6, name)
-    loop.until(lambda: desk.session.preview.outline.is_shown)
+    loop.until(lambda: len(user.panel.tools._hover_trackers) == 4)
+    user.hover(28, 24, 6, name)
+    loop.until(lambda: user.session.preview.outline.is_shown)
 
 
-def test_the_ribbon_shows_each_slice_and_goes_there(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    desk.ui.propagateButton.click()
-    loop.until(desk.settled)
-    table = desk.ui.ribbonTable
+def test_the_quality_strip_shows_each_slice_and_goes_there(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    user.ui.propagateButton.click()
+    loop.until(user.settled)
+    table = user.ui.qualityStripTable
     assert table.columnCount == 12
     assert "confirmed by you" in table.item(0, 6).toolTip()
     table.cellClicked.emit(0, 2)
-    assert desk.workplace.looked_at().index == 2
+    assert user.segment_presenter.visible_plane().index == 2
     loop.turn()
     assert table.currentColumn() == 2
-    desk.ui.confirmButton.click()
+    user.ui.confirmButton.click()
     assert "confirmed by you" in table.item(0, 2).toolTip()
 
 
-def test_a_click_is_read_in_another_way_by_button_and_by_key(desk, loop, monkeypatch):
+def test_a_click_is_read_in_another_way_by_button_and_by_key(user, loop, monkeypatch):
     monkeypatch.setattr(FakeEngine, "num_readings", 3)
-    desk.load()
-    button = desk.ui.readingButton
+    user.load()
+    button = user.ui.readingButton
     assert (button.enabled, button.text) == (False, "Next reading (E)")
-    desk.key("P")
-    desk.click(28, 24, 6)
+    user.key("P")
+    user.click(28, 24, 6)
     loop.until(lambda: button.enabled)
     assert button.text == "Next reading: 1 of 3 (E)"
-    assert "Press E" in desk.ui.stateLabel.text
-    sizes = [desk.mask(6).sum()]
-    for act in (button.click, lambda: desk.key("E")):
+    assert "Press E" in user.ui.stateLabel.text
+    sizes = [user.mask(6).sum()]
+    for act in (button.click, lambda: user.key("E")):
         act()
-        loop.until(desk.settled)
-        sizes.append(desk.mask(6).sum())
+        loop.until(user.settled)
+        sizes.append(user.mask(6).sum())
     assert sizes == sorted(set(sizes))
     assert button.text == "Next reading: 3 of 3 (E)"
-    desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 3))
+    user.view().node.JumpSliceByOffsetting(*user.ras(28, 24, 3))
     loop.until(lambda: not button.enabled)
-    desk.view().node.JumpSliceByOffsetting(*desk.ras(28, 24, 6))
+    user.view().node.JumpSliceByOffsetting(*user.ras(28, 24, 6))
     loop.until(lambda: button.enabled)
-    desk.key("Ctrl+Z")
-    loop.until(desk.settled)
+    user.key("Ctrl+Z")
+    loop.until(user.settled)
     assert button.text == "Next reading: 2 of 3 (E)"
-    desk.click(30, 24, 6)
-    loop.until(desk.settled)
+    user.click(30, 24, 6)
+    loop.until(user.settled)
     loop.until(lambda: not button.enabled)
     assert button.text == "Next reading (E)"
 
 
-def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(desk, loop, monkeypatch):
+def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(user, loop, monkeypatch):
     monkeypatch.setattr(FakeEngine, "reach", 2)
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    assert not desk.ui.extendButton.enabled
-    desk.ui.propagateButton.click()
-    loop.until(desk.settled)
-    loop.until(lambda: desk.ui.extendButton.enabled)
-    assert "The object ends on slice 3 (its area fell" in desk.ui.stateLabel.text
-    assert "ends here: its area fell below 20 % of the largest slice" in desk.ui.ribbonTable.item(0, 9).toolTip()
-    desk.ui.directionSelector.setCurrentIndex(1)
-    desk.ui.directionSelector.activated.emit(1)
-    desk.ui.extendButton.click()
-    loop.until(desk.settled)
-    assert [k for k in range(12) if desk.mask(k).any()] == [4, 5, 6, 7, 8, 9]
-    loop.until(lambda: "rated" in desk.ui.ribbonTable.item(0, 9).toolTip())
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    assert not user.ui.extendButton.enabled
+    user.ui.propagateButton.click()
+    loop.until(user.settled)
+    loop.until(lambda: user.ui.extendButton.enabled)
+    assert "The object ends on slice 3 (its area fell" in user.ui.stateLabel.text
+    assert "ends here: its area fell below 20 % of the largest slice" in user.ui.qualityStripTable.item(0, 9).toolTip()
+    user.ui.directionSelector.setCurrentIndex(1)
+    user.ui.directionSelector.activated.emit(1)
+    user.ui.extendButton.click()
+    loop.until(user.settled)
+    assert [k for k in range(12) if user.mask(k).any()] == [4, 5, 6, 7, 8, 9]
+    loop.until(lambda: "rated" in user.ui.qualityStripTable.item(0, 9).toolTip())
 
 
-def test_undo_and_redo_share_one_stack_with_manual_edits(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    outlined = desk.mask(6).copy()
-    desk.ui.editorWidget.saveStateForUndo()
-    desk.paint(3)
-    assert desk.mask(3).any()
-    loop.until(lambda: desk.ui.undoButton.toolTip == "Take back: Manual edit")
-    desk.key("Ctrl+Z")
-    assert not desk.mask(3).any()
-    assert (desk.mask(6) == outlined).all()
-    desk.ui.clearButton.click()
-    assert not desk.mask(6).any()
-    desk.key("Ctrl+Z")
-    assert (desk.mask(6) == outlined).all()
-    assert desk.ui.undoButton.toolTip == "Take back: Box"
-    desk.ui.undoButton.click()
-    assert desk.nodes("vtkMRMLMarkupsROINode") == 0
-    desk.ui.redoButton.click()
-    loop.until(desk.settled)
-    assert (desk.mask(6) == outlined).all()
+def test_undo_and_redo_share_one_stack_with_manual_edits(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    outlined = user.mask(6).copy()
+    user.ui.editorWidget.saveStateForUndo()
+    user.paint(3)
+    assert user.mask(3).any()
+    loop.until(lambda: user.ui.undoButton.toolTip == "Take back: Manual edit")
+    user.key("Ctrl+Z")
+    assert not user.mask(3).any()
+    assert (user.mask(6) == outlined).all()
+    user.ui.clearButton.click()
+    assert not user.mask(6).any()
+    user.key("Ctrl+Z")
+    assert (user.mask(6) == outlined).all()
+    assert user.ui.undoButton.toolTip == "Take back: Box"
+    user.ui.undoButton.click()
+    assert user.nodes("vtkMRMLMarkupsROINode") == 0
+    user.ui.redoButton.click()
+    loop.until(user.settled)
+    assert (user.mask(6) == outlined).all()
 
 
-def test_the_next_object_gets_its_own_segment_and_the_list_chooses(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    desk.key("O")
-    desk.key("P")
-    desk.click(10, 10, 3)
-    loop.until(desk.settled)
-    assert desk.ui.objectSelector.count == 2
-    assert desk.ui.objectSelector.currentIndex == 1
-    desk.ui.objectSelector.activated.emit(0)
-    assert desk.session.desk.active == 1
-    assert desk.ui.editorWidget.currentSegmentID() == desk.session.desk.objects.segment_id(1)
+def test_the_next_object_gets_its_own_segment_and_the_list_chooses(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    user.key("O")
+    user.key("P")
+    user.click(10, 10, 3)
+    loop.until(user.settled)
+    assert user.ui.objectSelector.count == 2
+    assert user.ui.objectSelector.currentIndex == 1
+    user.ui.objectSelector.activated.emit(0)
+    assert user.session.document.active == 1
+    assert user.ui.editorWidget.currentSegmentID() == user.session.document.objects.segment_id(1)
 
 
-def test_a_segment_chosen_in_the_editor_stays_chosen_until_another_object_is_active(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    editor, segmentation = desk.ui.editorWidget, desk.ui.segmentationSelector.currentNode()
+def test_a_segment_chosen_in_the_editor_stays_chosen_until_another_object_is_active(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    editor, segmentation = user.ui.editorWidget, user.ui.segmentationSelector.currentNode()
     own = segmentation.GetSegmentation().AddEmptySegment("", "own")
     editor.setCurrentSegmentID(own)
-    desk.ui.propagateButton.click()
-    loop.until(desk.settled)
+    user.ui.propagateButton.click()
+    loop.until(user.settled)
     assert editor.currentSegmentID() == own
-    desk.key("O")
-    second = desk.session.desk.objects.segment_id(2)
+    user.key("O")
+    second = user.session.document.objects.segment_id(2)
     assert editor.currentSegmentID() == second
     editor.setCurrentSegmentID(own)
-    desk.ui.segmentationSelector.setCurrentNode(None)
-    desk.ui.segmentationSelector.setCurrentNode(segmentation)
+    user.ui.segmentationSelector.setCurrentNode(None)
+    user.ui.segmentationSelector.setCurrentNode(segmentation)
     loop.until(lambda: editor.currentSegmentID() == second)
 
 
-def test_a_painted_segment_becomes_the_prompt(desk, loop):
-    desk.load()
-    segmentation = desk.ui.segmentationSelector.currentNode()
+def test_a_painted_segment_becomes_the_prompt(user, loop):
+    user.load()
+    segmentation = user.ui.segmentationSelector.currentNode()
     segment_id = segmentation.GetSegmentation().AddEmptySegment("", "painted")
-    painted = desk.paint(6, segment_id)
-    desk.ui.editorWidget.setCurrentSegmentID(segment_id)
-    desk.view().node.JumpSliceByOffsetting(*desk.ras(0, 0, 6))
-    desk.key("M")
-    loop.until(desk.settled)
-    desk.key("A")
-    loop.until(desk.settled)
-    assert (desk.mask(6) == painted).all()
-    assert desk.mask(5).any()
+    painted = user.paint(6, segment_id)
+    user.ui.editorWidget.setCurrentSegmentID(segment_id)
+    user.view().node.JumpSliceByOffsetting(*user.ras(0, 0, 6))
+    user.key("M")
+    loop.until(user.settled)
+    user.key("A")
+    loop.until(user.settled)
+    assert (user.mask(6) == painted).all()
+    assert user.mask(5).any()
 
 
-def test_the_range_and_direction_are_used_and_remembered_in_the_scene(desk, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    desk.ui.wholeCheckBox.setChecked(False)
-    desk.ui.firstSpinBox.setValue(5)
-    desk.ui.lastSpinBox.setValue(8)
-    desk.ui.directionSelector.setCurrentIndex(1)
-    desk.ui.directionSelector.activated.emit(1)
-    desk.ui.propagateButton.click()
-    loop.until(desk.settled)
-    assert [k for k in range(12) if desk.mask(k).any()] == [6, 7, 8]
-    desk.panel.exit()
-    desk.ui.wholeCheckBox.blockSignals(True)
-    desk.ui.wholeCheckBox.setChecked(True)
-    desk.ui.wholeCheckBox.blockSignals(False)
-    desk.ui.firstSpinBox.blockSignals(True)
-    desk.ui.firstSpinBox.setMaximum(1)
-    desk.ui.firstSpinBox.blockSignals(False)
-    desk.panel.enter()
-    assert not desk.ui.wholeCheckBox.isChecked()
-    assert (desk.ui.firstSpinBox.value, desk.ui.lastSpinBox.value) == (5, 8)
+def test_the_range_and_direction_are_used_and_remembered_in_the_scene(user, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    user.ui.wholeCheckBox.setChecked(False)
+    user.ui.firstSpinBox.setValue(5)
+    user.ui.lastSpinBox.setValue(8)
+    user.ui.directionSelector.setCurrentIndex(1)
+    user.ui.directionSelector.activated.emit(1)
+    user.ui.propagateButton.click()
+    loop.until(user.settled)
+    assert [k for k in range(12) if user.mask(k).any()] == [6, 7, 8]
+    user.panel.exit()
+    user.ui.wholeCheckBox.blockSignals(True)
+    user.ui.wholeCheckBox.setChecked(True)
+    user.ui.wholeCheckBox.blockSignals(False)
+    user.ui.firstSpinBox.blockSignals(True)
+    user.ui.firstSpinBox.setMaximum(1)
+    user.ui.firstSpinBox.blockSignals(False)
+    user.panel.enter()
+    assert not user.ui.wholeCheckBox.isChecked()
+    assert (user.ui.firstSpinBox.value, user.ui.lastSpinBox.value) == (5, 8)
 
 
-def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the_scene(desk, loop, engines):
-    desk.load()
-    ui = desk.ui
+def test_hole_and_island_settings_are_applied_and_saved_in_the_scene(user, loop, engines):
+    user.load()
+    ui = user.ui
     assert ui.holesSpinBox.text == "automatic"
     ui.holesSpinBox.setValue(4.5)
     assert ui.holesSpinBox.text == "4.5 mm across"
@@ -319,19 +319,19 @@ def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the
     assert not ui.islandsSpinBox.enabled
     ui.cleanWholeCheckBox.click()
     ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    wanted = Cleaning(hole_mm=4.5, island_mm=0.0, is_whole=True)
-    assert engines.made[0].requests[-1].cleaning == wanted
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    wanted = MaskCleanup(hole_mm=4.5, island_mm=0.0, is_whole=True)
+    assert engines.made[0].requests[-1].cleanup == wanted
     ui.propagateButton.click()
-    loop.until(desk.settled)
+    loop.until(user.settled)
     assert ui.undoButton.toolTip == "Take back: Clean up"
-    desk.panel.exit()
+    user.panel.exit()
     for box in (ui.islandsCheckBox, ui.cleanWholeCheckBox):
         box.blockSignals(True)
         box.setChecked(not box.isChecked())
         box.blockSignals(False)
-    desk.panel.enter()
+    user.panel.enter()
     assert (ui.holesSpinBox.value, ui.islandsCheckBox.isChecked(), ui.cleanWholeCheckBox.isChecked()) == (
         4.5,
         False,
@@ -339,78 +339,78 @@ def test_holes_and_islands_are_seen_to_as_the_person_wants_and_remembered_in_the
     )
     ui.holesSpinBox.setValue(0)
     ui.islandsCheckBox.click()
-    assert desk.session.talk.cleaning == Cleaning(is_whole=True)
+    assert user.session.engine_sync.cleanup == MaskCleanup(is_whole=True)
 
 
-def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(desk, loop, engines):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    before = desk.mask(6)
-    desk.ui.endingSelector.setCurrentIndex(2)
-    desk.ui.endingSelector.activated.emit(2)
-    loop.until(desk.settled)
+def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(user, loop, engines):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    before = user.mask(6)
+    user.ui.endingSelector.setCurrentIndex(2)
+    user.ui.endingSelector.activated.emit(2)
+    loop.until(user.settled)
     assert [r.switches for r in engines.made[0].requests if isinstance(r, OpenVolume)] == [
         AUTOMATIC,
         EngineSwitches(ends_by_shape=False),
     ]
-    assert (desk.mask(6) == before).all()
-    desk.ui.propagateButton.click()
-    loop.until(desk.settled)
-    assert desk.mask(7).any()
-    desk.ui.endingSelector.setCurrentIndex(0)
-    desk.panel.restore()
-    assert desk.ui.endingSelector.currentIndex == 2
-    assert desk.ui.cropsSelector.currentIndex == 0
+    assert (user.mask(6) == before).all()
+    user.ui.propagateButton.click()
+    loop.until(user.settled)
+    assert user.mask(7).any()
+    user.ui.endingSelector.setCurrentIndex(0)
+    user.panel.restore()
+    assert user.ui.endingSelector.currentIndex == 2
+    assert user.ui.cropsSelector.currentIndex == 0
 
 
-def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(desk):
-    desk.load()
-    desk.key("A")
-    assert desk.session.talk.journey is None
-    assert len(desk.panel.shortcuts.active()) == 13
-    for button, key in ((desk.ui.positiveButton, "(P)"), (desk.ui.stopButton, "(Q)"), (desk.ui.undoButton, "(Ctrl+Z)")):
+def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(user):
+    user.load()
+    user.key("A")
+    assert user.session.engine_sync.propagation_request is None
+    assert len(user.panel.shortcuts.active()) == 13
+    for button, key in ((user.ui.positiveButton, "(P)"), (user.ui.stopButton, "(Q)"), (user.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
-    desk.panel.exit()
-    assert desk.panel.shortcuts.active() == ()
+    user.panel.exit()
+    assert user.panel.shortcuts.active() == ()
 
 
-def test_closing_the_scene_ends_the_session_and_a_new_one_can_begin(desk, slicer_app, loop):
-    desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
+def test_closing_the_scene_ends_the_session_and_a_new_one_can_begin(user, slicer_app, loop):
+    user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
     slicer_app.mrmlScene().Clear(0)
     loop.turn()
-    assert desk.ui.stateLabel.text.startswith("Choose a volume.")
-    desk.load(name="T2")
-    desk.key("P")
-    desk.click(28, 24, 6)
-    loop.until(desk.settled)
-    assert desk.mask(6).any()
+    assert user.ui.stateLabel.text.startswith("Choose a volume.")
+    user.load(name="T2")
+    user.key("P")
+    user.click(28, 24, 6)
+    loop.until(user.settled)
+    assert user.mask(6).any()
 
 
-def test_a_deleted_volume_is_said_and_nothing_can_be_pressed(desk, slicer_app, loop):
-    node = desk.load()
+def test_a_deleted_volume_is_reported_and_nothing_can_be_pressed(user, slicer_app, loop):
+    node = user.load()
     slicer_app.mrmlScene().RemoveNode(node)
     loop.turn()
-    assert not desk.ui.boxButton.enabled
-    assert desk.ui.stateLabel.text.startswith("Choose a volume.")
+    assert not user.ui.boxButton.enabled
+    assert user.ui.stateLabel.text.startswith("Choose a volume.")
 
 
-def test_another_engine_is_used_and_remembered_without_its_token(desk, engines, slicer_app, loop):
-    desk.load()
-    desk.ui.placeSelector.setCurrentIndex(2)
-    desk.ui.useEngineButton.click()
-    assert "port" in desk.ui.testLabel.text
-    desk.ui.portSpinBox.setValue(4242)
-    desk.ui.tokenEdit.setText("secret")
-    desk.ui.deviceSelector.setCurrentIndex(1)
-    desk.ui.useEngineButton.click()
-    desk.key("P")
-    desk.click(28, 24, 6)
-    loop.until(desk.settled)
+def test_another_engine_is_used_and_remembered_without_its_token(user, engines, slicer_app, loop):
+    user.load()
+    user.ui.placeSelector.setCurrentIndex(2)
+    user.ui.useEngineButton.click()
+    assert "port" in user.ui.testLabel.text
+    user.ui.portSpinBox.setValue(4242)
+    user.ui.tokenEdit.setText("secret")
+    user.ui.deviceSelector.setCurrentIndex(1)
+    user.ui.useEngineButton.click()
+    user.key("P")
+    user.click(28, 24, 6)
+    loop.until(user.settled)
     assert engines.choices[-1].place is Place.REMOTE
     assert engines.choices[-1].device == "cuda"
     remembered = slicer_app.userSettings().value("NeuroSAM2/Engine")
@@ -418,34 +418,34 @@ def test_another_engine_is_used_and_remembered_without_its_token(desk, engines, 
     assert "secret" not in remembered
 
 
-def test_the_test_button_says_what_works(desk, loop):
-    desk.ui.testButton.click()
-    assert desk.ui.testButton.text == "Cancel test"
-    loop.until(lambda: desk.ui.testButton.text == "Test")
-    assert desk.ui.testLabel.text.startswith("It works: nano on ")
+def test_the_test_button_says_what_works(user, loop):
+    user.ui.testButton.click()
+    assert user.ui.testButton.text == "Cancel test"
+    loop.until(lambda: user.ui.testButton.text == "Test")
+    assert user.ui.testLabel.text.startswith("It works: nano on ")
 
 
-def test_an_engine_that_dies_again_and_again_is_given_up_on_until_asked(desk, engines, loop):
-    desk.load()
-    desk.ui.boxButton.click()
+def test_an_engine_that_dies_again_and_again_is_given_up_on_until_asked(user, engines, loop):
+    user.load()
+    user.ui.boxButton.click()
     engines.is_patient = True
-    desk.drag((18, 15, 6), (38, 34, 6))
+    user.drag((18, 15, 6), (38, 34, 6))
     for _ in range(3):
         engines.made[-1].kill()
         loop.turn()
-        desk.panel.bridge.wake()
-    assert desk.ui.stateButton.text == "Try again"
+        user.panel.bridge.wake()
+    assert user.ui.stateButton.text == "Try again"
     engines.is_patient = False
-    desk.ui.stateButton.click()
-    loop.until(desk.settled)
-    assert desk.mask(6).any()
+    user.ui.stateButton.click()
+    loop.until(user.settled)
+    assert user.mask(6).any()
 
 
-def test_every_widget_that_can_be_reached_says_what_it_does(desk, qt):
+def test_every_widget_that_can_be_reached_says_what_it_does(user, qt):
     silent = []
-    for widget in desk.module.parent.findChildren(qt.QWidget):
+    for widget in user.module.parent.findChildren(qt.QWidget):
         takes_input = isinstance(widget, qt.QPushButton | qt.QComboBox | qt.QSpinBox | qt.QLineEdit | qt.QCheckBox)
-        if takes_input and widget.objectName in vars(desk.ui) and not widget.toolTip:
+        if takes_input and widget.objectName in vars(user.ui) and not widget.toolTip:
             silent.append(widget.objectName)
     assert [name for name in silent if name not in ("helpLabel", "ComboBox", "qt_spinbox_lineedit")] == []
 
@@ -456,7 +456,7 @@ def questions(monkeypatch, tmp_path):
     asked = Questions()
     trainer = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", asked)
-    monkeypatch.setattr(EngineChoice, "command", lambda choice, own_python: (sys.executable, str(trainer)))
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, slicer_python: (sys.executable, str(trainer)))
     monkeypatch.setenv("NEUROSAM2_HOME", str(tmp_path))
     return asked
 
@@ -470,85 +470,85 @@ class Questions:
         return self.answer
 
 
-def test_a_model_is_downloaded_only_after_consent_and_then_used(questions, desk, loop, engines, qt):
-    desk.load()
-    desk.key("P")
-    desk.click(28, 24, 6)
-    loop.until(desk.settled)
-    number = desk.ui.modelSelector.findText("sam2.1_hiera_tiny", qt.Qt.MatchStartsWith)
-    assert "to be downloaded" in desk.ui.modelSelector.itemText(number)
-    desk.ui.modelSelector.setCurrentIndex(number)
+def test_a_model_is_downloaded_only_after_consent_and_then_used(questions, user, loop, engines, qt):
+    user.load()
+    user.key("P")
+    user.click(28, 24, 6)
+    loop.until(user.settled)
+    number = user.ui.modelSelector.findText("sam2.1_hiera_tiny", qt.Qt.MatchStartsWith)
+    assert "to be downloaded" in user.ui.modelSelector.itemText(number)
+    user.ui.modelSelector.setCurrentIndex(number)
     questions.answer = False
-    desk.ui.useEngineButton.click()
+    user.ui.useEngineButton.click()
     assert "Apache-2.0" in questions.texts[0]
-    assert desk.ui.testLabel.text == "Sam2.1_hiera_tiny was not downloaded"
-    assert desk.workplace.choice.model == "nano"
+    assert user.ui.testLabel.text == "Sam2.1_hiera_tiny was not downloaded"
+    assert user.segment_presenter.choice.model == "nano"
     questions.answer = True
-    desk.ui.useEngineButton.click()
-    assert desk.ui.cancelDownloadButton.isVisibleTo(desk.ui.engineSection)
-    loop.until(lambda: "used from now on" in desk.ui.testLabel.text)
-    assert "sam2.1_hiera_tiny" in desk.workplace.choice.model
+    user.ui.useEngineButton.click()
+    assert user.ui.cancelDownloadButton.isVisibleTo(user.ui.engineSection)
+    loop.until(lambda: "used from now on" in user.ui.testLabel.text)
+    assert "sam2.1_hiera_tiny" in user.segment_presenter.choice.model
     assert any(getattr(one, "model", "").find("sam2.1_hiera_tiny") >= 0 for one in engines.made[-1].requests)
-    assert not desk.ui.cancelDownloadButton.isVisibleTo(desk.ui.engineSection)
+    assert not user.ui.cancelDownloadButton.isVisibleTo(user.ui.engineSection)
 
 
-def test_a_missing_package_is_installed_only_after_consent(questions, desk, loop, monkeypatch):
-    monkeypatch.setattr(desk.panel.installer, "found", lambda place: Found(modules=frozenset({"torch", "numpy"})))
+def test_a_missing_package_is_installed_only_after_consent(questions, user, loop, monkeypatch):
+    monkeypatch.setattr(user.panel.installer, "found", lambda place: Found(modules=frozenset({"torch", "numpy"})))
     installed = []
     monkeypatch.setattr(slicer.util, "pip_install", installed.append, raising=False)
-    desk.panel.enter()
+    user.panel.enter()
     loop.turn()
-    assert "needed: scipy, safetensors, jaxtyping" in desk.ui.stateLabel.text
+    assert "needed: scipy, safetensors, jaxtyping" in user.ui.stateLabel.text
     questions.answer = False
-    desk.ui.stateButton.click()
+    user.ui.stateButton.click()
     assert installed == []
     questions.answer = True
-    desk.ui.stateButton.click()
+    user.ui.stateButton.click()
     assert len(installed) == 1
     assert "safetensors" in installed[0]
 
 
-def test_torch_comes_by_the_pytorch_extension_and_a_restart(questions, desk, loop, monkeypatch, slicer_app):
-    installer = desk.panel.installer
+def test_torch_comes_by_the_pytorch_extension_and_a_restart(questions, user, loop, monkeypatch, slicer_app):
+    installer = user.panel.installer
     monkeypatch.setattr(installer, "found", lambda place: Found(is_restart_due=installer.is_restart_due))
-    desk.panel.enter()
+    user.panel.enter()
     loop.turn()
-    assert desk.ui.stateButton.text == "Install PyTorch extension"
-    desk.ui.stateButton.click()
+    assert user.ui.stateButton.text == "Install PyTorch extension"
+    user.ui.stateButton.click()
     assert slicer_app.extensions.installed == {"PyTorch"}
-    assert desk.ui.stateButton.text == "Restart Slicer"
-    desk.ui.stateButton.click()
+    assert user.ui.stateButton.text == "Restart Slicer"
+    user.ui.stateButton.click()
     assert slicer_app.num_restarts == 1
 
 
-def test_without_a_network_it_is_said_what_to_do(questions, desk, loop, monkeypatch, slicer_app):
+def test_without_a_network_it_is_reported_what_to_do(questions, user, loop, monkeypatch, slicer_app):
     shown = []
     monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, **_: shown.append(text))
-    monkeypatch.setattr(desk.panel.installer, "found", lambda place: Found())
+    monkeypatch.setattr(user.panel.installer, "found", lambda place: Found())
     monkeypatch.setattr(slicer_app.extensions, "can_install", False)
-    desk.panel.enter()
+    user.panel.enter()
     loop.turn()
-    desk.ui.stateButton.click()
+    user.ui.stateButton.click()
     assert "choose another Python" in shown[0]
-    assert desk.ui.stateButton.text == "Install PyTorch extension"
+    assert user.ui.stateButton.text == "Install PyTorch extension"
 
 
-def test_work_that_was_not_saved_is_offered_and_comes_back(desk, loop, monkeypatch):
-    node = desk.load()
-    desk.ui.boxButton.click()
-    desk.drag((18, 15, 6), (38, 34, 6))
-    loop.until(desk.settled)
-    outlined = desk.mask(6).copy()
-    journal = desk.session.desk.journal.path
+def test_work_that_was_not_saved_is_offered_and_comes_back(user, loop, monkeypatch):
+    node = user.load()
+    user.ui.boxButton.click()
+    user.drag((18, 15, 6), (38, 34, 6))
+    loop.until(user.settled)
+    outlined = user.mask(6).copy()
+    journal = user.session.document.journal.path
     text = journal.read_text(encoding="utf-8")
-    desk.ui.segmentationSelector.setCurrentNode(None)
+    user.ui.segmentationSelector.setCurrentNode(None)
     journal.write_text(text, encoding="utf-8")
-    monkeypatch.setattr("NeuroSAM2MRML.session.journal._is_running", lambda lock_file: False)
-    slicer.mrmlScene.RemoveNode(desk.nodes_of("vtkMRMLSegmentationNode")[0])
-    desk.ui.volumeSelector.setCurrentNode(node)
-    desk.ui.stateButton.click()
-    assert desk.ui.stateButton.text == "Bring it back"
-    desk.ui.stateButton.click()
-    loop.until(desk.settled)
-    assert (desk.mask(6) == outlined).all()
-    assert not desk.ui.stateButton.isVisible()
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.journal._is_running", lambda lock_file: False)
+    slicer.mrmlScene.RemoveNode(user.nodes_of("vtkMRMLSegmentationNode")[0])
+    user.ui.volumeSelector.setCurrentNode(node)
+    user.ui.stateButton.click()
+    assert user.ui.stateButton.text == "Bring it back"
+    user.ui.stateButton.click()
+    loop.until(user.settled)
+    assert (user.mask(6) == outlined).all()
+    assert not user.ui.stateButton.isVisible()

@@ -40,20 +40,20 @@ def command(slicer_app, loop, monkeypatch):
     spec.loader.exec_module(run)
     yield run
     factory.close()
-    for name in {"hands", "reports", "MadeUpScenarios", *FILES} - known:
+    for name in {"input_simulator", "reports", "MadeUpScenarios", *FILES} - known:
         sys.modules.pop(name, None)
 
 
 def read(out):
     """The tests of results.json, and the cases of results.xml."""
-    said = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    payload = json.loads((out / "results.json").read_text(encoding="utf-8"))
     suite = ET.parse(out / "results.xml").getroot()
     cases = suite.findall("testcase")
-    assert [(one["scenarios"], one["name"]) for one in said["tests"]] == [
+    assert [(one["scenarios"], one["name"]) for one in payload["tests"]] == [
         (one.get("classname"), one.get("name")) for one in cases
     ]
     assert suite.get("tests") == str(len(cases))
-    return said, cases
+    return payload, cases
 
 
 def test_all_scenarios_for_a_real_slicer_pass_in_the_host(command, tmp_path, monkeypatch):
@@ -63,12 +63,12 @@ def test_all_scenarios_for_a_real_slicer_pass_in_the_host(command, tmp_path, mon
     monkeypatch.setenv("NEUROSAM2_TEST_PYTHON", str(tmp_path / "python"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     is_good = command.run(FOLDER, tmp_path)
-    said, _ = read(tmp_path)
-    assert [one["message"] for one in said["tests"] if one["state"] != "passed"] == []
+    payload, _ = read(tmp_path)
+    assert [one["message"] for one in payload["tests"] if one["state"] != "passed"] == []
     assert is_good
-    assert {one["scenarios"] for one in said["tests"]} == {*FILES, "TrainingScenarios"}
-    assert all((tmp_path / one["screenshot"]).stat().st_size > 1000 for one in said["tests"])
-    assert Path(said["NeuroSAM2Segment"]) == ROOT / "NeuroSAM2Slicer" / "NeuroSAM2Segment" / "NeuroSAM2Segment.py"
+    assert {one["scenarios"] for one in payload["tests"]} == {*FILES, "TrainingScenarios"}
+    assert all((tmp_path / one["screenshot"]).stat().st_size > 1000 for one in payload["tests"])
+    assert Path(payload["NeuroSAM2Segment"]) == ROOT / "NeuroSAM2Slicer" / "NeuroSAM2Segment" / "NeuroSAM2Segment.py"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_what_became_of_a_scenario_is_reported(command, tmp_path, statement, sta
 
     (tmp_path / "MadeUpScenarios.py").write_text(MADE_UP.format(statement), encoding="utf-8")
     assert command.run(tmp_path, tmp_path / "out") is (state in ("passed", "skipped"))
-    said, (case,) = read(tmp_path / "out")
-    (test,) = said["tests"]
+    payload, (case,) = read(tmp_path / "out")
+    (test,) = payload["tests"]
     assert (test["state"], test["name"]) == (state, "test_it")
     assert words in test["message"]
     tag = {"failed": "failure", "error": "error", "skipped": "skipped"}.get(state)
@@ -105,8 +105,8 @@ def test_what_is_logged_while_the_modules_load_counts_against_the_first_test(com
     monkeypatch.setattr(command, "load_modules", lambda load=command.load_modules: (load(), log_error("a bad form")))
     (tmp_path / "MadeUpScenarios.py").write_text(MADE_UP.format("pass"), encoding="utf-8")
     assert not command.run(tmp_path, tmp_path / "out")
-    said, _ = read(tmp_path / "out")
-    assert said["tests"][0]["message"].endswith("has new entries:\na bad form")
+    payload, _ = read(tmp_path / "out")
+    assert payload["tests"][0]["message"].endswith("has new entries:\na bad form")
     errors.clear()
 
 
@@ -115,8 +115,8 @@ def test_a_file_that_cannot_be_read_and_no_file_at_all_are_not_good(command, tmp
     assert not command.run(tmp_path / "none", tmp_path / "out")
     (tmp_path / "MadeUpScenarios.py").write_text("import no_such_package", encoding="utf-8")
     assert not command.run(tmp_path, tmp_path / "out")
-    said, _ = read(tmp_path / "out")
-    assert "no_such_package" in said["tests"][0]["message"]
+    payload, _ = read(tmp_path / "out")
+    assert "no_such_package" in payload["tests"][0]["message"]
 
 
 @pytest.mark.parametrize(("statement", "status"), [("pass", 0), ("self.fail()", 1)])
@@ -132,8 +132,8 @@ def test_slicer_ends_with_what_became_of_the_scenarios(command, tmp_path, monkey
     assert not slicer.app.commandOptions().runPythonAndExit, "or Slicer would end with 0 whatever happened"
     out = Path(capsys.readouterr().out.strip().rpartition(" see ")[2])
     assert out.parent == Path(slicer.app.temporaryPath)
-    said, _ = read(out)
-    assert (out / said["tests"][0]["screenshot"]).is_file(), "of the panel where there is no window"
+    payload, _ = read(out)
+    assert (out / payload["tests"][0]["screenshot"]).is_file(), "of the panel where there is no window"
 
 
 def test_without_torch_the_real_engine_is_skipped_with_the_reason(command, tmp_path, monkeypatch):
@@ -142,9 +142,9 @@ def test_without_torch_the_real_engine_is_skipped_with_the_reason(command, tmp_p
     text = (FOLDER / "EngineScenarios.py").read_text(encoding="utf-8")
     (tmp_path / "EngineScenarios.py").write_text(text, encoding="utf-8")
     assert command.run(tmp_path, tmp_path / "out")
-    said, _ = read(tmp_path / "out")
-    assert {one["state"] for one in said["tests"]} == {"skipped"}
-    assert all("Python" in one["message"] for one in said["tests"])
+    payload, _ = read(tmp_path / "out")
+    assert {one["state"] for one in payload["tests"]} == {"skipped"}
+    assert all("Python" in one["message"] for one in payload["tests"])
 
 
 def test_slicer_ends_with_one_where_the_modules_cannot_be_loaded(command, tmp_path, monkeypatch, capsys):

@@ -26,8 +26,8 @@ def main():
         application = start(Path(folder))
         marker = Marker()
         application.installTranslator(marker)
-        from Testing.Qt.desk import SLICER
         from Testing.Qt.host.modules import load_module
+        from Testing.Qt.panel_user import SLICER
 
         names = ("NeuroSAM2Segment", "NeuroSAM2Train")
         modules = [load_module(SLICER / name / f"{name}.py") for name in names]

@@ -12,9 +12,9 @@ from pathlib import Path
 import slicer
 
 sys.path.append(str(Path(__file__).parent))
-from hands import SEGMENT, TRAIN, Hands, add_volume, reload, show
-from NeuroSAM2MRML.engine.choice import EngineChoice, Place
-from NeuroSAM2MRML.engine.installation import training_plan
+from input_simulator import SEGMENT, TRAIN, InputSimulator, add_volume, reload, show
+from NeuroSAM2Lib.engine.choice import EngineChoice, Place
+from NeuroSAM2Lib.engine.installation import training_plan
 
 from Testing.Support.small_run import AS_TEXT
 from Testing.Support.volumes import ball_volume
@@ -34,11 +34,11 @@ class _WithVolume(unittest.TestCase):
 
     def setUp(self):
         slicer.mrmlScene.Clear(0)
-        self.hands = Hands(has_engine=self.has_engine)
-        self.before = self.hands.panel.workplace.choice
-        self.addCleanup(self.hands.put_down)
+        self.inputs = InputSimulator(has_engine=self.has_engine)
+        self.before = self.inputs.panel.segment_presenter.choice
+        self.addCleanup(self.inputs.put_down)
         volume, self.truth = ball_volume(SHAPE)
-        self.hands.begin(add_volume(volume.voxels, "ball"))
+        self.inputs.begin(add_volume(volume.voxels, "ball"))
 
     def tearDown(self):
         self.use(self.before)
@@ -46,14 +46,14 @@ class _WithVolume(unittest.TestCase):
 
     def use(self, choice):
         """A person chooses an engine."""
-        self.hands.panel.engine.show(choice)
-        self.hands.ui.useEngineButton.click()
-        self.assertEqual(self.hands.panel.workplace.choice, choice)
+        self.inputs.panel.engine.show(choice)
+        self.inputs.ui.useEngineButton.click()
+        self.assertEqual(self.inputs.panel.segment_presenter.choice, choice)
 
     def outline(self):
-        self.hands.ui.boxButton.click()
-        self.hands.drag(LOW, HIGH)
-        self.hands.settle(START_S)
+        self.inputs.ui.boxButton.click()
+        self.inputs.drag(LOW, HIGH)
+        self.inputs.settle(START_S)
 
 
 class EngineScenarios(_WithVolume):
@@ -70,31 +70,31 @@ class EngineScenarios(_WithVolume):
         self.check_a_killed_worker_loses_nothing()
 
     def check_a_killed_worker_loses_nothing(self):
-        hands, ui = self.hands, self.hands.ui
+        inputs, ui = self.inputs, self.inputs.ui
         self.outline()
-        mask, truth = hands.mask(MIDDLE), self.truth[MIDDLE]
+        mask, truth = inputs.mask(MIDDLE), self.truth[MIDDLE]
         self.assertGreater(2 * (mask & truth).sum() / (mask.sum() + truth.sum()), 0.8)
         ui.propagateButton.click()
-        hands.until(lambda: len(hands.done()) > 2, START_S)
-        kept = {k: hands.mask(k) for k in hands.done()}
-        hands.engine.worker.process.kill()
-        hands.until(lambda: hands.engine is None or hands.engine.worker.process.poll() is None, START_S)
+        inputs.until(lambda: len(inputs.done()) > 2, START_S)
+        kept = {k: inputs.mask(k) for k in inputs.done()}
+        inputs.engine.worker.process.kill()
+        inputs.until(lambda: inputs.engine is None or inputs.engine.worker.process.poll() is None, START_S)
         self.assert_masks(kept)
         if ui.stateButton.isVisibleTo(ui.stateButton.parent()):
             ui.stateButton.click()
-        hands.settle(START_S)
+        inputs.settle(START_S)
         self.assert_masks(kept)
         if ui.continueButton.enabled:
             ui.continueButton.click()
-            hands.settle(START_S)
-        self.assertEqual(hands.done(), list(range(SHAPE[0])))
+            inputs.settle(START_S)
+        self.assertEqual(inputs.done(), list(range(SHAPE[0])))
         ui.undoButton.click()
-        hands.settle(START_S)
-        self.assertTrue((hands.mask(MIDDLE) == mask).all())
+        inputs.settle(START_S)
+        self.assertTrue((inputs.mask(MIDDLE) == mask).all())
 
     def assert_masks(self, wanted):
         for k, mask in wanted.items():
-            self.assertTrue((self.hands.mask(k) == mask).all(), k)
+            self.assertTrue((self.inputs.mask(k) == mask).all(), k)
 
 
 class TrainingScenarios(_WithVolume):
@@ -108,7 +108,7 @@ class TrainingScenarios(_WithVolume):
     def tearDown(self):
         if self.controller.is_running:
             self.controller._training.kill()
-            self.hands.until(lambda: not self.ui.stopButton.enabled)
+            self.inputs.until(lambda: not self.ui.stopButton.enabled)
         self.ui.folderEdit.currentPath = self.folder
         show(SEGMENT)
         super().tearDown()
@@ -123,14 +123,14 @@ class TrainingScenarios(_WithVolume):
 
     @property
     def controller(self):
-        return self.panel.desk.controller
+        return self.panel.presenter.controller
 
     def stop(self):
         """By the button; nothing is left running."""
         program = self.controller._training
         self.assertTrue(program.members())
         self.ui.stopButton.click()
-        self.hands.until(lambda: not self.ui.stopButton.enabled, START_S)
+        self.inputs.until(lambda: not self.ui.stopButton.enabled, START_S)
         self.assertEqual(self.ui.stateLabel.text, "The run was stopped.")
         self.assertEqual(program.members(), [])
 
@@ -146,13 +146,13 @@ class TrainingScenarios(_WithVolume):
         self.outline()
         show(TRAIN)
         self.ui.addButton.click()
-        self.hands.until(lambda: not self.panel.desk.is_adding)
+        self.inputs.until(lambda: not self.panel.presenter.is_adding)
         self.assertEqual(self.ui.casesTable.rowCount, 1, self.ui.stateLabel.text)
         self.ui.stepsSpinBox.value = MANY_STEPS
         self.ui.settingsEdit.setPlainText(AS_TEXT)
         self.ui.startButton.click()
         self.assertTrue(self.ui.stopButton.enabled, self.ui.stateLabel.text)
-        self.hands.until(lambda: self.controller.view.step > 0 or not self.controller.is_running, START_S)
+        self.inputs.until(lambda: self.controller.view.step > 0 or not self.controller.is_running, START_S)
         self.stop()
         step = self.controller.view.step
         self.ui.continueButton.click()
@@ -161,7 +161,7 @@ class TrainingScenarios(_WithVolume):
         reload(TRAIN)
         self.assertIsNot(self.panel, before)
         self.assertEqual(self.ui.stateLabel.text, "Training goes on (started before).")
-        self.hands.until(lambda: self.controller.view.step > step or not self.controller.is_running, START_S)
+        self.inputs.until(lambda: self.controller.view.step > step or not self.controller.is_running, START_S)
         self.assertTrue(self.controller.is_running, self.controller.log(2000))
         self.assertEqual(self.ui.progressBar.value, self.controller.view.step)
         self.stop()

@@ -9,14 +9,14 @@ from unittest import mock
 import slicer
 
 sys.path.append(str(Path(__file__).parent))
-from hands import TRAIN, Hands, show
+from input_simulator import TRAIN, InputSimulator, show
 
 
 class TrainScenarios(unittest.TestCase):
     def setUp(self):
         slicer.mrmlScene.Clear(0)
-        self.hands = Hands()
-        self.addCleanup(self.hands.put_down)
+        self.inputs = InputSimulator()
+        self.addCleanup(self.inputs.put_down)
         self.panel = slicer.util.getModuleWidget(TRAIN).panel
         self.ui = self.panel.ui
         self.before = self.ui.folderEdit.currentPath
@@ -37,14 +37,14 @@ class TrainScenarios(unittest.TestCase):
     def test_the_current_case_comes_on_the_list(self):
         sys.modules["isal"] = None  # a faster way to compress, which Slicer's Python lacks
         self.addCleanup(sys.modules.pop, "isal", None)
-        self.hands.begin()
-        self.hands.outline((66, 75, 27), (92, 97, 27))
+        self.inputs.begin()
+        self.inputs.outline((66, 75, 27), (92, 97, 27))
         show(TRAIN)
         with mock.patch.object(
             self.panel.installer, "has_training_packages", lambda *_: True
         ):  # torch is not needed here
             self.ui.addButton.click()
-        self.hands.until(lambda: not self.panel.desk.is_adding)
+        self.inputs.until(lambda: not self.panel.presenter.is_adding)
         self.assertEqual(self.ui.casesTable.rowCount, 1)
         self.assertTrue(self.ui.startButton.enabled)
         self.assertTrue(self.ui.lookButton.enabled)

@@ -115,12 +115,12 @@ class Recorder(unittest.TestResult):
     def _keep(self, scenarios: str, name: str, seconds: float) -> None:
         states = [state for state, _ in self._told]
         worst = next((state for state in (ERROR, FAILED, SKIPPED) if state in states), PASSED)
-        said = "\n".join(message for _, message in self._told)
+        payload = "\n".join(message for _, message in self._told)
         outcome = Outcome(
             scenarios=scenarios,
             name=name,
             state=worst,
-            message=said,
+            message=payload,
             time_s=round(seconds, 3),
             screenshot=self._screenshot,
         )
@@ -142,8 +142,8 @@ def write_reports(outcomes: Sequence[Outcome], about: dict[str, str], folder: Pa
         folder: For the files.
     """
     is_good = bool(outcomes) and all(one.is_good for one in outcomes)
-    said = {"is_good": is_good, **about, "tests": [asdict(one) for one in outcomes]}
-    (folder / "results.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    payload = {"is_good": is_good, **about, "tests": [asdict(one) for one in outcomes]}
+    (folder / "results.json").write_text(json.dumps(payload, indent=2) + "\n", encoding="utf-8")
     ET.ElementTree(_junit(outcomes, about)).write(folder / "results.xml", encoding="utf-8", xml_declaration=True)
     return is_good
 

@@ -50,7 +50,7 @@ class ErrorLog:
         self._model.logEntryGrouping = False  # or what comes within a second goes into one entry
         self._num_read = self._model.logEntryCount()
 
-    def news(self) -> list[str]:
+    def notice(self) -> list[str]:
         """Since it was read before."""
         slicer.app.processEvents()  # entries are added from the event loop
         first, self._num_read = self._num_read, self._model.logEntryCount()
@@ -79,7 +79,7 @@ def run(folder: Path, out: Path) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     log = ErrorLog()
     load_modules()
-    recorder = Recorder(log.news, photograph, out, _tell)
+    recorder = Recorder(log.notice, photograph, out, _tell)
     collect(folder).run(recorder)
     paths = {name: slicer.util.modulePath(name) for name in NAMES}
     about = {"slicer": str(slicer.app.applicationVersion), "python": sys.version.split()[0], **paths}
@@ -90,24 +90,24 @@ def main(words: list[str]) -> int:
     """The status to end Slicer with."""
     parser = argparse.ArgumentParser(prog="run.py")
     parser.add_argument("--out", type=Path)
-    said, _ = parser.parse_known_args(words)
-    out = said.out or Path(tempfile.mkdtemp(prefix="NeuroSAM2-scenarios-", dir=slicer.app.temporaryPath))
+    args, _ = parser.parse_known_args(words)
+    out = args.out or Path(tempfile.mkdtemp(prefix="NeuroSAM2-scenarios-", dir=slicer.app.temporaryPath))
     try:
         is_good = run(FOLDER, out)
     except Exception:  # or Slicer would stay open
-        _say(traceback.format_exc())
+        _set_prompts(traceback.format_exc())
         is_good = False
-    _say(f"{'All is well' if is_good else 'NOT all is well'}: see {out}")
+    _set_prompts(f"{'All is well' if is_good else 'NOT all is well'}: see {out}")
     return 0 if is_good else 1
 
 
 def _tell(outcome: Outcome) -> None:
-    _say(f"{outcome.state:7} {outcome.time_s:6.1f} s  {outcome.scenarios}.{outcome.name}")
+    _set_prompts(f"{outcome.state:7} {outcome.time_s:6.1f} s  {outcome.scenarios}.{outcome.name}")
     if outcome.message:
-        _say(outcome.message)
+        _set_prompts(outcome.message)
 
 
-def _say(text: str) -> None:
+def _set_prompts(text: str) -> None:
     print(text, flush=True)  # noqa: T201  (not to the standard error: Slicer would log it as an error)
 
 

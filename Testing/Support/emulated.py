@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from NeuroSAM2Core.ops import Rule, dims_of
+from NeuroSAM2Core.components.cpu import ComponentFilter, dims_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "cuda_ext" / "csrc"
@@ -82,7 +82,7 @@ class EmulatedDevice:
         self._call("emulate_label", ctypes.byref(request), *self._dice(seed), self._pointer(out))
         return out
 
-    def keep(self, mask, connectivity, rule: Rule, *, is_background=False, seed=0):
+    def keep(self, mask, connectivity, rule: ComponentFilter, *, is_background=False, seed=0):
         """The parts that a rule keeps; of the background, added to the mask."""
         request, _folded = self._request(mask, connectivity, is_background=is_background)
         out = np.full(mask.shape, 7, np.uint8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.protocol import (
+from NeuroSAM2Core.remote import (
     AUTOMATIC,
     Cancel,
     CleanObject,
@@ -33,7 +33,7 @@ from NeuroSAM2Core.protocol import (
     SliceTracked,
     VolumeOpened,
 )
-from NeuroSAM2Core.protocol.identity import volume_id, wire_matrix, wire_voxels
+from NeuroSAM2Core.remote.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Direction, SliceMask, SlicePlane
 
 RADIUS = 3.0
@@ -51,7 +51,7 @@ class Track:
 class FakeEngine:
     """Has the interface of `EngineClient` that sessions use."""
 
-    sure_iou = 0.8
+    review_iou_threshold = 0.8
     sha256 = ""
     num_readings = 1
     """Of a single click on a slice without a mask."""
@@ -156,7 +156,7 @@ class FakeEngine:
                     image_size=64,
                     num_weights=1,
                     has_kernels=False,
-                    sure_iou=self.sure_iou,
+                    review_iou_threshold=self.review_iou_threshold,
                     sha256=self.sha256,
                 )
             case OpenVolume():
@@ -173,10 +173,10 @@ class FakeEngine:
                 event = VolumeOpened(request_id=number, volume_id=request.volume_id, is_new=is_new)
             case PredictSlice():
                 event = self._answer(number, request)
-            case PreviewSlice(prompts=said):
-                count = self._num_readings(self._track(request.volume_id, said.object_id), said)
-                mask = answer_to(said, self._slice_shape(request.volume_id, said.plane), count)
-                shown = as_mask(said.object_id, said.plane, mask, said.revision, count)
+            case PreviewSlice(prompts=prompts):
+                count = self._num_readings(self._track(request.volume_id, prompts.object_id), prompts)
+                mask = answer_to(prompts, self._slice_shape(request.volume_id, prompts.plane), count)
+                shown = as_mask(prompts.object_id, prompts.plane, mask, prompts.revision, count)
                 event = SlicePreviewed(request_id=number, volume_id=request.volume_id, mask=shown)
             case CleanObject(object_id=object_id):
                 for plane, mask in self._track(request.volume_id, object_id).tracked.items():
@@ -317,7 +317,7 @@ def as_mask(object_id, plane, mask, revision, num_readings=1):
         plane=plane,
         mask=mask,
         predicted_iou=iou,
-        presence=0.95 if mask.any() else 0.02,
+        object_score=0.95 if mask.any() else 0.02,
         revision=revision,
         num_readings=num_readings,
     )

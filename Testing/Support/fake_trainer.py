@@ -13,8 +13,8 @@ STEPS = 5
 
 
 def train(config: Path) -> int:
-    said = tomllib.loads(config.read_text(encoding="utf-8"))
-    folder = Path(said["run"]["folder"])
+    payload = tomllib.loads(config.read_text(encoding="utf-8"))
+    folder = Path(payload["run"]["folder"])
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     metrics, go = folder / "metrics.jsonl", config.with_suffix(".go")
     stopped = []
@@ -40,8 +40,8 @@ def train(config: Path) -> int:
 
 
 def check(config: Path) -> int:
-    said = tomllib.loads(config.read_text(encoding="utf-8"))
-    folder = Path(said["run"]["folder"]) / "clips"
+    payload = tomllib.loads(config.read_text(encoding="utf-8"))
+    folder = Path(payload["run"]["folder"]) / "clips"
     folder.mkdir(exist_ok=True)
     for number in (1, 2, 3):
         with (folder / f"clip-{number:02}.png").open("xb") as file:

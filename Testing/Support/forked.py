@@ -44,11 +44,11 @@ def main():
 
     import torch
 
-    import NeuroSAM2Core.worker.compute  # noqa: F401  (the slow part, once)
+    import NeuroSAM2Core.remote.server.compute  # noqa: F401  (the slow part, once)
     from NeuroSAM2Core import load_model
-    from NeuroSAM2Core.engine.precision import fastest_dtype
-    from NeuroSAM2Core.worker.limits import WorkerLimits
-    from NeuroSAM2Core.worker.process import WorkerProcess, leave, listen
+    from NeuroSAM2Core.inference.precision import fastest_dtype
+    from NeuroSAM2Core.remote.server.limits import WorkerLimits
+    from NeuroSAM2Core.remote.server.process import WorkerProcess, leave, listen
 
     torch.set_num_threads(1)
     load_model("nano", device="cpu")  # what is only slow the first time

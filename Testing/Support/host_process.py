@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from NeuroSAM2MRML.session.journal import PromptsLine, Unsaved, unsaved_in
-from NeuroSAM2MRML.session.recovery import recover, unsaved_work
+from NeuroSAM2Lib.segmentation.journal import PromptsLine, Unsaved, unsaved_in
+from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.scenes import make_app
-from Testing.Support.sessions import SHAPE, Sitting
+from Testing.Support.sessions import SHAPE, SimulatedUser
 
 MODULES = ["Testing.Support.host_process"]
 Prompts = frozenset[str]
@@ -20,7 +20,7 @@ Prompts = frozenset[str]
 
 
 def work_until_killed(folder: Path, seed: int, told: Connection) -> None:
-    """Brings back what is unsaved, then clicks and propagates; tells what was said whenever the session has taken it.
+    """Brings back what is unsaved, then clicks and propagates; tells the prompts whenever the session has taken it.
 
     Args:
         folder: Where journals are kept.
@@ -28,29 +28,29 @@ def work_until_killed(folder: Path, seed: int, told: Connection) -> None:
         told: Where `Prompts` go.
     """
     rng = random.Random(seed)
-    sitting = Sitting(make_app(folder))
-    left = unsaved_work(sitting.app.journal_folder, sitting.desk.volume)
+    user = SimulatedUser(make_app(folder))
+    left = unsaved_work(user.app.journal_folder, user.document.volume)
     if left:
-        recover(sitting.desk, max(left, key=lambda one: len(said_in(one))))
-        told.send(("recovered", said_of(sitting)))
+        recover(user.document, max(left, key=lambda one: len(said_in(one))))
+        told.send(("recovered", message_of(user)))
     while True:
         plane = SlicePlane(Axis.K, rng.randrange(SHAPE[0]))
         row, col = rng.randrange(SHAPE[1] - 6), rng.randrange(SHAPE[2] - 6)
         what = rng.random()
-        if what < 0.6 or not said_of(sitting):
-            sitting.session.add_point(plane, row, col, positive=rng.random() < 0.7)
+        if what < 0.6 or not message_of(user):
+            user.session.add_point(plane, row, col, positive=rng.random() < 0.7)
         elif what < 0.8:
-            sitting.session.add_box(plane, BoxPrompt(row, col, row + 5, col + 5))
+            user.session.add_box(plane, BoxPrompt(row, col, row + 5, col + 5))
         else:
-            sitting.session.propagate()
-        told.send(("said", said_of(sitting)))
+            user.session.propagate()
+        told.send(("said", message_of(user)))
         if rng.random() < 0.5:
-            sitting.settle()
+            user.settle()
 
 
-def said_of(sitting: Sitting) -> Prompts:
+def message_of(user: SimulatedUser) -> Prompts:
     """What a session knows that was said."""
-    prompts = (sitting.desk.objects.record(number).prompts for number in sitting.desk.objects.segments)
+    prompts = (user.document.objects.record(number).prompts for number in user.document.objects.segments)
     return frozenset(word for one in prompts for word in _words(one))
 
 

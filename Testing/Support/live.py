@@ -3,10 +3,9 @@
 import select
 import time
 
-from NeuroSAM2MRML.engine.link import EngineLink
+from NeuroSAM2Lib.engine.link import EngineLink
 
-from NeuroSAM2Core.client import EngineClient
-from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.remote import EngineClient, LoadModel
 
 LIMIT_S = 90.0
 
@@ -26,7 +25,7 @@ def wait_until(session, is_done, *, limit_s=LIMIT_S):
         assert time.monotonic() < deadline, f"it took longer than {limit_s:.0f} s: {session.notice}"
         engine = session.link.engine
         if engine is None or engine.is_closed:
-            assert not session.link.is_given_up, session.notice
+            assert not session.link.has_failed, session.notice
             continue
         writes = [engine] if engine.wants_write and engine.welcome is not None else []
         select.select([engine], writes, [], 0.05)
@@ -34,8 +33,12 @@ def wait_until(session, is_done, *, limit_s=LIMIT_S):
 
 def is_quiet(session):
     """Everything asked is answered."""
-    records = session.desk.records.values()
-    return not session.talk.is_waiting and session.talk.journey is None and not any(r.unanswered for r in records)
+    records = session.document.records.values()
+    return (
+        not session.engine_sync.is_waiting
+        and session.engine_sync.propagation_request is None
+        and not any(r.unanswered for r in records)
+    )
 
 
 def wait_quiet(session):

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from NeuroSAM2Core.ops import dims_of
-from NeuroSAM2Core.ops.labelling import AXES
+from NeuroSAM2Core.components.cpu import dims_of
+from NeuroSAM2Core.components.cpu.labelling import AXES
 
 CONNECTIVITIES = (4, 8, 6, 18, 26)
 

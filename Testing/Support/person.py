@@ -1,4 +1,4 @@
-"""A person at an engine whose workers die, and what may never be lost: what was said, and what was shown."""
+"""A person at an engine whose workers die, and what may never be lost: the prompts, and what was shown."""
 
 import os
 import random
@@ -7,11 +7,9 @@ import threading
 
 import numpy as np
 
-from NeuroSAM2Core.client import EngineClient
-from NeuroSAM2Core.client.ledger import Ledger
-from NeuroSAM2Core.client.replay import restate
 from NeuroSAM2Core.prompts import PointPrompt
-from NeuroSAM2Core.protocol.messages import (
+from NeuroSAM2Core.remote import EngineClient
+from NeuroSAM2Core.remote.messages import (
     Disconnected,
     Failed,
     LoadModel,
@@ -20,34 +18,36 @@ from NeuroSAM2Core.protocol.messages import (
     SliceAnswered,
     SliceTracked,
 )
+from NeuroSAM2Core.remote.session_state import SessionState
+from NeuroSAM2Core.remote.state_sync import replay
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.worker import TOKEN, events_until
 
 
 class Person:
-    """Clicks and propagates at random over workers that die, and remembers what was said and shown."""
+    """Clicks and propagates at random over workers that die, and remembers the prompts and shown."""
 
     def __init__(self, warm, volume, model, seed):
         self.warm, self.random = warm, random.Random(seed)
-        self.ledger = Ledger(LoadModel(model=model, device="cpu"), volume)
+        self.session_state = SessionState(LoadModel(model=model, device="cpu"), volume)
         self.said, self.shown, self.num_slices = {}, {}, volume.shape[0]
         self.kills, self.kills_at_the_start = 0, 0
         self.begin()
 
     def begin(self):
-        """A worker takes over what was said and shown."""
+        """A worker takes over the prompts and shown."""
         port, self.pid = self.warm.fork()
         self.client = EngineClient.connect("127.0.0.1", port, TOKEN)
-        numbers = restate(self.client, self.ledger.statement)
+        numbers = replay(self.client, self.session_state.snapshot)
         self.key = self.client.volume_id(numbers[1])
 
     def submit(self, request):
         number = self.client.submit(request)
-        self.ledger.note_request(number, request)
+        self.session_state.note_request(number, request)
 
     def click(self):
         plane = SlicePlane(Axis.K, self.random.randrange(8))
-        said = self.ledger.prompts(1, plane)
+        said = self.session_state.prompts(1, plane)
         point = PointPrompt(self.random.randrange(48), self.random.randrange(56), self.random.random() < 0.8)
         self.said[plane] = said.with_point(point)
         self.submit(PredictSlice(volume_id=self.key, prompts=self.said[plane]))
@@ -64,7 +64,7 @@ class Person:
                 assert not isinstance(event, Failed), event
                 if isinstance(event, Disconnected):
                     return False
-                self.ledger.note_event(event)
+                self.session_state.note_event(event)
                 if isinstance(event, SliceAnswered | SliceTracked):
                     self.shown[event.mask.plane] = event.mask
             count -= len(events)
@@ -84,7 +84,7 @@ class Person:
         self.hear(10_000)
         self.check_nothing_is_lost()
         assert not self.client.unanswered
-        masks = {one.plane: one for one in self.ledger.masks}
+        masks = {one.plane: one for one in self.session_state.masks}
         assert len(masks) == self.num_slices or not self.said  # every slice has one in the end
         for plane, said in self.said.items():
             assert masks[plane].revision == said.revision  # the answer to all that was said there
@@ -107,7 +107,7 @@ class Person:
         self.kills += 1
         events = events_until(self.client, lambda e: isinstance(e, Disconnected))
         for event in events:
-            self.ledger.note_event(event)
+            self.session_state.note_event(event)
             if isinstance(event, SliceAnswered | SliceTracked):
                 self.shown[event.mask.plane] = event.mask
         self.client.close()
@@ -115,6 +115,6 @@ class Person:
 
     def check_nothing_is_lost(self):
         for plane, said in self.said.items():
-            assert self.ledger.prompts(1, plane).points == said.points
-        for mask in self.ledger.masks:
+            assert self.session_state.prompts(1, plane).points == said.points
+        for mask in self.session_state.masks:
             np.testing.assert_array_equal(mask.mask, self.shown[mask.plane].mask)

@@ -20,14 +20,14 @@ def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 @lru_cache(maxsize=2)  # the large ones take a gigabyte each
 def reference_model(
-    name: str, image_size: int, *, presence_bias: float = 3.0, overrides: tuple[str, ...] = (), video: bool = False
+    name: str, image_size: int, *, object_score_bias: float = 3.0, overrides: tuple[str, ...] = (), video: bool = False
 ) -> nn.Module:
     """The reference's own model or video predictor with lively weights, in eval mode.
 
     Args:
         name: One of our preset names.
         image_size: Side of the model's input.
-        presence_bias: See `lively_state`.
+        object_score_bias: See `lively_state`.
         overrides: Hydra overrides.
         video: Build the video predictor instead of the bare model.
     """
@@ -46,7 +46,7 @@ def reference_model(
         )
         OmegaConf.resolve(config)
         model: nn.Module = instantiate(config.model, _recursive_=True)
-    model.load_state_dict(lively_state(shapes_of(model), presence_bias=presence_bias), strict=True)
+    model.load_state_dict(lively_state(shapes_of(model), object_score_bias=object_score_bias), strict=True)
     return model.eval()
 
 

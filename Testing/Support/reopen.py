@@ -5,9 +5,9 @@ import sys
 import zlib
 from pathlib import Path
 
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.session.controller import SessionController
-from NeuroSAM2MRML.session.node import sessions_in
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.session_node import sessions_in
 
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from Testing.Support.live import nano_link, wait_quiet
@@ -19,8 +19,8 @@ def main(scene: Path, folder: Path) -> None:
     (remembered,) = sessions_in(app.scene)
     link = nano_link()
     session = SessionController(app, link, remembered.volume_node, remembered.segmentation_node)
-    record = session.desk.active_record
-    count = session.desk.volume.shape[0]
+    record = session.document.active_record
+    count = session.document.volume.shape[0]
     found = {
         "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in record.prompts.points],
         "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in record.prompts.boxes],
@@ -28,10 +28,10 @@ def main(scene: Path, folder: Path) -> None:
         "quality": sorted(plane.index for plane in record.quality),
     }
     plane = SlicePlane(Axis.K, record.prompts.indices[0] + 2)
-    before = session.desk.keeper.read(1, plane)
+    before = session.document.slice_io.read(1, plane)
     session.add_point(plane, 24, 50)
     wait_quiet(session)
-    found["correction_changes"] = int((session.desk.keeper.read(1, plane) != before).sum())
+    found["correction_changes"] = int((session.document.slice_io.read(1, plane) != before).sum())
     found["others_stay"] = masks(session, count)[: plane.index] == found["masks"][: plane.index]
     session.propagate()
     wait_quiet(session)
@@ -42,7 +42,7 @@ def main(scene: Path, folder: Path) -> None:
 
 def masks(session, count):
     """A number for the mask of every slice."""
-    return [zlib.crc32(pack_mask(session.desk.keeper.read(1, SlicePlane(Axis.K, k)))) for k in range(count)]
+    return [zlib.crc32(pack_mask(session.document.slice_io.read(1, SlicePlane(Axis.K, k)))) for k in range(count)]
 
 
 if __name__ == "__main__":

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, _utils
 
-from NeuroSAM2Core.train import loop
-from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.fine_tune import fine_tune
-from NeuroSAM2Core.train.loading import loaded
+from NeuroSAM2Core.training import trainer
+from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.fine_tune import fine_tune
+from NeuroSAM2Core.training.loading import loaded
 from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 MODULES = [
-    *("NeuroSAM2Core.train.fine_tune", "Testing.Support.training", "Testing.Support.run_process"),
+    *("NeuroSAM2Core.training.fine_tune", "Testing.Support.training", "Testing.Support.run_process"),
     *("torch.utils.tensorboard", "matplotlib.backends.backend_agg"),
 ]
 
@@ -52,7 +52,7 @@ def without_pictures(folder: Path) -> None:
 def train_to_the_end(folder: Path, steps: int, has_begun: Callable[[], object]) -> None:
     """Begins or goes on with a run that saves after every step; what a process of its own does."""
     torch.set_num_threads(1)
-    loop.plot_curves = without_pictures
+    trainer.plot_curves = without_pictures
     fine_tune(
         mini_config(folder, steps=steps),
         torch.device("cpu"),
@@ -104,13 +104,13 @@ def start_ranks(size: int, folder: Path, act: Callable[[], object]) -> list[Base
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = process_context()
-    team = [
+    process_group = [
         context.Process(target=as_rank, args=(rank, size, port, folder / f"rank{rank}.txt", act))
         for rank in range(size)
     ]
-    for one in team:
+    for one in process_group:
         one.start()
-    return team
+    return process_group
 
 
 class HangingClips(Dataset[ClipBatch]):
@@ -127,7 +127,7 @@ def train_until_a_batch_hangs(folder: Path, is_waiting: Callable[[], object]) ->
     torch.set_num_threads(1)
     _utils.MP_STATUS_CHECK_INTERVAL = 0.2  # so long does PyTorch wait for a process to end
 
-    def batches(start: int, stop: int, *, image_size: int, team: Team) -> Iterator[ClipBatch]:
+    def batches(start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
         for clip in loaded(HangingClips(), range(start, stop), workers=1):
             yield clip
             is_waiting()

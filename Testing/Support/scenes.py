@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
-from NeuroSAM2MRML.headless import HeadlessApplication
-from NeuroSAM2MRML.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 
 from NeuroSAM2Core import Volume
 

@@ -1,11 +1,11 @@
 """Sessions on real MRML with a quick engine, for tests."""
 
 import numpy as np
-from NeuroSAM2MRML.engine.link import EngineLink
-from NeuroSAM2MRML.session.controller import SessionController
-from NeuroSAM2MRML.session.watch import SessionWatch
+from NeuroSAM2Lib.engine.link import EngineLink
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
-from NeuroSAM2Core.protocol import LoadModel
+from NeuroSAM2Core.remote import LoadModel
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
@@ -28,7 +28,7 @@ class Engines:
         return self.made[-1]
 
 
-class Sitting:
+class SimulatedUser:
     """A person in front of a scene."""
 
     def __init__(self, app, *, geometry="upright", shape=SHAPE, is_patient=False, segmentation=None):
@@ -43,11 +43,11 @@ class Sitting:
 
     def begin(self):
         self.session = SessionController(self.app, self.link, self.volume_node, self.segmentation_node)
-        self.watch = SessionWatch(self.session)
+        self.watch = SessionObserver(self.session)
 
     @property
-    def desk(self):
-        return self.session.desk
+    def document(self):
+        return self.session.document
 
     def settle(self):
         """Until nothing happens any more."""
@@ -55,16 +55,16 @@ class Sitting:
             if self.engines.made:
                 self.engines.last.work()
             self.session.poll()
-            if not self.session.talk.is_waiting and self.session.talk.journey is None:
+            if not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation_request is None:
                 return
         raise AssertionError(f"it never settles: {self.session.notice}")
 
     def mask(self, plane, number=1):
-        return self.desk.keeper.read(number, plane)
+        return self.document.slice_io.read(number, plane)
 
     def voxels_of(self, number=1):
 
-        return np.stack([self.mask(SlicePlane(Axis.K, k), number) for k in range(self.desk.volume.shape[0])])
+        return np.stack([self.mask(SlicePlane(Axis.K, k), number) for k in range(self.document.volume.shape[0])])
 
     def bytes(self):
         """Every voxel of every segment, and what bears it: the exact state of the segmentation."""

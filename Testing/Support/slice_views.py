@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import slicer
-from NeuroSAM2MRML import headless_views
-from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2Lib.headless import views
+from NeuroSAM2Lib.headless.application import HeadlessApplication
 from PIL import Image
 
 
-class SliceView(headless_views.SliceView):
+class SliceView(views.SliceView):
     """One view that is clicked and dragged in."""
 
     def save(self, path: Path) -> None:

@@ -9,13 +9,13 @@ import torch
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.model import SAM2, HieraConfig, SAM2Config
-from NeuroSAM2Core.train.clip import ClipBatch
-from NeuroSAM2Core.train.data import DataConfig
-from NeuroSAM2Core.train.distributed import Team
-from NeuroSAM2Core.train.fine_tune import BatchSource
-from NeuroSAM2Core.train.groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.train.prompt_plan import PromptConfig
-from NeuroSAM2Core.train.run_config import OptimConfig, RunConfig, StartConfig, TrainConfig
+from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.data import DataConfig
+from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.fine_tune import BatchSource
+from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig, OptimConfig, RunConfig, StartConfig
+from NeuroSAM2Core.training.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
+from NeuroSAM2Core.training.prompt_plan import PromptConfig
 
 MINI = SAM2Config(
     trunk=HieraConfig(
@@ -58,25 +58,25 @@ def disc_clip(number: int, *, slices: int = 3, objects: int = 1, room_for: int =
             mask[t] = (rows - row - t) ** 2 + (cols - col + t) ** 2 < radius**2
     images = 0.3 + 0.4 * masks.any(axis=0) + 0.05 * rng.standard_normal((slices, SIDE, SIDE))
     clip = ClipBatch(torch.from_numpy(images.clip(0, 1)).float()[None], torch.from_numpy(masks)[None])
-    return clip.with_room_for(room_for)
+    return clip.padded_to(room_for)
 
 
 def disc_batches(*, slices: int = 3) -> BatchSource:
     """One disc clip per batch, another for every batch and rank."""
 
-    def batches(start: int, stop: int, *, image_size: int, team: Team) -> Iterator[ClipBatch]:
-        return (disc_clip(n * team.size + team.rank, slices=slices) for n in range(start, stop))
+    def batches(start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
+        return (disc_clip(n * process_group.size + process_group.rank, slices=slices) for n in range(start, stop))
 
     return batches
 
 
-def mini_config(folder: Path, *, steps: int = 4, **changes: object) -> TrainConfig:
+def mini_config(folder: Path, *, steps: int = 4, **changes: object) -> FineTuneConfig:
     """A run of the mini model; its file lies beside the run's folder."""
     model = folder.parent / "mini.safetensors"
     if not model.exists():
         write_mini_model(model)
     fast = GroupConfig(learning_rate=1e-3)
-    config = TrainConfig(
+    config = FineTuneConfig(
         start=StartConfig(model=str(model)),
         data=DataConfig(datasets=("none.json",)),
         prompts=PromptConfig(num_corrections=1),

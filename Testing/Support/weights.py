@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 
-def lively_state(shapes: dict[str, tuple[int, ...]], *, presence_bias: float = 3.0) -> dict[str, Tensor]:
+def lively_state(shapes: dict[str, tuple[int, ...]], *, object_score_bias: float = 3.0) -> dict[str, Tensor]:
     """One tensor per key, seeded by the key's own name.
 
     Plain random initialisation gives masks that are all absent; here activations keep their size through the layers and
-    `presence_bias` says whether the object is there (+3) or not (-3).
+    `object_score_bias` says whether the object is there (+3) or not (-3).
     """
-    return {key: torch.from_numpy(_values(key, shape, presence_bias)).float() for key, shape in shapes.items()}
+    return {key: torch.from_numpy(_values(key, shape, object_score_bias)).float() for key, shape in shapes.items()}
 
 
-def _values(key: str, shape: tuple[int, ...], presence_bias: float) -> np.ndarray:
+def _values(key: str, shape: tuple[int, ...], object_score_bias: float) -> np.ndarray:
     rng = np.random.RandomState(zlib.crc32(key.encode()))
     noise = rng.standard_normal(shape)
     if key == "sam_mask_decoder.pred_obj_score_head.layers.2.bias":
-        return np.full(shape, presence_bias)
+        return np.full(shape, object_score_bias)
     if key.endswith("gaussian_matrix"):
         return noise
     if key.endswith("gamma"):

@@ -7,25 +7,25 @@ import time
 from contextlib import contextmanager
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
-from NeuroSAM2Core.client import EngineClient
-from NeuroSAM2Core.client.blocking import wait
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.protocol.codec import decode_event, encode_request
-from NeuroSAM2Core.protocol.messages import Disconnected, Hello, LoadModel, PredictSlice
-from NeuroSAM2Core.protocol.stream import FrameStream, StreamEndedError
+from NeuroSAM2Core.remote import EngineClient
+from NeuroSAM2Core.remote.codec import decode_event, encode_request
+from NeuroSAM2Core.remote.messages import Disconnected, Hello, LoadModel, PredictSlice
+from NeuroSAM2Core.remote.remote_session import wait
+from NeuroSAM2Core.remote.server.job_runner import JobRunner
+from NeuroSAM2Core.remote.server.limits import WorkerLimits
+from NeuroSAM2Core.remote.server.process import WorkerProcess, listen
+from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from NeuroSAM2Core.worker.limits import WorkerLimits
-from NeuroSAM2Core.worker.process import WorkerProcess, listen
-from NeuroSAM2Core.worker.steps import Steps
 from Testing.Support.models import small_model
 
 TOKEN = "0123456789abcdef" * 4
 LIMIT_S = 60.0
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
-def save_small_model(path, *, paints_prompts=False):
-    model = small_model(paints_prompts=paints_prompts)
+def save_small_model(path, *, rasterize_prompts=False):
+    model = small_model(rasterize_prompts=rasterize_prompts)
     Checkpoint(model.config, model.state_dict(), Provenance(name="small")).save(path)
     return str(path)
 
@@ -107,7 +107,7 @@ def events_until(client, is_last, limit_s=LIMIT_S):
     while not any(map(is_last, events)):
         assert time.monotonic() < deadline, f"waited in vain; came: {events}"
         assert not client.is_closed or any(isinstance(e, Disconnected) for e in events), "closed"
-        events += wait(client, LOOK_S)
+        events += wait(client, POLL_S)
     return events
 
 
@@ -117,7 +117,7 @@ def events_of(client, *numbers):
     while not client.unanswered.keys().isdisjoint(numbers):
         assert time.monotonic() < deadline, f"waited in vain; came: {events}"
         assert not client.is_closed, f"the connection has ended: {events[-1:]}"
-        events += wait(client, LOOK_S)
+        events += wait(client, POLL_S)
     return events
 
 
@@ -154,14 +154,14 @@ def box_on(key, index, *, object_id=1, revision=1, box=(12, 14, 35, 41), points=
 def held(monkeypatch, is_held):
     """Holds the worker's thread at the jobs for which `is_held` says so, until it is let go of."""
     hold = Hold()
-    step = Steps._step
+    step = JobRunner._step
 
     def held_step(self, job):
         if is_held(job):
             hold.wait_here()
         return step(self, job)
 
-    monkeypatch.setattr(Steps, "_step", held_step)
+    monkeypatch.setattr(JobRunner, "_step", held_step)
     try:
         yield hold
     finally:

@@ -1,13 +1,13 @@
-"""Who may talk to the app."""
+"""Who may use the app."""
 
 import pytest
 from aiohttp import ClientSession, CookieJar, WSServerHandshakeError, web
-from NeuroSAM2Web.access import WRONG_HOST, WRONG_ORIGIN, WRONG_TOKEN, Access
-from NeuroSAM2Web.gate import gate
+from NeuroSAM2Web.auth_middleware import auth_middleware
+from NeuroSAM2Web.auth_policy import WRONG_HOST, WRONG_ORIGIN, WRONG_TOKEN, AuthPolicy
 
 from Testing.Support.apart import run_apart
 
-ACCESS = Access("the key of this start")
+ACCESS = AuthPolicy("the key of this start")
 HERE = "127.0.0.1:8742"
 
 
@@ -54,16 +54,16 @@ def test_without_the_token_nothing_passes(shown):
 
 
 def test_every_start_has_a_token_and_a_cookie_of_its_own():
-    tokens = {Access().token for _ in range(50)}
+    tokens = {AuthPolicy().token for _ in range(50)}
     assert len(tokens) == 50
     assert min(map(len, tokens)) >= 43
-    assert len({Access(token).cookie for token in tokens}) == 50
-    assert Access("secret").token not in repr(Access("secret"))
+    assert len({AuthPolicy(token).cookie for token in tokens}) == 50
+    assert AuthPolicy("secret").token not in repr(AuthPolicy("secret"))
 
 
 @pytest.fixture
 def visit():
-    """Runs a visit against a small server behind the gate: a page, and a socket that echoes."""
+    """Runs a visit against a small server behind the authentication: a page, and a socket that echoes."""
 
     async def page(_request):
         return web.Response(text="the page")
@@ -76,7 +76,7 @@ def visit():
         return socket
 
     async def run(act, jar):
-        app = web.Application(middlewares=[gate(ACCESS)])
+        app = web.Application(middlewares=[auth_middleware(ACCESS)])
         app.router.add_routes([web.get("/index.html", page), web.post("/index.html", page), web.get("/ws", echo)])
         runner = web.AppRunner(app)
         await runner.setup()
@@ -98,16 +98,16 @@ def test_the_address_with_the_token_leads_to_the_page_and_is_remembered(visit):
         async with session.get(f"{address}/?token={ACCESS.token}") as first:
             assert first.url.path == "/index.html"
             assert "token" not in first.url.query
-            said = await first.text()
+            output = await first.text()
         cookie = first.history[0].headers["Set-Cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
         async with session.get(f"{address}/index.html") as again, session.ws_connect(f"{address}/ws") as socket:
             await socket.send_str("hello")
-            return said, await again.text(), (await socket.receive()).data, again.headers
+            return output, await again.text(), (await socket.receive()).data, again.headers
 
-    said, again, echoed, headers = visit(act)
-    assert (said, again, echoed) == ("the page", "the page", "hello")
+    output, again, echoed, headers = visit(act)
+    assert (output, again, echoed) == ("the page", "the page", "hello")
     assert "default-src 'self'" in headers["Content-Security-Policy"]
     assert headers["Referrer-Policy"] == "no-referrer"
 

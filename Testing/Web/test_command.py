@@ -35,27 +35,27 @@ def test_the_package_declares_the_command(neurosam2, capsys):
     with pytest.raises(SystemExit) as over:
         neurosam2("app", "--help")
     assert over.value.code == 0
-    said = capsys.readouterr().out
-    assert "--folder" in said
-    assert "ssh -L" in said
+    output = capsys.readouterr().out
+    assert "--folder" in output
+    assert "ssh -L" in output
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(neurosam2, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if "trame" in name else find(name, *rest))
     assert neurosam2("app") == 2
-    said = capsys.readouterr().err
-    assert "packages that are not installed: trame, trame_client, trame_vuetify" in said
-    assert 'pip install ".[app]"' in said
+    output = capsys.readouterr().err
+    assert "packages that are not installed: trame, trame_client, trame_vuetify" in output
+    assert 'pip install ".[app]"' in output
 
 
-def test_where_nothing_can_be_drawn_the_missing_libraries_are_named_with_their_command(neurosam2, capsys, monkeypatch):
+def test_missing_rendering_libraries_are_named_with_the_install_command(neurosam2, capsys, monkeypatch):
     monkeypatch.setattr(drawing, "missing_libraries", lambda: "slice views cannot be drawn here")
     assert neurosam2("app") == 2
     assert "cannot be drawn" in capsys.readouterr().err
 
 
-def test_a_missing_image_or_folder_is_said_before_anything_starts(neurosam2, capsys, tmp_path):
+def test_a_missing_image_or_folder_is_reported_before_anything_starts(neurosam2, capsys, tmp_path):
     assert neurosam2("app", str(tmp_path / "none.nii.gz")) == 2
     assert "there is no file" in capsys.readouterr().err
     assert neurosam2("app", "--folder", str(tmp_path / "none")) == 2
@@ -123,7 +123,7 @@ def look(changes):
     return done.stdout.strip()
 
 
-def test_a_port_that_is_taken_is_said_where_it_was_asked_for_and_evaded_where_not():
+def test_a_taken_port_is_reported_if_it_was_asked_for_and_else_avoided():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

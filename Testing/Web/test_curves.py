@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from NeuroSAM2Web.curves import BOX, MOST_POINTS, draw
+from NeuroSAM2Web.curves import BOX, MAX_POINTS, draw
 
 
 def corners(line):
@@ -29,7 +29,7 @@ def test_a_run_under_way_leaves_room_for_its_rest():
 def test_a_long_curve_is_thinned_and_keeps_its_end():
     losses = [(step, 1 / step) for step in range(1, 100_001)]
     line = corners(draw(losses, (), 100_000).loss)
-    assert MOST_POINTS / 2 < len(line) <= MOST_POINTS + 1
+    assert MAX_POINTS / 2 < len(line) <= MAX_POINTS + 1
     assert line[-1] == (BOX.right, pytest.approx(BOX.bottom, abs=0.1))
 
 

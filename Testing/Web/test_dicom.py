@@ -5,23 +5,23 @@ import sys
 import zipfile
 
 import pytest
-from NeuroSAM2MRML.scene.volume_nodes import read_volume
-from NeuroSAM2Web.file_desk import FileDesk
+from NeuroSAM2Lib.scene.volume_nodes import read_volume
+from NeuroSAM2Web.allowed_folders import AllowedFolders
+from NeuroSAM2Web.file_io import FileIO
 from NeuroSAM2Web.file_panel import FilePanel
-from NeuroSAM2Web.folders import Folders
 
 from NeuroSAM2Core.errors import DataError
 from Testing.Core.test_dicom import VOXELS, write_series
 from Testing.Support.apart import run_apart
-from Testing.Web.room import Room
+from Testing.Web.app_user import AppUser
 
 
 @pytest.fixture
 def panel(tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "home").mkdir()
-    room = Room(tmp_path / "home")
-    return FilePanel(FileDesk(room.desk), Folders([tmp_path]), tmp_path / "scratch", lambda: None)
+    user = AppUser(tmp_path / "home")
+    return FilePanel(FileIO(user.app_state), AllowedFolders([tmp_path]), tmp_path / "scratch", lambda: None)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Files are touched in the chosen folders only."""
 
 import pytest
-from NeuroSAM2Web.folders import Folders, size_text
+from NeuroSAM2Web.allowed_folders import AllowedFolders, size_text
 
 from NeuroSAM2Core.errors import DataError
 
@@ -29,7 +29,7 @@ def places(tmp_path):
 
 def test_the_list_shows_folders_and_what_can_be_opened(places):
     data, _ = places
-    folders = Folders([data])
+    folders = AllowedFolders([data])
     listing = folders.listing(str(data))
     assert [entry.name for entry in listing.entries] == ["sub", "A.seg.nrrd", "b.nii.gz", "c.mrb", "inside.nii"]
     assert [entry.is_folder for entry in listing.entries] == [True, False, False, False, False]
@@ -41,7 +41,7 @@ def test_the_list_shows_folders_and_what_can_be_opened(places):
 
 def test_a_file_in_a_chosen_folder_is_found_by_any_name_it_has(places):
     data, _ = places
-    folders = Folders([data])
+    folders = AllowedFolders([data])
     for text in (str(data / "b.nii.gz"), "b.nii.gz", "sub/../b.nii.gz", str(data / "inside.nii")):
         assert folders.file(text) == (data / "b.nii.gz").resolve()
 
@@ -61,7 +61,7 @@ def test_a_file_in_a_chosen_folder_is_found_by_any_name_it_has(places):
 def test_what_lies_outside_is_refused_with_a_sentence_however_it_is_named(places, way):
     data, secret = places
     with pytest.raises(DataError, match="outside the folders that the app may use"):
-        Folders([data]).file(way.format(d=data, s=secret))
+        AllowedFolders([data]).file(way.format(d=data, s=secret))
 
 
 def test_a_folder_with_a_similar_name_is_another_folder(places):
@@ -69,27 +69,27 @@ def test_a_folder_with_a_similar_name_is_another_folder(places):
     twin = data.with_name("data2")
     twin.mkdir()
     with pytest.raises(DataError, match="outside"):
-        Folders([data]).folder(str(twin))
+        AllowedFolders([data]).folder(str(twin))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b.nii", "../b.nii", "/b.nii", "a\\b.nii", "a\0.nii"])
 def test_a_name_with_a_path_in_it_is_no_name_to_write(places, name):
     with pytest.raises(DataError, match="no name for a file"):
-        Folders([places[0]]).target(str(places[0]), name)
+        AllowedFolders([places[0]]).target(str(places[0]), name)
 
 
 def test_a_link_that_leads_outside_is_not_written_through(places):
     data, _ = places
-    assert Folders([data]).target(str(data), "new.nii.gz") == data.resolve() / "new.nii.gz"
+    assert AllowedFolders([data]).target(str(data), "new.nii.gz") == data.resolve() / "new.nii.gz"
     with pytest.raises(DataError, match="outside"):
-        Folders([data]).target(str(data), "link.nii")
+        AllowedFolders([data]).target(str(data), "link.nii")
 
 
-def test_a_missing_file_is_said(places):
+def test_a_missing_file_is_reported(places):
     with pytest.raises(DataError, match=r"there is no file .*nothing\.nii"):
-        Folders([places[0]]).file("nothing.nii")
+        AllowedFolders([places[0]]).file("nothing.nii")
     with pytest.raises(DataError, match="no path"):
-        Folders([places[0]]).file("a\0b")
+        AllowedFolders([places[0]]).file("a\0b")
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,17 @@
 import zipfile
 
 import pytest
-from NeuroSAM2Web.file_desk import FileDesk, Target
+from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.apart import run_apart
-from Testing.Web.room import Room
+from Testing.Web.app_user import AppUser
 
 
 @pytest.fixture
-def room(tmp_path):
-    return Room(tmp_path)
+def user(tmp_path):
+    return AppUser(tmp_path)
 
 
 def without(path, ending, into):
@@ -25,17 +25,17 @@ def without(path, ending, into):
     return into
 
 
-def test_a_scene_that_slicer_refuses_leaves_open_work_as_it_is(room, tmp_path):
-    files = FileDesk(room.desk)
+def test_a_scene_that_slicer_refuses_leaves_open_work_as_it_is(user, tmp_path):
+    files = FileIO(user.app_state)
     plane = SlicePlane(Axis.K, 5)
-    room.workplace.session.add_point(plane, 20, 20)
-    room.wake()
+    user.presenter.session.add_point(plane, 20, 20)
+    user.wake()
     (saved,) = run_apart(files.save(Target.SCENE, tmp_path / "a.mrb"))
-    session, volume = room.workplace.session, room.desk.volume_node
+    session, volume = user.presenter.session, user.app_state.volume_node
     bad = without(saved, ".nrrd", tmp_path / "bad.mrb")
     with pytest.raises(DataError, match=r"bad\.mrb cannot be read"):
         run_apart(files.open(bad, "bad.mrb"))
-    assert room.workplace.session is session
+    assert user.presenter.session is session
     assert not session.ended
-    assert room.desk.volume_node is volume
+    assert user.app_state.volume_node is volume
     assert files.has_work

@@ -2,13 +2,13 @@
 
 import pytest
 
-from Testing.Web.test_road import BOX, INSIDE, SHAPE, draw_box
+from Testing.Web.test_click_to_mask import BOX, INSIDE, SHAPE, draw_box
 from Testing.Web.visit import AppProcess, Visit
 
 
 @pytest.fixture(scope="module")
 def look(browser, tmp_path_factory):
-    """A page in which nothing is outlined; several tests share it."""
+    """A page in which nothing is segmented; several tests share it."""
     with AppProcess(tmp_path_factory.mktemp("app")) as app, Visit(browser, app) as visit:
         visit.wait_ready()
         yield visit
@@ -64,7 +64,7 @@ def test_window_and_level_change_under_the_mouse(look):
     assert look.num_changed(0.3, 0.5) > 100
 
 
-def test_the_ribbon_tells_of_slices_and_goes_to_them(visit):
+def test_the_quality_strip_tells_of_slices_and_goes_to_them(visit):
     draw_box(visit)
     here = visit.index()
     bar = visit.page.locator("[data-bar=Red]")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from Testing.Web.filing import upload, wait_problem
+from Testing.Web.file_helpers import upload, wait_problem
 from Testing.Web.visit import AppProcess, Visit
 
 START_LIMIT_S = 20.0
@@ -52,7 +52,7 @@ def test_without_the_token_neither_the_page_nor_a_script_of_it_is_answered(app, 
     assert ask(app, path)[0] == 403
 
 
-def test_the_websocket_is_closed_to_whoever_comes_without_the_token_or_from_another_page(app):
+def test_the_websocket_is_refused_without_the_token_or_from_another_origin(app):
     host = urlsplit(app.address).netloc
     assert ask(app, "/ws", headers=UPGRADE)[0] == 403
     assert ask(app, "/ws", headers=UPGRADE | {"Origin": f"http://{host}"})[0] == 403
@@ -134,8 +134,8 @@ def test_the_page_is_usable_soon_and_asks_nothing_of_any_other_computer(browser,
 def test_a_page_that_tries_to_reach_another_computer_cannot(browser, app):
     with Visit(browser, app) as visit:
         visit.wait_ready()
-        said = visit.page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'reached', error => String(error))")
-        assert "Failed to fetch" in said
+        output = visit.page.evaluate("fetch('http://127.0.0.1:9/').then(() => 'reached', error => String(error))")
+        assert "Failed to fetch" in output
         assert any("Content Security Policy" in error for error in visit.errors)
 
 

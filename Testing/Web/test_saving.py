@@ -5,24 +5,24 @@ import os
 import numpy as np
 import pytest
 from NeuroSAM2Web.app import make_home
-from NeuroSAM2Web.file_desk import FileDesk, Target
+from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.volume import Volume
-from Testing.Core.test_place import in_nibabel, in_simple_itk, turned, write_image
+from Testing.Core.test_header_geometry import in_nibabel, in_simple_itk, turned, write_image
 from Testing.Support.apart import run_apart
-from Testing.Web.room import HEIGHT, WIDTH, Room
+from Testing.Web.app_user import HEIGHT, WIDTH, AppUser
 
 
 def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
-    room = Room(tmp_path / "home")
-    files = FileDesk(room.desk)
+    user = AppUser(tmp_path / "home")
+    files = FileIO(user.app_state)
     image = write_image(tmp_path / "T1.nii", turned(-0.3, offset=(1, 2, 3)), turned(0.2), s_code=4)
     os.link(image, tmp_path / "link.nii.gz")
     before = image.read_bytes()
     run_apart(files.open(image, "T1.nii"))
-    room.desk.views.picture("Red", WIDTH, HEIGHT)
-    room.desk.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
+    user.app_state.views.picture("Red", WIDTH, HEIGHT)
+    user.app_state.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
     with pytest.raises(DataError, match="is never replaced"):
         run_apart(files.save(Target.NIFTI, tmp_path / "link.nii.gz"))
     assert image.read_bytes() == before
@@ -42,7 +42,7 @@ def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
 
 
 def test_every_file_has_a_methods_file_of_its_own():
-    names = [FileDesk.names_beside(target, f"a{target.value}") for target in Target]
+    names = [FileIO.names_beside(target, f"a{target.value}") for target in Target]
     beside = [name for row in names for name in row]
     assert len(beside) == len(set(beside)) == 5
 

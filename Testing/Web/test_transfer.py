@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 from aiohttp import ClientSession, web
-from NeuroSAM2Web.transfer import LARGEST_UPLOAD, Transfer
+from NeuroSAM2Web.transfer import MAX_UPLOAD_BYTES, Transfer
 
 from NeuroSAM2Core.errors import DataError
 from Testing.Support.apart import run_apart
 
 
-class Desk:
+class TransferBench:
     """A server with the two roads, and what it was given."""
 
     def __init__(self, folder, *, largest=1000):
@@ -47,32 +47,32 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def bench(tmp_path):
+    return TransferBench(tmp_path)
 
 
-def test_an_upload_arrives_whole_under_its_name_and_leaves_nothing_behind(desk):
-    assert desk.upload("brain é.nii.gz", b"x" * 1000) == (200, "")
-    assert desk.received == [("brain é.nii.gz", b"x" * 1000)]
-    assert list(desk.folder.iterdir()) == []
+def test_an_upload_arrives_whole_under_its_name_and_leaves_nothing_behind(bench):
+    assert bench.upload("brain é.nii.gz", b"x" * 1000) == (200, "")
+    assert bench.received == [("brain é.nii.gz", b"x" * 1000)]
+    assert list(bench.folder.iterdir()) == []
 
 
-def test_a_path_in_the_name_counts_for_nothing(desk):
-    assert desk.upload("../../etc/brain.nii", b"x")[0] == 200
-    assert desk.upload("C:\\data\\brain.nii", b"x")[0] == 200
-    assert [name for name, _ in desk.received] == ["brain.nii", "brain.nii"]
+def test_a_path_in_the_name_counts_for_nothing(bench):
+    assert bench.upload("../../etc/brain.nii", b"x")[0] == 200
+    assert bench.upload("C:\\data\\brain.nii", b"x")[0] == 200
+    assert [name for name, _ in bench.received] == ["brain.nii", "brain.nii"]
 
 
 @pytest.mark.parametrize("name", ["", "brain.txt", "brain", "nii", "..", "brain.exe"])
-def test_what_cannot_be_opened_is_not_taken(desk, name):
-    status, text = desk.upload(name, b"x")
+def test_what_cannot_be_opened_is_not_taken(bench, name):
+    status, text = bench.upload(name, b"x")
     assert status == 400
     assert "cannot be opened" in text
-    assert desk.received == []
+    assert bench.received == []
 
 
 def test_too_large_is_refused_by_its_announced_size_before_anything_is_read(tmp_path):
-    desk = Desk(tmp_path, largest=LARGEST_UPLOAD)
+    bench = TransferBench(tmp_path, largest=MAX_UPLOAD_BYTES)
 
     async def act(session):
         host = session._base_url
@@ -83,45 +83,45 @@ def test_too_large_is_refused_by_its_announced_size_before_anything_is_read(tmp_
         writer.close()
         return status
 
-    assert b"413" in desk.visit(act)
-    assert list(desk.folder.iterdir()) == []
+    assert b"413" in bench.visit(act)
+    assert list(bench.folder.iterdir()) == []
 
 
-def test_too_large_is_refused_while_it_comes_where_no_size_was_announced(desk):
+def test_too_large_is_refused_while_it_comes_where_no_size_was_announced(bench):
     async def pieces():
         for _ in range(11):
             yield b"x" * 100
 
-    status, text = desk.upload("a.nii", pieces())
+    status, text = bench.upload("a.nii", pieces())
     assert status == 413
     assert "too large to upload; at most 1 kB" in text
-    assert desk.received == []
-    assert list(desk.folder.iterdir()) == []
+    assert bench.received == []
+    assert list(bench.folder.iterdir()) == []
 
 
-def test_a_file_that_turns_out_unreadable_is_said_in_the_answer(desk):
-    desk.problem = "a.nii cannot be read"
-    assert desk.upload("a.nii", b"x") == (400, "a.nii cannot be read.")
-    assert list(desk.folder.iterdir()) == []
+def test_a_file_that_turns_out_unreadable_is_reported_in_the_answer(bench):
+    bench.problem = "a.nii cannot be read"
+    assert bench.upload("a.nii", b"x") == (400, "a.nii cannot be read.")
+    assert list(bench.folder.iterdir()) == []
 
 
-def test_saved_files_are_fetched_until_others_are_offered(desk):
-    path, methods = desk.transfer.room("mask é.nii.gz"), desk.transfer.room("mask.json")
+def test_saved_files_are_fetched_until_others_are_offered(bench):
+    path, methods = bench.transfer.temp_path("mask é.nii.gz"), bench.transfer.temp_path("mask.json")
     path.write_bytes(b"mask" * 1000)
     methods.write_text("{}", encoding="utf-8")
-    addresses = desk.transfer.offer([path, methods])
+    addresses = bench.transfer.offer([path, methods])
 
     async def act(session):
         found = []
         for address in (*addresses, addresses[0]):
             async with session.get(address) as answer:
                 found.append((await answer.read(), answer.headers["Content-Disposition"]))
-        desk.transfer.offer([])
+        bench.transfer.offer([])
         async with session.get(addresses[0]) as answer:
             return found, answer.status
 
-    found, status = desk.visit(act)
+    found, status = bench.visit(act)
     mask = b"mask" * 1000, "attachment; filename*=UTF-8''mask%20%C3%A9.nii.gz"
     assert found == [mask, (b"{}", "attachment; filename*=UTF-8''mask.json"), mask]
     assert status == 404
-    assert list(desk.folder.iterdir()) == []
+    assert list(bench.folder.iterdir()) == []

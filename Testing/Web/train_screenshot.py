@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from Testing.Web.conftest import browser_is_missing, chromium, what_is_missing
-from Testing.Web.filing import open_file, wait_volume
+from Testing.Web.file_helpers import open_file, wait_volume
 from Testing.Web.screenshots import save
 from Testing.Web.visit import ROOT, AppProcess, Visit, open_browser
 
@@ -96,7 +96,7 @@ def train(visit):
     visit.page.locator("[data-test=train-settings] textarea").first.fill(SETTINGS)
     visit.page.get_by_text("For experts").last.click()
     visit.page.get_by_role("button", name="Start", exact=True).click()
-    for state, button in (("can_prove", "Compare on held-out cases"), ("can_promote", "Use new model")):
+    for state, button in (("can_compare", "Compare on held-out cases"), ("can_promote", "Use new model")):
         visit.page.wait_for_function("name => trame.state.get(name)", arg=f"train_{state}", timeout=LIMIT_MS)
         visit.page.get_by_role("button", name=button).click()
     visit.page.wait_for_function("trame.state.get('train_can_roll_back')")

@@ -13,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 import psutil
-from NeuroSAM2MRML.session.journal import JournalHead, MaskLine, PromptsLine, Unsaved
+from NeuroSAM2Lib.segmentation.journal import JournalHead, MaskLine, PromptsLine, Unsaved
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -107,12 +107,12 @@ class AppProcess:
         }
 
     def prompts(self, object_id=1):
-        """What is written down of what was said about an object."""
-        said = [one for one in self._lines() if isinstance(one, PromptsLine) and one.object_id == object_id]
-        return said[-1].prompts
+        """What is written down of the prompts about an object."""
+        prompts = [one for one in self._lines() if isinstance(one, PromptsLine) and one.object_id == object_id]
+        return prompts[-1].prompts
 
     def voxels(self, shape, object_id=1):
-        """The object as an array (K, J, I), outlined along k."""
+        """The object as an array (K, J, I), segmented along k."""
         whole = np.zeros(shape, bool)
         for plane, mask in self.masks(object_id).items():
             whole[plane.index] = mask

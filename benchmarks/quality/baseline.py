@@ -1,7 +1,7 @@
 """The bundled model as it was at another commit: measured by a process that imports the core from a checkout of that commit.
 
 Usage, by `measure_baseline` only: python baseline.py CHECKOUT, with the rest as JSON on standard input. That process takes the measuring
-modules from this repository and the core from the checkout: what `cases`, `prompts`, `course` and `methods` import of the core must be
+modules from this repository and the core from the checkout: what `cases`, `prompts`, `task` and `methods` import of the core must be
 there in both.
 """
 

@@ -55,7 +55,7 @@ class Seeds:
         longer_mm = max((r1 - r0 + 1) * rows_mm, (c1 - c0 + 1) * cols_mm)
         self.seed_radius = SMALL_SEED_RADIUS if min(r1 - r0, c1 - c0) < SMALL_BOX else SEED_RADIUS
         around = self._place(longer_mm / spacing[self.axis], longer_mm / 2 / rows_mm, longer_mm / 2 / cols_mm)
-        self._look_at(self._place(index, r0, c0) - around, self._place(index, r1, c1) + around)
+        self._set_visible_plane(self._place(index, r0, c0) - around, self._place(index, r1, c1) + around)
 
     def add_point(
         self, object_id: int, axis: str, index: int, point: Sequence[float], *, positive: bool = True
@@ -64,7 +64,7 @@ class Seeds:
         place = self._place(index, *point)
         ball = tuple(slice(max(0, int(c) - self.seed_radius), int(c) + self.seed_radius + 1) for c in place)
         self.seeds[ball] = 1 if positive else 2
-        self._look_at(place - MARGIN, place + MARGIN)
+        self._set_visible_plane(place - MARGIN, place + MARGIN)
 
     def propagate(self, object_id: int) -> Iterator[None]:
         """Solves anew."""
@@ -102,7 +102,7 @@ class Seeds:
         place.insert(self.axis, index)
         return np.array(place)
 
-    def _look_at(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    def _set_visible_plane(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
         """Looks at least at the voxels between two places, ends included."""
         self.low = np.maximum(0, np.minimum(self.low, np.floor(low).astype(int)))
         self.high = np.minimum(np.array(self.image.shape) - 1, np.maximum(self.high, np.ceil(high).astype(int)))

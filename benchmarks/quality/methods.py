@@ -10,12 +10,12 @@ import numpy as np
 import NeuroSAM2Core
 from benchmarks.quality import classical
 from benchmarks.quality.cases import CaseFile, Row
-from benchmarks.quality.course import Shown, measure_case
 from benchmarks.quality.results import Entry, Results
+from benchmarks.quality.runner import Shown, measure_case
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.train.evaluation.rounds import Segmenter
+from NeuroSAM2Core.training.evaluation.rounds import Segmenter
 
-CODE = ("engine", "model", "prompts", "volume", "ops")
+CODE = ("inference", "model", "prompts", "volume", "components")
 """Folders of the core that decide what a session answers."""
 GROWCUT, RANDOM_WALKER = "GrowCut", "random walker"
 
@@ -28,7 +28,7 @@ class Method:
     version: str
     """Of weights and code; results of other versions do not count."""
     start: Callable[[Volume], Segmenter]
-    sure_iou: float | None = None
+    review_iou_threshold: float | None = None
 
 
 def engine_method(model: str, name: str, *, folder: Path | None = None) -> Method:
@@ -46,7 +46,7 @@ def engine_method(model: str, name: str, *, folder: Path | None = None) -> Metho
     for key, value in sorted(network.state_dict().items()):
         weights.update(key.encode() + value.detach().float().contiguous().numpy().tobytes())
     version = f"{weights.hexdigest()[:8]} {code_version(root)}"
-    return Method(name, version, lambda volume: Session(network, volume), network.config.sure_iou)
+    return Method(name, version, lambda volume: Session(network, volume), network.config.review_iou_threshold)
 
 
 def code_version(root: Path) -> str:
@@ -85,7 +85,7 @@ def measure_missing(
                 method.start(case.image),
                 case,
                 corrections=corrections,
-                sure_iou=method.sure_iou,
+                review_iou_threshold=method.review_iou_threshold,
             )
             results.add(
                 Entry(

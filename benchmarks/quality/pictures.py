@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.quality.cases import Case, CaseFile
-from benchmarks.quality.course import SHOWN_OFFSETS, shown_slices
 from benchmarks.quality.measures import bin_names
 from benchmarks.quality.methods import masks_path
 from benchmarks.quality.prompts import FirstPrompts, first_prompts, tight_box
 from benchmarks.quality.results import Entry
+from benchmarks.quality.runner import SHOWN_OFFSETS, shown_slices
 from benchmarks.quality.table import curve
 
 Mask = NDArray[np.bool_]

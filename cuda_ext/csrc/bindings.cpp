@@ -1,4 +1,4 @@
-// The CUDA kernels of the operators that NeuroSAM2Core/device_ops defines: checks, memory, streams. The operators' schemas, their
+// The CUDA kernels of the operators that NeuroSAM2Core/components/device defines: checks, memory, streams. The operators' schemas, their
 // fake kernels and what runs without this library are over there.
 #include <Python.h>
 

@@ -1,4 +1,4 @@
-"""The compiled CUDA kernels of NeuroSAM2; importing this registers them with PyTorch. Used through `NeuroSAM2Core.device_ops`."""
+"""The compiled CUDA kernels of NeuroSAM2; importing this registers them with PyTorch. Used through `NeuroSAM2Core.components.device`."""
 
 import torch  # noqa: F401  (loads the libraries that ours is linked with)
 

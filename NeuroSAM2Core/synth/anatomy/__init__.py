@@ -1,7 +1,7 @@
 """Heads made of the label maps of real individuals: complete, deformed anew each time, in any contrast.
 
 The label maps are read from installed packages (`sources`), nothing of them is part of this repository. What they leave out is derived by
-geometry (`completion`), the rest of the head is added (`surroundings`), and `heads` keeps the result as files. `objects` says what a person
+geometry (`completion`), the rest of the head is added (`runtime`), and `heads` keeps the result as files. `objects` says what a person
 may ask for in them, `contrast` makes pictures of them.
 """
 

@@ -1,7 +1,7 @@
 """A whole brain from an individual's cortex and nuclei: what the published maps leave out, derived by geometry.
 
 No other atlas is used. Free parameters (how wide the ventricles are, how thick the callosum is, how the brainstem bends, how the cerebellum
-is folded) are drawn anew each time, so that one individual gives many brains. The result is plausible, not true: it teaches what such
+is folded) are drawn anew each time, so that one individual gives many brains. The result is plausible, not true: it shows what such
 structures look like next to real cortex and real nuclei, and measures nothing.
 """
 

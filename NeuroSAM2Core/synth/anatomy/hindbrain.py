@@ -75,7 +75,7 @@ def add_cerebellum(
     wide, high = rng.uniform(26, 31) * grow, rng.uniform(21, 26) * grow
     depth = np.maximum(lobe(-22, -44, -41, (wide, 31 * grow, high)), lobe(22, -44, -41, (wide, 31 * grow, high)))
     depth = np.maximum(depth, lobe(0, -42, -36, (13 * grow, 27 * grow, 23 * grow))) + 1.0 * draw_noise(rng, 16.0)
-    depth = np.minimum(depth, _room(labels, individual, rng))
+    depth = np.minimum(depth, _space(labels, individual, rng))
     depth = np.minimum(depth, -stem_depth - rng.uniform(-2.5, 0.0))
     ventricle = lobe(0, -25, -43, (rng.uniform(4, 9) * s, rng.uniform(4, 7) * s, rng.uniform(9, 13) * s)) > 0
     body = _largest((depth > 0) & ((labels == 0) | (labels == ID["CSF"])))
@@ -95,7 +95,7 @@ def add_cerebellum(
     labels[ventricle & within(labels == ID["brainstem"], 9.0)] = ID["fourth ventricle"]
 
 
-def _room(
+def _space(
     labels: UInt8[np.ndarray, "k j i"], individual: Individual, rng: np.random.Generator
 ) -> Float32[np.ndarray, "k j i"]:
     """How far each voxel is from the cerebrum and from the skull, less a gap; -1 where the cerebrum lies both above and below."""
@@ -103,11 +103,11 @@ def _room(
     coarse = (slice(None, None, 2),) * 3
     tent = ndimage.distance_transform_edt(~cerebrum[coarse]).astype(np.float32) * 2
     bone = ndimage.distance_transform_edt(individual.inner_skull[coarse]).astype(np.float32) * 2
-    room = enlarged(np.minimum(tent - rng.uniform(1.5, 3.5), bone - rng.uniform(1.0, 4.0)), SHAPE)
+    space = enlarged(np.minimum(tent - rng.uniform(1.5, 3.5), bone - rng.uniform(1.0, 4.0)), SHAPE)
     is_below = np.flip(np.maximum.accumulate(np.flip(cerebrum, 0), axis=0), 0)
     is_above = np.maximum.accumulate(cerebrum, axis=0)
-    room[is_above & is_below & ~cerebrum & (room > 0)] = -1.0
-    return room
+    space[is_above & is_below & ~cerebrum & (space > 0)] = -1.0
+    return space
 
 
 def _largest(mask: Bool[np.ndarray, "k j i"]) -> Bool[np.ndarray, "k j i"]:

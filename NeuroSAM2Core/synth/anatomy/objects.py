@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBELLUM, CEREBRUM, ID, NUCLEI, NUM_LABELS, VENTRICLES, ids
 
-LEAST_VOLUME = 60
+MIN_VOLUME = 60
 """Objects with fewer voxels in a head are not asked for there."""
 
 
@@ -69,5 +69,5 @@ def object_weights(label_volumes: Float[np.ndarray, "labels"], *, even_sizes: bo
         octave = np.log2(np.maximum(volumes, 1)).astype(int)
         weights = 1 / np.bincount(octave)[octave]
     else:
-        weights = OBJECT_FACTORS / np.sqrt(np.maximum(volumes, LEAST_VOLUME))
-    return np.where(volumes > LEAST_VOLUME, weights, 0.0)
+        weights = OBJECT_FACTORS / np.sqrt(np.maximum(volumes, MIN_VOLUME))
+    return np.where(volumes > MIN_VOLUME, weights, 0.0)

@@ -1,6 +1,6 @@
 // What the page does by itself: shows pictures when they have changed, turns the mouse into calls, draws the rubber band, presses buttons by key.
 (function () {
-  const LARGEST_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
+  const MAX_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
   const WHEEL_STEP = 50;
   const SMALLEST_BOX_PX = 3;
 
@@ -100,7 +100,7 @@
       // The picture's size in its own pixels, and how many of them one of the page's is.
       size() {
         const width = this.$el.clientWidth, height = this.$el.clientHeight;
-        const scale = Math.min(window.devicePixelRatio || 1, LARGEST_PX / Math.max(width, height, 1));
+        const scale = Math.min(window.devicePixelRatio || 1, MAX_PX / Math.max(width, height, 1));
         return { scale, width: Math.round(width * scale), height: Math.round(height * scale) };
       },
       isOutOfDate() {
@@ -208,7 +208,7 @@
     template: `
       <div class="ns-bar" tabindex="0" role="slider" :aria-label="label + ' slice'" aria-valuemin="0" :aria-valuemax="count - 1"
         :aria-valuenow="index" :aria-valuetext="sentence(index)" :data-bar="name" :data-index="index"
-        :class="{ 'ns-ribbon': cells.length }" :title="title"
+        :class="{ 'ns-quality-strip': cells.length }" :title="title"
         @pointerdown="down" @pointermove="move" @keydown="key">
         <i v-for="(cell, n) in cells" :key="n" :class="'ns-mark ns-' + cell[0]"></i>
         <b v-if="count" :style="{ left: ((index + 0.5) / count) * 100 + '%' }"></b>

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import slicer
 import slicer.util
-from NeuroSAM2MRML.headless import HeadlessApplication
+from NeuroSAM2Lib.headless.application import HeadlessApplication
 from PySide6.QtCore import Signal
 
-from Testing.Qt.host import dialect
+from Testing.Qt.host import pythonqt
 from Testing.Qt.host.forms import UiLoader
 from Testing.Qt.host.log import ErrorLogModel, errors, open_log
 from Testing.Qt.host.stand_ins import STAND_INS
 from Testing.Qt.host.subject_hierarchy import SubjectHierarchy
 from Testing.Qt.host.views import LayoutManager
 
-qt = dialect.install()
+qt = pythonqt.install()
 
 
 @dataclass(slots=True)

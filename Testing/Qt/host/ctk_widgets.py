@@ -2,10 +2,10 @@
 
 from PySide6.QtCore import Property, Signal
 
-from Testing.Qt.host import dialect
+from Testing.Qt.host import pythonqt
 from Testing.Qt.host.stored import stored
 
-qt = dialect.install()
+qt = pythonqt.install()
 
 
 class ctkCollapsibleButton(qt.QAbstractButton):
@@ -21,7 +21,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 
     def showEvent(self, event):
         super().showEvent(event)
-        _make_room(self)
+        _free_memory(self)
 
     def paintEvent(self, _event):
         painter = qt.QPainter(self)
@@ -53,7 +53,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 HEAD_PX = 26
 
 
-def _make_room(widget):
+def _free_memory(widget):
     """Below the head; children that came while it was closed are hidden, too."""
     inner = widget.layout()
     if inner is not None and inner.contentsMargins.top() < HEAD_PX:

@@ -5,7 +5,7 @@ As in qMRMLSegmentEditorWidget, observers of priority 1 hear of the mouse before
 
 import numpy as np
 import slicer
-from NeuroSAM2MRML.scene.volume_nodes import read_volume
+from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 EVENTS = ("LeftButtonPressEvent", "MouseMoveEvent", "LeftButtonReleaseEvent")
 PRIORITY = 1.0

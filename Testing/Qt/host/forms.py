@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PySide6.QtUiTools import QUiLoader as PySideLoader
 
-from Testing.Qt.host import dialect
+from Testing.Qt.host import pythonqt
 from Testing.Qt.host.stand_ins import STAND_INS
 from Testing.Qt.host.widget_table import REAL_WIDGETS
 
-qt = dialect.install()
+qt = pythonqt.install()
 
 
 class UiLoader(PySideLoader):
@@ -31,7 +31,7 @@ class UiLoader(PySideLoader):
         buffer = qt.QBuffer()
         buffer.setData(ET.tostring(root))
         buffer.open(qt.QIODevice.ReadOnly)
-        with dialect.loading_ui():
+        with pythonqt.loading_ui():
             form = super().load(buffer, parent)
         widgets = {form.objectName: form} | {one.objectName: one for one in form.findChildren(qt.QObject)}
         for sender, signal, receiver, slot in links:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import slicer
 
-from Testing.Qt.host import dialect
+from Testing.Qt.host import pythonqt
 from Testing.Qt.host.application import Module
 
-qt = dialect.install()
+qt = pythonqt.install()
 
 
 @dataclass(frozen=True, slots=True)

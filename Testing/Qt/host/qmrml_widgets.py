@@ -4,12 +4,12 @@ import slicer
 import vtk
 from PySide6.QtCore import Property, Signal
 
-from Testing.Qt.host import dialect
+from Testing.Qt.host import pythonqt
 from Testing.Qt.host.effects import PaintEffect
 from Testing.Qt.host.log import log_error
 from Testing.Qt.host.stored import stored
 
-qt = dialect.install()
+qt = pythonqt.install()
 
 
 class qMRMLWidget(qt.QWidget):

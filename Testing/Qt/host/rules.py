@@ -38,7 +38,7 @@ PROPERTIES = {
 GONE = {"QRegExp", "QTextCodec", "QDesktopWidget", "QStringRef", "QMatrix"}
 GONE_SIGNALS = ("currentIndexChanged(QString)", "activated(QString)", "buttonClicked(int)", "valueChanged(QString)")
 PYSIDE_ONLY = {"Signal", "Slot", "Property", "SIGNAL", "SLOT"}
-IMPORTS = {"qt", "ctk", "slicer", "vtk", "vtkmodules", "numpy", "NeuroSAM2Core", "NeuroSAM2MRML", "NeuroSAM2Qt"} | set(
+IMPORTS = {"qt", "ctk", "slicer", "vtk", "vtkmodules", "numpy", "NeuroSAM2Core", "NeuroSAM2Lib", "NeuroSAM2Qt"} | set(
     sys.stdlib_module_names
 )
 """What may be imported when a module is loaded: Slicer has it before anything is installed."""

@@ -24,9 +24,9 @@ class Loop:
 
     def turn(self):
         """Everything that is due now."""
-        began = Moment()
+        began = UndoState()
         self.application.processEvents()
-        self.longest_s = max(self.longest_s, Moment().blocked_since(began))
+        self.longest_s = max(self.longest_s, UndoState().blocked_since(began))
 
     def until(self, is_so, *, limit_s=20.0):
         """Turns until something is so.
@@ -42,7 +42,7 @@ class Loop:
         self.turn()
 
 
-class Moment:
+class UndoState:
     """The clocks of this thread."""
 
     def __init__(self):

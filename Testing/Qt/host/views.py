@@ -3,7 +3,7 @@
 The names are those of qSlicerLayoutManager, qMRMLSliceWidget and qMRMLSliceView, as far as the panels use them.
 """
 
-from NeuroSAM2MRML.headless_views import ORIENTATIONS
+from NeuroSAM2Lib.headless.views import ORIENTATIONS
 
 from Testing.Support.slice_views import SliceView
 

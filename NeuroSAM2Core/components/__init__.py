@@ -1,0 +1,1 @@
+"""Connected components, holes and islands: of NumPy masks in `cpu`, of tensors in `device`."""

@@ -1,0 +1,227 @@
+"""The read-only part of a session: a volume and the current masks of its objects. `Session` adds prompts and propagation."""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.inference.assembly import assemble_volume, changed, logits_of
+from NeuroSAM2Core.inference.axis_session import AxisSession
+from NeuroSAM2Core.inference.feature_cache import FeatureBudget
+from NeuroSAM2Core.inference.imported_mask import probability
+from NeuroSAM2Core.inference.mask_cleanup import volume_options
+from NeuroSAM2Core.inference.options import EngineOptions
+from NeuroSAM2Core.inference.passes import neighbours
+from NeuroSAM2Core.inference.postprocess import finish_volume
+from NeuroSAM2Core.inference.propagation import done_of
+from NeuroSAM2Core.inference.track import ObjectTrack, SliceState
+from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.prompts import PromptSet
+from NeuroSAM2Core.volume import (
+    DEFAULT_CLEANUP,
+    Axis,
+    Direction,
+    IntensityWindow,
+    MaskCleanup,
+    SliceMask,
+    SlicePlane,
+    Volume,
+    is_constant,
+    percentile_window,
+    resolve_axis,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentedVolume:
+    """One volume, a model, and the objects that were segmented.
+
+    Args:
+        model: From `load_model`.
+        volume: The image. It is not changed.
+        window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+        options: The engine's choices.
+        budget: Memory for features that other volumes share; `options.feature_cache_bytes` for this one alone if None.
+    """
+
+    def __init__(
+        self,
+        model: SAM2,
+        volume: Volume,
+        *,
+        window: IntensityWindow | None = None,
+        options: EngineOptions | None = None,
+        budget: FeatureBudget | None = None,
+    ) -> None:
+        self.model, self.volume = model.eval(), volume
+        self.options = (options or EngineOptions()).resolved(model.config)
+        if window is None and is_constant(volume.voxels):
+            logger.warning(
+                "the image is the same everywhere: there may be nothing to outline; another window (--window) may help"
+            )
+        self.window = window or percentile_window(volume.voxels)
+        self._is_window_fixed = window is not None
+        self.budget = budget or FeatureBudget(self.options.feature_cache_bytes)
+        """Memory for features, along all axes together."""
+        self.cleanup = DEFAULT_CLEANUP
+        """How masks are cleaned; see `set_cleanup`."""
+        self._views: dict[Axis, AxisSession] = {}
+        self._objects: dict[int, tuple[Axis, ObjectTrack]] = {}
+        self._scratch_tracks: tuple[tuple[int, SlicePlane], ObjectTrack] | None = None
+        """Where previews of an object on a slice go on from; there until something changes."""
+
+    def set_cleanup(self, cleanup: MaskCleanup) -> None:
+        """Masks are cleaned like this from now on; what is known of slices stays."""
+        self.cleanup = cleanup
+        for view in self._views.values():
+            view.set_cleanup(cleanup)
+
+    @property
+    def object_ids(self) -> list[int]:
+        """The objects so far."""
+        return sorted(self._objects)
+
+    def num_slices_to_do(
+        self,
+        object_id: int,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        direction: Direction = Direction.BOTH,
+    ) -> int:
+        """How many slices `propagate` has before it at most; fewer where the object ends."""
+        view, track = self._object(object_id)
+        passes = view.plan(track, first, last, direction)
+        return sum(len(run.slices) - done_of(track, run, self.options) for run in passes)
+
+    def span(self, object_id: int, plane: SlicePlane) -> tuple[int, int]:
+        """First and last slice, by their stored index, between the confirmed ones nearest to a slice: what a change there makes stale."""
+        view, track = self._object(object_id)
+        low, high = neighbours(track.confirmed, view.stack.number_of(plane.index), len(view.stack))
+        ends = sorted((view.stack.number_of(low + 1), view.stack.number_of(high - 1)))
+        return ends[0], ends[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held beside the model and the volume, bytes."""
+        features = sum(view.features.nbytes for view in self._views.values())
+        tracks = [track for _, track in self._objects.values()]
+        sketched = self._scratch_tracks[1].nbytes_of_histories if self._scratch_tracks else 0
+        return features + sketched + sum(track.nbytes for track in tracks)
+
+    def forget_features(self) -> None:
+        """Lets go of the features of slices; they are computed again when they are needed."""
+        for view in self._views.values():
+            view.features.forget()
+
+    def encode_singly(self) -> None:
+        """Encodes one slice at a time from now on: the device has less memory than expected."""
+        for view in self._views.values():
+            view.features.encode_singly()
+
+    def slice_mask(self, object_id: int, axis: str, index: int) -> SliceMask:
+        """The object on a slice as it stands; empty where nothing was done yet."""
+        view, track = self._object(object_id)
+        plane = SlicePlane(resolve_axis(self.volume, axis), index)
+        plane.check_inside(self.volume)
+        if plane.axis != view.stack.axis:
+            raise PromptError(f"object {object_id} is segmented along {view.stack.axis}, not along {plane.axis}")
+        number = view.stack.number_of(index)
+        return self._as_mask(object_id, number, track.state(number))
+
+    def mask(self, object_id: int) -> NDArray[np.bool_]:
+        """The object so far, (K, J, I), cleaned as a whole if the options say so."""
+        _, track = self._object(object_id)
+        options = (
+            volume_options(self.options, self.cleanup, self.volume.spacing_mm)
+            if self.cleanup.is_whole
+            else self.options
+        )
+        voxels = assemble_volume(self._slices(object_id, track.known), self.volume.shape)
+        return finish_volume(voxels, options, self.model.device)
+
+    def cleaned(self, object_id: int) -> Iterator[SliceMask]:
+        """The slices that cleaning the object as a whole would change, as they would be; confirmed ones are left alone.
+
+        Nothing changes here: whoever takes these masks restores them.
+        """
+        _, track = self._object(object_id)
+        options = volume_options(self.options, self.cleanup, self.volume.spacing_mm)
+        voxels = assemble_volume(self._slices(object_id, track.known), self.volume.shape)
+        jitter = self._slices(object_id, track.known - track.confirmed.keys())
+        return changed(jitter, finish_volume(voxels, options, self.model.device))
+
+    def logits(self, object_id: int) -> NDArray[np.float32]:
+        """What the object's masks are cut from at 0, before holes and islands are seen to, (K, J, I); -1024 where nothing was done."""
+        return logits_of(*self._object(object_id))
+
+    def labels(self) -> Volume:
+        """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
+        largest = max(self.object_ids, default=0)
+        voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
+        surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
+        for object_id in self.object_ids:
+            logits = self.logits(object_id)
+            wins = self.mask(object_id) & (logits > surest)
+            voxels[wins] = object_id
+            surest[wins] = logits[wins]
+        return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
+
+    def prompts(self, object_id: int) -> list[PromptSet]:
+        """The prompt sets of an object, in the order in which the slices were first prompted."""
+        return list(self._object(object_id)[1].prompts.values())
+
+    def _slices(self, object_id: int, numbers: Iterable[int]) -> Iterator[SliceMask]:
+        _, track = self._object(object_id)
+        return (self._as_mask(object_id, number, track.state(number)) for number in sorted(numbers))
+
+    def _as_mask(self, object_id: int, number: int, state: SliceState | None) -> SliceMask:
+        view, track = self._object(object_id)
+        shape, imported = view.stack.slice_shape, track.imported.get(number)
+        if imported is not None:
+            mask, iou, object_score, ending = imported.mask, imported.iou, imported.object_score, imported.ending
+        elif state is not None:
+            mask = view.mask_of(state)
+            iou, object_score, ending = state.iou, probability(state.object_score_logits), state.ending or ""
+        else:
+            mask, iou, object_score, ending = (
+                view.stack.mask_from_stack(np.zeros(shape, dtype=bool)).copy(),
+                0.0,
+                0.0,
+                "",
+            )
+        prompts = track.prompts.get(number)
+        return SliceMask(
+            object_id=object_id,
+            plane=view.stack.plane(number),
+            mask=mask,
+            predicted_iou=iou,
+            object_score=object_score,
+            revision=0 if prompts is None else prompts.revision,
+            num_readings=view.num_readings(track, number),
+            ending=str(ending),
+        )
+
+    def _object(self, object_id: int) -> tuple[AxisSession, ObjectTrack]:
+        if object_id not in self._objects:
+            known = ", ".join(map(str, self.object_ids)) or "none yet"
+            raise PromptError(f"there is no object {object_id}; objects: {known}", hint="add a box or a point first")
+        axis, track = self._objects[object_id]
+        return self._view(axis), track
+
+    def _view(self, axis: Axis) -> AxisSession:
+        if axis not in self._views:
+            self._views[axis] = AxisSession(
+                self.model,
+                self.volume,
+                axis,
+                self.window,
+                self.options,
+                is_window_fixed=self._is_window_fixed,
+                budget=self.budget,
+            )
+            self._views[axis].set_cleanup(self.cleanup)
+        return self._views[axis]

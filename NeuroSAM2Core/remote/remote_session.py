@@ -1,0 +1,305 @@
+"""For scripts that may wait: the engine's `Session` with a worker behind it, and a worker that dies is replaced.
+
+Programs with a window or an event loop use `EngineClient` instead.
+"""
+
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import WorkerError
+from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.remote.client import EngineClient
+from NeuroSAM2Core.remote.messages import (
+    UNSOLICITED,
+    Cancel,
+    Disconnected,
+    Event,
+    Failed,
+    FinalEvent,
+    LoadModel,
+    PredictSlice,
+    Propagate,
+    RemoveObject,
+    Request,
+    SliceAnswered,
+    SliceTracked,
+    VolumeClosed,
+)
+from NeuroSAM2Core.remote.session_state import SessionState
+from NeuroSAM2Core.remote.state_sync import replay
+from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
+from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
+
+POLL_S = 0.5
+"""A client must look at its clock now and then, whatever comes."""
+STARTING_S = 0.02
+"""Between two looks at a worker that starts."""
+MAX_RESTARTS = 3
+"""Workers that may die one after another before an answer comes."""
+
+
+def wait(client: EngineClient, timeout_s: float = POLL_S) -> list[Event]:
+    """Waits until something may have happened, or for so long, and returns what has."""
+    if client.welcome is None:  # there may be nothing to watch yet
+        time.sleep(min(timeout_s, STARTING_S))
+    else:
+        select.select([client], [client] if client.wants_write else [], [], timeout_s)
+    return client.poll()
+
+
+class RemoteSession:
+    """One volume on a worker, asked like the engine's `Session`.
+
+    Prompts and masks are kept here, so that a worker that dies is replaced without a loss.
+
+    Args:
+        make_client: Makes a connection, again whenever one is lost.
+        volume: The image.
+        model: Catalog name, or a model file on the worker's machine.
+        device: auto, cpu, cuda or mps.
+        window: The intensities that become black and white; the 0.5 to 99.5 percentiles by default.
+        switches: What the engine does for this volume.
+
+    Raises:
+        NeuroSAM2Error: The worker cannot be had, or does not take the model or the volume.
+    """
+
+    def __init__(
+        self,
+        make_client: Callable[[], EngineClient],
+        volume: Volume,
+        *,
+        model: str = "nano",
+        device: str = "auto",
+        window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
+    ) -> None:
+        self.volume = volume
+        self._make_client = make_client
+        self._has_ended = False
+        self._session_state = SessionState(LoadModel(model=model, device=device), volume, window, switches)
+        self._client, self._volume_id = self._begin()
+
+    @classmethod
+    def launch(
+        cls,
+        volume: Volume,
+        *,
+        model: str = "nano",
+        device: str = "auto",
+        window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
+        interpreter: str | None = None,
+    ) -> "RemoteSession":
+        """A session with a worker of its own on this machine; see `EngineClient.launch` and the class."""
+        return cls(
+            lambda: EngineClient.launch(interpreter),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
+
+    @classmethod
+    def connect(
+        cls,
+        host: str,
+        port: int,
+        token: str,
+        volume: Volume,
+        *,
+        model: str = "nano",
+        device: str = "auto",
+        window: IntensityWindow | None = None,
+        switches: EngineSwitches = AUTOMATIC,
+    ) -> "RemoteSession":
+        """A session with a worker that listens somewhere; see `EngineClient.connect` and the class."""
+        return cls(
+            lambda: EngineClient.connect(host, port, token),
+            volume,
+            model=model,
+            device=device,
+            window=window,
+            switches=switches,
+        )
+
+    def __enter__(self) -> "RemoteSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def object_ids(self) -> list[int]:
+        """The objects so far."""
+        return self._session_state.object_ids
+
+    def add_point(
+        self, object_id: int, axis: str, index: int, point: Sequence[float], *, positive: bool = True
+    ) -> SliceMask:
+        """One click; see `Session.add_point`."""
+        row, col = point
+        return self.set_prompts(self._prompts(object_id, axis, index).with_point(PointPrompt(row, col, positive)))
+
+    def add_box(self, object_id: int, axis: str, index: int, box: Sequence[float]) -> SliceMask:
+        """A box in place of the one before; see `Session.add_box`."""
+        return self.set_prompts(self._prompts(object_id, axis, index).with_box(BoxPrompt(*box)))
+
+    def add_mask(self, object_id: int, axis: str, index: int, mask: NDArray[np.bool_]) -> SliceMask:
+        """A mask in place of all other prompts of the slice; see `Session.add_mask`."""
+        return self.set_prompts(self._prompts(object_id, axis, index).with_mask(MaskPrompt(np.array(mask))))
+
+    def choose_reading(self, object_id: int, axis: str, index: int, reading: int) -> SliceMask:
+        """Answers the click on a slice with another of its readings; see `Session.choose_reading`."""
+        return self.set_prompts(self._prompts(object_id, axis, index).with_reading(reading))
+
+    def set_prompts(self, prompts: PromptSet) -> SliceMask:
+        """All prompts of an object on a slice; see `Session.set_prompts`.
+
+        Raises:
+            NeuroSAM2Error: They cannot be answered; nothing has changed then.
+        """
+        event = self._ask(lambda: PredictSlice(volume_id=self._volume_id, prompts=prompts))
+        assert isinstance(event, SliceAnswered)
+        return event.mask
+
+    def propagate(
+        self,
+        object_id: int | None = None,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        direction: Direction = Direction.BOTH,
+    ) -> Iterator[SliceMask]:
+        """Propagates objects through the slices and yields each when it comes; see `Session.propagate`."""
+        object_ids = tuple(self.object_ids) if object_id is None else (object_id,)
+        yield from self._track(
+            lambda: Propagate(
+                volume_id=self._volume_id, object_ids=object_ids, first=first, last=last, direction=direction
+            )
+        )
+
+    def extend(self, object_id: int, index: int) -> SliceMask:
+        """One slice beyond the end of an object; see `Session.extend`.
+
+        Args:
+            object_id: The object.
+            index: The slice along the axis that the object is segmented along.
+        """
+        (mask,) = self._track(lambda: Propagate(volume_id=self._volume_id, object_ids=(object_id,), beyond=(index,)))
+        return mask
+
+    def remove(self, object_id: int) -> None:
+        """Forgets an object."""
+        self._ask(lambda: RemoveObject(volume_id=self._volume_id, object_id=object_id))
+
+    def mask(self, object_id: int) -> NDArray[np.bool_]:
+        """The current mask of the object, (K, J, I)."""
+        voxels = np.zeros(self.volume.shape, dtype=bool)
+        for one in self._session_state.masks:
+            if one.object_id == object_id:
+                one.plane.of(voxels)[...] = one.mask
+        return voxels
+
+    def close(self) -> None:
+        """Ends the connection, and the worker if it is this session's own."""
+        self._has_ended = True
+        self._client.close()
+
+    def _prompts(self, object_id: int, axis: str, index: int) -> PromptSet:
+        return self._session_state.prompts(object_id, SlicePlane(resolve_axis(self.volume, axis), index))
+
+    def _track(self, request: Callable[[], Request]) -> Iterator[SliceMask]:
+        """The slices that a request tracks."""
+        for event in self._stream(request):
+            if isinstance(event, SliceTracked):
+                yield event.mask
+
+    def _ask(self, request: Callable[[], Request]) -> Event:
+        """The final event of a request."""
+        *_, final = self._stream(request)
+        return final
+
+    def _stream(self, request: Callable[[], Request]) -> Iterator[Event]:
+        """All events of a request; sent again to the next worker if one dies.
+
+        Raises:
+            NeuroSAM2Error: It cannot be done, or no worker lives long enough; nothing is lost, and the next request tries again.
+        """
+        if self._client.is_closed and not self._has_ended:  # the last request gave up
+            self._client, self._volume_id = self._begin()
+        num_losses, number = 0, self._submit(request())
+        try:
+            while True:
+                events = wait(self._client)
+                for event in events:  # all of them, before whoever asked can lose interest
+                    self._session_state.note_event(event)
+                loss = next((event for event in events if _is_worker_loss(event)), None)
+                ours = [event for event in events if getattr(event, "request_id", UNSOLICITED) == number]
+                if loss is not None:  # then it is why others failed
+                    ours = [event for event in ours if not isinstance(event, Failed)]
+                for event in ours:
+                    if isinstance(event, Failed):
+                        raise event.to_error()
+                    yield event
+                if any(isinstance(event, FinalEvent) for event in ours):
+                    return
+                if loss is not None:
+                    num_losses = 0 if ours else num_losses + 1
+                    self._restart(loss, is_hopeless=num_losses > MAX_RESTARTS)
+                    number = self._submit(request())
+        finally:
+            if number in self._client.unanswered and not self._client.is_closed:  # whoever asked lost interest
+                self._client.submit(Cancel(target=number))
+
+    def _submit(self, request: Request) -> int:
+        number = self._client.submit(request)
+        self._session_state.note_request(number, request)
+        return number
+
+    def _restart(self, loss: Event, *, is_hopeless: bool) -> None:
+        """The worker has died or closed the volume: restores the session on another one, or the same."""
+        self._client.close()
+        if is_hopeless and isinstance(loss, Disconnected):
+            raise WorkerError(loss.reason, hint=loss.hint)
+        self._client, self._volume_id = self._begin()
+
+    def _begin(self) -> tuple[EngineClient, str]:
+        """A worker with the session restored; the next one if it dies meanwhile."""
+        for _ in range(MAX_RESTARTS):
+            try:
+                return self._tell()
+            except _WorkerLostError:
+                continue
+        return self._tell()
+
+    def _tell(self) -> tuple[EngineClient, str]:
+        client = self._make_client()
+        numbers = replay(client, self._session_state.snapshot)
+        key = client.volume_id(numbers[1])
+        while not client.unanswered.keys().isdisjoint(numbers):
+            for event in wait(client):
+                if isinstance(event, Failed):
+                    client.close()
+                    raise event.to_error()
+                if isinstance(event, Disconnected):
+                    client.close()
+                    raise _WorkerLostError(event.reason, hint=event.hint)
+                self._session_state.note_event(event)
+        return client, key
+
+
+class _WorkerLostError(WorkerError):
+    """A worker that died while the session was restored."""
+
+
+def _is_worker_loss(event: Event) -> bool:
+    return isinstance(event, Disconnected) or (isinstance(event, VolumeClosed) and event.request_id == UNSOLICITED)

@@ -1,0 +1,1 @@
+"""The worker process: accepts clients, schedules their requests and runs inference."""

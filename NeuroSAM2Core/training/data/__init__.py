@@ -1,0 +1,68 @@
+"""Annotated volumes become batches of clips: dataset files, reading through MONAI, sampling, augmentation, the check before a run.
+
+This is the only package that imports MONAI, and it is loaded when the first batch is asked for.
+"""
+
+from collections.abc import Iterator
+
+from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.data.config import AugmentationConfig, DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data.dataset_file import Case, read_cases, read_dataset, read_datasets, with_unique_names
+
+__all__ = [
+    "AugmentationConfig",
+    "Case",
+    "DataConfig",
+    "SamplingConfig",
+    "fine_tuning_batches",
+    "read_cases",
+    "read_dataset",
+    "read_datasets",
+    "with_unique_names",
+]
+
+
+def fine_tuning_batches(
+    data: DataConfig,
+    sampling: SamplingConfig,
+    *,
+    image_size: int,
+    seed: int,
+    start: int,
+    stop: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+) -> Iterator[ClipBatch]:
+    """The batches of the steps from `start` up to and without `stop`.
+
+    Each is a pure function of the seed, the step and the rank, whatever the number of workers, so that a run that goes on needs no state.
+
+    Args:
+        data: Which cases.
+        sampling: The shape of a batch.
+        image_size: Side of the model's input, pixels.
+        seed: Decides all draws.
+        start: First step.
+        stop: One beyond the last step.
+        rank: Of this process, from 0.
+        world_size: Processes that train together; each gets its own cases.
+        workers: Processes that prepare batches ahead; 0 prepares them when they are asked for.
+
+    Raises:
+        DataError: A dataset file cannot be read, a case cannot be used and the run is to stop, or none can.
+        ConfigError: MONAI is not installed.
+    """
+    from NeuroSAM2Core.errors import ConfigError
+
+    try:
+        from NeuroSAM2Core.training.data.batches import BatchPlan, batches
+    except ModuleNotFoundError as error:
+        if error.name != "monai":
+            raise
+        raise ConfigError("fine-tuning needs MONAI", hint="install it with `pip install monai`") from error
+
+    plan = BatchPlan(
+        data=data, sampling=sampling, image_size=image_size, seed=seed, rank=rank, world_size=world_size
+    )  # fmt: skip
+    return batches(plan, start=start, stop=stop, workers=workers)

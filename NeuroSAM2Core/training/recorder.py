@@ -1,0 +1,188 @@
+"""Records the metrics of a run by step: JSON lines, TensorBoard, Weights & Biases.
+
+`metrics.jsonl` is always written: one JSON object per report. TensorBoard's events are written where TensorBoard is installed; Weights &
+Biases is spoken to only when a project is named, and not even imported otherwise.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.legacy import current_names
+
+logger = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class Sink(Protocol):
+    """A place that numbers go to."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """The numbers of one step, all finite."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Recorder:
+    """Gives every report to every place; what is not a number is left out."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = sinks
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One report.
+
+        Raises:
+            DataError: There is not enough memory for it, or the folder is gone.
+        """
+        finite = {key: value for key, value in values.items() if math.isfinite(value)}
+        with _disk_errors_reported(f"the numbers of step {step} cannot be written"):
+            for sink in self.sinks:
+                sink.write(step, finite)
+
+    def close(self) -> None:
+        """Nothing more comes. What cannot be written any more is warned about."""
+        for sink in self.sinks:
+            try:
+                sink.close()
+            except OSError as error:
+                logger.warning("the last numbers could not be written: %s", error.strerror or error)
+
+
+class JsonLines:
+    """`metrics.jsonl`; lines of steps that a restart will repeat, or that were cut off, are dropped."""
+
+    def __init__(self, folder: Path, *, from_step: int) -> None:
+        self.path = folder / METRICS_FILE
+        if self.path.exists():  # unreadable lines were reported and are dropped
+            try:
+                kept = [row for row in read_metrics(self.path) if row["step"] <= from_step]
+            except OSError as error:
+                raise DataError(
+                    f"{self.path} cannot be read: {error.strerror or error}",
+                    hint="put it back as it was, or move it away",
+                ) from error
+            write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One line."""
+        rounded = {key: float(f"{value:.6g}") for key, value in values.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **rounded}) + "\n")
+
+    def close(self) -> None:
+        """Every line is on the disk already."""
+
+
+class TensorBoard:
+    """TensorBoard's event files; those of steps that a restart will repeat are marked as void."""
+
+    def __init__(self, folder: Path, *, from_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=from_step + 1 if from_step else None)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One point per curve."""
+        for key, value in values.items():
+            self.writer.add_scalar(key, value, step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self.writer.close()
+
+
+class WeightsAndBiases:
+    """A run of a Weights & Biases project; a restart goes on in the same one."""
+
+    def __init__(self, folder: Path, project: str) -> None:
+        try:
+            import wandb
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "run.wandb_project is set, but Weights & Biases is not installed", hint="pip install wandb"
+            ) from None
+        self.run = wandb.init(project=project, name=folder.name, id=folder.name, dir=str(folder), resume="allow")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One point per curve."""
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Ends the run."""
+        self.run.finish()
+
+
+def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "") -> Recorder:
+    """Every place that this machine and the configuration offer.
+
+    Args:
+        folder: The run's; None for a process that reports nothing.
+        from_step: Steps that are done; later numbers of an earlier session are void.
+        wandb_project: Of Weights & Biases; empty for none.
+
+    Raises:
+        ConfigError: Weights & Biases is asked for and not installed.
+        CheckpointError: The numbers of an earlier session cannot be written anew.
+        DataError: A file cannot be made.
+    """
+    if folder is None:
+        return Recorder([])
+    sinks: list[Sink] = [JsonLines(folder, from_step=from_step)]
+    try:
+        sinks.append(TensorBoard(folder, from_step=from_step))
+    except ModuleNotFoundError:
+        logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
+    except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that
+        logger.warning("no TensorBoard events: they cannot be written to %s: %s", folder / TENSORBOARD_FOLDER, error)
+    if wandb_project:
+        sinks.append(WeightsAndBiases(folder, wandb_project))
+    return Recorder(sinks)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The reports in a `metrics.jsonl`, oldest first; a line that was cut off or damaged is left out, with a warning."""
+    rows = []
+    lines = path.read_bytes().splitlines()
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            rows.append(_report_of(line))
+    if len(rows) < len(lines):
+        logger.warning(
+            "left out %d of %d lines of %s that were cut off or damaged", len(lines) - len(rows), len(lines), path.name
+        )
+    return rows
+
+
+def _report_of(line: bytes) -> dict[str, float]:
+    """Numbers by name, and the step.
+
+    Raises:
+        ValueError: It is no report; also TypeError and others.
+    """
+    row = json.loads(line.decode())
+    if isinstance(row["step"], bool) or not isinstance(row["step"], int):
+        raise ValueError(f"the step is {row['step']!r}")
+    if not all(math.isfinite(value) for value in row.values()):
+        raise ValueError("a value is no number")
+    return current_names(row)
+
+
+@contextmanager
+def _disk_errors_reported(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{what}: {error.strerror or error}", hint="free some space; the run goes on with --resume"
+        ) from error

@@ -1,0 +1,128 @@
+"""Prompts for a whole batch of objects at once, on the device where the batch is: drawn at random, where `prompts.simulate` is not.
+
+A training step places thousands of clicks; one by one on the host they would take longer than the model. The random numbers are drawn
+on the host, a few per object, so that every device places the same prompts.
+
+Source: Ravi et al. 2024, appendix D.2.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from NeuroSAM2Core.model import Points
+from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
+
+BOX_JITTER = 0.1
+CARRIED_MARGIN_PX = 2.0
+CARRIED_JITTER_PX = 3.0
+MAX_SHIFT_PX = 20.0
+
+
+def first_points(
+    kind: Literal["box", "click"], truth: Bool[Tensor, "n h w"], rng: np.random.Generator, *, jitter: bool = True
+) -> Points:
+    """A box or a click for each object, in the pixels of `truth`; padding where the object is absent.
+
+    Args:
+        kind: Of all of them.
+        truth: The objects.
+        rng: Draws places and shifts.
+        jitter: Each side of a box is off by up to a tenth of the box, at most 20 pixels; else boxes are tight.
+    """
+    return boxes(truth, rng, jitter=jitter) if kind == "box" else clicks(truth, truth, rng)
+
+
+def with_clicks(
+    points: Points | None,
+    truth: Bool[Tensor, "n h w"],
+    answer: Bool[Tensor, "n h w"],
+    rng: np.random.Generator,
+    *,
+    anywhere: bool,
+) -> Points:
+    """The points so far and one more click for each object, anywhere in the error of the answer; in the background if there is none.
+
+    Args:
+        points: So far.
+        truth: The objects.
+        answer: The model's prediction.
+        rng: Draws the places.
+        anywhere: In the object instead, where it is present.
+    """
+    region = truth ^ answer
+    if anywhere:
+        region = torch.where(_any(truth)[:, None, None], truth, region)
+    region = torch.where(_any(region)[:, None, None], region, ~truth)
+    new = clicks(region, truth, rng)
+    if points is None:
+        return new
+    return Points(torch.cat((points.coords, new.coords), dim=1), torch.cat((points.labels, new.labels), dim=1))
+
+
+def clicks(region: Bool[Tensor, "n h w"], truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
+    """One click per object at a pixel drawn uniformly from its region: positive on the object; padding where there is no region."""
+    flat = region.flatten(1)
+    rank_of = flat.cumsum(dim=1, dtype=torch.int32)
+    count = rank_of[:, -1:]
+    rank = (_uniform(rng, (len(flat), 1), flat.device) * count).floor().clamp(max=count - 1).int() + 1
+    place: Int[Tensor, "n 1"] = torch.searchsorted(rank_of, rank.clamp(min=1)).clamp(max=flat.shape[1] - 1)
+    row, col = place // region.shape[-1], place % region.shape[-1]
+    is_there = count > 0
+    coords = torch.where(is_there[..., None], torch.stack((col, row), dim=-1).float(), 0.0)
+    label = torch.where(truth.flatten(1).gather(1, place), float(POSITIVE), float(NEGATIVE))
+    return Points(coords, torch.where(is_there, label, float(NOTHING)))
+
+
+def boxes(truth: Bool[Tensor, "n h w"], rng: np.random.Generator, *, jitter: bool) -> Points:
+    """The box of each object as two points; padding where it is absent."""
+    n, height, width = truth.shape
+    top, bottom = _ends(truth.any(dim=2))
+    left, right = _ends(truth.any(dim=1))
+    corners = torch.stack((left, top, right, bottom), dim=1).float()
+    if jitter:
+        sides = (corners[:, 2:] - corners[:, :2] + 1).repeat(1, 2)
+        shift = 2 * _uniform(rng, (n, 4), truth.device) - 1
+        corners = corners + shift * (BOX_JITTER * sides).clamp(max=MAX_SHIFT_PX)
+        largest = torch.tensor([width - 1, height - 1] * 2, dtype=torch.float32).to(truth.device, non_blocking=True)
+        corners = torch.minimum(corners.clamp(min=0), largest)
+    first, second = corners[:, :2], corners[:, 2:]
+    coords = torch.stack((torch.minimum(first, second), torch.maximum(first, second)), dim=1)
+    is_there = _any(truth)[:, None]
+    labels = torch.where(torch.arange(2, device=truth.device) == 0, float(TOP_LEFT), float(BOTTOM_RIGHT))
+    return Points(torch.where(is_there[..., None], coords, 0.0), torch.where(is_there, labels, float(NOTHING)))
+
+
+def carried_boxes(logits: Float[Tensor, "n 1 h w"], image_size: int, rng: np.random.Generator) -> Points:
+    """The box of each predicted mask, a little wider and jittered, in pixels of the model's input; padding where a mask is empty.
+
+    Args:
+        logits: Masks of one slice on the decoder's grid, which covers the input.
+        image_size: Side of the input.
+        rng: Draws the jitter of each side.
+    """
+    mask = logits[:, 0] > 0
+    tight = boxes(mask, rng, jitter=False)
+    scale = image_size / mask.shape[-1]
+    # From the outermost cells of the grid to the outermost pixels in them.
+    edges = torch.tensor([[-CARRIED_MARGIN_PX], [scale - 1 + CARRIED_MARGIN_PX]]).to(logits.device, non_blocking=True)
+    jitter = CARRIED_JITTER_PX * (2 * _uniform(rng, tuple(tight.coords.shape), logits.device) - 1)
+    coords = (tight.coords * scale + edges + jitter).clamp(0, image_size - 1.0)
+    return Points(torch.where(_any(mask)[:, None, None], coords, 0.0), tight.labels)
+
+
+def _any(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
+    return masks.flatten(1).any(dim=1)
+
+
+def _ends(line: Bool[Tensor, "n m"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """The first and the last true place of each row."""
+    filled = line.int()
+    return filled.argmax(dim=1), line.shape[1] - 1 - filled.flip(1).argmax(dim=1)
+
+
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Float[Tensor, "..."]:
+    return torch.from_numpy(rng.random(shape, dtype=np.float32)).to(device, non_blocking=True)

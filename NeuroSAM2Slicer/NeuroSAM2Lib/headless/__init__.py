@@ -1,0 +1,1 @@
+"""The scene and its slice views without the Slicer application."""

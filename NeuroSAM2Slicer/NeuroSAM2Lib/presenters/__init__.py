@@ -1,0 +1,1 @@
+"""Presenters: what the panels show and call, for any toolkit. Start at `segment_presenter.py`."""

@@ -1,0 +1,112 @@
+"""Volume nodes as volumes: voxels shared with the scene, geometry with every linear parent transform applied.
+
+What cannot be worked with (no voxels, several components, a warp above the volume) is refused with the reason. A `VolumeStamp`
+says at next to no cost whether a node still holds what was read from it.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+from NeuroSAM2Core.errors import DataError, GeometryError
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.arrays import Matrix, to_matrix, voxels_of
+
+PLACE = "NeuroSAM2.place"
+"""Attribute of a volume node from a NIfTI file: its `HeaderGeometry`. If the node was moved since, files get its place now."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStamp:
+    """Changes whenever the voxels or the place of a volume node may have changed."""
+
+    image_time: int
+    matrix: bytes
+
+
+def read_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
+    """The volume of a node where it is in the world; the voxels are a view, not a copy.
+
+    Raises:
+        DataError: The node holds no single-component image.
+        GeometryError: A non-linear transform is above it, or its matrix is flat.
+    """
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None or image.GetNumberOfPoints() == 0:
+        raise DataError(
+            _("{volume} has no voxels").format(volume=node.GetName()), hint=_("choose a volume that is loaded")
+        )
+    components = image.GetNumberOfScalarComponents()
+    if components != 1:
+        raise DataError(
+            _("{volume} has {components} values per voxel; expected one").format(
+                volume=node.GetName(), components=components
+            ),
+            hint=_("extract one component first, for example with Vector to Scalar Volume"),
+        )
+    return Volume(voxels_of(image), world_matrix(node), name=node.GetName(), place=_header_geometry_of(node))
+
+
+def store_header_geometry(node: slicer.vtkMRMLVolumeNode, place: HeaderGeometry | None) -> None:
+    """Keeps with a node what the header of its NIfTI file contains about its geometry, for the masks that are written for it."""
+    node.SetAttribute(PLACE, None if place is None else place.as_text())
+
+
+def _header_geometry_of(node: slicer.vtkMRMLVolumeNode) -> HeaderGeometry | None:
+    with suppress(ValueError):
+        return HeaderGeometry.from_text(node.GetAttribute(PLACE) or "")
+    return None
+
+
+def local_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:
+    """Voxel indices to RAS in mm below the parent transforms."""
+    ijk_to_ras = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(ijk_to_ras)
+    return to_matrix(ijk_to_ras)
+
+
+def world_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:
+    """Voxel indices to world RAS in mm, parent transforms included.
+
+    Raises:
+        GeometryError: One of them is not linear.
+    """
+    return np.asarray(transform_to_world(node) @ local_matrix(node))
+
+
+def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> Matrix:
+    """The parent transforms of a node as one matrix.
+
+    Raises:
+        GeometryError: One of them is not linear.
+    """
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        raise GeometryError(
+            _("{volume} is under the non-linear transform {transform}; expected linear ones only").format(
+                volume=node.GetName(), transform=transform.GetName()
+            ),
+            hint=_("harden the transform on the volume, or take the volume out of it while segmenting"),
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return to_matrix(matrix)
+
+
+def stamp_of(node: slicer.vtkMRMLScalarVolumeNode) -> VolumeStamp:
+    """The node's stamp now.
+
+    Raises:
+        GeometryError: As `world_matrix`.
+    """
+    image = node.GetImageData()
+    scalars = None if image is None else image.GetPointData().GetScalars()
+    times = [0 if part is None else part.GetMTime() for part in (image, scalars)]
+    return VolumeStamp(max(times), world_matrix(node).tobytes())

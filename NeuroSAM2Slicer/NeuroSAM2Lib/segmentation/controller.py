@@ -1,0 +1,230 @@
+"""The session controller: all actions of a user on one volume and one segmentation."""
+
+import slicer
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.volume import Direction, SlicePlane
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.picking import PickedPixel, box_between, pick_pixel
+from NeuroSAM2Lib.scene.slice_views import shown_slice
+from NeuroSAM2Lib.segmentation.engine_results import PropagationRequest
+from NeuroSAM2Lib.segmentation.object_record import next_doubtful
+from NeuroSAM2Lib.segmentation.session_base import SessionBase
+
+
+class SessionController(SessionBase):
+    """The actions on one volume and one segmentation; see `SessionBase` for how to make one."""
+
+    @property
+    def can_continue(self) -> bool:
+        """A propagation was stopped, or a correction has made slices of the active object out of date."""
+        if self.engine_sync.propagation_request is not None:
+            return False
+        return self.stopped is not None or any(q.is_stale for q in self.document.active_record.quality.values())
+
+    def click(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A point of the active object at a world position, (3,) in mm; the first one starts an object.
+
+        Args:
+            ras: Where.
+            positive: It belongs to the object.
+            view: The slice view that was clicked in; says along which axis a new object is segmented.
+
+        Raises:
+            PromptError: The place is outside the volume.
+        """
+        with self._action():
+            picked = self._place(ras, view)
+            self._point(picked.plane, PointPrompt(picked.row, picked.col, positive))
+
+    def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
+        """A point of the active object at a pixel of a stored slice; see `click`."""
+        with self._action():
+            self._point(plane, PointPrompt(row, col, positive))
+
+    def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A box between two world positions of a slice view; see `click`."""
+        with self._action():
+            picked = self._place(start, view)
+            if view is not None and picked.is_across:
+                raise PromptError(
+                    _("this object is segmented along {axis}; a box in another view was drawn").format(
+                        axis=picked.plane.axis
+                    ),
+                    hint=_("draw the box in that view, or start another object"),
+                )
+            self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
+
+    def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
+        """A box around the active object, in place of the one on that slice; see `click`."""
+        with self._action():
+            self._box(plane, box)
+
+    def next_reading(self, plane: SlicePlane) -> None:
+        """Takes the next of the masks that the click on a slice can mean; after the last one the most likely again.
+
+        Raises:
+            PromptError: There is nothing to choose on that slice.
+        """
+        with self._action():
+            record = self.document.active_record
+            chosen = record.open_reading(plane)
+            if chosen is None:
+                raise PromptError(
+                    _("there is no other reading on slice {index}").format(index=plane.index),
+                    hint=_(
+                        "a single click on a slice without an outline can have several; correct others with one more click"
+                    ),
+                )
+            reading, count = chosen
+            self._set_prompts(
+                self._active(), record.prompts.with_reading(plane, (reading + 1) % count), _("Next reading")
+            )
+
+    def remove_last_prompt(self, plane: SlicePlane) -> None:
+        """Removes all prompts of the active object on a slice."""
+        with self._action():
+            self._set_prompts(
+                self._active(), self.document.active_record.prompts.without(plane.index), _("Remove prompts")
+            )
+
+    def confirm(self, plane: SlicePlane) -> None:
+        """Accepts the active object's mask on a slice as it is; it is never overwritten from then on."""
+        with self._action():
+            number = self._active()
+            if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
+                self.notice = _("slice {index} is confirmed already").format(index=plane.index)
+                return
+            plane.check_inside(self.document.volume)
+            with self.document.step(_("Confirm slice")):
+                self.document.keep(number, [plane])
+            self.engine_sync.forget(number)
+
+    def propagate(
+        self,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        direction: Direction = Direction.BOTH,
+        object_ids: tuple[int, ...] | None = None,
+    ) -> None:
+        """Propagates objects through the slices; masks arrive one by one. Slices painted by hand are kept as they are.
+
+        Args:
+            first: First slice along the object's axis; from the first one if None.
+            last: Last slice; to the last one if None.
+            direction: Which way from the prompted slices.
+            object_ids: The active object if None.
+
+        Raises:
+            PromptError: The object has no prompts.
+        """
+        with self._action():
+            asked = object_ids or (() if self.document.active is None else (self.document.active,))
+            numbers = tuple(n for n in asked if self.document.objects.record(n).prompts.indices)
+            if not numbers:
+                raise PromptError(_("there is nothing to propagate"), hint=_("place a point or a box first"))
+            self._start_propagation(
+                _("Propagate"), PropagationRequest(object_ids=numbers, first=first, last=last, direction=direction)
+            )
+
+    def extend(self, *, direction: Direction = Direction.BOTH) -> None:
+        """Carries the active object one slice beyond the slices where it has ended.
+
+        Args:
+            direction: Only upwards or downwards, as the stored index counts.
+
+        Raises:
+            PromptError: It has not ended there.
+        """
+        with self._action():
+            number = self._active()
+            ends = [p for p in self.document.active_record.ends(direction) if not self.document.is_edited(number, p)]
+            if not ends:
+                raise PromptError(
+                    _("there is no end to go on from"), hint=_("propagate first, or choose the other direction")
+                )
+            beyond = tuple(plane.index for plane in ends)
+            self._start_propagation(_("One more slice"), PropagationRequest(object_ids=(number,), beyond=beyond))
+
+    def stop(self) -> None:
+        """Stops the propagation within a slice; what is done stays."""
+        if self.engine_sync.propagation_request is not None:
+            self.stopped = self.engine_sync.propagation_request
+            self._try(self.engine_sync.stop)
+
+    def resume(self) -> None:
+        """Continues where a propagation was stopped, or does again what a correction has made out of date."""
+        if self.stopped is None:
+            self.propagate()
+        elif self.stopped.beyond:
+            self.extend()
+        else:
+            prompts = self.stopped
+            self.propagate(
+                first=prompts.first, last=prompts.last, direction=prompts.direction, object_ids=prompts.object_ids
+            )
+
+    def next_object(self, name: str = "") -> int:
+        """A new object with an empty segment; prompts go to it from now on."""
+        with self._action():
+            return self.document.new_object(name)
+
+    def choose(self, segment_id: str) -> int:
+        """Prompts go to this segment from now on; one of the person's own becomes an object."""
+        with self._action():
+            return self.document.choose(segment_id)
+
+    def clear(self) -> None:
+        """Takes everything about the active object back: prompts and voxels."""
+        with self._action():
+            number = self._active()
+            self.engine_sync.abandon()
+            self.document.clear(number)
+            self.engine_sync.forget(number)
+
+    def set_visible_plane(self, view: slicer.vtkMRMLSliceNode) -> None:
+        """The person looks at this view: the engine may prepare its slices."""
+        if not self.ended:
+            self._try(lambda: self.engine_sync.set_visible_plane(shown_slice(self.document.volume, view).plane))
+
+    def next_doubtful(self, plane: SlicePlane) -> SlicePlane | None:
+        """The next slice of the active object that a person should look at."""
+        return next_doubtful(self.document.active_record, plane)
+
+    def _start_propagation(self, name: str, propagation_request: PropagationRequest) -> None:
+        """Begins a propagation, in place of the one under way, as a step of that name."""
+        self.engine_sync.abandon()
+        with self.document.step(name):
+            for number in propagation_request.object_ids:
+                self._confirm_edited(number)
+        self.stopped = None
+        self._try(lambda: self.engine_sync.propagate(self.document.volume, self.document.records, propagation_request))
+
+    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+        picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(self.document.active), view=view)
+        self.notice = picked.notice or self.notice
+        return picked
+
+    def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
+        prompts = self.document.active_record.prompts.with_point(plane, point)
+        self._set_prompts(self.document.active, prompts, _("Point") if point.positive else _("Negative point"))
+
+    def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
+        self._set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))
+
+    def _active(self) -> int:
+        if self.document.active is None:
+            raise PromptError(_("there is no object yet"), hint=_("place a point or a box first"))
+        return self.document.active
+
+    def _confirm_edited(self, number: int) -> None:
+        edited = list(self.document.slice_io.edited_by_hand(number))
+        if edited:
+            self.document.keep(number, edited)
+            self.engine_sync.forget(number)
+            self.notice = _("{num_painted} slices that were painted by hand are kept as they are").format(
+                num_painted=len(edited)
+            )

@@ -1,0 +1,353 @@
+"""The segmentation document: the prompts, masks and undo stack of one volume in the scene. Independent of the engine.
+
+Methods return what must be sent to the engine; `SessionController` sends it.
+"""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.surfaces import SurfaceUpdater
+from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
+from NeuroSAM2Lib.segmentation.host import Host
+from NeuroSAM2Lib.segmentation.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.object_record import ObjectRecord, SliceQuality
+from NeuroSAM2Lib.segmentation.prompt_nodes import PromptNodes, check_inside
+from NeuroSAM2Lib.segmentation.scene_objects import DisplayProperties, SegmentedObjects
+from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO
+from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
+from NeuroSAM2Lib.segmentation.session_node import SessionNode
+from NeuroSAM2Lib.segmentation.undo import UndoStack
+
+
+class SegmentationDocument:
+    """The objects of one volume and one segmentation in a scene.
+
+    Args:
+        host: Runs the session.
+        volume_node: The image.
+        segmentation_node: What the objects are segments of. What it and the scene remember of an earlier session is taken up.
+
+    Raises:
+        DataError: The volume cannot be worked on.
+        GeometryError: A non-linear transform is above it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.host, self.volume_node, self.segmentation_node = host, volume_node, segmentation_node
+        self.volume = read_volume(volume_node)
+        self.nodes = PromptNodes(host.scene, volume_node, segmentation_node)
+        self.nodes.follow_volume()
+        self.nodes.keep_colours()
+        self.objects = SegmentedObjects(segmentation_node)
+        self.surfaces = SurfaceUpdater(segmentation_node)
+        self.slice_io = SegmentSliceIO(host, self.objects, volume_node, self.volume, self.surfaces)
+        history = host.edit_history(segmentation_node)
+        history.forget()  # what states of an earlier session mean for the prompts is not known in this one
+        self.undo_stack = UndoStack(self.objects, history)
+        self.node = SessionNode.of(host.scene, volume_node, segmentation_node)
+        self.journal = SessionJournal(host.journal_folder, self.volume, self.objects, self.slice_io)
+        self.is_writing = False
+        """The session itself is changing the scene."""
+        self._stamp = stamp_of(volume_node)
+        for number in self.objects.segments:
+            self.objects.records[number] = self._remembered(number)
+        self._mark("")
+
+    @property
+    def active(self) -> int | None:
+        """The object that prompts go to."""
+        number = self.node.active_object
+        return number if number in self.objects.segments else None
+
+    @property
+    def records(self) -> dict[int, ObjectRecord]:
+        """Of the objects that are there."""
+        return {number: self.objects.record(number) for number in self.objects.segments}
+
+    @property
+    def active_record(self) -> ObjectRecord:
+        """Of the active object; an empty one where there is none."""
+        return ObjectRecord() if self.active is None else self.objects.record(self.active)
+
+    @property
+    def has_new_image(self) -> bool:
+        """The voxels or the place of the volume have changed since it was read.
+
+        Raises:
+            GeometryError: A non-linear transform is above it now.
+        """
+        return stamp_of(self.volume_node) != self._stamp
+
+    def notice_new_image(self) -> bool:
+        """Reads the volume again if its voxels or its place have changed, and says whether they have.
+
+        Raises:
+            DataError: It cannot be worked on any more.
+            GeometryError: A non-linear transform is above it now.
+        """
+        if not self.has_new_image:
+            return False
+        self.volume = read_volume(self.volume_node)
+        self._stamp = stamp_of(self.volume_node)
+        self.nodes.follow_volume()
+        self.slice_io = SegmentSliceIO(self.host, self.objects, self.volume_node, self.volume, self.surfaces)
+        self.journal.use(self.volume, self.slice_io)
+        return True
+
+    def set_prompts(
+        self, object_id: int | None, prompts: ObjectPrompts, name: str
+    ) -> tuple[int, tuple[SlicePlane, ...]] | None:
+        """Sets the prompts of an object, as one undo step. Returns the object and the slices that must be stated; None if nothing is new.
+
+        Args:
+            object_id: The object; a new one if None.
+            prompts: All prompts of it now.
+            name: Of the step.
+
+        Raises:
+            PromptError: Something lies outside the volume.
+        """
+        check_inside(prompts, self.volume)
+        before = ObjectRecord() if object_id is None else self.objects.record(object_id)
+        changed = prompts.changed_since(before.prompts)
+        if not changed:
+            return None
+        self._begin()
+        number = self._add_object("") if object_id is None else object_id
+        self._record(number, replace(before, prompts=prompts).with_unanswered(before.unanswered | set(changed)))
+        self._mark(name)
+        self.journal.note_prompts(number)
+        return number, changed
+
+    def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
+        """Confirms slices with their current masks; the caller begins and marks the step."""
+        record = self.objects.record(number)
+        stale: list[tuple[Axis, int, int]] = []
+        for plane in planes:
+            is_edited = self.is_edited(number, plane)
+            if plane not in record.prompts.planes:
+                record = replace(record, prompts=record.prompts.with_confirmed(plane))
+            mask = self.slice_io.read(number, plane)
+            quality = SliceQuality(
+                predicted_iou=1.0, object_score=float(mask.any()), digest=self.slice_io.digest(number, plane)
+            )
+            record = record.with_quality(plane, quality)
+            if is_edited:
+                stale.append((plane.axis, *record.around(plane)))
+                record = record.with_stale(*stale[-1])
+        self._record(number, record)
+        self.journal.note_prompts(number)
+        for plane in planes:
+            self.journal.note_mask(number, plane)
+        for axis, first, last in stale:
+            self.journal.note_stale(number, axis, first, last)
+
+    def is_edited(self, number: int, plane: SlicePlane) -> bool:
+        """True if a slice was edited since its mask was written."""
+        quality = self.objects.record(number).quality.get(plane)
+        return quality is None or quality.digest != self.slice_io.digest(number, plane)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Groups changes into one undo step."""
+        self._begin()
+        yield
+        self._mark(name)
+
+    def start_step(self, name: str) -> None:
+        """Starts a new undo step."""
+        with self.step(name):
+            pass
+
+    def new_object(self, name: str) -> int:
+        """A new object with an empty segment, as a step of its own."""
+        with self.step(_("New object")):
+            number = self._add_object(name)
+        self.journal.note_prompts(number)
+        return number
+
+    def choose(self, segment_id: str) -> int:
+        """Makes a segment the active object."""
+        is_new = segment_id not in self.objects.segments.values()
+        number = self.objects.register_segment(segment_id)
+        if is_new:
+            self._mark(self.undo_stack.current_name())
+        self.node.active_object = number
+        return number
+
+    def clear(self, number: int) -> None:
+        """Removes prompts and masks of an object, as one undo step."""
+        with self.step(_("Clear")):
+            with self.writing():
+                self.slice_io.clear(number)
+            self._record(number, ObjectRecord())
+        self.journal.note_all()
+
+    def put(
+        self,
+        mask: SliceMask,
+        stale: tuple[int, int] | None = None,
+        *,
+        review_iou_threshold: float = REVIEW_IOU_THRESHOLD,
+    ) -> None:
+        """Writes a mask into the scene, as part of the current undo step.
+
+        Args:
+            mask: The answer.
+            stale: First and last slice that it has made out of date.
+            review_iou_threshold: From this expected overlap on the model is sure.
+
+        Raises:
+            DataError: The segment is gone or cannot hold it.
+        """
+        number, plane = mask.object_id, mask.plane
+        self.undo_stack.notice_edits()
+        was_unchanged_since_restore = self.undo_stack.is_unchanged_since_restore
+        digest_before = self.slice_io.digest(number, plane)
+        with self.writing():
+            quality = replace(self.slice_io.write(number, mask), review_iou_threshold=review_iou_threshold)
+        record = self.objects.record(number)
+        is_taken_back = stale is not None and plane not in record.prompts.planes
+        record = record.with_quality(plane, None if is_taken_back else quality)
+        if stale is not None:
+            record = record.with_stale(plane.axis, *stale)
+        self.objects.records[number] = record
+        self.undo_stack.amend(
+            self.records,
+            (number, plane),
+            digest_before=digest_before,
+            was_unchanged_since_restore=was_unchanged_since_restore,
+        )
+        self._position = self.undo_stack.position()
+        self.journal.note_mask(number, plane)
+        if stale is not None:
+            self.journal.note_stale(number, plane.axis, *stale)
+
+    def restore_object(self, number: int, name: str) -> int:
+        """Restores an object by number and name, or creates a new one. Part of a step that has begun."""
+        if number in self.objects.segments and self.objects.name(number) == name:
+            return number
+        return self._add_object(name)
+
+    def restore_prompts(self, number: int, prompts: ObjectPrompts, unanswered: frozenset[SlicePlane]) -> None:
+        """The prompts of an object, without asking for an answer; part of a step that has begun."""
+        record = replace(self.objects.record(number), prompts=prompts)
+        self._record(number, record.with_unanswered(unanswered | (set(prompts.planes) - set(record.quality))))
+
+    def restore_mask(
+        self, number: int, plane: SlicePlane, mask: NDArray[np.bool_], quality: SliceQuality | None
+    ) -> None:
+        """What an object was like on a slice, and how sure the model was of it; part of a step that has begun."""
+        known = quality or SliceQuality(predicted_iou=1.0, object_score=1.0)
+        with self.writing():
+            written = self.slice_io.write(
+                number,
+                SliceMask(
+                    object_id=number,
+                    plane=plane,
+                    mask=mask,
+                    predicted_iou=known.predicted_iou,
+                    object_score=known.object_score,
+                ),
+            )
+        again = None if quality is None else replace(quality, digest=written.digest)
+        self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
+
+    def restore_stale(self, number: int, axis: Axis, first: int, last: int) -> None:
+        """Slices that were out of date; part of a step that has begun."""
+        self.objects.records[number] = self.objects.record(number).with_stale(axis, first, last)
+
+    def restore_appearance(self, number: int, display_properties: DisplayProperties) -> None:
+        """The name and colour of an object; part of a step that has begun."""
+        with self.writing():
+            self.objects.show(number, display_properties)
+
+    def remember(self, revision: int) -> None:
+        """Stores the session's revision and qualities in the scene."""
+        self.node.revision = revision
+        for number, record in self.records.items():
+            self.node.write_quality(number, record)
+
+    def follow_history(self, *, has_moved: bool = False) -> set[int]:
+        """Synchronises prompts and records with the segments after undo or redo.
+
+        Args:
+            has_moved: They were brought somewhere; determined here if not given.
+
+        Returns:
+            The objects concerned.
+        """
+        position = self.undo_stack.position()
+        if position == self._position and not has_moved:
+            return set()
+        if not has_moved:  # others have, and the states that the history keeps may hold surfaces that are out of date
+            self.surfaces.note(self.segmentation_node.GetSegmentation().GetSegmentIDs())
+        known = dict(self.undo_stack.records())
+        for number, plane in self.undo_stack.missing(self.slice_io.digest):
+            record = known[number].with_quality(plane, None)
+            has_prompts = plane in record.prompts.planes
+            known[number] = record.with_unanswered(record.unanswered | {plane}) if has_prompts else record
+        there = position[1]
+        concerned = set(self.objects.records) | there
+        for number in concerned:
+            self._record(number, known.get(number, ObjectRecord()) if number in there else ObjectRecord())
+        self._position = position
+        self.undo_stack.arrive()
+        self.journal.note_all()
+        return concerned
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Marks changes in the scene meanwhile as the session's own."""
+        was, self.is_writing = self.is_writing, True
+        try:
+            with self.surfaces.kept():
+                yield
+        finally:
+            self.is_writing = was
+
+    def axis_of(self, number: int | None) -> Axis | None:
+        """The axis that an object is segmented along; None while there are no prompts."""
+        return None if number is None else self.objects.record(number).prompts.axis
+
+    def _remembered(self, number: int) -> ObjectRecord:
+        """The record of an object as stored in the scene."""
+        prompts = self.nodes.read(number, self.volume)
+        record = ObjectRecord(prompts=prompts)
+        for plane, quality in self.node.read_quality(number).items():
+            record = record.with_quality(plane, replace(quality, digest=self.slice_io.digest(number, plane)))
+        return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
+
+    def _add_object(self, name: str) -> int:
+        with self.writing():
+            number = self.objects.add(name)
+        self.node.active_object = number
+        return number
+
+    def _record(self, number: int, record: ObjectRecord) -> None:
+        """Updates the record and the prompt nodes together."""
+        self.objects.records[number] = record
+        with self.writing():
+            self.nodes.write(number, record.prompts, self.volume)
+
+    def _begin(self) -> None:
+        with self.writing():
+            self.undo_stack.begin(self.records)
+
+    def _mark(self, name: str) -> None:
+        with self.writing():
+            self.undo_stack.mark(name, self.records)
+        self._position = self.undo_stack.position()

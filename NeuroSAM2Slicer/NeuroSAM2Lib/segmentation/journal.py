@@ -1,0 +1,359 @@
+"""The journal: unsaved work, recorded as it is done, so that it survives a crash. Append-only, one JSON line per change.
+
+Each line holds a complete state (the prompts of an object; a mask on a slice), so that a journal that was cut or damaged is worth
+everything before it. Masks are bits, packed and compressed. A journal goes away when its scene is saved or its session ends in order.
+Every host holds one lock in the folder, which the system releases with its process: so others know whether it still lives.
+"""
+
+import atexit
+import base64
+import functools
+import json
+import re
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.legacy import current_names
+from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.version import __version__
+from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.fingerprint import Fingerprint
+from NeuroSAM2Lib.segmentation.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
+from NeuroSAM2Lib.segmentation.object_record import SliceQuality
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+SUFFIX = ".jsonl"
+LOCK_SUFFIX = ".lock"
+NOBODY = "nobody"
+"""The host of a journal that names none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JournalHead:
+    """The header of a journal."""
+
+    volume_name: str
+    fingerprint: Fingerprint
+    """Of the volume."""
+    shape: tuple[int, int, int]
+    """(K, J, I)."""
+    owner: str
+    """The host that writes it: see `owner_of`."""
+    version: str = __version__
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptsLine:
+    """An object from here on, without its masks."""
+
+    object_id: int
+    segment_name: str
+    prompts: ObjectPrompts
+    colour: tuple[float, float, float] | None = None
+    """Red, green, blue, 0 to 1; None in journals of versions that did not write it."""
+    unanswered: frozenset[SlicePlane] = frozenset()
+    """Prompted slices without an answer yet."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MaskLine:
+    """An object on a slice from here on."""
+
+    object_id: int
+    plane: SlicePlane
+    mask: NDArray[np.bool_]
+    """(H, W)."""
+    quality: SliceQuality | None = field(default_factory=lambda: SliceQuality(predicted_iou=1.0, object_score=1.0))
+    """None where nothing is known of the slice any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StaleLine:
+    """Slices of an object that are out of date from here on, but for those that are prompted."""
+
+    object_id: int
+    axis: Axis
+    first: int
+    last: int
+
+
+Line = PromptsLine | MaskLine | StaleLine
+
+
+class Journal:
+    """Writes one.
+
+    Args:
+        path: A file that is not there yet.
+        head: What it is about.
+    """
+
+    def __init__(self, path: Path, head: JournalHead) -> None:
+        self.path, self.head = path, head
+        self._has_begun = False
+
+    def note(self, line: Line) -> None:
+        """Writes a line.
+
+        Raises:
+            DataError: The disk is full, or the folder is gone.
+        """
+        try:
+            if not self._has_begun:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._append({"head": asdict(self.head)})
+                self._has_begun = True
+            self._append(_to_json(line))
+        except OSError as error:
+            raise _cannot_write(error) from error
+
+    def discard(self) -> None:
+        """Deletes the journal; the work is saved elsewhere."""
+        disk.delete(self.path)
+
+    def _append(self, payload: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(payload) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """A journal that a crashed host has left."""
+
+    path: Path
+    head: JournalHead
+
+    def lines(self) -> Iterator[Line]:
+        """Its lines, up to where it was cut or damaged.
+
+        Raises:
+            DataError: A later version wrote what this one does not know.
+        """
+        for payload in _whole_lines(self.path):
+            if "head" in payload:
+                continue
+            try:
+                line = _from_json(payload)
+            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+                if _numbers(self.head.version) <= _numbers(__version__):
+                    return
+                raise DataError(
+                    _("the unsaved work was written down by NeuroSAM2 {version}; this is {own_version}").format(
+                        version=self.head.version, own_version=__version__
+                    ),
+                    hint=_("open it with a newer NeuroSAM2"),
+                ) from error
+            yield line
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Locks the journal against recovery by other hosts while the body runs.
+
+        Raises:
+            DataError: Another one does, or has done so.
+        """
+        lock = _new_lock(self.path.with_suffix(LOCK_SUFFIX))
+        if lock is not None and not _has_taken(lock):
+            raise DataError(_("that work is being recovered in another window"), hint=_("wait for that"))
+        try:
+            if not self.path.exists():
+                raise DataError(_("that work was recovered in another window already"))
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
+            self.path.with_suffix(LOCK_SUFFIX).unlink(missing_ok=True)
+
+
+def unsaved_in(folder: Path) -> list[Unsaved]:
+    """Journals of hosts that are gone, the newest first; one that cannot be read hides no other."""
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(OSError, DataError):  # it may be gone by now, or in a folder that cannot be written to
+            head = next((_head(payload["head"]) for payload in _whole_lines(path) if "head" in payload), None)
+            if head is not None and not _is_running(folder / f"{head.owner}{LOCK_SUFFIX}"):
+                found.append((path.stat().st_mtime, Unsaved(path, head)))
+    return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def _head(payload: dict[str, Any]) -> JournalHead | None:
+    """What a later version adds is passed over; None for one that another version wrote in another way."""
+    try:
+        voxels, matrix = payload["fingerprint"]["voxels"], tuple(map(float, payload["fingerprint"]["ijk_to_ras"]))
+        depth, height, width = payload["shape"]
+        return JournalHead(
+            volume_name=payload["volume_name"],
+            fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
+            shape=(depth, height, width),
+            owner=owner if (owner := str(payload.get("owner", ""))).isalnum() else NOBODY,
+            version=str(payload["version"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def owner_of(folder: Path) -> str:
+    """This host among all that keep journals in a folder, which is made where it is missing.
+
+    Raises:
+        DataError: The folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        owner, lock = _held_lock(folder.resolve())
+        if lock is not None and not Path(lock.lock_file).exists():  # somebody has emptied the folder
+            _held_lock.cache_clear()
+            owner, _ = _held_lock(folder.resolve())
+    except (OSError, NotImplementedError) as error:
+        raise _cannot_write(error) from error
+    return owner
+
+
+@functools.cache
+def _held_lock(folder: Path) -> "tuple[str, BaseFileLock | None]":
+    """This host and its lock, held as long as the process lives: work of a session that has ended may still be in the scene."""
+    owner = uuid.uuid4().hex
+    lock = _new_lock(folder / f"{owner}{LOCK_SUFFIX}")
+    if lock is not None:
+        lock.acquire()
+        atexit.register(lock.release)
+    return owner, lock
+
+
+def _is_running(lock_file: Path) -> bool:
+    """The host of that lock; false for those that could hold none."""
+    if lock_file.stem == owner_of(lock_file.parent):
+        return True
+    if not lock_file.exists():
+        return False
+    lock = _new_lock(lock_file)
+    if lock is None or not _has_taken(lock):
+        return True
+    lock.release()
+    lock_file.unlink(missing_ok=True)  # it never comes back
+    return False
+
+
+def _new_lock(path: Path) -> "BaseFileLock | None":
+    """A lock that is taken at once or not at all; None where filelock is missing: Slicer works before its packages are installed."""
+    try:
+        from filelock import FileLock
+    except ModuleNotFoundError:
+        return None
+    return FileLock(path, timeout=0)
+
+
+def _has_taken(lock: "BaseFileLock") -> bool:
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError):  # a timeout is an OSError, too
+        return False
+    return True
+
+
+def _cannot_write(error: Exception) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return DataError(
+        _("unsaved work cannot be written down: {reason}").format(reason=reason or error),
+        hint=_("free some space, and save the scene"),
+    )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Up to where the file was cut or damaged."""
+    try:
+        for line in path.read_bytes().splitlines():
+            payload = json.loads(line.decode())
+            if not isinstance(payload, dict):
+                return
+            yield payload
+    except (OSError, ValueError):
+        return
+
+
+def _to_json(line: Line) -> dict[str, object]:
+    if isinstance(line, MaskLine):
+        bits = base64.b85encode(zlib.compress(pack_mask(line.mask), 1)).decode()
+        return {
+            "object": line.object_id,
+            "axis": line.plane.axis,
+            "index": line.plane.index,
+            "shape": line.mask.shape,
+            "mask": bits,
+            "quality": None
+            if line.quality is None
+            else {name: getattr(line.quality, name) for name in KEPT_OF_QUALITY},
+        }
+    if isinstance(line, StaleLine):
+        return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
+    payload = line.prompts
+    return {
+        "object": line.object_id,
+        "name": line.segment_name,
+        "axis": payload.axis,
+        "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in payload.points],
+        "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in payload.boxes],
+        "kept": sorted(payload.kept),
+        "readings": sorted([r.index, r.reading] for r in payload.readings),
+        "colour": line.colour,
+        "unanswered": sorted([plane.axis, plane.index] for plane in line.unanswered),
+    }
+
+
+def _from_json(payload: dict[str, Any]) -> Line:
+    if "mask" in payload:
+        bits = zlib.decompress(base64.b85decode(payload["mask"]))
+        height, width = payload["shape"]
+        return MaskLine(
+            object_id=payload["object"],
+            plane=SlicePlane(Axis(payload["axis"]), payload["index"]),
+            mask=unpack_mask(bits, (height, width)),
+            **({"quality": _quality(payload["quality"])} if "quality" in payload else {}),
+        )
+    if "stale" in payload:
+        first, last = payload["stale"]
+        return StaleLine(object_id=payload["object"], axis=Axis(payload["axis"]), first=first, last=last)
+    prompts = ObjectPrompts(
+        axis=Axis(payload["axis"]) if payload["axis"] else None,
+        points=tuple(SlicePoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in payload["points"]),
+        boxes=tuple(SliceBox(i, BoxPrompt(*box)) for i, *box in payload["boxes"]),
+        kept=frozenset(payload["kept"]),
+        readings=frozenset(ChosenReading(index, reading) for index, reading in payload.get("readings", [])),
+    )
+    red, green, blue = payload.get("colour") or (0, 0, 0)
+    return PromptsLine(
+        object_id=payload["object"],
+        segment_name=payload["name"],
+        prompts=prompts,
+        colour=(red, green, blue) if payload.get("colour") else None,
+        unanswered=frozenset(SlicePlane(Axis(axis), index) for axis, index in payload.get("unanswered", [])),
+    )
+
+
+def _quality(payload: dict[str, Any] | None) -> SliceQuality | None:
+    """What a later version adds is passed over."""
+    if payload is None:
+        return None
+    values = current_names(payload)
+    return SliceQuality(**{name: values[name] for name in KEPT_OF_QUALITY if name in values})
+
+
+KEPT_OF_QUALITY = tuple(one.name for one in fields(SliceQuality) if one.name != "digest")
+"""The digest follows from the mask."""

@@ -1,0 +1,216 @@
+"""All prompts of one object, as a value: points, boxes and kept slices along one stored axis. Pure, no scene.
+
+`PromptNodes` turns it into Markups and back; the session compares two of them to see which slices must be stated again.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.i18n import tr as _
+
+DECIMALS = 3
+"""Places are kept to a thousandth of a pixel, so that they are the same after a way through world positions and files."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePoint:
+    """A click and its slice."""
+
+    index: int
+    point: PointPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class SliceBox:
+    """A box and its slice."""
+
+    index: int
+    box: BoxPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenReading:
+    """Which of the masks that the first click on a slice can mean."""
+
+    index: int
+    reading: int
+    """From 1; 0, the most likely one, needs no choice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectPrompts:
+    """All prompts of an object."""
+
+    axis: Axis | None = None
+    """The stored axis whose slices are prompted; None while there are no prompts."""
+    points: tuple[SlicePoint, ...] = ()
+    """In the order in which they were placed."""
+    boxes: tuple[SliceBox, ...] = ()
+    """By slice, at most one each."""
+    kept: frozenset[int] = frozenset()
+    """Slices confirmed as they are: their mask is the prompt. A slice with points or a box is confirmed by these."""
+    readings: frozenset[ChosenReading] = frozenset()
+    """Where another than the most likely reading of the first click was chosen; at most one a slice, none beside a box."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The prompted slices."""
+        return tuple(sorted({p.index for p in self.points} | {b.index for b in self.boxes} | self.kept))
+
+    @property
+    def planes(self) -> tuple[SlicePlane, ...]:
+        """The prompted slices."""
+        return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
+
+    def on(self, index: int) -> "ObjectPrompts":
+        """The prompts on one slice."""
+        return replace(
+            self,
+            points=tuple(p for p in self.points if p.index == index),
+            boxes=tuple(b for b in self.boxes if b.index == index),
+            kept=self.kept & {index},
+            readings=frozenset(r for r in self.readings if r.index == index),
+        )
+
+    def reading_on(self, index: int) -> int:
+        """Which reading of the first click on a slice was chosen, 0 for the most likely."""
+        return next((r.reading for r in self.readings if r.index == index), 0)
+
+    def is_single_click(self, index: int) -> bool:
+        """The only prompt on a slice is one click, which can mean several things."""
+        prompts = self.on(index)
+        return len(prompts.points) == 1 and not prompts.boxes and not prompts.kept
+
+    def without(self, index: int) -> "ObjectPrompts":
+        """Everything but one slice."""
+        return replace(
+            self,
+            points=tuple(p for p in self.points if p.index != index),
+            boxes=tuple(b for b in self.boxes if b.index != index),
+            kept=self.kept - {index},
+            readings=self._readings_but(index),
+        )._consistent_answer()
+
+    def with_point(self, plane: SlicePlane, point: PointPrompt) -> "ObjectPrompts":
+        """One more click; it takes the place of a kept mask.
+
+        Raises:
+            PromptError: The object is segmented along another axis.
+        """
+        along = self._along(plane)
+        placed = SlicePoint(plane.index, rounded_point(point.row, point.col, positive=point.positive))
+        return replace(along, points=(*along.points, placed), kept=along.kept - {plane.index})
+
+    def with_box(self, plane: SlicePlane, box: BoxPrompt) -> "ObjectPrompts":
+        """The box in place of the one before; see `with_point`."""
+        along = self._along(plane)
+        placed = SliceBox(plane.index, rounded_box(box.row0, box.col0, box.row1, box.col1))
+        others = (b for b in along.boxes if b.index != plane.index)
+        boxes = tuple(sorted((*others, placed), key=lambda b: b.index))
+        return replace(along, boxes=boxes, kept=along.kept - {plane.index}, readings=along._readings_but(plane.index))
+
+    def with_reading(self, plane: SlicePlane, reading: int) -> "ObjectPrompts":
+        """Another reading of the first click on a slice, 0 for the most likely; see `with_point`."""
+        along = self._along(plane)
+        chosen = frozenset({ChosenReading(plane.index, reading)} if reading else ())
+        return replace(along, readings=along._readings_but(plane.index) | chosen)
+
+    def keeping_readings_since(self, before: "ObjectPrompts") -> "ObjectPrompts":
+        """Without the readings of slices whose first click is another one than before, or which have none or a box."""
+        return replace(
+            self,
+            readings=frozenset(
+                r
+                for r in self.readings
+                if not self.on(r.index).boxes and self.on(r.index).points[:1] == before.on(r.index).points[:1] != ()
+            ),
+        )
+
+    def with_confirmed(self, plane: SlicePlane) -> "ObjectPrompts":
+        """The mask as it stands confirms the slice, in place of the prompts there; see `with_point`."""
+        along = self._along(plane)
+        return replace(along.without(plane.index), axis=along.axis, kept=along.kept | {plane.index})
+
+    def changed_since(self, before: "ObjectPrompts") -> tuple[SlicePlane, ...]:
+        """The slices whose prompts differ from those before, removed ones included."""
+        planes = dict.fromkeys((*before.planes, *self.planes))
+        is_other_axis = before.axis != self.axis
+        return tuple(p for p in planes if is_other_axis or self.on(p.index) != before.on(p.index))
+
+    def prompt_set(
+        self, object_id: int, plane: SlicePlane, *, revision: int, mask: NDArray[np.bool_] | None
+    ) -> PromptSet:
+        """What the engine is told about a slice.
+
+        Args:
+            object_id: The object.
+            plane: The slice; without prompts the set is empty.
+            revision: Of the prompt set.
+            mask: The object on the slice as it stands, (H, W): the prompt of a kept slice.
+        """
+        prompts = self.on(plane.index) if plane.axis == self.axis else ObjectPrompts()
+        is_kept = bool(prompts.kept) and mask is not None
+        return PromptSet(
+            object_id=object_id,
+            plane=plane,
+            points=tuple(p.point for p in prompts.points),
+            box=prompts.boxes[0].box if prompts.boxes else None,
+            mask=MaskPrompt(mask) if is_kept and mask is not None else None,
+            reading=prompts.reading_on(plane.index),
+            revision=revision,
+        )
+
+    def inside(self, volume: Volume) -> "ObjectPrompts":
+        """Only what lies on slices of a volume."""
+        if self.axis is None:
+            return self
+        axis, kji = self.axis.array_axis, volume.shape
+        height, width = (n for a, n in enumerate(kji) if a != axis)
+        known = range(kji[axis])
+
+        def is_inside(row: float, col: float) -> bool:
+            return -0.5 <= row <= height - 0.5 and -0.5 <= col <= width - 0.5
+
+        return replace(
+            self,
+            points=tuple(p for p in self.points if p.index in known and is_inside(p.point.row, p.point.col)),
+            boxes=tuple(
+                b
+                for b in self.boxes
+                if b.index in known and is_inside(b.box.row0, b.box.col0) and is_inside(b.box.row1, b.box.col1)
+            ),
+            kept=frozenset(n for n in self.kept if n in known),
+            readings=frozenset(r for r in self.readings if r.index in known),
+        )._consistent_answer()
+
+    def _readings_but(self, index: int) -> frozenset[ChosenReading]:
+        return frozenset(r for r in self.readings if r.index != index)
+
+    def _along(self, plane: SlicePlane) -> "ObjectPrompts":
+        if self.axis not in (None, plane.axis):
+            raise PromptError(
+                _("this object is segmented along {axis}; a prompt along {other_axis} was given").format(
+                    axis=self.axis, other_axis=plane.axis
+                ),
+                hint=_("prompt in the same view, or start another object"),
+            )
+        return replace(self, axis=plane.axis)
+
+    def _consistent_answer(self) -> "ObjectPrompts":
+        """Without an axis where no prompts are left."""
+        return self if self.indices else ObjectPrompts()
+
+
+def rounded_point(row: float, col: float, *, positive: bool) -> PointPrompt:
+    """A point at the precision that places are kept in."""
+    return PointPrompt(round(row, DECIMALS) + 0.0, round(col, DECIMALS) + 0.0, positive)
+
+
+def rounded_box(row0: float, col0: float, row1: float, col1: float) -> BoxPrompt:
+    """A box at the precision that places are kept in."""
+    return BoxPrompt(*(round(place, DECIMALS) + 0.0 for place in (row0, col0, row1, col1)))

@@ -1,0 +1,110 @@
+"""Masks of objects in the scene: written where the editor allows it, and distinguished from manual edits."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume, pack_mask
+from NeuroSAM2Lib.scene.edit_policy import EditPolicy, Overwrite
+from NeuroSAM2Lib.scene.segment_writer import SegmentWriter
+from NeuroSAM2Lib.scene.surfaces import SURFACE, SurfaceUpdater
+from NeuroSAM2Lib.segmentation.host import Host
+from NeuroSAM2Lib.segmentation.object_record import SliceQuality
+from NeuroSAM2Lib.segmentation.scene_objects import SegmentedObjects
+
+Mask = NDArray[np.bool_]
+
+
+class SegmentSliceIO:
+    """The slices of all objects of a session.
+
+    Args:
+        host: Knows the editor's settings.
+        objects: The objects.
+        volume_node: The image.
+        volume: The same, read.
+        surfaces: Hear of what has changed.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        objects: SegmentedObjects,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        volume: Volume,
+        surfaces: SurfaceUpdater,
+    ) -> None:
+        self._host, self._objects, self._surfaces = host, objects, surfaces
+        self._writer = SegmentWriter(objects.node, volume_node, volume)
+
+    def read(self, object_id: int, plane: SlicePlane) -> Mask:
+        """An object on a slice."""
+        return self._writer.read(self._objects.segment_id(object_id), plane)
+
+    def write(self, object_id: int, mask: SliceMask) -> SliceQuality:
+        """Puts an answer into the scene and returns what is there now.
+
+        Raises:
+            DataError: The segment is gone.
+            GeometryError: It cannot hold that slice.
+        """
+        policy = EditPolicy.of(self._host.editor_node())
+        segments = self._objects.segments
+        confirmed = {
+            segments[other]
+            for other, record in self._objects.records.items()
+            if other != object_id and other in segments and mask.plane in record.prompts.planes
+        }
+        segment_id = self._objects.segment_id(object_id)
+        changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=confirmed)
+        self._surfaces.note(changed)
+        if policy.overwrite is not Overwrite.NONE:
+            self._record_other_edits(object_id, mask.plane)
+        return SliceQuality(
+            predicted_iou=mask.predicted_iou,
+            object_score=mask.object_score,
+            digest=self.digest(object_id, mask.plane),
+            num_readings=mask.num_readings,
+            ending=mask.ending,
+        )
+
+    def clear(self, object_id: int) -> None:
+        """Takes all of an object's voxels away."""
+        node, segment_id = self._objects.node, self._objects.segment_id(object_id)
+        node.GetSegmentation().RemoveRepresentation(SURFACE)  # Slicer would try to make one of no voxels
+        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(node, segment_id)
+        self._surfaces.note([segment_id])
+
+    def digest(self, object_id: int, plane: SlicePlane) -> int:
+        """A number that another mask there would not have."""
+        return zlib.crc32(pack_mask(self.read(object_id, plane)))
+
+    def edited_by_hand(self, object_id: int) -> Iterator[SlicePlane]:
+        """Slices along the object's axis that hold something else than what was written there."""
+        record = self._objects.record(object_id)
+        axis = record.prompts.axis
+        if axis is None:
+            return
+        count = self._writer.volume.shape[axis.array_axis]
+        for index in range(count):
+            plane = SlicePlane(axis, index)
+            quality = record.quality.get(plane)
+            if quality is None and plane not in record.unanswered:
+                if self.read(object_id, plane).any():
+                    yield plane
+            elif quality is not None and quality.digest != self.digest(object_id, plane):
+                yield plane
+
+    def _record_other_edits(self, object_id: int, plane: SlicePlane) -> None:
+        """Voxels that went to this object are no manual edit of the others."""
+        for other, record in self._objects.records.items():
+            quality = record.quality.get(plane)
+            if other == object_id or quality is None or other not in self._objects.segments:
+                continue
+            changed = replace(quality, digest=self.digest(other, plane))
+            unanswered = record.unanswered
+            self._objects.records[other] = record.with_quality(plane, changed).with_unanswered(unanswered)

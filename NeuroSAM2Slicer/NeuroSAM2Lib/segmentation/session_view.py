@@ -1,0 +1,100 @@
+"""The view of a session for its panel. Read only."""
+
+from dataclasses import replace
+
+import slicer
+
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.object_record import ObjectRecord
+from NeuroSAM2Lib.segmentation.undo import MANUAL_EDIT
+from NeuroSAM2Lib.view_state import NO_SESSION, Activity, ObjectView, QualitySlice, SegmentView, SessionView
+
+
+def session_view(session: SessionController) -> SessionView:
+    """What the segmentation panel shows now."""
+    document, engine_sync = session.document, session.engine_sync
+    if session.ended:
+        return replace(NO_SESSION, notice=session.notice)
+    record, history = document.active_record, document.undo_stack.history
+    is_running = engine_sync.propagation_request is not None
+    return SessionView(
+        activity=_activity(session),
+        notice=session.notice,
+        progress=engine_sync.progress if is_running else None,
+        objects=tuple(_object_view(session, number) for number in sorted(document.objects.segments)),
+        others=_others(session),
+        quality_strip=_quality_strip(record),
+        can_prompt=True,
+        can_propagate=bool(record.prompts.indices) and not is_running,
+        can_extend=bool(record.ends()) and not is_running,
+        can_stop=is_running and not engine_sync.is_stopping,
+        can_continue=session.can_continue,
+        can_clear=document.active is not None,
+        can_undo=history.can_undo(),
+        undo_name=(document.undo_stack.current_name() or MANUAL_EDIT) if history.can_undo() else "",
+        can_redo=history.can_redo(),
+        can_retry=session.link.has_failed,
+    )
+
+
+def _activity(session: SessionController) -> Activity:
+    engine_sync = session.engine_sync
+    if engine_sync.is_starting and (engine_sync.is_waiting or engine_sync.propagation_request is not None):
+        return Activity.STARTING
+    if engine_sync.propagation_request is not None:
+        return Activity.STOPPING if engine_sync.is_stopping else Activity.PROPAGATING
+    return Activity.ANSWERING if engine_sync.is_waiting else Activity.READY
+
+
+def _object_view(session: SessionController, number: int) -> ObjectView:
+    document = session.document
+    segment_id = document.objects.segment_id(number)
+    prompts = document.objects.record(number).prompts
+    quality = document.objects.record(number).quality
+    return ObjectView(
+        object_id=number,
+        segment_id=segment_id,
+        name=document.objects.name(number),
+        colour=_colour(document.segmentation_node, segment_id),
+        num_prompts=len(prompts.points) + len(prompts.boxes),
+        num_confirmed=len(prompts.planes),
+        num_done=sum(not one.is_stale for one in quality.values()),
+        is_active=number == document.active,
+    )
+
+
+def _others(session: SessionController) -> tuple[SegmentView, ...]:
+    node, objects = session.document.segmentation_node, session.document.objects.segments.values()
+    segmentation = node.GetSegmentation()
+    return tuple(
+        SegmentView(
+            segment_id=segment_id,
+            name=segmentation.GetSegment(segment_id).GetName(),
+            colour=_colour(node, segment_id),
+        )
+        for segment_id in segmentation.GetSegmentIDs()
+        if segment_id not in objects
+    )
+
+
+def _colour(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[float, float, float]:
+    red, green, blue = node.GetSegmentation().GetSegment(segment_id).GetColor()
+    return red, green, blue
+
+
+def _quality_strip(record: ObjectRecord) -> tuple[QualitySlice, ...]:
+    axis, confirmed = record.prompts.axis, set(record.prompts.planes)
+    doubtful = record.doubtful(axis)
+    planes = sorted((plane for plane in record.quality if plane.axis == axis), key=lambda plane: plane.index)
+    return tuple(
+        QualitySlice(
+            plane=plane,
+            predicted_iou=record.quality[plane].predicted_iou,
+            object_score=record.quality[plane].object_score,
+            is_confirmed=plane in confirmed,
+            is_doubtful=plane in doubtful,
+            is_stale=record.quality[plane].is_stale,
+            ending=record.quality[plane].ending,
+        )
+        for plane in planes
+    )

@@ -1,0 +1,153 @@
+"""A run's folder as seen from outside: its settings, its numbers as they come, what it has left so far. Torch-free.
+
+`config.toml`, `metrics.jsonl`, `checkpoints/` and `model.safetensors` are all that training and its panel share.
+"""
+
+import csv
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from NeuroSAM2Lib.view_state import ComparisonRow
+
+SAVED = re.compile(r"step-(\d+)\.safetensors")
+Part = Literal["trunk", "neck", "decoder", "memory"]
+DICES = ("validation.box_dice", "validation.click_dice")
+PARTS: tuple[Part, ...] = ("trunk", "neck", "decoder", "memory")
+PRESETS = ("quick", "meta", "neurosam2d")
+"""Recipes that a person may choose: made for few cases and small computers; published ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainChoice:
+    """What a person asks for."""
+
+    model: str = "nano"
+    """To start from: a catalog name or a file."""
+    preset: str = "quick"
+    """The recipe."""
+    parts: tuple[Part, ...] = ("decoder", "memory")
+    """What is adapted; the others stay as they are."""
+    adapter_rank: int = 0
+    """Width of low-rank adapters on the image encoder; 0 for none."""
+    steps: int = 400
+    """Optimiser steps."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Anything else, as `dotted.key` and TOML value."""
+
+    def to_toml(self, dataset: Path, folder: Path) -> str:
+        """The configuration file."""
+        lines = [
+            f"preset = {_text(self.preset)}",
+            f"start.model = {_text(self.model)}",
+            f"data.datasets = [{_text(str(dataset))}]",
+            f"optim.steps = {self.steps}",
+            f"run.folder = {_text(str(folder))}",
+            f"lora.rank = {self.adapter_rank}",
+        ]
+        trains_trunk = "trunk" in self.parts or self.adapter_rank > 0
+        for part in PARTS:
+            is_frozen = part not in self.parts and not (part == "trunk" and trains_trunk)
+            lines.append(f"groups.{part}.frozen = {str(is_frozen).lower()}")
+        lines += [f"{key} = {value}" for key, value in self.settings.items()]
+        return "\n".join(lines) + "\n"
+
+
+class RunReader:
+    """Follows a run.
+
+    Args:
+        folder: Of the run; what was asked of it is in the `.toml` file of the same name beside it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.losses: list[tuple[int, float]] = []
+        """Step and loss."""
+        self.dices: list[tuple[int, float]] = []
+        """Step and mean Dice on the validation cases, after a box and after a click."""
+        self._offset = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the whole run; 0 where its file cannot be read."""
+        return int(self._asked().get("optim", {}).get("steps", 0))
+
+    @property
+    def start_model(self) -> str:
+        """What it started from."""
+        return str(self._asked().get("start", {}).get("model", "nano"))
+
+    @property
+    def model(self) -> Path | None:
+        """The best model so far, the final one where none was validated; None while there is none."""
+        candidates = (self.folder / "checkpoints" / "best.safetensors", self.folder / "model.safetensors")
+        return next((path for path in candidates if path.is_file()), None) if self.is_over else None
+
+    @property
+    def is_over(self) -> bool:
+        """The run has come to its end."""
+        return (self.folder / "model.safetensors").is_file()
+
+    @property
+    def step(self) -> int:
+        """Of the last report, or of the last checkpoint where that is later."""
+        saved = [
+            int(match[1]) for path in (self.folder / "checkpoints").glob("*") if (match := SAVED.fullmatch(path.name))
+        ]
+        return max([*saved, self.losses[-1][0] if self.losses else 0])
+
+    def read_news(self) -> None:
+        """Takes in the reports that have come; a restart that goes back rewrites them."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        data = path.read_bytes()
+        if len(data) < self._offset:
+            self.losses, self.dices, self._offset = [], [], 0
+        whole = data.rfind(b"\n") + 1
+        for line in data[self._offset : whole].splitlines():
+            self._take(line)
+        self._offset = whole
+
+    def _asked(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.folder.with_suffix(".toml").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def _take(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            step = int(row["step"])
+            losses = [float(row["loss"])] if "loss" in row else []
+            dices = [float(row[key]) for key in DICES if key in row]
+        except (ValueError, KeyError, TypeError, OverflowError):  # damaged; the run says so when it goes on
+            return
+        if not all(map(math.isfinite, (*losses, *dices))):
+            return
+        for curve, values in ((self.losses, losses), (self.dices, dices)):
+            while curve and (curve[-1][0] > step or (values and curve[-1][0] == step)):
+                curve.pop()
+            if values:
+                curve.append((step, sum(values) / len(values)))
+
+
+def read_comparison(path: Path) -> tuple[ComparisonRow, ...]:
+    """The lines of a `report.csv`; none where it is not there."""
+    if not path.exists():
+        return ()
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple(
+            ComparisonRow(what=f"{row['what']} ({row['kind']})", before=float(row["before"]), after=float(row["after"]))
+            for row in csv.DictReader(file)
+        )
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string

@@ -1,0 +1,204 @@
+"""The view models of the panels: panels copy these values into widgets."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Lib.i18n import tr as _
+
+ENDING_MESSAGES = {
+    "object score": _("the model does not see it any more"),
+    "expected IoU": _("the model expects a poor mask"),
+    "area": _("its area fell below 20 % of the largest slice"),
+    "overlap": _("it does not lie on the outline of the slice before any more"),
+}
+"""Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""
+OTHER_REASON = "unknown"
+"""An ending that this version does not know."""
+
+
+def ending_message(ending: str) -> str:
+    """Why an object ends, for people."""
+    return ENDING_MESSAGES.get(ending, _("the engine has ended it"))
+
+
+class Activity(Enum):
+    """The activity of a session."""
+
+    READY = "ready"
+    STARTING = "starting the engine"
+    ANSWERING = "answering"
+    PROPAGATING = "propagating"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectView:
+    """A row of the object list."""
+
+    object_id: int
+    segment_id: str
+    name: str
+    colour: tuple[float, float, float]
+    num_prompts: int
+    num_confirmed: int
+    """Slices with prompts or kept as they are."""
+    num_done: int
+    """Slices with a mask that is up to date."""
+    is_active: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentView:
+    """A segment of the person's own, which is no object until it is chosen."""
+
+    segment_id: str
+    name: str
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QualitySlice:
+    """One mark along the slice slider."""
+
+    plane: SlicePlane
+    predicted_iou: float
+    object_score: float
+    is_confirmed: bool
+    is_doubtful: bool
+    is_stale: bool
+    ending: str = ""
+    """Why the object ends on it; empty where it is there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionView:
+    """The segmentation panel."""
+
+    activity: Activity
+    notice: str
+    """A sentence for the person; empty where there is nothing to say."""
+    progress: tuple[int, int] | None
+    """Slices done and slices at most, while propagating."""
+    objects: tuple[ObjectView, ...]
+    others: tuple[SegmentView, ...]
+    """Segments that are no objects."""
+    quality_strip: tuple[QualitySlice, ...]
+    """Of the active object, in the order of its slices."""
+    can_prompt: bool
+    can_propagate: bool
+    can_extend: bool
+    """The active object has ended somewhere, and may go on for one more slice."""
+    can_stop: bool
+    can_continue: bool
+    """A propagation was stopped, or a correction has made slices out of date."""
+    can_clear: bool
+    can_undo: bool
+    undo_name: str
+    """Of the step that Undo takes back; empty where there is none."""
+    can_redo: bool
+    can_retry: bool
+    """The engine was given up on."""
+
+
+NO_SESSION = SessionView(
+    activity=Activity.ENDED,
+    notice="",
+    progress=None,
+    objects=(),
+    others=(),
+    quality_strip=(),
+    can_prompt=False,
+    can_propagate=False,
+    can_extend=False,
+    can_stop=False,
+    can_continue=False,
+    can_clear=False,
+    can_undo=False,
+    undo_name="",
+    can_redo=False,
+    can_retry=False,
+)
+"""Without a session nothing can be done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRow:
+    """A row of the model list."""
+
+    name: str
+    description: str
+    licence: str
+    is_installed: bool
+    is_in_use: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelView:
+    """The model chooser."""
+
+    rows: tuple[ModelRow, ...]
+    path: str
+    """Of the model in use where it is a file of the person's own."""
+    download: tuple[int, int | None] | None
+    """Bytes done and bytes in all, while one is downloaded."""
+    notice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseRow:
+    """A row of the training panel's case list."""
+
+    name: str
+    role: str
+    """training, validation or test."""
+    is_there: bool
+    """Its files are where they were exported to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparisonRow:
+    """A line of the before-and-after table."""
+
+    what: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainView:
+    """The training panel."""
+
+    cases: tuple[CaseRow, ...]
+    is_running: bool
+    step: int
+    num_steps: int
+    losses: tuple[tuple[int, float], ...]
+    """Step and loss, for the plot."""
+    dices: tuple[tuple[int, float], ...]
+    """Step and mean Dice on the validation cases."""
+    comparison: tuple[ComparisonRow, ...]
+    pictures: tuple[Path, ...]
+    """Of clips with their prompts, as training will see them."""
+    report: str
+    """What was found out about the cases; empty where they were not looked at."""
+    can_validate: bool
+    """The cases can be looked at."""
+    can_start: bool
+    can_stop: bool
+    can_continue: bool
+    can_compare: bool
+    can_promote: bool
+    can_roll_back: bool
+    notice: str
+
+
+def capitalized(text: str) -> str:
+    """A notice or an error with a capital and a full stop, for people; a file's name at its beginning stays as it is."""
+    text = text.strip()
+    if not text:
+        return ""
+    is_name = any(mark in text.split()[0][:-1] for mark in "./\\_")
+    return (text if is_name else text[0].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,178 @@
+"""Opening and saving: a file becomes what is worked on, and what is worked on becomes files.
+
+MRML is touched on the event loop only; NIfTI is read and packed beside it.
+"""
+
+import asyncio
+import tempfile
+from enum import Enum
+from pathlib import Path
+
+import slicer
+from NeuroSAM2Lib.sandbox import SceneSandbox
+from NeuroSAM2Lib.scene.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.file_kinds import FileKind, kind_of, stem_of
+from NeuroSAM2Lib.scene.files import (
+    add_volume,
+    labels_on,
+    read_nrrd,
+    read_segmentation,
+    write_complete,
+    write_segmentation,
+)
+from NeuroSAM2Lib.segmentation.sidecar import write_sidecar
+
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Web.app_state import AppState
+
+
+class Target(Enum):
+    """What is saved, by the ending of its file."""
+
+    NIFTI = ".nii.gz"
+    SEGMENTATION = ".seg.nrrd"
+    SCENE = ".mrb"
+
+
+def methods_name(name: str) -> str:
+    """The name of what led to a segmentation, beside it; each file has its own."""
+    return f"{name}.json"
+
+
+class FileIO:
+    """Opens and saves files for the app; one at a time.
+
+    Args:
+        app_state: Works on them.
+    """
+
+    def __init__(self, app_state: AppState) -> None:
+        self.app_state = app_state
+        self._turn = asyncio.Lock()
+        self._images: list[Path] = []
+        """That were opened: nothing is saved over them."""
+
+    async def open(self, path: Path, name: str) -> None:
+        """Opens a file; what was open stays in the scene, unless the file is a scene of its own.
+
+        Args:
+            path: Where it is.
+            name: What the person calls it.
+
+        Raises:
+            NeuroSAM2Error: It cannot be read, or does not go with what is open.
+        """
+        kind, stem, scene = kind_of(name), stem_of(name), self.app_state.host.scene
+        async with self._turn:
+            if kind in (FileKind.NIFTI, FileKind.NRRD):
+                self._images.append(path.resolve())
+            if kind is FileKind.NIFTI:
+                volume = await asyncio.to_thread(Volume.read, path)
+                self.app_state.choose_volume(add_volume(scene, volume, stem))
+            elif kind is FileKind.NRRD:
+                self.app_state.choose_volume(read_nrrd(scene, path, stem))
+            elif kind is FileKind.SEGMENTATION:
+                if self.app_state.volume_node is None:
+                    raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
+                self.app_state.choose_segmentation(read_segmentation(scene, path, stem))
+            else:
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
+
+    async def open_series(self, folder: Path, uid: str, name: str) -> None:
+        """Opens a DICOM series.
+
+        Args:
+            folder: Holds its files.
+            uid: Which one.
+            name: What the person calls it.
+
+        Raises:
+            NeuroSAM2Error: It cannot be read.
+        """
+        async with self._turn:
+            volume = await asyncio.to_thread(Volume.read, folder, series=uid)
+            self.app_state.choose_volume(add_volume(self.app_state.host.scene, volume, name))
+
+    async def save(self, target: Target, path: Path, *, overwrite: bool = False) -> list[Path]:
+        """Writes what is worked on; beside a segmentation, what led to it.
+
+        Args:
+            target: What.
+            path: Where to; its name ends as the target says.
+            overwrite: Files that are there may be replaced.
+
+        Returns:
+            The files.
+
+        Raises:
+            NeuroSAM2Error: There is nothing to save, it cannot be written there, or it would replace an image that was opened, or a
+                file unasked.
+        """
+        async with self._turn:
+            paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
+            check_outputs(paths, inputs=self._images, overwrite=overwrite)
+            if target is Target.SCENE:
+                write_complete(path, self._write_scene, overwrite=overwrite)
+                return [path]
+            volume_node, segmentation_node = self._chosen()
+            if target is Target.NIFTI:
+                labels = labels_on(segmentation_node, volume_node)
+                await asyncio.to_thread(labels.write, path, overwrite=overwrite)
+            else:
+                write_segmentation(segmentation_node, path, overwrite=overwrite)
+            return [path, *self._methods_beside(path, overwrite=overwrite)]
+
+    @staticmethod
+    def names_beside(target: Target, name: str) -> list[str]:
+        """The names of all files that saving under a name may write."""
+        return [name] if target is Target.SCENE else [name, methods_name(name)]
+
+    @property
+    def has_work(self) -> bool:
+        """Something was segmented, which opening a scene would take away."""
+        session = self.app_state.presenter.session
+        return session is not None and any(record.prompts.planes for record in session.document.records.values())
+
+    def name_for(self, target: Target) -> str:
+        """A name for the file."""
+        volume = self.app_state.volume_node
+        stem = "scene" if volume is None else str(volume.GetName())
+        return f"{disk.file_name(stem)}{'' if target is Target.SCENE else ' segmentation'}{target.value}"
+
+    def _chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+        volume_node, segmentation_node = self.app_state.volume_node, self.app_state.segmentation_node
+        if volume_node is None or segmentation_node is None:
+            raise DataError("there is no segmentation to save", hint="open an image and outline something first")
+        return volume_node, segmentation_node
+
+    def _open_scene(self, scene: Path) -> None:
+        self.app_state.presenter.select(None, None)
+        self.app_state.host.scene.Clear(0)
+        try:
+            self.app_state.host.load_unpacked(scene)
+        finally:
+            self.app_state.restore()
+
+    def _write_scene(self, path: Path) -> bool:
+        self.app_state.host.save(path)
+        return True
+
+    def _methods_beside(self, path: Path, *, overwrite: bool) -> list[Path]:
+        session = self.app_state.presenter.session
+        if session is None or session.ended:
+            return []
+        methods = path.with_name(methods_name(path.name))
+        write_sidecar(session.document, methods, overwrite=overwrite)
+        return [methods]
+
+
+def _tried(path: Path, name: str, folder: Path) -> Path:
+    """The scene of a bundle, unpacked into a folder and read once in another process."""
+    with SceneSandbox() as sandbox:
+        scene = unpack_bundle(path, folder)
+        sandbox.read(scene, name)
+    return scene

@@ -1,0 +1,77 @@
+"""A click always changes what it was meant to change, even with a model that ignores it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from NeuroSAM2Core import EngineOptions, Session
+from NeuroSAM2Core.inference.click_enforcement import RADIUS_PX, enforce_clicks
+from NeuroSAM2Core.inference.postprocess import to_size
+from NeuroSAM2Core.prompts import PointPrompt
+from Testing.Support.models import small_model
+from Testing.Support.volumes import noise_volume
+
+SHAPE = (60, 90)
+BOX = (10, 12, 40, 44)
+
+
+def mask_of(logits):
+    return to_size(logits, SHAPE, "bilinear").numpy() > 0
+
+
+def test_a_model_that_follows_is_left_alone():
+    logits = torch.full((1, 1, 16, 16), 8.0)
+    assert enforce_clicks(logits, [PointPrompt(30, 40, True)], SHAPE) is logits
+    assert enforce_clicks(logits, [], SHAPE) is logits
+
+
+def test_a_click_that_was_ignored_turns_over_the_pixels_around_it_and_no_others():
+    logits = torch.full((1, 1, 16, 16), 8.0)
+    mask = mask_of(enforce_clicks(logits, [PointPrompt(30, 40, False)], SHAPE))
+    assert not mask[30, 40]
+    rows, cols = np.indices(SHAPE)
+    reach = max(RADIUS_PX, 1.5 * 90 / 16) + 90 / 16
+    assert mask[np.hypot(rows - 30, cols - 40) > reach].all()
+    assert (~mask).sum() > EngineOptions().max_hole_area, "else the hole would be filled again"
+
+
+def test_a_click_on_an_object_thought_absent_brings_it_back():
+    assert mask_of(enforce_clicks(torch.full((1, 1, 16, 16), -1024.0), [PointPrompt(5, 80, True)], SHAPE))[5, 80]
+
+
+places = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(places, min_size=1, max_size=6), st.integers(0, 2**31))
+def test_the_last_click_is_always_seen_and_distant_ones_all_are(clicks, seed):
+    logits = 5 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
+    points = [PointPrompt(*click) for click in clicks]
+    mask = mask_of(enforce_clicks(logits, points, SHAPE))
+    last = points[-1]
+    assert mask[int(last.row), int(last.col)] == last.positive
+    for point in points:
+        gaps = [np.hypot(point.row - q.row, point.col - q.col) for q in points if q.positive != point.positive]
+        if min(gaps, default=np.inf) > 30:
+            assert mask[int(point.row), int(point.col)] == point.positive
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_correction_on_any_slice_is_seen_there(seed):
+    rng = np.random.default_rng(seed)
+    session = Session(small_model(rasterize_prompts=False), noise_volume(12, 48, 56))
+    session.add_box(1, "axial", 5, BOX)
+    for _ in session.propagate(1):
+        pass
+    index = int(rng.integers(12))
+    before = session.slice_mask(1, "axial", index).mask
+    row, col = (int(rng.integers(n)) for n in before.shape)
+    after = session.add_point(1, "axial", index, (row, col), positive=not before[row, col]).mask
+    assert after[row, col] != before[row, col]
+    np.testing.assert_array_equal(session.mask(1)[index], after)
+
+
+def test_the_reference_gives_the_model_the_last_word():
+    assert not EngineOptions.as_reference().enforce_clicks

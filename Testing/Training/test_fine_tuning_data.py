@@ -1,0 +1,335 @@
+"""From files to batches: the same numbers as the engine, the same batch for the same step, nothing lost and nothing unbounded."""
+
+import json
+import logging
+from dataclasses import replace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from NeuroSAM2Core import Session, Volume
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.inference.crop import Crop
+from NeuroSAM2Core.inference.feature_cache import FeatureCache
+from NeuroSAM2Core.model import SAM2, SAM2Config, to_model_input
+from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.data import (
+    AugmentationConfig,
+    DataConfig,
+    SamplingConfig,
+    fine_tuning_batches,
+    read_cases,
+)
+from NeuroSAM2Core.training.data.augmentation import Augmentation
+from NeuroSAM2Core.training.data.batches import BatchPlan, FineTuningClips
+from NeuroSAM2Core.training.data.cache import CaseFolder
+from NeuroSAM2Core.training.data.clip_plan import ClipPlan
+from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, cut_clip, draw_clip, squared_masks
+from NeuroSAM2Core.training.data.dataset_file import Case
+from NeuroSAM2Core.training.data.objects import find_objects
+from NeuroSAM2Core.training.data.transforms import prepare
+from NeuroSAM2Core.volume import SliceStack, resolve_axis
+from Testing.Support.cases import two_balls, write_dataset
+from Testing.Support.models import small_model
+from Testing.Support.volumes import UPRIGHT
+
+PLAIN = AugmentationConfig(
+    flip=0, rotate=0, contrast=0, noise=0, smoothing=0, histogram_shift=0, sharpening=0, elastic=0
+)
+SAMPLING = SamplingConfig(clips=2, slices=3, max_objects=2)
+OBLIQUE = np.array([[0.1, 1.9, 0.2, 3], [-2.0, 0.1, 0.3, 4], [0.3, -0.2, 2.9, 5], [0, 0, 0, 1.0]])
+LEFT_HANDED = np.array([[0, 0, -1.5, 9], [0, 2, 0, 8], [1, 0, 0, 7], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("cases"))
+
+
+@pytest.fixture
+def data(dataset):
+    return DataConfig(datasets=(str(dataset),))
+
+
+def drawn(data, *, start=0, stop=4, seed=7, workers=0, sampling=SAMPLING, **ranks):
+    return list(
+        fine_tuning_batches(
+            data, sampling, image_size=64, seed=seed, start=start, stop=stop, workers=workers, **ranks
+        )
+    )  # fmt: skip
+
+
+def same(a, b):
+    return torch.equal(a.images, b.images) and torch.equal(a.masks, b.masks) and torch.equal(a.is_real, b.is_real)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "axis", "kind"),
+    [
+        (UPRIGHT, "axial", np.int16),
+        (UPRIGHT, "sagittal", np.float32),
+        (OBLIQUE, "axial", np.uint16),
+        (OBLIQUE, "coronal", np.int16),
+        (LEFT_HANDED, "axial", np.float32),
+        (LEFT_HANDED, "sagittal", np.int16),
+    ],
+)
+def test_training_and_inference_normalise_a_volume_identically(tmp_path, matrix, axis, kind):
+    image, label = two_balls(matrix=matrix)
+    voxels = np.clip(image.voxels, 0, None).astype(kind)
+    if kind is np.float32:
+        voxels[3, 4:9, 5] = np.nan
+    nibabel.save(nibabel.Nifti1Image(voxels.T, matrix), tmp_path / "image.nii")
+    label.write(tmp_path / "label.nii")
+    segmented = Volume.read(tmp_path / "image.nii")
+    model = small_model()
+    stack = SliceStack.of(segmented, resolve_axis(segmented, axis))
+    window = Session(model, segmented).window
+    whole = Crop(0, 0, *stack.slice_shape, window)
+    cache = FeatureCache(model, stack, max_bytes=0, is_exact=True)
+    seen = cache.model_input([(n, whole) for n in range(len(stack))])
+
+    prepared = prepare(Case(name="c", image=tmp_path / "image.nii", label=tmp_path / "label.nii"))
+    volume = TrainingVolume.of(prepared.image, find_objects(prepared.labels, DataConfig(datasets=("d",))))
+    plan = ClipPlan(tuple(range(len(stack))), (1,))
+    clip = cut_clip(volume, resolve_axis(prepared.image, axis), plan, model.config.image_size)
+    trained = to_model_input(clip.images[0], model.config.image_size, model.config.intensity_range)
+    assert torch.equal(trained, seen)
+    assert clip.images.min() < 0.05
+    assert clip.images.max() > 0.9
+
+
+def test_the_other_range_is_the_models_own_and_the_engine_keeps_to_it():
+    volume, _ = two_balls()
+    stack = SliceStack.of(volume, resolve_axis(volume, "axial"))
+
+    def seen(model):
+        whole = Crop(0, 0, *stack.slice_shape, Session(model, volume).window)
+        return FeatureCache(model, stack, max_bytes=0, is_exact=True).model_input([(3, whole)])
+
+    config = replace(small_model().config, intensity_range=(-1.0, 1.0))
+    assert SAM2Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    grey = seen(small_model()) * std + mean
+    torch.testing.assert_close(seen(SAM2(config)), (2 * grey - 1 - mean) / std)
+
+
+def test_the_batch_of_a_step_follows_from_the_seed_the_step_and_the_rank(data):
+    whole = drawn(data, stop=5)
+    for one, again in zip(whole[2:], drawn(data, start=2, stop=5), strict=True):
+        assert same(one, again)
+    assert not same(whole[0], drawn(data, stop=1, seed=8)[0])
+    ranks = [drawn(data, stop=5, rank=rank, world_size=2) for rank in (0, 1)]
+    assert not any(same(a, b) for a in ranks[0] for b in ranks[1])
+    assert all(batch.images.shape == (2, 3, 64, 64) for batch in whole)
+    assert all(batch.masks.shape[:3] == (2, batch.is_real.shape[1], 3) for batch in whole)
+
+
+def test_two_ranks_see_what_one_sees_with_twice_the_clips(data):
+    whole = drawn(data, stop=2)
+    single = replace(SAMPLING, clips=1)
+    ranks = [drawn(data, stop=2, sampling=single, rank=rank, world_size=2) for rank in (0, 1)]
+    for one, *halves in zip(whole, *ranks, strict=True):
+        assert same(one, ClipBatch.stack(halves))
+
+
+def test_worker_processes_change_nothing(data):
+    for one, other in zip(drawn(data, stop=3), drawn(data, stop=3, workers=2), strict=True):
+        assert same(one, other)
+
+
+def test_ranks_share_an_epoch_and_see_every_case_once(data):
+    seen = []
+    for rank in range(3):
+        plan = BatchPlan(
+            data=data, sampling=replace(SAMPLING, clips=1), image_size=64, seed=1, rank=rank, world_size=3
+        )  # fmt: skip
+        clips = FineTuningClips(plan, read_cases(data.datasets, "training"), cache_bytes=0)
+        clips.cache.load = lambda case, load=clips.cache.load: (seen.append(case.name), load(case))[1]
+        assert clips[4].batch is not None
+    assert sorted(seen) == ["image0", "image1", "image2"]
+
+
+def test_every_object_is_seen_where_its_clip_starts_and_no_more_than_asked_for(data):
+    for batch in drawn(data, stop=12):
+        assert batch.is_real.shape[1] <= 2
+        assert torch.equal(batch.masks[:, :, 0].flatten(2).any(dim=2), batch.is_real)
+    single = drawn(data, stop=12, sampling=replace(SAMPLING, max_objects=1))
+    assert all(batch.masks.shape[1] == 1 for batch in single)
+
+
+def test_masks_are_where_the_bright_objects_are(data):
+    plain = replace(data, augmentation=PLAIN)
+    for batch in drawn(plain, stop=4):
+        for clip in range(2):
+            taken = batch.masks[clip].any(dim=0)
+            assert batch.images[clip][taken].mean() > 0.6
+
+
+def test_a_random_axis_takes_all_three(tmp_path):
+    image, label = two_balls((10, 20, 30))
+    volume = TrainingVolume.of(
+        image.with_voxels(image.voxels.astype(np.float32)), find_objects(label.voxels, DataConfig(datasets=("d",)))
+    )
+    clips = [draw_clip(volume, "random", SAMPLING, 32, np.random.default_rng(seed)) for seed in range(20)]
+    assert {clip.axis for clip in clips} == {"i", "j", "k"}
+    assert {max(clip.plan.slices) < {"k": 10, "j": 20, "i": 30}[clip.axis] for clip in clips} == {True}
+
+
+def test_an_object_is_never_lost_in_a_coarse_input():
+    masks = torch.zeros(2, 100, 120, dtype=torch.bool)
+    masks[0, 57, 31] = True
+    assert squared_masks(masks, 32).flatten(1).sum(dim=1).tolist() == [1, 0]
+    assert squared_masks(masks, 32)[0].nonzero().tolist() == [[18, 8]]
+
+
+BAD = {
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:400]),
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_case_that_goes_bad_in_mid_epoch_is_skipped_with_a_warning_that_counts(tmp_path, caplog, how, workers):
+    path = write_dataset(tmp_path)
+    BAD[how](tmp_path / "image1.nii.gz")
+    with caplog.at_level(logging.WARNING):
+        batches = drawn(DataConfig(datasets=(str(path),)), stop=6, workers=workers)
+    assert len(batches) == 6
+    output = [record.getMessage() for record in caplog.records]
+    assert len(output) == 1, "once, however often it comes up"
+    assert "skipped the case image1 (1 bad so far)" in output[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_case_that_goes_bad_stops_the_run_where_asked(tmp_path, workers):
+    path = write_dataset(tmp_path)
+    (tmp_path / "image1.nii.gz").unlink()
+    with pytest.raises(DataError, match="the case image1 cannot be used: there is no file"):
+        drawn(DataConfig(datasets=(str(path),), on_bad_case="stop"), stop=6, workers=workers)
+
+
+def test_a_run_without_a_usable_case_stops(tmp_path):
+    path = write_dataset(tmp_path)
+    for number in range(3):
+        (tmp_path / f"label{number}.nii.gz").unlink()
+    with pytest.raises(DataError, match="none of the 3 cases can be used"):
+        drawn(DataConfig(datasets=(str(path),)))
+
+
+def wrong_shape(image, label):
+    return image, Volume(label.voxels[1:], label.ijk_to_ras)
+
+
+def moved(image, label):
+    return image, Volume(label.voxels, label.ijk_to_ras + np.diag([0, 0, 0.1, 0]))
+
+
+def fractional(image, label):
+    return image, label.with_voxels(label.voxels * np.float32(0.5))
+
+
+def negative(image, label):
+    return image, label.with_voxels(-label.voxels.astype(np.int16))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (wrong_shape, r"shape \(36, 40, 11\); its image has \(36, 40, 12\)"),
+        (moved, "not on the grid of its image: their matrices put a corner 1.1 mm apart"),
+        (fractional, "not whole numbers, for example 0.5"),
+        (negative, "values from -2 to 0"),
+    ],
+)
+def test_an_image_and_a_label_that_do_not_belong_together_say_why(tmp_path, spoil, sentence):
+    image, label = spoil(*two_balls())
+    image.write(tmp_path / "i.nii.gz")
+    label.write(tmp_path / "l.nii.gz")
+    with pytest.raises(DataError, match=sentence):
+        prepare(Case(name="c", image=tmp_path / "i.nii.gz", label=tmp_path / "l.nii.gz"))
+
+
+def test_prepared_volumes_in_memory_stay_within_their_bound(data):
+    plan = BatchPlan(data=data, sampling=SAMPLING, image_size=64, seed=1)
+    cases = read_cases(data.datasets, "training")
+    one = FineTuningClips(plan, cases, cache_bytes=0)
+    one[0], one[3]
+    size = one.cache.nbytes
+    two = FineTuningClips(plan, cases, cache_bytes=int(2.5 * size))
+    loads = []
+    two.cache.load = lambda case, load=two.cache.load: (loads.append(case.name), load(case))[1]
+    for step in range(12):
+        assert same(two[step].batch, one[step].batch)
+        assert two.cache.nbytes <= 2.5 * size
+        assert one.cache.nbytes <= 1.01 * size, "one volume is always kept, and no more where there is no room"
+    assert len(loads) < 24
+
+
+def test_prepared_volumes_on_disk_give_the_same_batches_and_notice_a_change(data, dataset, tmp_path):
+    kept = replace(data, cache_folder=str(tmp_path / "cache"))
+    first = drawn(kept, stop=3)
+    files = sorted((tmp_path / "cache").iterdir())
+    assert len(files) == 3
+    assert all(same(a, b) for a, b in zip(first, drawn(kept, stop=3), strict=True))
+    assert all(same(a, b) for a, b in zip(first, drawn(data, stop=3), strict=True))
+    case = read_cases(kept.datasets, "training")[0]
+    path = CaseFolder(tmp_path / "cache", kept).path(case)
+    assert path in files
+    assert CaseFolder(tmp_path / "cache", replace(kept, labels="instances")).path(case) not in files
+    path.write_bytes(path.read_bytes()[:100])
+    assert all(same(a, b) for a, b in zip(first, drawn(kept, stop=3), strict=True)), "a damaged one is made anew"
+
+
+def test_a_cache_folder_that_cannot_be_used_is_only_warned_about(data, tmp_path, caplog):
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert len(drawn(replace(data, cache_folder=str(tmp_path / "file")), stop=1)) == 1
+    assert "cannot be kept" in caplog.text
+
+
+SHAPES = ("flip", "rotate", "elastic")
+INTENSITIES = ("contrast", "noise", "smoothing", "histogram_shift", "sharpening")
+
+
+@pytest.fixture
+def clip():
+    images, masks = torch.zeros(3, 64, 64), torch.zeros(2, 3, 64, 64, dtype=torch.bool)
+    masks[0, :, 8:20, 10:34] = True
+    masks[1, :2, 40:50, 12:18] = True
+    images += 0.1 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    images[masks.any(dim=0)] += 0.7
+    return images, masks
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_moves_the_image_moves_the_masks_with_it_on_all_slices(clip, name):
+    change = Augmentation(replace(PLAIN, **{name: 1.0}))
+    images, masks = change(*clip, np.random.default_rng(3))
+    again = change(*clip, np.random.default_rng(3))
+    assert torch.equal(images, again[0])
+    assert torch.equal(masks, again[1])
+    assert not torch.equal(masks, clip[1])
+    bright = images[0] > 0.45
+    overlap = (bright & masks[:, 0].any(dim=0)).sum() / (bright | masks[:, 0].any(dim=0)).sum()
+    assert overlap > 0.9
+    assert torch.equal(masks[0, 0], masks[0, 2]), "one draw for all slices"
+    assert not masks[1, 2].any()
+
+
+@pytest.mark.parametrize("name", INTENSITIES)
+def test_what_changes_intensities_leaves_the_masks_and_the_range(clip, name):
+    images, masks = Augmentation(replace(PLAIN, **{name: 1.0}))(*clip, np.random.default_rng(3))
+    assert torch.equal(masks, clip[1])
+    assert not torch.equal(images, clip[0])
+    assert images.min() >= 0
+    assert images.max() <= 1
+
+
+def test_no_augmentation_changes_nothing(clip):
+    images, masks = Augmentation(PLAIN)(*clip, np.random.default_rng(3))
+    assert torch.equal(images, clip[0])
+    assert torch.equal(masks, clip[1])
