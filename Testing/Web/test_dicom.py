@@ -31,7 +31,7 @@ def two(tmp_path):
 
 
 def opened(panel):
-    return read_volume(panel.files.desk.volume_node)
+    return read_volume(panel.files.app_state.volume_node)
 
 
 async def act(panel, begin, answer=None):
@@ -49,7 +49,7 @@ def test_a_folder_with_one_series_is_opened_at_once(panel, tmp_path):
     run_apart(act(panel, lambda: panel.open_folder(str(folder))))
     assert panel.state.files_problem == ""
     assert (opened(panel).voxels == VOXELS).all()
-    assert panel.files.desk.volume_node.GetName() == "dicom"
+    assert panel.files.app_state.volume_node.GetName() == "dicom"
 
 
 @pytest.mark.parametrize(("answer", "slices"), [("FLAIR", 4), ("T1", 6)])
@@ -60,9 +60,9 @@ def test_of_several_series_the_person_chooses_one(panel, two, answer, slices):
 
 
 def test_whoever_chooses_no_series_keeps_what_is_open(panel, two):
-    before = panel.files.desk.volume_node
+    before = panel.files.app_state.volume_node
     run_apart(act(panel, lambda: panel.open_folder(str(two)), "none of them"))
-    assert panel.files.desk.volume_node is before
+    assert panel.files.app_state.volume_node is before
     assert panel.state.files_problem == ""
 
 
