@@ -122,7 +122,11 @@ def move_to_free_name(source: Path, target: Path) -> None:
         raise
     except OSError:  # a file system without links
         target.touch(exist_ok=False)
-        source.replace(target)
+        try:
+            source.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
     else:
         source.unlink()
 

@@ -111,7 +111,9 @@ class TrainPanel:
         self.ui.stateLabel.text = view.sentence
         self.ui.paceLabel.text = view.progress_rate
         self.status.show(
-            _("NeuroSAM2 training: {pace}").format(progress_rate=view.progress_rate) if view.run.is_running else ""
+            _("NeuroSAM2 training: {progress_rate}").format(progress_rate=view.progress_rate)
+            if view.run.is_running
+            else ""
         )
         self.ui.paceLabel.setVisible(view.run.is_running)
         self.ui.estimateLabel.setVisible(not view.run.is_running)

@@ -136,3 +136,19 @@ def test_names_are_handed_over_as_utf8_and_taken_back_whatever_the_locale(monkey
 def test_a_letter_that_the_locale_has_not_is_not_in_a_files_name(monkeypatch):
     monkeypatch.setattr(os, "fsencode", lambda text: text.encode("latin-1"))
     assert disk.file_name("caf\u00e9 \u8133.1") == "caf\u00e9 _.1"
+
+
+def test_a_file_that_cannot_be_moved_to_a_free_name_leaves_the_name_free(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    source, target = tmp_path / "partial", tmp_path / "whole"
+    source.write_bytes(b"voxels")
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        disk.move_to_free_name(source, target)
+    assert list(tmp_path.iterdir()) == [source]

@@ -137,7 +137,7 @@ def test_a_bundle_is_held_against_the_memory_that_is_free(refused, monkeypatch):
 def test_an_image_is_held_against_the_room_on_the_disk_before_it_is_written_anew(refused, monkeypatch):
     monkeypatch.setattr(nrrd_image.shutil, "disk_usage", lambda _: type("Disk", (), {"free": 1000}))
     head = b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 3 4\nencoding: raw\n\n"
-    refused("no room to unpack", [("a/Data/b.nrrd", head + bytes(24))])
+    refused("too full to unpack", [("a/Data/b.nrrd", head + bytes(24))])
 
 
 def test_a_bundle_of_very_many_files_is_refused(refused, monkeypatch):

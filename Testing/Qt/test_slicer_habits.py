@@ -48,7 +48,7 @@ def test_the_logic_has_what_is_no_widget(train_user):
     logic = slicer.util.getModuleLogic("NeuroSAM2Segment")
     assert logic.segment_presenter is train_user.user.panel.segment_presenter
     project = slicer.util.getModuleLogic("NeuroSAM2Train").project
-    assert project.document is train_user.panel.presenter
+    assert project.presenter is train_user.panel.presenter
     assert project.segment_presenter is logic.segment_presenter
     train_user.user.module.widget.cleanup()
     assert logic.segment_presenter.session is None
@@ -72,7 +72,7 @@ def test_an_unexpected_error_of_a_button_is_shown_and_logged(user, loop, shown_e
     loop.until(user.settled)
     monkeypatch.setattr(type(user.session), "undo", raise_defect)
     monkeypatch.setattr(type(user.session), "propagate", raise_defect)
-    monkeypatch.setattr(user.panel.tools, "take", raise_defect)
+    monkeypatch.setattr(user.panel.tools, "activate", raise_defect)
     getattr(user.ui, button).click()
     (shown,) = shown_errors
     assert shown.endswith("\n\na defect")

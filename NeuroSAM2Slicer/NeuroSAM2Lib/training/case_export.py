@@ -110,10 +110,17 @@ class CaseExport:
                     yield
         with self._cases.locked():
             self._choose_name(hashing.volume_id)
-            for partial, target in zip(self._partial, self._targets, strict=True):
-                disk.replace(partial, target) if self.is_again else disk.move_to_free_name(partial, target)
             image, label = self._targets
-            self._cases.add(image, label, self._role)
+            moved: list[Path] = []
+            try:
+                for partial, target in zip(self._partial, self._targets, strict=True):
+                    disk.replace(partial, target) if self.is_again else disk.move_to_free_name(partial, target)
+                    moved.append(target)
+                self._cases.add(image, label, self._role)
+            except (OSError, DataError):
+                for target in () if self.is_again else moved:  # no case of the list
+                    target.unlink(missing_ok=True)
+                raise
 
     def _choose_name(self, voxels: str) -> None:
         """The name that the image has already, or else the first one that is free on every system."""
