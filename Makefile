@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup check test newest-slicer demo app bench soak gpu nano anatomy-data anatomy gpu-pretrain clean
+.PHONY: setup check test docs newest-slicer demo app bench soak gpu nano anatomy-data anatomy gpu-pretrain clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,11 @@ check: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The documentation with an API reference, in build/docs.
+docs: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[docs]
+	$(BIN)/python -m mkdocs build --strict
 
 newest-slicer: setup
 	VENV="$(VENV)" sh tools/newest_slicer.sh

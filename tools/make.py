@@ -18,9 +18,14 @@ ENTRIES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("-m", "mypy"),
         ("-m", "mypy", "--platform", "win32", "--cache-dir", ".mypy_cache/win32"),
         ("-m", "mypy", "--platform", "darwin", "--cache-dir", ".mypy_cache/darwin"),
+        ("-m", "mypy", "--python-version", "3.14", "--cache-dir", ".mypy_cache/3.14"),
         ("tools/audit.py",),
     ),
     "test": (("-m", "pytest"),),
+    "docs": (
+        ("-m", "pip", "install", "--quiet", "--constraint", "constraints.txt", "--editable", ".[docs]"),
+        ("-m", "mkdocs", "build", "--strict"),
+    ),
     "demo": (("tools/demo.py", "demo"),),
     "app": (("-m", "NeuroSAM2Core", "app"),),
 }

@@ -56,3 +56,9 @@ def test_the_citation_names_licence_and_code():
     assert citation["cff-version"] == "1.2.0"
     assert citation["license"] == PROJECT["project"]["license"]
     assert citation["repository-code"] == PROJECT["project"]["urls"]["Homepage"]
+
+
+def test_a_package_index_has_all_that_it_shows():
+    project = PROJECT["project"]
+    assert {"description", "readme", "license", "authors", "maintainers", "keywords", "classifiers"} <= project.keys()
+    assert {"Homepage", "Documentation", "Repository", "Changelog", "Issues"} <= project["urls"].keys()

@@ -70,7 +70,7 @@ def test_slicers_own_image_runs_the_scenarios(jobs):
     assert "Testing/Slicer/run.py" in script
 
 
-@pytest.mark.parametrize("entry", ["check", "test", "demo"])
+@pytest.mark.parametrize("entry", ["check", "test", "docs", "demo"])
 def test_the_entries_without_make_run_what_the_makefile_runs(entry):
     recipe = re.search(rf"^{entry}: setup\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
     lines = [line.strip() for line in recipe.splitlines() if "lint-imports" not in line]
@@ -84,6 +84,42 @@ def test_the_readme_names_the_form_for_powershell():
         assert f"make {entry}" in page
         assert rf".\make.ps1 {entry}" in page
     assert "tools/make.py" in (ROOT / "make.ps1").read_text(encoding="utf-8")
+
+
+def navigated(nav):
+    """The pages of the site's navigation."""
+    if isinstance(nav, str):
+        return {nav}
+    return set().union(*map(navigated, nav.values() if isinstance(nav, dict) else nav))
+
+
+def test_the_site_has_every_page_and_every_package_is_in_its_reference():
+    pages = navigated(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    shown = {page for page in pages if not page.startswith("api/")}
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in there if not page.startswith("adr/0")} == shown
+    packages = {f"api/NeuroSAM2Core.{path.parent.name}.md" for path in (ROOT / "NeuroSAM2Core").glob("*/__init__.py")}
+    library = ROOT / "NeuroSAM2Slicer" / "NeuroSAM2Lib"
+    packages |= {f"api/NeuroSAM2Lib.{path.parent.name}.md" for path in library.glob("*/__init__.py")}
+    left_out = {"api/NeuroSAM2Core.cli.md", "api/NeuroSAM2Lib.headless.md"}
+    assert pages - shown == packages - left_out | {"api/neurosam2.md", "api/NeuroSAM2Core.errors.md"}
+
+
+def test_every_decision_record_is_in_the_index():
+    index = (ROOT / "docs" / "adr" / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "docs" / "adr").glob("0*.md")):
+        number, title = re.match(r"# (\d+)\. (.+)", path.read_text(encoding="utf-8")).groups()
+        assert f"| {number} | [{title}]({path.name}) |" in index
+
+
+@pytest.mark.parametrize("name", ["bug", "feature"])
+def test_an_issue_form_asks_something_of_everyone(name):
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8"))
+    assert form["name"]
+    assert form["description"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields)
+    assert any(field.get("validations", {}).get("required") for field in fields)
 
 
 def test_an_environment_is_made_once_and_used_as_this_system_lays_it_out(tmp_path, monkeypatch):
