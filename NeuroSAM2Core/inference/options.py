@@ -44,6 +44,9 @@ class EngineOptions:
     """How much wider than the mask before a carried box is, pixels of the model's input."""
     overlap_weight: float = 0.5
     """What keeping all of the mask before is worth beside an expected IoU of 1, when a candidate is chosen."""
+    refines_boxes: bool | None = None
+    """Where a crop is seen, let the intensities in and around the first box on a slice decide which part of it is the object, beside the
+    model's mask (docs/adr/0013); None: where the model says so. Reference: no."""
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""
@@ -111,6 +114,7 @@ class EngineOptions:
             max_slice_prompts=None,
             crops=False,
             carries_boxes=False,
+            refines_boxes=False,
             ends_by_shape=False,
             upsampling="bilinear",
             aligns_pixel_centres=False,
@@ -136,6 +140,7 @@ class EngineOptions:
             ),
             crops=chosen(self.crops, measured.crops, default=config.adaptive_crops),
             carries_boxes=chosen(self.carries_boxes, measured.carries_boxes, default=config.adaptive_crops),
+            refines_boxes=chosen(self.refines_boxes, measured.refines_boxes, default=config.adaptive_crops),
             interpolates=chosen(self.interpolates, measured.interpolates, default=config.adaptive_crops),
             clears_denied=chosen(self.clears_denied, measured.clears_denied, default=config.adaptive_crops),
             ends_by_shape=chosen(self.ends_by_shape, measured.ends_by_shape, default=config.adaptive_crops),

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from NeuroSAM2Core.components.device import release_cached_memory
 from NeuroSAM2Core.errors import is_out_of_memory
+from NeuroSAM2Core.inference.box_refinement import refine_box_mask
 from NeuroSAM2Core.inference.click_enforcement import agreement, enforce_clicks
 from NeuroSAM2Core.inference.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.mask_selection import select_mask
@@ -169,13 +171,13 @@ class SlicePredictor:
         if not history.is_close and self._rejects_object(prompt_list, clicks, before):
             assert before is not None
             return SliceAnswer(as_absent(before.prediction), before.crop)
-        answer = self._decode(prompt_list, crop, before, last, history.look)
+        answer = self._decode(prompt_list, crop, before, last, history.look, number)
         for _ in range(MAX_WIDENINGS if self.options.crops else 0):
             wider = self.crops.widened(crop, number, crop.bounds_of(answer.logits))
             if wider is None:
                 break
             crop = wider
-            answer = self._decode(prompt_list, crop, before, last, history.look)
+            answer = self._decode(prompt_list, crop, before, last, history.look, number)
         if isinstance(newest, PointPrompt) and not newest.positive and self._lost_too_much(answer, crop, before):
             assert before is not None
             answer, crop = before.prediction, before.crop
@@ -215,7 +217,9 @@ class SlicePredictor:
         if not self.options.crops:
             crop = self.crops.whole
             return SliceAnswer(
-                self._with_clicks_enforced(clicks, self._decode(prompt_list, crop, None, None, history.look), crop),
+                self._with_clicks_enforced(
+                    clicks, self._decode(prompt_list, crop, None, None, history.look, number), crop
+                ),
                 crop,
             )
         if not history.readings:
@@ -283,6 +287,7 @@ class SlicePredictor:
         before: SliceAnswer | None,
         last: SliceAnswer | None,
         look: SliceContext,
+        number: int,
     ) -> MaskPrediction:
         view = look.at(crop)
         points = self._points(prompt_list, crop)
@@ -299,7 +304,26 @@ class SlicePredictor:
             stability_fallback=self.options.stability_fallback,
             choose=self._choose(prompt_list, crop, last),
         )
+        box = prompt_list[0] if len(prompt_list) == 1 and before is None else None
+        if self.options.refines_boxes and isinstance(box, BoxPrompt) and not self.crops.is_whole(crop):
+            answer = refine_box_mask(answer, *self._box_on_grid(box, crop, number, answer))
         return answer if view.appearance is None else view.appearance.suppress_background(answer, view.features)
+
+    def _box_on_grid(
+        self, box: BoxPrompt, crop: Crop, number: int, answer: MaskPrediction
+    ) -> tuple[NDArray[np.float32], Bounds]:
+        """What the model saw of a slice on the grid of its logits, and the box there."""
+        height, width = answer.logits.shape[-2:]
+        picture = torch.from_numpy(crop.window.normalise(crop.of(self.stack.voxels[number])))[None, None]
+        top, left, bottom, right = self._bounds(box)
+        rows, cols = height / crop.height, width / crop.width
+        bounds = (
+            (top - crop.top) * rows,
+            (left - crop.left) * cols,
+            (bottom + 1 - crop.top) * rows,
+            (right + 1 - crop.left) * cols,
+        )
+        return resized(picture, height, width)[0, 0].numpy(), bounds
 
     def _choose(self, prompt_list: list[Prompt], crop: Crop, last: SliceAnswer | None) -> MaskSelector | None:
         """Selects among the model's masks, where a click corrects what was answered to those before it."""

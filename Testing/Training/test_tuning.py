@@ -154,7 +154,7 @@ def test_the_settings_file_beside_a_model_changes_a_session_until_removed(model_
     path = engine_file(model_file)
     assert path == model_file.with_name("small.engine.toml")
     write_engine_file(path, EngineDefaults(crops=True, upsampling="bicubic", min_area_ratio=0.4), ("why",))
-    assert path.read_text(encoding="utf-8") == '# why\ncrops = true\nupsampling = "bicubic"\nmin_area_share = 0.4\n'
+    assert path.read_text(encoding="utf-8") == '# why\ncrops = true\nupsampling = "bicubic"\nmin_area_ratio = 0.4\n'
     options = Session(load_model(model_file, device="cpu"), volume).options
     assert (options.crops, options.upsampling, options.min_area_ratio) == (True, "bicubic", 0.4)
     assert options.carries_boxes is False

@@ -50,6 +50,7 @@ FACTORS = (
     Factor("least area 0.4", EngineDefaults(min_area_ratio=0.4), needs_ends_by_shape=True),
     Factor("appearance", EngineDefaults(use_appearance_model=True)),
     Factor("bicubic", EngineDefaults(upsampling="bicubic")),
+    Factor("box refinement", EngineDefaults(refines_boxes=True)),
     Factor("interpolation", EngineDefaults(interpolates=True), needs_clicks=True),
     Factor("denied slices", EngineDefaults(clears_denied=True), needs_clicks=True),
 )
