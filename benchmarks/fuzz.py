@@ -111,7 +111,7 @@ def _one_process(root: Path, address: str, seed: int, first: int, end: int, unti
 
 def _note_death(root: Path, kind: str, stage: str, number: int, code: int, issues: Findings) -> None:
     from NeuroSAM2Lib.sandbox import SceneSandbox
-    from NeuroSAM2Lib.scene.bundle import unpack_bundle
+    from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 
     if stage != "scene":
         issues.outcomes[f"{kind} ended the process"] += 1

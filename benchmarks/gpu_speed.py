@@ -13,12 +13,12 @@ import torch
 from benchmarks.pair import NAME, OPTIONS, drain, our_model
 from benchmarks.report import as_table, publish, seconds
 from NeuroSAM2Core import Session, load_model
-from NeuroSAM2Core.training.distributed import ProcessGroup
-from NeuroSAM2Core.training.optimizer_step import update
+from NeuroSAM2Core.training.config.pretraining import PretrainConfig
+from NeuroSAM2Core.training.data.synthetic_clips import SyntheticClips
 from NeuroSAM2Core.training.pretrain import SyntheticTask, optimizer_step_config, start
-from NeuroSAM2Core.training.pretrain_config import PretrainConfig
-from NeuroSAM2Core.training.step import ClipSegmenter
-from NeuroSAM2Core.training.synthetic_clips import SyntheticClips
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
+from NeuroSAM2Core.training.trainer.optimizer_step import update
 from Testing.Support.volumes import noise_volume
 
 SLICES = 64

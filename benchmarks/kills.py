@@ -31,9 +31,9 @@ from benchmarks.report import as_table
 from NeuroSAM2Core.remote import EngineClient
 from NeuroSAM2Core.remote.launcher import LocalWorker
 from NeuroSAM2Core.remote.messages import Disconnected
-from NeuroSAM2Core.training import trainer
+from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.fine_tune import fine_tune
-from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
+from NeuroSAM2Core.training.trainer import loop
 from Testing.Support import host_process, run_process
 from Testing.Support.forked import WarmProcess
 from Testing.Support.host_process import left_in, work_until_killed
@@ -87,7 +87,7 @@ def kill_workers(kills: int, seed: int, *, until: float = float("inf")) -> Kills
 
 def kill_training(kills: int, seed: int, *, until: float = float("inf")) -> Kills:
     """Runs of training, a third of the kills while they start; each run ends bit-equal."""
-    trainer.plot_curves = without_pictures
+    loop.plot_curves = without_pictures
     found, rng = Kills("training"), np.random.default_rng(seed)
     _forking()
     while found.count < kills and time.monotonic() < until:

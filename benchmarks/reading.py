@@ -14,20 +14,20 @@ import torch
 import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.arrays import set_voxels
-from NeuroSAM2Lib.scene.bundle import unpack_bundle
-from NeuroSAM2Lib.scene.files import add_volume, read_nrrd, read_segmentation, write_segmentation
+from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.node_files import add_volume, read_nrrd, read_segmentation, write_segmentation
 from NeuroSAM2Lib.training.cases import CaseList
 from NeuroSAM2Lib.training.run import RunReader
 
 from benchmarks.damage import CASE, Content, Files
 from NeuroSAM2Core.checkpoint import load_checkpoint
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.training import trainer
-from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.fine_tuning import load_config
 from NeuroSAM2Core.training.data.check import check_datasets
 from NeuroSAM2Core.training.fine_tune import fine_tune
-from NeuroSAM2Core.training.fine_tune_config import load_config
-from NeuroSAM2Core.training.recorder import read_metrics
+from NeuroSAM2Core.training.trainer import loop
+from NeuroSAM2Core.training.trainer.recorder import read_metrics
 from NeuroSAM2Core.volume import Volume, percentile_window
 from Testing.Support.cases import write_dataset
 from Testing.Support.files import published_shapes
@@ -54,7 +54,7 @@ class Reader:
 
     def __init__(self, root: Path) -> None:
         torch.set_num_threads(1)
-        trainer.plot_curves = lambda folder: None  # which takes longer than all else
+        loop.plot_curves = lambda folder: None  # which takes longer than all else
         self.root = root
         self.app = HeadlessApplication(root / "home")
         with tempfile.TemporaryDirectory(dir=root / "files") as folder:

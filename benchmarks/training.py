@@ -16,18 +16,19 @@ from benchmarks.pair import NAME
 from benchmarks.report import as_table, beside, seconds
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.model import PRESETS, SAM2, to_model_input
-from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.parameter_groups import GroupsConfig
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, draw_clip
-from NeuroSAM2Core.training.data.config import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.objects import find_objects
-from NeuroSAM2Core.training.distributed import ProcessGroup
-from NeuroSAM2Core.training.losses import LossConfig
-from NeuroSAM2Core.training.optimizer_step import OptimizerStepConfig, update
-from NeuroSAM2Core.training.parameter_groups import GroupsConfig, parameter_groups
-from NeuroSAM2Core.training.precision import Precision
-from NeuroSAM2Core.training.prompt_plan import PromptConfig
-from NeuroSAM2Core.training.state import TrainState
-from NeuroSAM2Core.training.step import ClipSegmenter
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, update
+from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
+from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.state import TrainState
 from Testing.Support.reference import reference_model, shapes_of
 from Testing.Support.volumes import UPRIGHT
 from Testing.Support.weights import lively_state

@@ -20,11 +20,11 @@ from NeuroSAM2Core.checkpoint import resolve_device
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.synth.anatomy import build_bank
-from NeuroSAM2Core.training.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.config.recipes import find_recipe
 from NeuroSAM2Core.training.pretrain import BANK, pretrain, provenance_of
-from NeuroSAM2Core.training.recipes import find_recipe
-from NeuroSAM2Core.training.run_folder import CHECKPOINTS, CONFIG_FILE
-from NeuroSAM2Core.training.trainer import Progress
+from NeuroSAM2Core.training.trainer.loop import Progress
+from NeuroSAM2Core.training.trainer.run_folder import CHECKPOINTS, CONFIG_FILE
 
 RESERVE_S = 40.0
 """Seconds kept for the step that is running when time is up, the checkpoint and the export."""

@@ -19,7 +19,8 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.volume import Volume
 
 if TYPE_CHECKING:
-    from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult
+    from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.evaluation import EvaluationResult
 
 TARGETS = (0.80, 0.90)
 TABLES = "evaluation"

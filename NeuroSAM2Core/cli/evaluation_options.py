@@ -10,8 +10,10 @@ from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.model import SAM2
-    from NeuroSAM2Core.training.data import Case, DataConfig
-    from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult
+    from NeuroSAM2Core.training.config.data import DataConfig
+    from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.data import Case
+    from NeuroSAM2Core.training.evaluation import EvaluationResult
 
 
 def add_options(parser: argparse.ArgumentParser, *, kind: str) -> None:
@@ -49,7 +51,7 @@ def add_object_options(parser: argparse._ActionsContainer) -> None:
 
 def evaluation_config(args: argparse.Namespace, *, max_objects: int = 0) -> "EvaluationConfig":
     """What was asked for."""
-    from NeuroSAM2Core.training.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
 
     return EvaluationConfig(
         kinds=("box", "click") if args.start == "both" else (args.start,),
@@ -72,7 +74,7 @@ def check_tables(args: argparse.Namespace, name: str, inputs: Sequence[str | Pat
 
 def data_config(args: argparse.Namespace, datasets: list[Path]) -> "DataConfig":
     """What counts as an object."""
-    from NeuroSAM2Core.training.data import DataConfig
+    from NeuroSAM2Core.training.config.data import DataConfig
 
     return DataConfig(
         datasets=tuple(map(str, datasets)),

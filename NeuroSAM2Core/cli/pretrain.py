@@ -15,8 +15,8 @@ from NeuroSAM2Core.version import __version__
 if TYPE_CHECKING:
     import torch
 
-    from NeuroSAM2Core.training.anatomy import AnatomyConfig
-    from NeuroSAM2Core.training.pretrain_config import RecipeConfig
+    from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+    from NeuroSAM2Core.training.config.pretraining import RecipeConfig
 
 STEPS_TO_DRAW, CLIPS_OF_A_STEP = 8, 2
 
@@ -69,11 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.training.anatomy import AnatomyConfig
+    from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+    from NeuroSAM2Core.training.config.recipes import find_recipe
     from NeuroSAM2Core.training.pretrain import BANK, pretrain, provenance_of
-    from NeuroSAM2Core.training.recipes import find_recipe
-    from NeuroSAM2Core.training.run_folder import CHECKPOINTS
-    from NeuroSAM2Core.training.trainer import Progress
+    from NeuroSAM2Core.training.trainer.loop import Progress
+    from NeuroSAM2Core.training.trainer.run_folder import CHECKPOINTS
 
     if arguments.minutes <= 0 or arguments.workers < 0:
         raise ConfigError(
@@ -122,9 +122,9 @@ def check(config: "RecipeConfig", folder: Path, bank: Path, *, overwrite: bool =
     """Draws the first clips of the first steps; pictures that are there are replaced only when asked."""
     import torch
 
-    from NeuroSAM2Core.training.clip import ClipBatch
-    from NeuroSAM2Core.training.data.overlay import clip_picture, draw_clips
+    from NeuroSAM2Core.training.data.clip import ClipBatch
     from NeuroSAM2Core.training.pretrain import task_of
+    from NeuroSAM2Core.training.step.overlay import clip_picture, draw_clips
 
     clips = folder / "clips"
     check_outputs([clip_picture(clips, 1)], overwrite=overwrite)
@@ -148,7 +148,7 @@ def make_heads(config: "AnatomyConfig", bank: Path, *, workers: int) -> None:
 
 def print_estimate(config: "AnatomyConfig", bank: Path, device: "torch.device", *, workers: int) -> None:
     """Says how long a run will take, measured on a few of its steps."""
-    from NeuroSAM2Core.training.anatomy.estimate import estimate
+    from NeuroSAM2Core.training.estimate import estimate
 
     found = estimate(config, bank, device)
     step_s = found.step_s(workers)

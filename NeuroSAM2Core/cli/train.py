@@ -12,9 +12,9 @@ from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
     from NeuroSAM2Core.training.fine_tune import RunInfo
-    from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
-    from NeuroSAM2Core.training.trainer import Progress
+    from NeuroSAM2Core.training.trainer.loop import Progress
 
 SHOWN = ("loss", "focal", "dice", "iou", "object_score", "prompted_iou", "tracked_iou")
 CLIPS_TO_DRAW = 4
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--minutes must be above 0 and --workers not below; got {args.minutes:g} and {args.workers}")
     if args.overwrite and not args.check:
         raise ConfigError("--overwrite is for the pictures of --check", hint="a run is gone on with by --resume")
-    from NeuroSAM2Core.training.fine_tune_config import load_config
+    from NeuroSAM2Core.training.config.fine_tuning import load_config
 
     config = load_config(args.config, args.settings)
     return check(config, overwrite=args.overwrite) if args.check else fit(config, args)
@@ -99,7 +99,7 @@ def check(config: "FineTuneConfig", *, overwrite: bool = False) -> int:
     from NeuroSAM2Core.checkpoint import load_checkpoint
     from NeuroSAM2Core.training.data import fine_tuning_batches
     from NeuroSAM2Core.training.data.check import check_datasets, num_cases
-    from NeuroSAM2Core.training.data.overlay import clip_picture, draw_clips
+    from NeuroSAM2Core.training.step.overlay import clip_picture, draw_clips
 
     clips = Path(config.run.folder) / "clips"
     check_outputs([clip_picture(clips, 1)], overwrite=overwrite)

@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cases < 0:
         raise ConfigError(f"--cases must not be negative; got {args.cases}")
     from NeuroSAM2Core.checkpoint import engine_file, load_model, write_engine_file
+    from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
     from NeuroSAM2Core.training.data import read_dataset
-    from NeuroSAM2Core.training.evaluation import EvaluationConfig
     from NeuroSAM2Core.training.evaluation.tuning import num_trials, tune_engine
 
     config = EvaluationConfig(

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.inference.axis_session import AxisSession
-from NeuroSAM2Core.inference.postprocess import at_slice
-from NeuroSAM2Core.inference.track import ObjectTrack
+from NeuroSAM2Core.inference.prediction.postprocess import at_slice
+from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT, MASK_PROMPT_LOGIT
 from NeuroSAM2Core.volume import SliceMask
 

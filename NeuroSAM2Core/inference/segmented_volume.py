@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.assembly import assemble_volume, changed, logits_of
 from NeuroSAM2Core.inference.axis_session import AxisSession
-from NeuroSAM2Core.inference.feature_cache import FeatureBudget
 from NeuroSAM2Core.inference.imported_mask import probability
-from NeuroSAM2Core.inference.mask_cleanup import volume_options
 from NeuroSAM2Core.inference.options import EngineOptions
-from NeuroSAM2Core.inference.passes import neighbours
-from NeuroSAM2Core.inference.postprocess import finish_volume
-from NeuroSAM2Core.inference.propagation import done_of
-from NeuroSAM2Core.inference.track import ObjectTrack, SliceState
+from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
+from NeuroSAM2Core.inference.prediction.mask_cleanup import volume_options
+from NeuroSAM2Core.inference.prediction.postprocess import finish_volume
+from NeuroSAM2Core.inference.propagation.passes import neighbours
+from NeuroSAM2Core.inference.propagation.propagation_pass import done_of
+from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.volume import (

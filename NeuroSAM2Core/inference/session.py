@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.axis_session import AxisSession
 from NeuroSAM2Core.inference.imported_mask import ImportedMask, probability
-from NeuroSAM2Core.inference.passes import neighbours
 from NeuroSAM2Core.inference.precision import computing
+from NeuroSAM2Core.inference.propagation.passes import neighbours
+from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.inference.segmented_volume import SegmentedVolume
-from NeuroSAM2Core.inference.track import ObjectTrack
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SliceMask, SlicePlane, resolve_axis
 

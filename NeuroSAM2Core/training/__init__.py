@@ -1,1 +1,1 @@
-"""Training: the clip as a batch, the step with simulated prompts, the losses, the schedule, the run folder."""
+"""Training: fine-tuning on annotated volumes (`fine_tune.py`) and pretraining on synthetic ones (`pretrain.py`)."""

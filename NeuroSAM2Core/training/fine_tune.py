@@ -18,13 +18,15 @@ import torch
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.model import EngineDefaults
 from NeuroSAM2Core.model.lora import adapt
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.config_io import to_toml
+from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
+from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data import fine_tuning_batches
-from NeuroSAM2Core.training.distributed import ProcessGroup, join_process_group
-from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
-from NeuroSAM2Core.training.optimizer_step import OptimizerStepConfig
-from NeuroSAM2Core.training.parameter_groups import (
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup, join_process_group
+from NeuroSAM2Core.training.trainer.loop import EngineTuner, Progress, TrainerConfig, Validator, train
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig
+from NeuroSAM2Core.training.trainer.parameter_groups import (
     PartSize,
     evaluate_frozen,
     freeze,
@@ -32,13 +34,15 @@ from NeuroSAM2Core.training.parameter_groups import (
     parameter_groups,
     part_sizes,
 )
-from NeuroSAM2Core.training.precision import Precision
-from NeuroSAM2Core.training.prompt_control import PromptProbabilities, ValidatedKinds, controlled_probabilities
-from NeuroSAM2Core.training.recorder import open_recorder
-from NeuroSAM2Core.training.run_folder import RunFolder
-from NeuroSAM2Core.training.state import TrainState
-from NeuroSAM2Core.training.step import ClipSegmenter
-from NeuroSAM2Core.training.trainer import EngineTuner, Progress, TrainerConfig, Validator, train
+from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.prompt_control import (
+    PromptProbabilities,
+    ValidatedKinds,
+    controlled_probabilities,
+)
+from NeuroSAM2Core.training.trainer.recorder import open_recorder
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
+from NeuroSAM2Core.training.trainer.state import TrainState
 from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)

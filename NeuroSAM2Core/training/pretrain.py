@@ -15,22 +15,23 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.errors import CheckpointError, DataError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.synth.anatomy import missing_heads
-from NeuroSAM2Core.training.anatomy import AnatomyConfig
 from NeuroSAM2Core.training.anatomy.batches import batches as anatomy_batches
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.config_io import to_toml
-from NeuroSAM2Core.training.distributed import ProcessGroup
-from NeuroSAM2Core.training.optimizer_step import OptimizerStepConfig
-from NeuroSAM2Core.training.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig, parameter_groups
-from NeuroSAM2Core.training.precision import Precision
-from NeuroSAM2Core.training.pretrain_config import PretrainConfig, RecipeConfig
-from NeuroSAM2Core.training.recorder import open_recorder
-from NeuroSAM2Core.training.run_folder import RunFolder
-from NeuroSAM2Core.training.schedule import lr_factor
-from NeuroSAM2Core.training.state import TrainState
-from NeuroSAM2Core.training.step import ClipSegmenter
-from NeuroSAM2Core.training.synthetic_clips import batches
-from NeuroSAM2Core.training.trainer import Progress, TrainerConfig, TrainingTask, train
+from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
+from NeuroSAM2Core.training.config.pretraining import PretrainConfig, RecipeConfig
+from NeuroSAM2Core.training.config.toml_io import to_toml
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.synthetic_clips import batches
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
+from NeuroSAM2Core.training.trainer.loop import Progress, TrainerConfig, TrainingTask, train
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig
+from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
+from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.recorder import open_recorder
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
+from NeuroSAM2Core.training.trainer.schedule import lr_factor
+from NeuroSAM2Core.training.trainer.state import TrainState
 from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -11,13 +11,14 @@ from dataclasses import replace
 from NeuroSAM2Core.checkpoint import Provenance
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.model import SAM2, EngineDefaults
+from NeuroSAM2Core.training.config.evaluation import FirstPrompt
+from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.data import Case, read_datasets
-from NeuroSAM2Core.training.distributed import ProcessGroup
-from NeuroSAM2Core.training.evaluation import FirstPrompt, evaluate_cases
+from NeuroSAM2Core.training.evaluation import evaluate_cases
 from NeuroSAM2Core.training.evaluation.tuning import tune_engine
-from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig
-from NeuroSAM2Core.training.state import TrainState
-from NeuroSAM2Core.training.trainer import EngineTuner, Validation, Validator
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
+from NeuroSAM2Core.training.trainer.loop import EngineTuner, Validation, Validator
+from NeuroSAM2Core.training.trainer.state import TrainState
 
 logger = logging.getLogger(__name__)
 

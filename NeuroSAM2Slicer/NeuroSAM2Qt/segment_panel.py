@@ -16,22 +16,22 @@ from NeuroSAM2Lib.presenters.status_bar import StatusAction
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity, ObjectView
 
-from NeuroSAM2Qt.cleanup_box import CleanupBox
+from NeuroSAM2Qt.application.desktop_host import DesktopHost
+from NeuroSAM2Qt.application.installer import Installer
+from NeuroSAM2Qt.application.samples import load_sample
+from NeuroSAM2Qt.application.shortcuts import Shortcuts
+from NeuroSAM2Qt.application.slicer_python import slicer_python
+from NeuroSAM2Qt.application.status_bar import StatusBar
+from NeuroSAM2Qt.application.views import slice_views
+from NeuroSAM2Qt.application.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
 from NeuroSAM2Qt.connections import connect
-from NeuroSAM2Qt.desktop_host import DesktopHost
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
-from NeuroSAM2Qt.installer import Installer
-from NeuroSAM2Qt.preview_switch import PreviewSwitch
-from NeuroSAM2Qt.quality_strip_table import QualityStripTable
-from NeuroSAM2Qt.range_box import RangeBox
-from NeuroSAM2Qt.samples import load_sample
-from NeuroSAM2Qt.shortcuts import Shortcuts
-from NeuroSAM2Qt.slicer_python import slicer_python
-from NeuroSAM2Qt.status_bar import StatusBar
-from NeuroSAM2Qt.switches_box import SwitchesBox
-from NeuroSAM2Qt.views import slice_views
-from NeuroSAM2Qt.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
+from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
+from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
+from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
+from NeuroSAM2Qt.widgets.range_box import RangeBox
+from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"

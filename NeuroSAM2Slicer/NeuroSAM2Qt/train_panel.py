@@ -17,13 +17,13 @@ from NeuroSAM2Lib.training.run import PARTS, TrainChoice
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Qt.application.installer import Installer
+from NeuroSAM2Qt.application.status_bar import StatusBar
 from NeuroSAM2Qt.connections import connect, guarded_poll
 from NeuroSAM2Qt.help_text import train_help
-from NeuroSAM2Qt.installer import Installer
-from NeuroSAM2Qt.sample_viewer import SampleViewer
-from NeuroSAM2Qt.status_bar import StatusBar
-from NeuroSAM2Qt.tables import fill_table, prepare_table
 from NeuroSAM2Qt.train_project import TrainProject
+from NeuroSAM2Qt.widgets.sample_viewer import SampleViewer
+from NeuroSAM2Qt.widgets.tables import fill_table, prepare_table
 
 POLL_MS = 250
 LOG_CHARS = 20_000

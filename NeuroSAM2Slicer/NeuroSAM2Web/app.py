@@ -17,24 +17,24 @@ from trame.app import get_server
 from NeuroSAM2Core.catalog import SET_HOME
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.scratch import ScratchFolder
-from NeuroSAM2Web.allowed_folders import AllowedFolders
 from NeuroSAM2Web.app_state import AppState
-from NeuroSAM2Web.auth_policy import AuthPolicy
 from NeuroSAM2Web.bridge import WorkerBridge
-from NeuroSAM2Web.browser import open_page
-from NeuroSAM2Web.engine_form import build_engine_form
-from NeuroSAM2Web.engine_panel import EnginePanel
 from NeuroSAM2Web.file_io import FileIO
-from NeuroSAM2Web.file_panel import FilePanel
 from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.options import AppOptions
-from NeuroSAM2Web.page import Tab, build_page
-from NeuroSAM2Web.port import HOST
-from NeuroSAM2Web.segment_form import build_segment_form
-from NeuroSAM2Web.segment_panel import SegmentPanel
-from NeuroSAM2Web.server import address, guard
-from NeuroSAM2Web.train_form import build_train_form
-from NeuroSAM2Web.train_panel import TrainPanel
+from NeuroSAM2Web.server.allowed_folders import AllowedFolders
+from NeuroSAM2Web.server.auth_policy import AuthPolicy
+from NeuroSAM2Web.server.browser import open_page
+from NeuroSAM2Web.server.guard import address, guard
+from NeuroSAM2Web.server.port import HOST
+from NeuroSAM2Web.ui.engine_form import build_engine_form
+from NeuroSAM2Web.ui.engine_panel import EnginePanel
+from NeuroSAM2Web.ui.file_panel import FilePanel
+from NeuroSAM2Web.ui.page import Tab, build_page
+from NeuroSAM2Web.ui.segment_form import build_segment_form
+from NeuroSAM2Web.ui.segment_panel import SegmentPanel
+from NeuroSAM2Web.ui.train_form import build_train_form
+from NeuroSAM2Web.ui.train_panel import TrainPanel
 
 
 def start_engine(choice: EngineChoice) -> Engine:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import slicer
 from NeuroSAM2Lib.sandbox import SceneSandbox
-from NeuroSAM2Lib.scene.bundle import unpack_bundle
-from NeuroSAM2Lib.scene.file_kinds import FileKind, kind_of, stem_of
-from NeuroSAM2Lib.scene.files import (
+from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, stem_of
+from NeuroSAM2Lib.scene.files.node_files import (
     add_volume,
     labels_on,
     read_nrrd,

@@ -12,7 +12,7 @@ import slicer
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.scene.slice_views import shown_slice
+from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from trame_server import Server
 
 from NeuroSAM2Core.volume import Volume

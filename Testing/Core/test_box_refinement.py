@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.box_refinement import CellBox, refine_box_mask
+from NeuroSAM2Core.inference.prediction.box_refinement import CellBox, refine_box_mask
 from NeuroSAM2Core.model import MaskPrediction
 
 SIDE = 64

@@ -8,9 +8,9 @@ import torch
 
 from NeuroSAM2Core import Session
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.ending import Ending, SliceEvidence, ending_of
-from NeuroSAM2Core.inference.slice_answer import SliceAnswer
-from NeuroSAM2Core.inference.slice_predictor import SlicePredictor
+from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
+from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
+from NeuroSAM2Core.inference.propagation.ending import Ending, SliceEvidence, ending_of
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.prompts import PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
@@ -99,7 +99,7 @@ def test_shapes_between_two_slices_are_expected_only_where_these_are_alike(ahead
     session = Session(small_model(rasterize_prompts=True), noise_volume(30, 96, 112), options=CORRECTING)
     session.add_mask(1, "axial", 4, disc(12))
     expected = []
-    bend = "NeuroSAM2Core.inference.propagation.interpolated"
+    bend = "NeuroSAM2Core.inference.propagation.propagation_pass.interpolated"
     monkeypatch.setattr(bend, lambda before, *_: expected.append(1) or torch.where(before, 1.0, -1.0))
     session.add_mask(1, "axial", 10, ahead)
     assert [one.plane.index for one in session.propagate(1, first=5, last=5)] == [5]

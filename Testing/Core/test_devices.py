@@ -12,13 +12,13 @@ from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.checkpoint import device_probe, load
 from NeuroSAM2Core.checkpoint.device_probe import DeviceReport, examine, probed
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.losses import LossConfig
-from NeuroSAM2Core.training.prompt_plan import PromptConfig
-from NeuroSAM2Core.training.step import ClipSegmenter
+from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from Testing.Support.models import small_model
 from Testing.Support.training import disc_clip, mini_model
 from Testing.Support.volumes import ball_volume
-from Testing.Training.test_step import plan
+from Testing.Training.test_clip_segmenter import plan
 
 BOX = (12, 14, 35, 41)
 MISSING = ("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "grid_sampler_2d_backward")

@@ -11,8 +11,8 @@ from NeuroSAM2Core.checkpoint.engine_file import read_engine_file
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import CURRENT, current_line, current_names
 from NeuroSAM2Core.model.config import PRESETS, EngineDefaults, SAM2Config
-from NeuroSAM2Core.training.fine_tune_config import load_config
-from NeuroSAM2Core.training.recorder import read_metrics
+from NeuroSAM2Core.training.config.fine_tuning import load_config
+from NeuroSAM2Core.training.trainer.recorder import read_metrics
 
 MODEL = """{"trunk": {"width": 32, "num_heads": 1, "stages": [1, 2, 4, 1], "global_blocks": [4, 5, 6, 7], "windows": [8, 8, 8, 8],
 "background_grid": [8, 8]}, "image_size": 256, "width": 128, "memory_width": 32, "paints_prompts": true, "samples_prompts": true,

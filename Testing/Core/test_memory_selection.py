@@ -1,7 +1,7 @@
 """Which slices are remembered, by hand-worked cases."""
 
-from NeuroSAM2Core.inference.memory_selection import MemoryConfig, select_memory
-from NeuroSAM2Core.inference.passes import Pass, plan_bidirectional_sweep, plan_passes
+from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig, select_memory
+from NeuroSAM2Core.inference.propagation.passes import Pass, plan_bidirectional_sweep, plan_passes
 
 RULES = MemoryConfig()
 

@@ -11,10 +11,10 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.outputs import check_outputs
-from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.fine_tuning import load_config
 from NeuroSAM2Core.training.data.check import check_datasets
-from NeuroSAM2Core.training.fine_tune_config import load_config
-from NeuroSAM2Core.training.run_folder import RunFolder
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.models import small_model
 

@@ -11,6 +11,7 @@ from setuptools import find_packages
 
 import neurosam2
 import NeuroSAM2Core
+from NeuroSAM2Core.training.config.fine_tuning import presets
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -33,6 +34,17 @@ def test_only_what_runs_without_slicer_is_in_the_wheel():
     found = [name for folder in rules["where"] for name in find_packages(str(ROOT / folder), include=rules["include"])]
     assert {name.split(".")[0] for name in found} == {"NeuroSAM2Core", "NeuroSAM2Lib", "NeuroSAM2Web"}
     assert PROJECT["tool"]["setuptools"]["py-modules"] == ["neurosam2"]
+
+
+def test_the_files_beside_the_code_are_in_the_wheel():
+    packed = set()
+    for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
+        (folder,) = (path for path in (ROOT / package, ROOT / "NeuroSAM2Slicer" / package) if path.is_dir())
+        for pattern in patterns:
+            found = {path.name for path in folder.glob(pattern)}
+            assert found, f"{package}: {pattern}"
+            packed |= found
+    assert {f"{name}.toml" for name in presets()} <= packed
 
 
 def test_the_readme_shows_its_pictures_on_other_sites_too():

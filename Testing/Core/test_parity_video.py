@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.inference.postprocess import to_size
+from NeuroSAM2Core.inference.prediction.postprocess import to_size
 from NeuroSAM2Core.volume import Axis
 from Testing.Core.test_parity_stages import our_model
 from Testing.Support.reference import ReferenceVideo, reference_model

@@ -8,8 +8,8 @@ import pytest
 from NeuroSAM2Core import Session
 from NeuroSAM2Core.errors import GeometryError, PromptError
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.ending import Ending
-from NeuroSAM2Core.inference.track import ObjectTrack
+from NeuroSAM2Core.inference.propagation.ending import Ending
+from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.models import small_model

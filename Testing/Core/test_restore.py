@@ -8,7 +8,7 @@ import torch
 
 from NeuroSAM2Core import EngineOptions, Session, load_model
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.inference.feature_cache import FeatureBudget
+from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from Testing.Support.models import small_model

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from NeuroSAM2Core.training.config.fine_tuning import OptimConfig
 from NeuroSAM2Core.training.fine_tune import fine_tune
-from NeuroSAM2Core.training.fine_tune_config import OptimConfig
 from Testing.Support.training import disc_batches, mini_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")

@@ -11,9 +11,9 @@ import zlib
 import numpy as np
 import pytest
 from NeuroSAM2Lib.sandbox import SceneSandbox
-from NeuroSAM2Lib.scene import bundle as bundle_module
-from NeuroSAM2Lib.scene import nrrd_image
-from NeuroSAM2Lib.scene.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files import bundle as bundle_module
+from NeuroSAM2Lib.scene.files import nrrd_image
+from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core.errors import DataError

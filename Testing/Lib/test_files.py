@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from NeuroSAM2Lib.scene.file_kinds import FileKind, is_readable, kind_of, stem_of
-from NeuroSAM2Lib.scene.files import (
+from NeuroSAM2Lib.scene.files.file_kinds import FileKind, is_readable, kind_of, stem_of
+from NeuroSAM2Lib.scene.files.node_files import (
     add_volume,
     labels_on,
     read_nrrd,
@@ -15,7 +15,7 @@ from NeuroSAM2Lib.scene.files import (
     write_complete,
     write_segmentation,
 )
-from NeuroSAM2Lib.scene.layers import Layer, reference_grid
+from NeuroSAM2Lib.scene.segments.layers import Layer, reference_grid
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core import Volume, disk

@@ -6,9 +6,9 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK
-from NeuroSAM2Lib.scene import nrrd_image
-from NeuroSAM2Lib.scene.files import read_nrrd, read_segmentation
-from NeuroSAM2Lib.scene.nrrd_image import NrrdImage, rewrite
+from NeuroSAM2Lib.scene.files import nrrd_image
+from NeuroSAM2Lib.scene.files.node_files import read_nrrd, read_segmentation
+from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage, rewrite
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core import disk

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
-from NeuroSAM2Lib.scene.layers import Layer
-from NeuroSAM2Lib.segmentation.preview_throttle import QUICK_S, REST, PreviewThrottle
+from NeuroSAM2Lib.scene.segments.layers import Layer
+from NeuroSAM2Lib.segmentation.sync.preview_throttle import QUICK_S, REST, PreviewThrottle
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import Failed, Precompute, PredictSlice, PreviewSlice, RestoreSlice

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from NeuroSAM2Lib.scene.arrays import to_vtk
-from NeuroSAM2Lib.scene.slice_views import nearest_slice
+from NeuroSAM2Lib.scene.views.slice_views import nearest_slice
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Lib.segmentation.object_prompts import ObjectPrompts
-from NeuroSAM2Lib.segmentation.prompt_nodes import PromptNodes
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt

@@ -20,9 +20,9 @@ from NeuroSAM2Lib.segmentation.journal import (
     StaleLine,
     unsaved_in,
 )
-from NeuroSAM2Lib.segmentation.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
-from NeuroSAM2Lib.segmentation.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text, write_sidecar
 from NeuroSAM2Lib.view_state import Activity
@@ -288,7 +288,7 @@ def test_the_panel_shows_what_is_going_on(app):
 HOST = """
 import sys
 from pathlib import Path
-from NeuroSAM2Lib.segmentation.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
 from NeuroSAM2Lib.segmentation.journal import Journal, JournalHead, PromptsLine, owner_of
 folder = Path(sys.argv[1])

@@ -11,9 +11,9 @@ from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.quality_strip import Mark
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
-from NeuroSAM2Lib.scene.segment_volume import volume_ml
-from NeuroSAM2Lib.scene.slice_navigation import jump_to_slice, visible_plane
-from NeuroSAM2Lib.segmentation.scene_objects import COLOURS
+from NeuroSAM2Lib.scene.segments.segment_volume import volume_ml
+from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
+from NeuroSAM2Lib.segmentation.objects.scene_objects import COLOURS
 from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core import disk

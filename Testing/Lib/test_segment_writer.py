@@ -7,10 +7,10 @@ import vtk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2Lib.scene.edit_policy import EditPolicy, Overwrite
-from NeuroSAM2Lib.scene.layers import Layer
-from NeuroSAM2Lib.scene.segment_writer import SegmentWriter
-from NeuroSAM2Lib.scene.slice_grid import Grid, grid_slice
+from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy, Overwrite
+from NeuroSAM2Lib.scene.segments.layers import Layer
+from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
+from NeuroSAM2Lib.scene.segments.slice_grid import Grid, grid_slice
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core.errors import DataError, GeometryError

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.arrays import to_vtk, voxels_of
-from NeuroSAM2Lib.scene.edit_policy import EditPolicy
-from NeuroSAM2Lib.scene.segment_writer import SegmentWriter
-from NeuroSAM2Lib.segmentation import prompt_nodes, scene_objects
+from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
+from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
+from NeuroSAM2Lib.segmentation.objects import prompt_nodes, scene_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.errors import DataError, PromptError
@@ -598,7 +598,7 @@ def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
 
 
 def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypatch):
-    monkeypatch.setattr("NeuroSAM2Lib.segmentation.engine_events.TURN_S", 0.0)
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.sync.engine_events.TURN_S", 0.0)
     user = SimulatedUser(app, is_patient=True)
     session = user.session
     session.add_point(PLANE, 7, 10)

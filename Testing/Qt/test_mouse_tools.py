@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.segmentation.prompt_nodes import BOX, COLOURS, NEGATIVE
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import BOX, COLOURS, NEGATIVE
 
 LOW, HIGH = (18, 15, 6), (38, 34, 6)
 TOOL_BUTTONS = {"P": "positiveButton", "N": "negativeButton", "X": "boxButton"}

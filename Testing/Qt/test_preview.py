@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
-from NeuroSAM2Lib.scene.preview_outline import COLOUR
+from NeuroSAM2Lib.scene.views.preview_outline import COLOUR
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.prompts import BoxPrompt
@@ -171,6 +171,6 @@ def mark(user):
 
 
 def outlined(user):
-    from NeuroSAM2Lib.scene.layers import Layer
+    from NeuroSAM2Lib.scene.segments.layers import Layer
 
     return Layer(user.session.preview.outline.node, "preview").voxels[0].astype(bool)

@@ -178,7 +178,7 @@ def _environment():
 
 
 def test_what_is_read_from_a_selector_is_not_translated():
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (SLICER / "NeuroSAM2Qt").glob("*.py"))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (SLICER / "NeuroSAM2Qt").rglob("*.py"))
     for name in re.findall(r"ui\.(\w+)\.currentText\b", sources):
         for module in MODULES:
             form = ET.parse(SLICER / module / "Resources" / "UI" / f"{module}.ui").getroot()

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from NeuroSAM2Core.errors import ProtocolError
-from NeuroSAM2Core.inference.slice_predictor import SlicePredictor
+from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
 from NeuroSAM2Core.prompts import MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import codec
 from NeuroSAM2Core.remote.framing import Frame, FrameReader

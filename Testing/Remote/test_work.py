@@ -581,7 +581,7 @@ def test_what_only_sounds_like_it_is_a_defect(client, key, monkeypatch):
 
 
 def test_a_propagation_survives_a_device_that_is_full_now_and_then(client, key, session, monkeypatch):
-    from NeuroSAM2Core.inference.propagation import SliceTracker
+    from NeuroSAM2Core.inference.propagation.propagation_pass import SliceTracker
 
     track, calls = SliceTracker.track, []
 
@@ -612,7 +612,7 @@ def test_a_device_that_stays_full_fails_with_a_way_out(client, key, monkeypatch)
 
 
 def test_a_propagation_goes_on_where_the_device_was_full_for_a_moment(client, key, session, monkeypatch):
-    from NeuroSAM2Core.inference.propagation import SliceTracker
+    from NeuroSAM2Core.inference.propagation.propagation_pass import SliceTracker
 
     track, calls = SliceTracker.track, []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.session_node import sessions_in
+from NeuroSAM2Lib.segmentation.objects.session_node import sessions_in
 
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from Testing.Support.live import nano_link, wait_quiet

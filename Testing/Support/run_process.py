@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, _utils
 
-from NeuroSAM2Core.training import trainer
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.fine_tune import fine_tune
-from NeuroSAM2Core.training.loading import loaded
+from NeuroSAM2Core.training.trainer import loop
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 MODULES = [
@@ -52,7 +52,7 @@ def without_pictures(folder: Path) -> None:
 def train_to_the_end(folder: Path, steps: int, has_begun: Callable[[], object]) -> None:
     """Begins or goes on with a run that saves after every step; what a process of its own does."""
     torch.set_num_threads(1)
-    trainer.plot_curves = without_pictures
+    loop.plot_curves = without_pictures
     fine_tune(
         mini_config(folder, steps=steps),
         torch.device("cpu"),

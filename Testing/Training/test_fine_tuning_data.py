@@ -11,20 +11,15 @@ import torch
 
 from NeuroSAM2Core import Session, Volume
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.inference.crop import Crop
-from NeuroSAM2Core.inference.feature_cache import FeatureCache
+from NeuroSAM2Core.inference.prediction.crop import Crop
+from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
 from NeuroSAM2Core.model import SAM2, SAM2Config, to_model_input
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.data import (
-    AugmentationConfig,
-    DataConfig,
-    SamplingConfig,
-    fine_tuning_batches,
-    read_cases,
-)
+from NeuroSAM2Core.training.config.data import AugmentationConfig, DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data import fine_tuning_batches, read_cases
 from NeuroSAM2Core.training.data.augmentation import Augmentation
 from NeuroSAM2Core.training.data.batches import BatchPlan, FineTuningClips
 from NeuroSAM2Core.training.data.cache import CaseFolder
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.clip_plan import ClipPlan
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, cut_clip, draw_clip, squared_masks
 from NeuroSAM2Core.training.data.dataset_file import Case

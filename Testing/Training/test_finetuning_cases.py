@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.check import check_datasets
 from tools import make_finetuning_cases as cases
 

@@ -6,10 +6,9 @@ import torch
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.model.lora import LoraConfig, adapt
-from NeuroSAM2Core.training.parameter_groups import (
-    GroupConfig,
-    GroupsConfig,
-    TrunkConfig,
+from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
+from NeuroSAM2Core.training.config.schedule import ScheduleConfig
+from NeuroSAM2Core.training.trainer.parameter_groups import (
     build_optimizer,
     evaluate_frozen,
     freeze,
@@ -18,7 +17,6 @@ from NeuroSAM2Core.training.parameter_groups import (
     part_of,
     part_sizes,
 )
-from NeuroSAM2Core.training.schedule import ScheduleConfig
 from Testing.Support.training import mini_model
 
 NO_LORA = LoraConfig()

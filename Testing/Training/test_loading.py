@@ -10,8 +10,8 @@ import pytest
 from torch.utils.data import Dataset
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.loading import loaded
-from NeuroSAM2Core.training.run_folder import RunFolder
+from NeuroSAM2Core.training.data.loading import loaded
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from Testing.Support.run_process import process_context, train_until_a_batch_hangs
 from Testing.Support.training import disc_clip
 

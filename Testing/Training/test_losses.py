@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.losses import LossConfig, bce_loss, prediction_losses
+from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.step.losses import bce_loss, prediction_losses
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.training.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.clip_plan import plan_clip
 from NeuroSAM2Core.training.data.objects import areas_by_slice, find_objects
 

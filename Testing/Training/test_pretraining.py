@@ -10,13 +10,14 @@ import torch
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.losses import LossConfig
+from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.pretraining import PretrainConfig, Stage
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.synthetic_clips import SyntheticClips
 from NeuroSAM2Core.training.pretrain import SyntheticTask, pretrain
-from NeuroSAM2Core.training.pretrain_config import PretrainConfig, Stage
-from NeuroSAM2Core.training.prompt_plan import PromptConfig, PromptPlan
-from NeuroSAM2Core.training.step import ClipSegmenter
-from NeuroSAM2Core.training.synthetic_clips import SyntheticClips
+from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
+from NeuroSAM2Core.training.step.prompt_plan import PromptPlan
 
 CPU = torch.device("cpu")
 SMALL = PretrainConfig(

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, checksum
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import EngineDefaults
-from NeuroSAM2Core.training import trainer
 from NeuroSAM2Core.training.fine_tune import fine_tune
-from NeuroSAM2Core.training.recorder import Recorder, read_metrics
-from NeuroSAM2Core.training.run_folder import RunFolder
+from NeuroSAM2Core.training.trainer import loop
+from NeuroSAM2Core.training.trainer.recorder import Recorder, read_metrics
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from Testing.Support.training import MINI, disc_batches, disc_clip, mini_config, mini_model
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
-    monkeypatch.setattr(trainer, "plot_curves", lambda folder: None)
+    monkeypatch.setattr(loop, "plot_curves", lambda folder: None)
 
 
 def run(config, batches=None, **options):

@@ -19,16 +19,16 @@ from safetensors.torch import load_file
 from NeuroSAM2Core.checkpoint import Checkpoint, load_model
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.lora import LoraConfig
-from NeuroSAM2Core.training import recorder, trainer
-from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.config.fine_tuning import OptimConfig
+from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig
+from NeuroSAM2Core.training.config.prompt_control import PromptControlConfig
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import begin, fine_tune
-from NeuroSAM2Core.training.fine_tune_config import OptimConfig
-from NeuroSAM2Core.training.optimizer_step import LossNotFiniteError
-from NeuroSAM2Core.training.parameter_groups import GroupConfig, GroupsConfig
-from NeuroSAM2Core.training.prompt_control import PromptControlConfig
-from NeuroSAM2Core.training.prompt_plan import PromptConfig
-from NeuroSAM2Core.training.run_folder import RunFolder
-from NeuroSAM2Core.training.trainer import Validation
+from NeuroSAM2Core.training.trainer import recorder
+from NeuroSAM2Core.training.trainer.loop import Validation
+from NeuroSAM2Core.training.trainer.optimizer_step import LossNotFiniteError
+from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from Testing.Support.run_process import kill_a_run, process_context, steps_saved, train_to_the_end
 from Testing.Support.training import disc_batches, disc_clip, mini_config
 
@@ -42,7 +42,7 @@ EVEN = PromptConfig(box=0.5, click=0.5, num_corrections=1)
 def _without_pictures(request, monkeypatch):
     """Drawing takes longer than training does here; only one test looks at the picture."""
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(trainer, "plot_curves", lambda folder: None)
+        monkeypatch.setattr(loop, "plot_curves", lambda folder: None)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult, Measurement
+from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement
 from NeuroSAM2Core.training.evaluation.comparison import (
     compare,
     comparison_csv,

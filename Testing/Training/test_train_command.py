@@ -15,8 +15,8 @@ import torch
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config_io import build, read_toml, to_toml
-from NeuroSAM2Core.training.fine_tune_config import FineTuneConfig, load_config, presets
+from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig, load_config, presets
+from NeuroSAM2Core.training.config.toml_io import build, read_toml, to_toml
 from Testing.Support.cases import write_dataset
 from Testing.Support.training import write_mini_model
 

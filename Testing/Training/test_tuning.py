@@ -13,11 +13,13 @@ from NeuroSAM2Core.errors import Cancelled, CheckpointError, ConfigError, DataEr
 from NeuroSAM2Core.model import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.remote import LoadModel
 from NeuroSAM2Core.remote.server.models import Models
-from NeuroSAM2Core.training import trainer
-from NeuroSAM2Core.training.data import DataConfig, read_cases
-from NeuroSAM2Core.training.evaluation import EvaluationConfig, EvaluationResult, Measurement, evaluate_cases, tuning
+from NeuroSAM2Core.training.config.data import DataConfig
+from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+from NeuroSAM2Core.training.data import read_cases
+from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement, evaluate_cases, tuning
 from NeuroSAM2Core.training.evaluation.tuning import ALL_OFF, FACTORS, num_trials, tune_engine
 from NeuroSAM2Core.training.fine_tune import fine_tune
+from NeuroSAM2Core.training.trainer import loop
 from NeuroSAM2Core.training.validation import case_engine_tuner, case_validator
 from Testing.Support.cases import write_dataset
 from Testing.Support.models import small_model
@@ -253,7 +255,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def run(tmp_path, data, monkeypatch):
     """Trains a step; the start model is for crops and appearance, which a fine-tuned one is not."""
-    monkeypatch.setattr(trainer, "plot_curves", lambda folder: None)
+    monkeypatch.setattr(loop, "plot_curves", lambda folder: None)
     config = mini_config(tmp_path / "run", steps=1, data=data, evaluation=BOX_ONLY)
     mini = Checkpoint.load(tmp_path / "mini.safetensors")
     own = replace(mini.config, use_appearance_model=True, adaptive_crops=True, engine=EngineDefaults(crops=True))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from NeuroSAM2Web.file_dialogs import CHOOSER
+from NeuroSAM2Web.ui.file_dialogs import CHOOSER
 
 
 def open_file(visit, path):

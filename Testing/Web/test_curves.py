@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from NeuroSAM2Web.curves import BOX, MAX_POINTS, draw
+from NeuroSAM2Web.ui.curves import BOX, MAX_POINTS, draw
 
 
 def corners(line):

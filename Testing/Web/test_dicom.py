@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Web.allowed_folders import AllowedFolders
 from NeuroSAM2Web.file_io import FileIO
-from NeuroSAM2Web.file_panel import FilePanel
+from NeuroSAM2Web.server.allowed_folders import AllowedFolders
+from NeuroSAM2Web.ui.file_panel import FilePanel
 
 from NeuroSAM2Core.errors import DataError
 from Testing.Core.test_dicom import VOXELS, write_series

@@ -5,8 +5,8 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from NeuroSAM2Lib.scene.files import read_segmentation
-from NeuroSAM2Lib.scene.layers import Layer
+from NeuroSAM2Lib.scene.files.node_files import read_segmentation
+from NeuroSAM2Lib.scene.segments.layers import Layer
 
 from NeuroSAM2Core import Volume
 from Testing.Core.test_dicom import write_series

@@ -1,7 +1,7 @@
 """Files are touched in the chosen folders only."""
 
 import pytest
-from NeuroSAM2Web.allowed_folders import AllowedFolders, size_text
+from NeuroSAM2Web.server.allowed_folders import AllowedFolders, size_text
 
 from NeuroSAM2Core.errors import DataError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
-from NeuroSAM2Web.allowed_folders import AllowedFolders
-from NeuroSAM2Web.train_panel import FOLDER, TrainPanel
+from NeuroSAM2Web.server.allowed_folders import AllowedFolders
+from NeuroSAM2Web.ui.train_panel import FOLDER, TrainPanel
 
 from NeuroSAM2Core import Volume
 from Testing.Support.processes import wait_a_little

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from aiohttp import ClientSession, web
-from NeuroSAM2Web.transfer import MAX_UPLOAD_BYTES, Transfer
+from NeuroSAM2Web.server.transfer import MAX_UPLOAD_BYTES, Transfer
 
 from NeuroSAM2Core.errors import DataError
 from Testing.Support.apart import run_apart

@@ -5,7 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from NeuroSAM2Lib.headless.views import ORIENTATIONS
-from NeuroSAM2Lib.scene.slice_views import shown_slice
+from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from PIL import Image
 
 from NeuroSAM2Core.volume import SlicePlane, resolve_axis

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.inference import EngineOptions, Session
-from NeuroSAM2Core.inference.feature_cache import FeatureBudget
+from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.remote.messages import OpenVolume
 from NeuroSAM2Core.remote.server.limits import WorkerLimits

@@ -12,11 +12,10 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS
 from NeuroSAM2Core.training.anatomy.clips import AnatomyClips, ClipRequest
-from NeuroSAM2Core.training.anatomy.config import AnatomyConfig
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.loading import loaded
-from NeuroSAM2Core.training.optimizer_step import plan_generator
-from NeuroSAM2Core.training.prompt_plan import PromptPlan
+from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.loading import loaded
+from NeuroSAM2Core.training.step.prompt_plan import PromptPlan, plan_generator
 
 STREAM = 7
 """Tells these draws from those of `update`, which follow from the same seed and step."""

@@ -24,7 +24,6 @@ from NeuroSAM2Core.synth.anatomy.lesions import add_lesion
 from NeuroSAM2Core.synth.anatomy.objects import OBJECT_NAMES, object_weights
 from NeuroSAM2Core.synth.anatomy.refinement import refined
 from NeuroSAM2Core.synth.noise import blur
-from NeuroSAM2Core.training.anatomy.config import ClipConfig
 from NeuroSAM2Core.training.anatomy.object_sampling import choose_objects
 from NeuroSAM2Core.training.anatomy.view import (
     LONG_CLIP,
@@ -35,9 +34,10 @@ from NeuroSAM2Core.training.anatomy.view import (
     choose_view,
     cut,
 )
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.pretrain_config import Stage
-from NeuroSAM2Core.training.synthetic_clips import draw_clip
+from NeuroSAM2Core.training.config.anatomy import ClipConfig
+from NeuroSAM2Core.training.config.pretraining import Stage
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.synthetic_clips import draw_clip
 
 MIN_PIXELS = 12
 """Every object of a clip has this many where the clip begins."""

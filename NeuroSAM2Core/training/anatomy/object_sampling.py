@@ -7,7 +7,7 @@ from scipy import ndimage
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import ID, LESION, NUM_LABELS, table_of
 from NeuroSAM2Core.synth.anatomy.objects import OBJECT_LABELS, object_weights
-from NeuroSAM2Core.training.anatomy.config import ClipConfig
+from NeuroSAM2Core.training.config.anatomy import ClipConfig
 
 MIN_PIXELS = 16
 MAX_AREA_RATIO = 0.85

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import ids, is_in
 from NeuroSAM2Core.synth.anatomy.objects import OBJECT_LABELS
-from NeuroSAM2Core.training.anatomy.config import ClipConfig
+from NeuroSAM2Core.training.config.anatomy import ClipConfig
 
 MIN_AREA_MM2 = 12
 """A clip begins on a slice where its object has this much."""

@@ -1,19 +1,16 @@
-"""Annotated volumes become batches of clips: dataset files, reading through MONAI, sampling, augmentation, the check before a run.
+"""Batches of clips: of annotated volumes (dataset files, reading through MONAI, sampling, augmentation, checks) and of synthetic ones.
 
 This is the only package that imports MONAI, and it is loaded when the first batch is asked for.
 """
 
 from collections.abc import Iterator
 
-from NeuroSAM2Core.training.clip import ClipBatch
-from NeuroSAM2Core.training.data.config import AugmentationConfig, DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.dataset_file import Case, read_cases, read_dataset, read_datasets, with_unique_names
 
 __all__ = [
-    "AugmentationConfig",
     "Case",
-    "DataConfig",
-    "SamplingConfig",
     "fine_tuning_batches",
     "read_cases",
     "read_dataset",

@@ -19,7 +19,7 @@ from monai.transforms import (
 )
 from torch import Tensor
 
-from NeuroSAM2Core.training.data.config import AugmentationConfig
+from NeuroSAM2Core.training.config.data import AugmentationConfig
 
 IMAGE, MASKS = "image", "masks"
 BOTH = (IMAGE, MASKS)

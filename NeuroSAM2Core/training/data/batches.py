@@ -16,15 +16,15 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
-from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.augmentation import Augmentation
 from NeuroSAM2Core.training.data.cache import CaseCache, CaseFolder
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, draw_clip
-from NeuroSAM2Core.training.data.config import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.dataset_file import Case, read_cases
+from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.data.objects import find_objects
 from NeuroSAM2Core.training.data.transforms import prepare
-from NeuroSAM2Core.training.loading import loaded
 
 logger = logging.getLogger(__name__)
 

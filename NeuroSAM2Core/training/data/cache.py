@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume
-from NeuroSAM2Core.training.data.config import DataConfig
 from NeuroSAM2Core.training.data.dataset_file import Case
 from NeuroSAM2Core.training.data.objects import ObjectMap
 from NeuroSAM2Core.volume import Volume

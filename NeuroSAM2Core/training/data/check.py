@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.training.data.config import DataConfig, SamplingConfig
+from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.dataset_file import SPLITS, Case, DatasetFile, Split, read_datasets
 from NeuroSAM2Core.training.data.labelled_volume import LabelledVolume, read_labelled
 from NeuroSAM2Core.training.data.objects import ObjectMap, areas_by_slice, find_objects

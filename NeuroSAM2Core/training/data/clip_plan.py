@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.training.data.config import SamplingConfig
+from NeuroSAM2Core.training.config.data import SamplingConfig
 
 
 @dataclass(frozen=True, slots=True)

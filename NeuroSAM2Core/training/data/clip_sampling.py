@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from NeuroSAM2Core.model import to_square
-from NeuroSAM2Core.training.clip import ClipBatch
+from NeuroSAM2Core.training.config.data import SamplingConfig, SliceAxis
+from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.clip_plan import ClipPlan, plan_clip
-from NeuroSAM2Core.training.data.config import SamplingConfig, SliceAxis
 from NeuroSAM2Core.training.data.objects import ObjectMap, areas_by_slice
 from NeuroSAM2Core.volume import Axis, SliceStack, Volume, resolve_axis
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.data.config import DataConfig
+from NeuroSAM2Core.training.config.data import DataConfig
 
 CORNERS = np.ones((3, 3, 3), dtype=bool)
 """Parts connect through faces, edges and corners: 26 neighbours."""

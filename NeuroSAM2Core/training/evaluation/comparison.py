@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.evaluation.config import EvaluationConfig, FirstPrompt
+from NeuroSAM2Core.training.config.evaluation import EvaluationConfig, FirstPrompt
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement
 from NeuroSAM2Core.training.evaluation.tables import csv_text, json_text, markdown_table, number
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from NeuroSAM2Core.training.evaluation.config import FirstPrompt
+from NeuroSAM2Core.training.config.evaluation import FirstPrompt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask, click_from_error
-from NeuroSAM2Core.training.evaluation.config import FirstPrompt
+from NeuroSAM2Core.training.config.evaluation import FirstPrompt
 from NeuroSAM2Core.training.evaluation.metrics import dice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 

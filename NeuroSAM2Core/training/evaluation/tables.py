@@ -11,7 +11,7 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.evaluation.config import EvaluationConfig, FirstPrompt
+from NeuroSAM2Core.training.config.evaluation import EvaluationConfig, FirstPrompt
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement, mean
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields, replace
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.model import SAM2, EngineDefaults
-from NeuroSAM2Core.training.data.config import DataConfig
+from NeuroSAM2Core.training.config.data import DataConfig
+from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
 from NeuroSAM2Core.training.data.dataset_file import Case, with_unique_names
 from NeuroSAM2Core.training.evaluation.cases import evaluate_cases
-from NeuroSAM2Core.training.evaluation.config import EvaluationConfig
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement, mean
 from NeuroSAM2Core.training.evaluation.tables import markdown_table, number
 

@@ -14,7 +14,7 @@ import vtk
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import check_outputs
-from NeuroSAM2Lib.scene.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 from NeuroSAM2Lib.segmentation.undo import SegmentationHistory
 
 

@@ -10,7 +10,7 @@ import vtk
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Lib.presenters.rubber_band import RubberBand
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.slice_views import ras_of
+from NeuroSAM2Lib.scene.views.slice_views import ras_of
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
 MIN_DRAG_PX = 3

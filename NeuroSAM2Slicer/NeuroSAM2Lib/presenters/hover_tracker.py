@@ -4,7 +4,7 @@ import slicer
 import vtk
 
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.slice_views import ras_of
+from NeuroSAM2Lib.scene.views.slice_views import ras_of
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
 

@@ -13,7 +13,7 @@ from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.engine.programs import StartProgram
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.session_node import ModelIdentity
+from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.view_state import ModelRow, ModelView
 
 HASH_BYTES = 8 << 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.segmentation.object_record import FOUND
+from NeuroSAM2Lib.segmentation.objects.object_record import FOUND
 from NeuroSAM2Lib.view_state import QualitySlice, ending_message
 
 

@@ -2,7 +2,7 @@
 
 import vtk
 
-from NeuroSAM2Lib.segmentation.prompt_nodes import BOX, COLOURS
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import BOX, COLOURS
 
 LINE_PX = 2
 Place = tuple[int, int]

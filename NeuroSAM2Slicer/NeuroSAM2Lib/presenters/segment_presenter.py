@@ -23,12 +23,12 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
-from NeuroSAM2Lib.scene.slice_navigation import jump_to_slice, visible_plane
+from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
-from NeuroSAM2Lib.segmentation.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 NONE_DOUBTFUL = _("no slice is doubtful")

@@ -11,8 +11,8 @@ from NeuroSAM2Lib.engine.progress_rate import ProgressRate
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.quality_strip import QualityCell, quality_cells
 from NeuroSAM2Lib.presenters.status_bar import StatusMessage, status_message
-from NeuroSAM2Lib.scene.layers import Layer
-from NeuroSAM2Lib.scene.segment_volume import volume_ml
+from NeuroSAM2Lib.scene.segments.layers import Layer
+from NeuroSAM2Lib.scene.segments.segment_volume import volume_ml
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.view_state import NO_SESSION, SessionView

@@ -7,11 +7,11 @@ from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
 from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.picking import PickedPixel, box_between, pick_pixel
-from NeuroSAM2Lib.scene.slice_views import shown_slice
-from NeuroSAM2Lib.segmentation.engine_results import PropagationRequest
-from NeuroSAM2Lib.segmentation.object_record import next_doubtful
+from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, pick_pixel
+from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
 from NeuroSAM2Lib.segmentation.session_base import SessionBase
+from NeuroSAM2Lib.segmentation.sync.engine_results import PropagationRequest
 
 
 class SessionController(SessionBase):

@@ -29,8 +29,8 @@ from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.segmentation.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
-from NeuroSAM2Lib.segmentation.object_record import SliceQuality
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
+from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -9,7 +9,7 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint, is_same_position
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.journal import Line, MaskLine, PromptsLine, StaleLine, Unsaved, unsaved_in
-from NeuroSAM2Lib.segmentation.scene_objects import DisplayProperties
+from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties
 
 
 def unsaved_work(folder: Path, volume: Volume) -> list[Unsaved]:

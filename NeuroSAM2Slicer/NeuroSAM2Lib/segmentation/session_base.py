@@ -14,12 +14,12 @@ from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
-from NeuroSAM2Lib.segmentation.engine_events import SessionEvents
-from NeuroSAM2Lib.segmentation.engine_results import PropagationRequest
-from NeuroSAM2Lib.segmentation.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.object_prompts import ObjectPrompts
-from NeuroSAM2Lib.segmentation.preview import Preview
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
+from NeuroSAM2Lib.segmentation.sync.engine_events import SessionEvents
+from NeuroSAM2Lib.segmentation.sync.engine_results import PropagationRequest
+from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
+from NeuroSAM2Lib.segmentation.sync.preview import Preview
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 

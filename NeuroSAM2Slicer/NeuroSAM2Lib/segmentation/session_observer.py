@@ -10,9 +10,9 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import SceneObserver
-from NeuroSAM2Lib.scene.slice_views import best_axis, shown_slice
+from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.prompt_nodes import ROLE
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import ROLE
 
 MARKUPS_EVENTS = ("PointPositionDefinedEvent", "PointRemovedEvent", "PointEndInteractionEvent")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import slicer
 
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.object_record import ObjectRecord
+from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 from NeuroSAM2Lib.segmentation.undo import MANUAL_EDIT
 from NeuroSAM2Lib.view_state import NO_SESSION, Activity, ObjectView, QualitySlice, SegmentView, SessionView
 

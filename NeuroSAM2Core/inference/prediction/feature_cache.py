@@ -1,0 +1,184 @@
+"""Features of slices, computed when they are first needed and kept while they fit in memory: all objects and all passes share them.
+
+Slices are brought to the model's size one by one; the volume never exists at that size.
+"""
+
+import itertools
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from NeuroSAM2Core.components.device import release_cached_memory
+from NeuroSAM2Core.errors import is_out_of_memory
+from NeuroSAM2Core.inference.precision import computing
+from NeuroSAM2Core.inference.prediction.crop import Crop
+from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
+from NeuroSAM2Core.volume import SliceStack
+
+logger = logging.getLogger(__name__)
+
+LOOK_AHEAD = 4
+MAX_SIZE_FOR_BATCHES = 256
+
+
+class FeatureBudget:
+    """Memory for features that several caches share: the least recently used are evicted first, across all caches.
+
+    Args:
+        max_bytes: The limit; the crop that was asked for last is always kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._caches: weakref.WeakSet[FeatureCache] = weakref.WeakSet()
+        self._clock = itertools.count()
+
+    def join(self, cache: "FeatureCache") -> None:
+        """One more cache within this limit."""
+        self._caches.add(cache)
+
+    def tick(self) -> int:
+        """The time by which uses are ordered."""
+        return next(self._clock)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by all caches, bytes."""
+        return sum(cache.nbytes for cache in self._caches)
+
+    @property
+    def has_space(self) -> bool:
+        """True while one more slice fits without evicting another."""
+        nbytes, count = self.nbytes, sum(len(cache) for cache in self._caches)
+        return nbytes + nbytes // max(count, 1) <= self.max_bytes
+
+    def keep_within(self) -> None:
+        """Evicts features until the limit is met."""
+        while self.nbytes > self.max_bytes and sum(len(cache) for cache in self._caches) > 1:
+            min((cache for cache in self._caches if len(cache)), key=lambda cache: cache.oldest_use).forget_oldest()
+
+    def halve(self) -> None:
+        """Keeps half as much from now on: the device has less memory than expected."""
+        self.max_bytes //= 2
+        self.keep_within()
+
+
+class FeatureCache:
+    """The encoded crops of a stack's slices; the least recently used are evicted first.
+
+    Args:
+        model: Encodes.
+        stack: The slices.
+        max_bytes: Memory for features, or memory that is shared with other caches; those of one crop are always kept.
+        is_exact: Encode in float32 even where the device is faster in bfloat16.
+    """
+
+    def __init__(self, model: SAM2, stack: SliceStack, *, max_bytes: int | FeatureBudget, is_exact: bool) -> None:
+        self.model, self.stack = model, stack
+        self.is_exact = is_exact
+        self.budget = max_bytes if isinstance(max_bytes, FeatureBudget) else FeatureBudget(max_bytes)
+        self.budget.join(self)
+        self._kept: OrderedDict[tuple[int, Crop], ImageFeatures] = OrderedDict()
+        self._used: dict[tuple[int, Crop], int] = {}
+        self._bytes = 0
+        self._batch = LOOK_AHEAD
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self._bytes
+
+    @property
+    def has_space(self) -> bool:
+        """True while one more slice fits without evicting another."""
+        return self.budget.has_space
+
+    @property
+    def oldest_use(self) -> int:
+        """When what was unused for longest was used."""
+        return self._used[next(iter(self._kept))]
+
+    def forget_oldest(self) -> None:
+        """Evicts the least recently used features."""
+        key, dropped = self._kept.popitem(last=False)
+        del self._used[key]
+        self._bytes -= dropped.nbytes
+
+    def forget(self) -> None:
+        """Evicts all features; they are computed again on demand."""
+        self._kept.clear()
+        self._used.clear()
+        self._bytes = 0
+
+    def encode_singly(self) -> None:
+        """Encodes one crop at a time from now on."""
+        self._batch = 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, key: tuple[int, Crop]) -> bool:
+        return key in self._kept
+
+    def get(self, number: int, crop: Crop, upcoming: Sequence[int] = ()) -> ImageFeatures:
+        """The features of a crop of a slice, (1, ...).
+
+        Args:
+            number: The slice in the stack.
+            crop: The part of it.
+            upcoming: Slices whose same part will be asked for next; small ones are encoded along with it.
+        """
+        self.ensure([(number, crop), *((n, crop) for n in upcoming)])
+        self._kept.move_to_end((number, crop))
+        self._used[number, crop] = self.budget.tick()
+        return self._kept[number, crop]
+
+    def ensure(self, keys: Sequence[tuple[int, Crop]]) -> None:
+        """Encodes the first of some crops, and as many of the others along with it as are encoded together."""
+        if keys[0] in self._kept:
+            return
+        batch = [keys[0]]
+        if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type != "cpu":
+            batch += [key for key in keys[1 : self._batch] if key not in self._kept]
+        features = self._encode(batch)
+        for row, key in reversed(list(enumerate(batch[: len(features.coarse)]))):
+            self._keep(key, features[[row]])
+
+    def model_input(self, keys: Sequence[tuple[int, Crop]]) -> Tensor:
+        """Crops as the model sees them, (B, 3, S, S)."""
+        config, inputs = self.model.config, []
+        for number, crop in keys:
+            grey = torch.from_numpy(crop.window.normalise(crop.of(self.stack.voxels[number])))
+            inputs.append(to_model_input(grey[None].to(self.model.device), config.image_size, config.intensity_range))
+        return torch.cat(inputs)
+
+    def _encode(self, batch: Sequence[tuple[int, Crop]]) -> ImageFeatures:
+        """The features of the first crop, and of as many of the others as the memory of the device allows."""
+        try:
+            with computing(self.model, is_exact=self.is_exact, part="encoder"):
+                return self.model.encode_image(self.model_input(batch))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or (len(batch) == 1 and not self._kept):
+                raise
+        if len(batch) == 1:
+            logger.warning(
+                "the device does not have enough memory for features of more slices; those of others are let go"
+            )
+            self.forget()
+        else:
+            self._batch = len(batch) // 2
+            logger.warning(
+                "the device does not have enough memory for %d slices at once; now %d", len(batch), self._batch
+            )
+        release_cached_memory()
+        return self._encode(batch[: self._batch])
+
+    def _keep(self, key: tuple[int, Crop], features: ImageFeatures) -> None:
+        self._kept[key] = features
+        self._used[key] = self.budget.tick()
+        self._bytes += features.nbytes
+        self.budget.keep_within()

@@ -1,0 +1,94 @@
+"""The readings of a first click: candidate masks from several fields of view, the most likely first.
+
+A click in a putamen may mean the putamen, the hemisphere or the head. Each field (crops of several sizes around the click and the whole
+slice) is answered with three candidates. The model's own expected IoU says little about an ambiguous click; what does is support: a
+structure that is really there looks alike in several fields. The best supported candidate comes first; the third one is the largest thing
+around the click, so that a large structure is never more than two steps away (docs/adr/0013).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.inference.options import EngineOptions
+from NeuroSAM2Core.inference.prediction.crop import CropPlanner
+from NeuroSAM2Core.inference.prediction.postprocess import at_slice
+from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
+
+ALIKE_IOU = 0.7
+"""Readings that overlap more than this are one."""
+MAX_READINGS = 5
+STABILITY_WEIGHT = 0.2
+"""What a mask that no threshold changes is worth beside full support."""
+STABILITY_DELTA = 1.0
+SPECK_MM2 = 40.0
+"""Smaller masks come last."""
+LARGER = 4.0
+"""The largest reading has at least so many times the area of the first one."""
+LARGE_READING = 2
+"""Its place among the readings, from 0."""
+
+
+def rank_readings(candidates: Sequence[SliceAnswer], planner: CropPlanner, options: EngineOptions) -> list[SliceAnswer]:
+    """The readings of a click, the most likely first; at least one.
+
+    Args:
+        candidates: One mask each, several for every field.
+        planner: Of the stack.
+        options: How masks are brought to the slice.
+    """
+    shape = planner.whole.shape
+    masks = np.stack(
+        [(at_slice(one.prediction.logits, one.crop, shape, options) > 0).cpu().numpy() for one in candidates]
+    )
+    overlaps = pairwise_iou(masks)
+    pixel_mm2 = planner.pixel_mm[0] * planner.pixel_mm[1]
+    areas = masks.sum(axis=(1, 2)) * pixel_mm2
+    scores = support(overlaps, [one.crop for one in candidates])
+    scores += STABILITY_WEIGHT * np.array([_stability(one) for one in candidates]) - (areas < SPECK_MM2)
+    distinct: list[int] = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        if areas[number] > 0 and all(overlaps[number, other] <= ALIKE_IOU for other in distinct):
+            distinct.append(number)
+    if not distinct:
+        return [candidates[int(scores.argmax())]]
+    large = max(distinct, key=lambda number: float(areas[number]))
+    if areas[large] >= LARGER * areas[distinct[0]] and large in distinct[LARGE_READING:]:
+        distinct.remove(large)
+        distinct.insert(LARGE_READING, large)
+    return [candidates[number] for number in distinct[:MAX_READINGS]]
+
+
+def split(answer: SliceAnswer) -> list[SliceAnswer]:
+    """One prediction for each candidate mask."""
+    return [
+        SliceAnswer(answer.prediction.candidate(m), answer.crop) for m in range(answer.prediction.all_ious.shape[1])
+    ]
+
+
+def pairwise_iou(masks: Bool[np.ndarray, "n h w"]) -> Float[np.ndarray, "n n"]:
+    """The overlap over union of each mask with each other; 0 where both are empty."""
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    common = flat @ flat.T
+    areas = flat.sum(axis=1)
+    union = areas[:, None] + areas[None] - common
+    return common / np.maximum(union, 1.0)
+
+
+def support(overlaps: Float[np.ndarray, "n n"], fields: Sequence[object]) -> NDArray[np.float64]:
+    """How well each candidate is found again in the other fields: the mean over them of its best overlap there, 0 to 1."""
+    names = list(dict.fromkeys(fields))
+    if len(names) < 2:
+        return np.zeros(len(fields))
+    member = np.array([[field == name for field in fields] for name in names])
+    best = np.stack([np.where(row, overlaps, 0.0).max(axis=1) for row in member])
+    best[member] = 0.0
+    return best.sum(axis=0) / (len(names) - 1)
+
+
+def _stability(one: SliceAnswer) -> float:
+    """How little a mask changes as its threshold moves; 1 where it does not."""
+    logits = one.prediction.logits
+    return float((logits > STABILITY_DELTA).sum() / (logits > -STABILITY_DELTA).sum().clamp(min=1))

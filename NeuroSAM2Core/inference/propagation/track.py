@@ -1,0 +1,137 @@
+"""The state of one object: its prompts and masks, slice by slice."""
+
+from dataclasses import dataclass, field, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from NeuroSAM2Core.inference.imported_mask import ImportedMask
+from NeuroSAM2Core.inference.prediction.crop import Crop
+from NeuroSAM2Core.inference.prediction.slice_predictor import PromptHistory
+from NeuroSAM2Core.inference.propagation.ending import Ending
+from NeuroSAM2Core.inference.propagation.memory_bank import SliceMemory
+from NeuroSAM2Core.inference.propagation.passes import Pass
+from NeuroSAM2Core.prompts import PromptSet
+
+
+@dataclass(frozen=True, slots=True)
+class SliceState:
+    """The answer on one slice and what is remembered of it."""
+
+    logits: Float[Tensor, "1 1 s4 s4"]
+    iou: float
+    object_score_logits: float
+    memory: SliceMemory
+    crop: Crop
+    """What the model saw of the slice; the logits are its."""
+    ending: Ending | None = None
+    """Why the object is not on this slice; None where it is, or where a person removed it."""
+
+    @property
+    def area(self) -> float:
+        """Of the mask, pixels of the slice."""
+        height, width = self.logits.shape[-2:]
+        return float((self.logits > 0).sum()) * self.crop.height * self.crop.width / (height * width)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        tensors = (self.logits, self.memory.features, self.memory.pointer)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+
+@dataclass(slots=True)
+class ObjectTrack:
+    """Everything about one object along one axis."""
+
+    prompts: dict[int, PromptSet] = field(default_factory=dict)
+    """By slice, in the order in which the slices were first prompted."""
+    confirmed: dict[int, SliceState] = field(default_factory=dict)
+    """Answers on prompted slices, in the same order."""
+    tracked: dict[int, SliceState] = field(default_factory=dict)
+    """Answers on the others."""
+    imported: dict[int, ImportedMask] = field(default_factory=dict)
+    """Masks from before this session. Such a slice has a state once that is needed."""
+    prompt_histories: dict[int, PromptHistory] = field(default_factory=dict)
+    """What the answers on prompted slices were made of, so that one more click goes on from there."""
+    progress: dict[Pass, int] = field(default_factory=dict)
+    """Passes that were begun, and how many of their slices are done or need not be done."""
+
+    def scratch_copy(self) -> "ObjectTrack":
+        """A copy to try things on: what becomes of it does not become of this one."""
+        return ObjectTrack(
+            prompts=dict(self.prompts),
+            confirmed=dict(self.confirmed),
+            tracked=dict(self.tracked),
+            imported=dict(self.imported),
+            prompt_histories={
+                n: replace(
+                    one,
+                    look=one.look.copy(),
+                    prompts=[*one.prompts],
+                    answers=[*one.answers],
+                    readings=[*one.readings],
+                )
+                for n, one in self.prompt_histories.items()
+            },
+            progress=dict(self.progress),
+        )
+
+    def state(self, number: int) -> SliceState | None:
+        """The answer on a slice."""
+        return self.confirmed.get(number) or self.tracked.get(number)
+
+    @property
+    def known(self) -> set[int]:
+        """The slices that have a mask."""
+        return self.confirmed.keys() | self.tracked.keys() | self.imported.keys()
+
+    def done_of(self, run: Pass, *, stop_after_absent: int | None) -> int:
+        """How many slices of a pass are done or need not be done: as noted, or as the slices that have a mask say.
+
+        Args:
+            run: The pass.
+            stop_after_absent: The pass ends after this many slices in a row without the object.
+        """
+        if run in self.progress:
+            return self.progress[run]
+        absent = 0
+        for count, number in enumerate(run.slices):
+            if number not in self.tracked and number not in self.imported:
+                return count
+            absent = 0 if self._is_present(number) else absent + 1
+            if absent == stop_after_absent:
+                break
+        return len(run.slices)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        states = sum(state.nbytes for state in (*self.confirmed.values(), *self.tracked.values()))
+        return states + sum(len(imported.bits) for imported in self.imported.values()) + self.nbytes_of_histories
+
+    @property
+    def nbytes_of_histories(self) -> int:
+        """Memory that is held so that one more click goes on from those before, bytes."""
+        return sum(history.nbytes for history in self.prompt_histories.values())
+
+    def _is_present(self, number: int) -> bool:
+        if number in self.imported:
+            return self.imported[number].object_score_logits > 0
+        return self.tracked[number].object_score_logits > 0
+
+    def forget(self, number: int) -> None:
+        """Drops all that is known of a slice."""
+        self.prompts.pop(number, None)
+        self.prompt_histories.pop(number, None)
+        self.confirmed.pop(number, None)
+        self.tracked.pop(number, None)
+        self.imported.pop(number, None)
+
+    def forget_between(self, low: int, high: int) -> None:
+        """Drops what was tracked strictly between two slices, and the passes through there."""
+        for number in [n for n in self.tracked.keys() | self.imported.keys() if low < n < high]:
+            self.tracked.pop(number, None)
+            self.imported.pop(number, None)
+        for done in [p for p in self.progress if p.touches(low, high)]:
+            del self.progress[done]

@@ -1,0 +1,124 @@
+"""Batches that processes prepare ahead: what goes wrong there is one error here, and nothing waits for what will never come.
+
+A process hands a batch over in shared memory. It is put there while the process can still report that shared memory is full: afterwards
+the batch
+would be lost without a word, and the run would wait for it.
+"""
+
+import multiprocessing
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.training.data.stop_signals import ignore_stop_signals
+
+FEWER = "give it more shared memory (docker run --shm-size=2g), or prepare batches without other processes: --workers 0 (workers = 0)"
+WORKER = "DataLoader worker"
+"""How PyTorch begins to say that a process is gone."""
+
+
+class Shareable(Protocol):
+    """What is handed over."""
+
+    def share_memory(self) -> None:
+        """Puts its tensors into shared memory."""
+
+
+T = TypeVar("T", bound=Shareable)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpace:
+    """In place of a batch: shared memory is full."""
+
+    reason: str
+
+
+class SharedItems(Dataset[T | NoSpace]):
+    """Items in shared memory, where they are asked for in a process of a loader.
+
+    Args:
+        items: Where they come from.
+    """
+
+    def __init__(self, items: Dataset[T]) -> None:
+        self.items = items
+
+    def __getitem__(self, number: int) -> T | NoSpace:
+        item = self.items[number]
+        if get_worker_info() is not None:
+            try:
+                item.share_memory()
+            except (RuntimeError, OSError) as error:
+                return NoSpace(str(error))
+        return item
+
+
+def loaded(
+    items: Dataset[T], numbers: range, *, workers: int, prefetch: int = 2, pins: bool = False
+) -> Generator[T, None, None]:
+    """The items of these numbers, in order.
+
+    Args:
+        items: Where they come from.
+        numbers: Which ones.
+        workers: Processes that prepare them ahead; without any, they are made when they are asked for.
+        prefetch: How many each process prepares ahead.
+        pins: Puts them into memory that a GPU reads by itself.
+
+    Raises:
+        DataError: Shared memory is too small, or a process was ended from outside.
+    """
+    loader = DataLoader(
+        SharedItems(items),
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
+        pin_memory=pins,
+        worker_init_fn=ignore_stop_signals,
+    )
+    before = multiprocessing.active_children()
+    with worker_deaths_reported():
+        iterator = iter(loader)
+        processes = [one for one in multiprocessing.active_children() if one not in before]
+        try:
+            for item in iterator:
+                if isinstance(item, NoSpace):
+                    raise DataError(
+                        f"a batch does not fit into shared memory, on Linux /dev/shm: {item.reason}", hint=FEWER
+                    )
+                yield item
+        finally:
+            # The loader has no public way to end its processes; they ignore SIGTERM, and one that hangs ignores all else.
+            end = getattr(iterator, "_shutdown_workers", None)
+            if end is not None:
+                end()
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+@contextmanager
+def worker_deaths_reported() -> Iterator[None]:
+    """Inside, the end of a process that prepares batches, which PyTorch may tell at any moment, is an error in a sentence.
+
+    Raises:
+        DataError: One was ended from outside.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not text.startswith(WORKER):
+            raise
+        is_bus_error = "Bus error" in f"{text} {error.__cause__}"
+        reason = "shared memory, on Linux /dev/shm, is full" if is_bus_error else "the memory may be full"
+        raise DataError(
+            f"a process that prepares batches was ended from outside: {reason}",
+            hint=FEWER if is_bus_error else "use fewer of them (--workers), or 0",
+        ) from error

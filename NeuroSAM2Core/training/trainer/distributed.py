@@ -1,0 +1,158 @@
+"""The process group of distributed training: ranks, collectives, and failure handling.
+
+Processes are started by `torchrun` or by a cluster's own launcher; they find each other through the usual environment variables (`RANK`,
+`WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR`, `MASTER_PORT`). Without them, a process group of one does everything without a message.
+"""
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed import PrefixStore, TCPStore
+from torch.nn.parallel import DistributedDataParallel
+
+from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
+from NeuroSAM2Core.training.trainer.failure_broadcast import FailureBroadcast
+
+logger = logging.getLogger(__name__)
+
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+"""What torchrun, srun and the usual MPI launchers call a process's number on its machine."""
+ONE_GPU_EACH = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND")
+"""Set where SLURM shows every process a GPU of its own, and no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessGroup:
+    """The process group, as this rank sees it."""
+
+    device: torch.device
+    """Where this process computes."""
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """True on rank 0, the only process that writes files and logs."""
+        return self.rank == 0
+
+    def any(self, value: bool) -> bool:
+        """Whether any process says so; all must ask."""
+        return self.sum([float(value)])[0] > 0
+
+    def mean(self, values: Sequence[float]) -> list[float]:
+        """Each value averaged over processes; those that have none say NaN. All must ask, with as many values."""
+        there = [0.0 if math.isnan(v) else 1.0 for v in values]
+        sums = self.sum([*(0.0 if math.isnan(v) else v for v in values), *there])
+        return [s / n if n else math.nan for s, n in zip(sums[: len(values)], sums[len(values) :], strict=True)]
+
+    def wait(self) -> None:
+        """Until all are here."""
+        self.sum([0.0])
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients that are averaged over processes whenever it is called.
+
+        Parameters that a step does not reach are looked for: which ones they are depends on the prompts of the step.
+        """
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(module, find_unused_parameters=True)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value added up over processes. All must ask, with as many values."""
+        if self.size == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device if self.device.type == "cuda" else "cpu")
+        dist.all_reduce(sums)
+        total: list[float] = sums.tolist()
+        return total
+
+
+@contextmanager
+def join_process_group(device: torch.device, *, timeout_minutes: float = 60.0) -> Iterator[ProcessGroup]:
+    """The process group that the environment describes; an error inside ends all its processes, each with the reason.
+
+    Args:
+        device: The kind of device; of several GPUs each process takes its own.
+        timeout_minutes: How long a process waits for the others, validation included.
+
+    Raises:
+        ConfigError: The environment names only some of what is needed, or there are more processes than GPUs.
+    """
+    there = [name for name in VARIABLES if name in os.environ]
+    if not there or os.environ.get("WORLD_SIZE") == "1":
+        yield ProcessGroup(device)
+        return
+    if len(there) < len(VARIABLES):
+        missing = ", ".join(sorted(set(VARIABLES) - set(there)))
+        raise ConfigError(
+            f"{', '.join(there)} are set, but not {missing}", hint="start with torchrun; see docs/clusters.md"
+        )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    device = _own_device(device)
+    store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    attempt = f"neurosam2/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(attempt, store),
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(minutes=timeout_minutes),
+    )
+    failure_broadcast = FailureBroadcast(
+        PrefixStore(f"{attempt}/failures", _store(is_host=False)), rank=rank, size=size
+    )
+    try:
+        with failure_broadcast.watching(), warnings.catch_warnings():
+            # Of convolutions with one channel per group; it costs nothing there.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield ProcessGroup(device, rank, size)
+            dist.barrier()
+    except BaseException as error:
+        value = error.message if isinstance(error, NeuroSAM2Error) else f"{type(error).__name__}: {error}"
+        failure_broadcast.broadcast(f"rank {rank}: {value}")
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _own_device(device: torch.device) -> torch.device:
+    if device.type != "cuda":
+        return device
+    local, num_gpus = _local_rank(), torch.cuda.device_count()
+    if num_gpus == 1 and any(name in os.environ for name in ONE_GPU_EACH):
+        local = 0
+    if local >= num_gpus:
+        raise ConfigError(
+            f"process {local} of this machine has no GPU of its own; there are {num_gpus}",
+            hint="start as many processes per machine as it has GPUs",
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def _local_rank() -> int:
+    """This process's number among those of its machine, as the launcher says."""
+    for name in LOCAL_RANKS:
+        if name in os.environ:
+            return int(os.environ[name])
+    raise ConfigError(
+        f"LOCAL_RANK is not set: all processes of a machine would use the same GPU; {LOCAL_RANKS[1]} would do as well",
+        hint="start with torchrun or, under SLURM, with srun; see docs/clusters.md",
+    )
+
+
+def _store(*, is_host: bool) -> TCPStore:
+    return TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=is_host, wait_for_workers=False
+    )

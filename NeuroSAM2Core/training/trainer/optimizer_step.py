@@ -1,0 +1,134 @@
+"""One optimiser step: forward over one or more batches, gradients, clipping, the step itself.
+
+Everything random follows from the seed, the step, the batch within the step and, where processes should differ, the rank: what is
+prompted and corrected is the same everywhere, so that processes take the same branches; where the prompts fall is not.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.step.clip_segmenter import StepResult
+from NeuroSAM2Core.training.step.prompt_plan import plan_generator, planned
+from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
+from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.state import TrainState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerStepConfig:
+    """The configuration of every optimizer step."""
+
+    seed: int
+    total_steps: int
+    losses: LossConfig
+    max_gradient_norm: float
+    """Gradients are clipped to this L2 norm; 0 for no clipping."""
+    ema_decay: float
+    """Decay of the running mean of the weights, where one is kept."""
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """The metrics of a step; NaN where there was nothing to measure."""
+
+    loss: float
+    focal: float
+    dice: float
+    iou: float
+    object_score: float
+    bce: float
+    prompted_iou: float
+    tracked_iou: float
+    corrected_iou: float
+
+    @classmethod
+    def of(cls, result: StepResult, config: LossConfig) -> "StepMetrics":
+        """A step's result as plain numbers."""
+        losses = result.losses
+        tensors = (
+            *(losses.total(config), losses.focal, losses.dice, losses.iou, losses.object_score, losses.bce),
+            *(result.prompted_iou, result.tracked_iou, result.corrected_iou),
+        )
+        return cls(*torch.stack([tensor.detach().to(losses.focal) for tensor in tensors]).tolist())
+
+
+class LossNotFiniteError(DataError):
+    """A step that would have spoilt the weights; nothing was changed.
+
+    Args:
+        message: Which step, and what was found.
+        batch: What it was found with.
+    """
+
+    def __init__(self, message: str, batch: ClipBatch) -> None:
+        super().__init__(message, hint="lower the learning rates, or look at the batch; the last checkpoint is whole")
+        self.batch = batch
+
+
+def update(
+    state: TrainState,
+    segmenter: nn.Module,
+    batches: Sequence[ClipBatch],
+    prompts: PromptConfig,
+    step_config: OptimizerStepConfig,
+    process_group: ProcessGroup,
+) -> list[StepMetrics]:
+    """One optimiser step; its gradient is the mean over the batches and, in a process group, over processes.
+
+    Args:
+        state: Changed in place.
+        segmenter: A `ClipSegmenter` of the state's model, wrapped for the process group.
+        batches: This process's.
+        prompts: How prompts are drawn.
+        step_config: The configuration of every optimizer step.
+        process_group: The processes that train together.
+
+    Raises:
+        LossNotFiniteError: A loss or gradient is not a number; nothing was changed.
+    """
+    state.set_rates(step_config.total_steps)
+    state.optimizer.zero_grad(set_to_none=True)
+    nums_objects = process_group.mean([float(batch.is_real.sum()) for batch in batches])
+    metrics = []
+    for n, (batch, num_objects) in enumerate(zip(batches, nums_objects, strict=True)):
+        # Gradients are averaged over processes once, with those of the last batch.
+        is_last = n == len(batches) - 1
+        alone = isinstance(segmenter, DistributedDataParallel) and not is_last
+        with segmenter.no_sync() if alone else nullcontext():  # type: ignore[operator]
+            plan = planned(prompts, batch, plan_generator(step_config.seed, state.step, n))
+            rng = np.random.default_rng((step_config.seed, state.step, n, 1, process_group.rank))
+            torch.manual_seed(int(rng.integers(2**62)))
+            with step_config.precision.autocast():
+                result: StepResult = segmenter(
+                    batch.to(process_group.device), rng, plan=plan, num_objects=max(1.0, num_objects)
+                )
+            loss = result.losses.total(step_config.losses)
+            if not torch.isfinite(loss):
+                raise LossNotFiniteError(f"the loss of step {state.step} is {loss.item()}", batch)
+            state.scaler.scale(loss / len(batches)).backward()
+            metrics.append(StepMetrics.of(result, step_config.losses))
+    _apply(state, step_config, batches[-1])
+    return metrics
+
+
+def _apply(state: TrainState, step_config: OptimizerStepConfig, batch: ClipBatch) -> None:
+    """Clips the gradients and takes the step."""
+    state.scaler.unscale_(state.optimizer)
+    norm = nn.utils.clip_grad_norm_(state.trained, step_config.max_gradient_norm or float("inf"))
+    if not state.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler passes over such steps by itself
+        raise LossNotFiniteError(f"the gradient of step {state.step} is {norm.item()}", batch)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    state.step += 1
+    state.update_average(step_config.ema_decay)

@@ -1,0 +1,147 @@
+"""One slice of one segment, replaced exactly, in the segment's own grid. Nothing else changes.
+
+Other slices and other segments stay as they are, unless the Segment Editor's overlap policy lets the segment take voxels from
+them; its editable area is honoured. Confirmed slices of other objects can be named as ones that give nothing away.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.errors import GeometryError
+from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy, Overwrite
+from NeuroSAM2Lib.scene.segments.layers import Layer, layers_of, reference_grid
+from NeuroSAM2Lib.scene.segments.slice_grid import Grid, GridSlice, grid_slice, is_same_grid, sample, slab
+
+Mask = NDArray[np.bool_]
+
+
+class SegmentWriter:
+    """Reads and writes slices of segments.
+
+    Args:
+        segmentation_node: Holds the segments; gets the volume's geometry as reference where it has none.
+        volume_node: The image whose slices are meant.
+        volume: The same, read.
+    """
+
+    def __init__(
+        self,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        volume: Volume,
+    ) -> None:
+        self.node, self.volume = segmentation_node, volume
+        k, j, i = volume.shape
+        self._image_grid = Grid(volume.ijk_to_ras, (0, i - 1, 0, j - 1, 0, k - 1))
+        if reference_grid(segmentation_node) is None:
+            segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+
+    def read(self, segment_id: str, plane: SlicePlane) -> Mask:
+        """The segment on a slice of the image, (H, W)."""
+        layer = Layer(self.node, segment_id)
+        shape = plane.of(self.volume.voxels).shape
+        if layer.is_empty:
+            return np.zeros(shape, bool)
+        grid = layer.grid
+        if is_same_grid(grid, self._image_grid):
+            picture = layer.copy_of_block(slab(self._image_grid, plane)).reshape(shape)
+        else:
+            picture = sample(layer.voxels, grid, self._image_grid, plane)
+        return np.asarray(picture == layer.label)
+
+    def write(
+        self, segment_id: str, plane: SlicePlane, mask: Mask, *, policy: EditPolicy, keeping: Collection[str] = ()
+    ) -> frozenset[str]:
+        """Makes a slice of the segment be this mask, where the policy allows it.
+
+        Args:
+            segment_id: The segment.
+            plane: A slice of the image.
+            mask: The object on it, (H, W).
+            policy: Where may be painted and what is overwritten.
+            keeping: Segments that give nothing away on this slice, whatever the policy.
+
+        Returns:
+            The segments of which any voxel changed.
+
+        Raises:
+            GeometryError: The segmentation's grid has no voxel on that slice.
+            DataError: The segment is not there or not a labelmap.
+        """
+        plane.check_inside(self.volume)
+        reference = reference_grid(self.node)
+        assert reference is not None, "the constructor sees to it"
+        layer = Layer(self.node, segment_id)
+        grid = reference if layer.is_empty else Grid(layer.grid.ijk_to_ras, reference.extent)
+        part = grid_slice(grid, self._image_grid, plane)
+        if part is None:
+            raise GeometryError(
+                _("the segmentation has no voxels on slice {index} along {axis} of the image").format(
+                    index=plane.index, axis=plane.axis
+                ),
+                hint=_("choose the image as the segmentation's source geometry, or start a new segmentation"),
+            )
+        if not mask.any() and layer.is_empty:
+            return frozenset()
+        layer.reserve(part.extent, reference)
+        target = self._target(layer, part, plane, mask, policy)
+        return self._replace(layer, part, target, policy, keeping)
+
+    def _target(self, layer: Layer, part: GridSlice, plane: SlicePlane, mask: Mask, policy: EditPolicy) -> Mask:
+        """The segment on the block as it should be."""
+        wanted = part.spread(mask).astype(bool)
+        intensities = plane.of(self.volume.voxels) if policy.intensity_range is not None else None
+        allowed = policy.editable(layer, part, intensities)
+        if allowed is None:
+            return wanted
+        return np.where(allowed, wanted, layer.block(part.extent) == layer.label)
+
+    def _replace(
+        self, layer: Layer, part: GridSlice, target: Mask, policy: EditPolicy, keeping: Collection[str]
+    ) -> frozenset[str]:
+        others = layers_of(self.node)
+        del others[layer.segment_id]
+        giving = policy.overwritable(self.node, layer.segment_id) - set(keeping)
+        if (
+            policy.overwrite is not Overwrite.NONE
+        ):  # whoever overwrites does not overlap: what may not be taken is left out
+            for name in set(keeping) & set(others):
+                target = target & (others[name].copy_of_block(part.extent) != others[name].label)
+        block = layer.block(part.extent)
+        gained = target & (block != layer.label)
+        lost = ~target & (block == layer.label)
+        if not gained.any() and not lost.any():
+            return frozenset()
+        sharing = {name for name, other in others.items() if other.image is layer.image}
+        if any((block[gained] == others[name].label).any() for name in sharing - giving):
+            self.node.GetSegmentation().SeparateSegmentLabelmap(layer.segment_id)
+            layer = Layer(self.node, layer.segment_id)
+            layer.reserve(part.extent, Grid(layer.grid.ijk_to_ras, part.extent))
+            block = layer.block(part.extent)
+            sharing = set()
+        was_modifying = self.node.StartModify()
+        poorer = {name for name in giving & sharing if (block[gained] == others[name].label).any()}
+        poorer |= {name for name in giving - sharing if self._take(others[name], part, target)}
+        block[gained] = layer.label
+        block[lost] = 0
+        layer.announce()
+        self.node.EndModify(was_modifying)
+        return frozenset({layer.segment_id, *poorer})
+
+    def _take(self, other: Layer, part: GridSlice, taken: Mask) -> bool:
+        """Clears a segment of another layer where the voxels went to someone else; says whether there were any."""
+        there = other.copy_of_block(part.extent)
+        if not (taken & (there == other.label)).any():
+            return False
+        reference = reference_grid(self.node)
+        assert reference is not None
+        other.reserve(part.extent, reference)
+        block = other.block(part.extent)
+        block[taken & (block == other.label)] = 0
+        other.announce()
+        return True

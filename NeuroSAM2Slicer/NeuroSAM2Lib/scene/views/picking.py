@@ -1,0 +1,61 @@
+"""Picks the pixel of a stored slice at a position in a view: along the object's axis, else the view's, else the scan's."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.views.slice_views import best_axis, plane_through, shown_slice
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PickedPixel:
+    """A pixel of a slice."""
+
+    plane: SlicePlane
+    row: float
+    col: float
+    is_across: bool = False
+    """The view shows slices along another axis."""
+    notice: str = ""
+    """What the person should know; empty where there is nothing."""
+
+
+def pick_pixel(volume: Volume, ras: Matrix, *, axis: Axis | None, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+    """The pixel at a world position.
+
+    Args:
+        volume: In the world.
+        ras: (3,) in mm.
+        axis: That the object is segmented along; None if it has no prompts.
+        view: Where the person points; None if nowhere.
+
+    Raises:
+        PromptError: The position is outside the volume.
+    """
+    notice, is_across = "", False
+    if view is not None:
+        shown = shown_slice(volume, view)
+        notice, is_across = shown.notice, axis is not None and axis != shown.plane.axis
+        axis = axis or shown.plane.axis
+        if is_across:
+            notice = _("this object is segmented along {axis}: the prompt is on its slice there").format(axis=axis)
+    plane = plane_through(volume, axis or best_axis(volume), ras)
+    row, col = plane.to_pixel(*_ijk(volume, ras))
+    return PickedPixel(plane=plane, row=row, col=col, is_across=is_across, notice=notice)
+
+
+def box_between(volume: Volume, plane: SlicePlane, start: Matrix, end: Matrix) -> BoxPrompt:
+    """The box with these world positions, (3,) in mm, as opposite corners."""
+    corners = [plane.to_pixel(*_ijk(volume, ras)) for ras in (start, end)]
+    (row0, col0), (row1, col1) = np.min(corners, axis=0), np.max(corners, axis=0)
+    return BoxPrompt(float(row0), float(col0), float(row1), float(col1))
+
+
+def _ijk(volume: Volume, ras: Matrix) -> tuple[float, float, float]:
+    i, j, k = volume.to_ijk(np.asarray(ras, dtype=float))
+    return float(i), float(j), float(k)

@@ -1,0 +1,87 @@
+"""Clicks as a list of control points. Their order among all clicks of an object is the number in each point's description."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.scene.views.slice_views import nearest_index
+from NeuroSAM2Lib.segmentation.objects.object_prompts import SlicePoint, rounded_point
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPoint:
+    """A click that is in a list."""
+
+    number: int
+    """Of the control point in its list."""
+    order: tuple[int, int]
+    """Among all clicks of the object; those placed by hand, without a number yet, come last."""
+    placed: SlicePoint
+
+
+def read_points(node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume, *, positive: bool) -> list[ListedPoint]:
+    """The defined control points inside the volume, each as a click on the slice of the axis that is nearest to it."""
+    defined = [
+        number
+        for number in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(number) == node.PositionDefined
+    ]
+    if not defined:
+        return []
+    places = np.zeros((len(defined), 3))
+    for row, number in enumerate(defined):
+        node.GetNthControlPointPositionWorld(number, places[row])
+    ijk = volume.to_ijk(places)
+    is_inside = ((ijk >= -0.5) & (ijk < np.array(volume.shape[::-1]) - 0.5)).all(axis=1)
+    across = "ijk".index(axis)
+    found = []
+    for number, place in zip(np.array(defined)[is_inside].tolist(), ijk[is_inside].tolist(), strict=True):
+        index = nearest_index(place[across])
+        point = rounded_point(*SlicePlane(axis, index).to_pixel(*place), positive=positive)
+        text = node.GetNthControlPointDescription(number)
+        order = (0, int(text)) if text.isdigit() else (1, number)
+        found.append(ListedPoint(number, order, SlicePoint(index, point)))
+    return found
+
+
+def point_state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:
+    """Positions, states and numbers of a list's control points; the node's own modification time does not follow them."""
+    return tuple(
+        (
+            node.GetNthControlPointPosition(number),
+            node.GetNthControlPointPositionStatus(number),
+            node.GetNthControlPointDescription(number),
+        )
+        for number in range(node.GetNumberOfControlPoints())
+    )
+
+
+def write_points(
+    node: slicer.vtkMRMLMarkupsNode,
+    wanted: list[tuple[int, SlicePoint]],
+    axis: Axis,
+    volume: Volume,
+    *,
+    positive: bool,
+) -> None:
+    """Makes a list hold these clicks and their numbers, touching as little as possible; points outside the volume stay."""
+    there = read_points(node, axis, volume, positive=positive)
+    same = 0
+    while same < min(len(there), len(wanted)) and there[same].placed == wanted[same][1]:
+        same += 1
+    for listed in reversed(there[same:]):
+        node.RemoveNthControlPoint(listed.number)
+    for listed, (wanted_order, placed) in zip(there[:same], wanted[:same], strict=True):
+        if listed.order != (0, wanted_order):
+            node.SetNthControlPointDescription(listed.number, str(wanted_order))
+            node.SetNthControlPointPositionWorld(listed.number, *_place(placed, axis, volume))
+    for wanted_order, placed in wanted[same:]:
+        number = node.AddControlPointWorld(*_place(placed, axis, volume))
+        node.SetNthControlPointDescription(number, str(wanted_order))
+
+
+def _place(placed: SlicePoint, axis: Axis, volume: Volume) -> tuple[float, float, float]:
+    x, y, z = volume.to_ras(np.array(SlicePlane(axis, placed.index).to_ijk(placed.point.row, placed.point.col)))
+    return float(x), float(y), float(z)

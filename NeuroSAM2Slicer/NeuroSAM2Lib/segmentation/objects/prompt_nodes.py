@@ -1,0 +1,276 @@
+"""Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
+
+Every object has a list of positive points (which also carries the object's axis, kept slices and chosen readings as attributes), a list of
+negative ones, and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of
+clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent transform, so that
+prompts move with the image.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import slicer
+
+from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.volume import Axis, Volume
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.volume_nodes import local_matrix
+from NeuroSAM2Lib.segmentation.objects.box_nodes import place_box, read_box
+from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox
+from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_points, write_points
+from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
+
+OBJECT, ROLE, SLICES, READINGS = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices", "NeuroSAM2.Readings"
+VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
+POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
+COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
+CLASSES = {
+    POSITIVE: "vtkMRMLMarkupsFiducialNode",
+    NEGATIVE: "vtkMRMLMarkupsFiducialNode",
+    BOX: "vtkMRMLMarkupsROINode",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownPrompts:
+    """What the nodes of an object said when they were read last."""
+
+    volume: Volume
+    states: tuple[object, ...]
+    """Of the nodes then; see `_state`."""
+    prompts: ObjectPrompts
+
+
+class PromptNodes:
+    """The prompt nodes of one segmentation.
+
+    Args:
+        scene: Where they live.
+        volume_node: The image that is prompted.
+        segmentation_node: What the objects are segments of.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.scene, self.volume_node, self.segmentation_node = scene, volume_node, segmentation_node
+        self._nodes_by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
+        self._scene_state: tuple[int, int] | None = None
+        self._known: dict[int, _KnownPrompts] = {}
+
+    def points_node(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """The list that clicks of one sign are placed in; made where it is not there yet."""
+        role = POSITIVE if positive else NEGATIVE
+        return next(self._nodes(object_id, role), None) or self._add(object_id, role, f"object {object_id} {role}")
+
+    def all_nodes(self, object_id: int | None = None) -> list[slicer.vtkMRMLMarkupsNode]:
+        """The nodes of an object, or of all."""
+        return list(self._nodes(object_id))
+
+    def object_of(self, node: slicer.vtkMRMLNode) -> int | None:
+        """The object that a node speaks of; None if it is no prompt of this segmentation."""
+        prompts = node.GetAttribute(OBJECT)
+        if prompts is None or node.GetNodeReferenceID(SEGMENTATION) != self.segmentation_node.GetID():
+            return None
+        return int(prompts)
+
+    def read(self, object_id: int, volume: Volume) -> ObjectPrompts:
+        """What the nodes say, as far as it lies in the volume; read anew only where one of them has changed.
+
+        Points that were placed by hand and have no number yet come last.
+        """
+        states = (self.volume_node.GetMTime(), *(_state(node) for node in self._nodes(object_id)))
+        known = self._known.get(object_id)
+        if known is None or known.volume is not volume or known.states != states:
+            known = _KnownPrompts(volume, states, self._read(object_id, volume))
+            self._known[object_id] = known
+        return known.prompts
+
+    def _read(self, object_id: int, volume: Volume) -> ObjectPrompts:
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            return ObjectPrompts()
+        axis = remembered.axis
+        placed = [
+            (listed.order, listed.placed)
+            for node in self._nodes(object_id, POSITIVE, NEGATIVE)
+            for listed in read_points(node, axis, volume, positive=node.GetAttribute(ROLE) == POSITIVE)
+        ]
+        placed.sort(key=lambda one: one[0])
+        boxes = {}
+        for node in self._nodes(object_id, BOX):
+            box = read_box(node, axis, volume)
+            boxes[box.index] = box
+        prompts = ObjectPrompts(
+            axis=axis,
+            points=tuple(point for _, point in placed),
+            boxes=tuple(boxes[index] for index in sorted(boxes)),
+            kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes),
+            readings=self._stored_readings(object_id),
+        )
+        return prompts.inside(volume)
+
+    def write(self, object_id: int, prompts: ObjectPrompts, volume: Volume) -> None:
+        """Makes the nodes say this; what they say already is left alone, and so is what lies outside the volume."""
+        positive, negative = (self.points_node(object_id, positive=sign) for sign in (True, False))
+        remembered = self._remembered(object_id)
+        axis = prompts.axis or (None if remembered is None else remembered.axis)
+        if axis is not None:
+            for node, sign in ((positive, True), (negative, False)):
+                wanted = [(n, p) for n, p in enumerate(prompts.points) if p.point.positive == sign]
+                write_points(node, wanted, axis, volume, positive=sign)
+            self._write_boxes(object_id, prompts.boxes, axis, volume)
+        self._remember(positive, prompts)
+
+    def choose_axis(self, object_id: int, axis: Axis) -> Axis:
+        """The axis of an object's slices: the given one where there are no prompts yet, else the one it has."""
+        remembered = self._remembered(object_id)
+        if remembered is None:
+            self._remember(self.points_node(object_id, positive=True), ObjectPrompts(axis=axis))
+            return axis
+        return remembered.axis
+
+    def remove(self, object_id: int) -> None:
+        """Takes an object's nodes out of the scene."""
+        for node in self.all_nodes(object_id):
+            self.scene.RemoveNode(node)
+
+    def follow_volume(self) -> None:
+        """Puts the nodes and the segmentation under the volume's parent transform."""
+        transform = self.volume_node.GetTransformNodeID()
+        for node in (self.segmentation_node, *self._nodes(None)):
+            if node.GetTransformNodeID() != transform:
+                node.SetAndObserveTransformNodeID(transform)
+
+    def keep_colours(self) -> None:
+        """A prompt under the pointer keeps the colour that it has, also one of a scene of an earlier version."""
+        for node in self._nodes(None):
+            display = node.GetDisplayNode()
+            if display is not None:
+                display.SetActiveColor(*display.GetSelectedColor())
+
+    def _nodes(self, object_id: int | None, *roles: str) -> Iterator[slicer.vtkMRMLMarkupsNode]:
+        by_object = self._by_object()
+        nodes = [node for some in by_object.values() for node in some] if object_id is None else by_object[object_id]
+        for node in list(nodes):
+            one = self.object_of(node)  # it may refer to another segmentation by now
+            if one is not None and object_id in (None, one) and (not roles or node.GetAttribute(ROLE) in roles):
+                yield node
+
+    def _by_object(self) -> defaultdict[int, list[slicer.vtkMRMLMarkupsNode]]:
+        """The nodes of every object; looked for again once nodes came or went."""
+        nodes = self.scene.GetNodes()
+        state = nodes.GetMTime(), nodes.GetNumberOfItems()
+        if state != self._scene_state:
+            found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
+            by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
+            for number in range(found.GetNumberOfItems()):
+                node = found.GetItemAsObject(number)
+                if (one := self.object_of(node)) is not None:
+                    by_object[one].append(node)
+            self._nodes_by_object, self._scene_state = by_object, state
+        return self._nodes_by_object
+
+    def _remembered(self, object_id: int) -> StoredSlices | None:
+        """The axis and the kept slices of an object."""
+        for node in self._nodes(object_id, POSITIVE):
+            if text := node.GetAttribute(SLICES):
+                return StoredSlices.from_text(text, local_matrix(self.volume_node))
+        return None
+
+    def _stored_readings(self, object_id: int) -> frozenset[ChosenReading]:
+        """The readings that were chosen; none in scenes of earlier versions."""
+        for node in self._nodes(object_id, POSITIVE):
+            if text := node.GetAttribute(READINGS):
+                chosen = StoredSlices.from_text(text, local_matrix(self.volume_node)).values
+                return frozenset(ChosenReading(index, int(known[0])) for index, known in chosen.items())
+        return frozenset()
+
+    def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:
+        slices = readings = None
+        if prompts.axis is not None:
+            matrix = local_matrix(self.volume_node)
+            slices = StoredSlices(prompts.axis, dict.fromkeys(prompts.kept, ())).to_text(matrix)
+            if prompts.readings:
+                chosen = {r.index: (float(r.reading),) for r in prompts.readings}
+                readings = StoredSlices(prompts.axis, chosen).to_text(matrix)
+        node.SetAttribute(SLICES, slices)
+        node.SetAttribute(READINGS, readings)
+
+    def _add(self, object_id: int, role: str, name: str) -> slicer.vtkMRMLMarkupsNode:
+        node = self.scene.CreateNodeByClass(CLASSES[role])
+        node.UnRegister(None)
+        node.SetName(self._free_name(name))
+        node.SetAttribute(OBJECT, str(object_id))
+        node.SetAttribute(ROLE, role)
+        node.AddNodeReferenceID(VOLUME, self.volume_node.GetID())
+        node.AddNodeReferenceID(SEGMENTATION, self.segmentation_node.GetID())
+        with self._placing_where_it_was():
+            self.scene.AddNode(node)
+        node.SetAndObserveTransformNodeID(self.volume_node.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        display = node.GetDisplayNode()
+        if display is not None:
+            display.SetSelectedColor(*COLOURS[role])
+            display.SetColor(*COLOURS[role])
+            display.SetActiveColor(*COLOURS[role])
+            display.SetPointLabelsVisibility(False)
+            display.SetPropertiesLabelVisibility(False)
+            if role == BOX:  # an outline: a filled box would hide the mask
+                display.SetHandlesInteractive(False)
+                display.SetFillVisibility(False)
+        return node
+
+    def _free_name(self, name: str) -> str:
+        """The name, with a number if another node has it. The scene's own unique names would grow with every undo."""
+        names = (name, *(f"{name} ({number})" for number in range(2, 2 + self.scene.GetNumberOfNodes())))
+        return next(free for free in names if self.scene.GetFirstNodeByName(free) is None)
+
+    @contextmanager
+    def _placing_where_it_was(self) -> Iterator[None]:
+        """A list that is added becomes the one that clicks are placed in; the person did not ask for that."""
+        selection = self.scene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+        before = None if selection is None else selection.GetActivePlaceNodeID()
+        yield
+        if before:
+            selection.SetActivePlaceNodeID(before)
+
+    def _write_boxes(self, object_id: int, boxes: tuple[SliceBox, ...], axis: Axis, volume: Volume) -> None:
+        wanted = {one.index: one for one in boxes}
+        for node in list(self._nodes(object_id, BOX)):
+            there = read_box(node, axis, volume)
+            if not ObjectPrompts(axis=axis, boxes=(there,)).inside(volume).boxes:
+                continue
+            if wanted.get(there.index) == there:
+                del wanted[there.index]
+            else:
+                self.scene.RemoveNode(node)
+        for one in wanted.values():
+            name = f"object {object_id} {BOX} on slice {one.index}"
+            place_box(self._add(object_id, BOX, name), one, axis, volume)
+
+
+def _state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:
+    """Differs once anything about a node that prompts are read from has changed."""
+    transform = node.GetParentTransformNode()
+    return (
+        node.GetID(),
+        node.GetMTime(),
+        None if transform is None else (transform.GetID(), transform.GetTransformToWorldMTime()),
+        point_state(node),
+    )
+
+
+def check_inside(prompts: ObjectPrompts, volume: Volume) -> None:
+    """Checks that all prompts lie in the volume.
+
+    Raises:
+        PromptError: Something does not.
+    """
+    if prompts.inside(volume) != prompts:
+        raise PromptError(_("the place is outside the volume"), hint=_("click inside the image"))

@@ -1,0 +1,1 @@
+"""Synchronisation of the document with the engine: requests, results, propagation, previews."""

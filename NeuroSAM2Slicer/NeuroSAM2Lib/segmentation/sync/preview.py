@@ -1,0 +1,103 @@
+"""The preview of a click at the pointer: shown at once, and recorded nowhere.
+
+One preview is under way at a time; of the places that the pointer reaches meanwhile only the last one counts. Nothing here changes
+the prompts, known or saved.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import slicer
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.prompts import PointPrompt
+from NeuroSAM2Core.volume import SliceMask, SlicePlane
+from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.views.picking import pick_pixel
+from NeuroSAM2Lib.scene.views.preview_outline import PreviewOutline
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
+from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
+from NeuroSAM2Lib.segmentation.sync.preview_throttle import PreviewThrottle
+
+
+@dataclass(frozen=True, slots=True)
+class HoveredPixel:
+    """The pixel under the pointer."""
+
+    object_id: int
+    plane: SlicePlane
+    point: PointPrompt
+
+
+class Preview:
+    """The preview of one session.
+
+    Args:
+        document: The segmentation document.
+        engine_sync: The engine synchronisation.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, document: SegmentationDocument, engine_sync: EngineSync, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.outline = PreviewOutline(document.host.scene)
+        self._document, self._engine_sync, self._clock = document, engine_sync, clock
+        self._progress_rate = PreviewThrottle()
+        self._last: HoveredPixel | None = None
+        self._wanted: HoveredPixel | None = None
+        self._asked_s = 0.0
+        self._is_void = False
+
+    def point(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """Previews a click at the pointer; see `SessionController.click`. Outside the volume nothing is shown."""
+        hovered = self._hovered_pixel(ras, positive, view)
+        if hovered is None:
+            self.leave()
+        elif hovered != self._last:
+            self._last = self._wanted = hovered
+            self.resume()
+
+    def leave(self) -> None:
+        """The pointer has left, or a click has landed: nothing is shown, and an answer under way does not count."""
+        self._last = self._wanted = None
+        self._is_void = True
+        self.outline.hide()
+
+    def resume(self) -> None:
+        """Asks for what the pointer is at, if it is time and the engine is free."""
+        hovered = self._wanted
+        if hovered is None or not self._progress_rate.may_ask(self._clock()):
+            return
+        record = self._document.objects.record(hovered.object_id)
+        prompts = record.prompts.with_point(hovered.plane, hovered.point)
+        prompt_set = prompts.prompt_set(hovered.object_id, hovered.plane, revision=0, mask=None)
+        try:
+            is_asked = self._engine_sync.preview(prompt_set, record)
+        except NeuroSAM2Error:  # the next action reports it
+            return
+        if is_asked:
+            self._wanted, self._asked_s, self._is_void = None, self._clock(), False
+
+    def take(self, mask: SliceMask | None) -> None:
+        """An answer has come; None where there will be none."""
+        self._progress_rate = self._progress_rate.after(self._asked_s, self._clock())
+        if mask is not None and not self._is_void:
+            self.outline.show(self._document.volume, mask.plane, mask.mask)
+            if self._progress_rate.may_ask(self._clock()):  # a quick model has time for the slices around
+                self._engine_sync.set_visible_plane(mask.plane)
+        self.resume()
+
+    def _hovered_pixel(self, ras: Matrix, positive: bool, view: slicer.vtkMRMLSliceNode | None) -> HoveredPixel | None:
+        document = self._document
+        try:
+            if document.has_new_image:
+                return None
+            picked = pick_pixel(document.volume, ras, axis=document.axis_of(document.active), view=view)
+        except NeuroSAM2Error:
+            return None
+        if picked.is_across:
+            return None
+        number = document.active or document.objects.next_number
+        return HoveredPixel(number, picked.plane, PointPrompt(picked.row, picked.col, positive))

@@ -1,1 +1,0 @@
-"""One session: a volume, its objects and the engine. Start at `controller.py`, which says what every action means."""

@@ -1,0 +1,1 @@
+"""The page: its panels, dialogs and widgets, each bound to a presenter."""

@@ -1,0 +1,192 @@
+"""The Open and Save dialogs as parts of the page; `FilePanel` does what they say."""
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from NeuroSAM2Web.file_io import Target
+from NeuroSAM2Web.ui.file_panel import FilePanel
+from NeuroSAM2Web.ui.widgets import key_button, progress
+
+TITLES = {
+    Target.NIFTI: "Segmentation, NIfTI labels (.nii.gz)",
+    Target.SEGMENTATION: "Segmentation with names and colours (.seg.nrrd)",
+    Target.SCENE: "Everything: image, segmentation and prompts (.mrb)",
+}
+ACCEPTED = ".nii,.gz,.nrrd,.mrb,.zip"
+CHOOSER = "ns-file-chooser"
+FIELD = {"density": "compact", "variant": "outlined", "hide_details": True}
+WIDTH_PX = 620
+
+
+def build_buttons(panel: FilePanel) -> None:
+    """Open and Save, for the bar."""
+    key_button(
+        "Open",
+        "Ctrl+O",
+        icon="mdi-folder-open-outline",
+        variant="text",
+        tip="Open an image, a segmentation or a scene",
+        click=panel.show_open,
+    )
+    key_button(
+        "Save",
+        "Ctrl+S",
+        icon="mdi-content-save-outline",
+        variant="text",
+        tip="Save the segmentation or everything",
+        click=panel.show_save,
+    )
+
+
+def build_dialogs(panel: FilePanel) -> None:
+    """Both dialogs, the question, and the status at the bottom of the page."""
+    with (
+        v3.VDialog(v_model=("files_opens",), max_width=WIDTH_PX),
+        v3.VCard(title="Open", raw_attrs=['data-test="open"']),
+    ):
+        _build_open(panel)
+    with (
+        v3.VDialog(v_model=("files_saves",), max_width=WIDTH_PX),
+        v3.VCard(title="Save", raw_attrs=['data-test="save"']),
+    ):
+        _build_save(panel)
+    with v3.VDialog(model_value=("!!files_question",), max_width=480, persistent=True), v3.VCard():
+        v3.VCardText("{{ files_question }}")
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("No", click=(panel.answer, "[false]"))
+            v3.VBtn("Open it", click=(panel.answer, "[true]"), color="primary", variant="flat")
+    with (
+        v3.VDialog(model_value=("!!files_series.length",), max_width=480, persistent=True),
+        v3.VCard(title="Which series?", raw_attrs=['data-test="series"']),
+    ):
+        with v3.VList(density="compact", style="max-height: 300px; overflow-y: auto"):
+            v3.VListItem(
+                v_for="one in files_series",
+                key="one.uid",
+                title=("one.title",),
+                click=(panel.choose_series, "[one.uid]"),
+            )
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Cancel", click=(panel.choose_series, "['']"))
+    with html.Div(
+        v_if="files_busy || files_percent >= 0", classes="ns-busy", raw_attrs=['role="status"', 'data-test="busy"']
+    ):
+        html.Span("{{ files_busy || 'Sending the file, ' + files_percent + ' %' }}")
+        progress("files_percent", is_unknown="files_percent < 0 || files_percent > 99")
+    for name, colour, timeout in (("files_problem", "error", -1), ("files_said", "success", 8000)):
+        with v3.VSnackbar(
+            model_value=(f"!!{name}",),
+            update_modelValue=f"{name} = ''",
+            color=colour,
+            timeout=timeout,
+            raw_attrs=[f'data-test="{name}"'],
+        ):
+            html.Span(f"{{{{ {name} }}}}")
+            with html.Template(raw_attrs=["#actions"]):
+                v3.VBtn(icon="mdi-close", size="small", variant="text", click=f"{name} = ''", title="Close")
+
+
+def _build_open(panel: FilePanel) -> None:
+    with v3.VCardText(classes="pb-0"):
+        with html.Div(classes="d-flex align-center ga-2 mb-2"):
+            v3.VBtn(
+                icon="mdi-arrow-up",
+                size="small",
+                variant="tonal",
+                title="One folder up",
+                disabled=("files_list.parent === null",),
+                click=(panel.enter, "[files_list.parent]"),
+            )
+            html.Span("{{ files_list.folder || 'Folders that the app may use' }}", classes="text-body-2 text-truncate")
+        with v3.VList(density="compact", border=True, rounded=True, style="height: 300px; overflow-y: auto"):
+            v3.VListItem(
+                v_for="entry in files_list.entries",
+                key="entry.path",
+                title=("entry.name",),
+                subtitle=("entry.size",),
+                prepend_icon=("entry.is_folder ? 'mdi-folder' : 'mdi-file-outline'",),
+                click=(panel.pick, "[entry.path, entry.is_folder]"),
+                raw_attrs=[':data-file="entry.name"'],
+            )
+        html.Div("Nothing here that can be opened.", v_if="!files_list.entries.length", classes="ns-hint mt-2")
+        html.Div(
+            "Images: .nii, .nii.gz, .nrrd. Segmentations: .seg.nrrd. Scenes: .mrb. DICOM: its folder, or a .zip of it.",
+            classes="ns-hint mt-2",
+        )
+    with v3.VCardActions():
+        html.Input(
+            type="file",
+            id=CHOOSER,
+            accept=ACCEPTED,
+            style="display: none",
+            change="utils.get('neurosam2_files.upload')($event.target.files[0]); $event.target.value = ''",
+        )
+        v3.VBtn(
+            "Upload from this browser",
+            prepend_icon="mdi-upload",
+            variant="tonal",
+            click=f"utils.get('document').getElementById('{CHOOSER}').click()",
+            title="Or drop a file anywhere on the page",
+        )
+        v3.VBtn(
+            "DICOM in this folder",
+            prepend_icon="mdi-folder-multiple-image",
+            variant="tonal",
+            disabled=("!files_list.folder",),
+            click=(panel.open_folder, "[files_list.folder]"),
+            title="Open a DICOM series whose files are in the folder that is shown",
+        )
+        v3.VSpacer()
+        v3.VBtn("Cancel", click="files_opens = false")
+
+
+def _build_save(panel: FilePanel) -> None:
+    items = [{"title": title, "value": target.name} for target, title in TITLES.items()]
+    with v3.VCardText(classes="pb-0"):
+        v3.VSelect(
+            items=("save_targets", items),
+            model_value=("save_target",),
+            update_modelValue=(panel.choose_target, "[$event]"),
+            label="What",
+            classes="mb-3",
+            **FIELD,
+        )
+        for name, label in (("save_folder", "Folder"), ("save_name", "File name")):
+            v3.VTextField(
+                model_value=(name,),
+                update_modelValue=(panel.set_field, f"['{name}', $event]"),
+                label=label,
+                classes="mb-3",
+                raw_attrs=[f'data-test="{name}"'],
+                **FIELD,
+            )
+        html.Div(
+            "Beside a segmentation, a .json file tells how it was made.",
+            v_if="save_target !== 'SCENE'",
+            classes="ns-hint",
+        )
+        with html.Div(v_if="save_links.length", classes="mt-2"):
+            html.A(
+                "{{ link.name }} ({{ link.size }})",
+                v_for="link in save_links",
+                key="link.address",
+                href=("link.address.slice(1)",),
+                download=("link.name",),
+                classes="d-block text-primary",
+                raw_attrs=['data-test="link"'],
+            )
+        html.Div("{{ save_replaces }}", v_if="save_replaces", classes="text-warning mt-2")
+    with v3.VCardActions():
+        v3.VBtn(
+            "Download",
+            prepend_icon="mdi-download",
+            variant="tonal",
+            click=panel.fetch,
+            title="Save it where your browser is",
+        )
+        v3.VSpacer()
+        v3.VBtn("Cancel", click="files_saves = false")
+        v3.VBtn("Replace", v_if="save_replaces", click=(panel.save, "[true]"), color="warning", variant="flat")
+        v3.VBtn("Save into the folder", v_if="!save_replaces", click=panel.save, color="primary", variant="flat")

@@ -1,0 +1,318 @@
+"""What the segmentation panel looks like."""
+
+from NeuroSAM2Lib.presenters.quality_strip import LEGEND
+from trame.widgets import html
+from trame.widgets import vuetify3 as v3
+
+from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Web.ui.segment_panel import SegmentPanel
+from NeuroSAM2Web.ui.widgets import choices, key_button, progress, section, switch
+
+DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
+STATES = {"auto": "Automatic", "on": "On", "off": "Off"}
+SWITCHES = (
+    ("crops", "Crops around small objects", "Show the model a part of the slice around a small object"),
+    ("carries_boxes", "Boxes from slice to slice", "Give the box of each outline to the model on the next slice"),
+    ("ends_by_shape", "End by size and quality", "End an object also where its outline becomes small or poor"),
+    ("use_appearance_model", "Appearance", "Keep other slices to what looks like the object where you clicked"),
+)
+TOOLS = (
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    (
+        "box",
+        "Box",
+        "X",
+        "mdi-vector-square",
+        "Drag a box around the object in a slice view. The best way to begin.",
+        "amber",
+    ),
+)
+
+
+def build_segment_form(panel: SegmentPanel) -> None:
+    """All of it, from the state line down."""
+    _status_bar(panel)
+    _tools(panel)
+    _objects(panel)
+    _propagation(panel)
+    _review(panel)
+    with v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"):
+        _cleanup(panel)
+        _advanced(panel)
+
+
+def _status_bar(panel: SegmentPanel) -> None:
+    with v3.VAlert(
+        variant="tonal",
+        density="compact",
+        classes="ns-line mb-3",
+        raw_attrs=['role="status"', 'data-test="line"'],
+        type=("line_is_problem ? 'warning' : 'info'",),
+        icon=("line_is_problem ? 'mdi-alert' : 'mdi-information-outline'",),
+    ):
+        html.Span("{{ line }}")
+        with html.Div(v_if="line_button", classes="mt-2"):
+            v3.VBtn("{{ line_button }}", size="small", variant="flat", color="primary", click=panel.fix)
+
+
+def _tools(panel: SegmentPanel) -> None:
+    section("Outline")
+    with v3.VBtnToggle(
+        model_value=("tool",),
+        update_modelValue="tool = $event || 'look'",
+        density="comfortable",
+        divided=True,
+        variant="outlined",
+        classes="ns-tools w-100 mb-2",
+    ):
+        for value, text, key, icon, tip, colour in TOOLS:
+            with v3.VBtn(
+                value=value,
+                title=tip,
+                disabled=("!can_prompt",),
+                base_color=colour,
+                color=colour,
+                size="small",
+                raw_attrs=[f'data-key="{key}"', f'aria-keyshortcuts="{key}"'],
+            ):
+                v3.VIcon(icon, start=True)
+                html.Span(text)
+                html.Kbd(key, classes="ns-key")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Undo",
+            "Ctrl+Z",
+            icon="mdi-undo",
+            click=panel.does(lambda session: session.undo()),
+            disabled=("!can_undo",),
+            tip=("undo_tip",),
+        )
+        key_button(
+            "Redo",
+            "Ctrl+Y",
+            icon="mdi-redo",
+            click=panel.does(lambda session: session.redo()),
+            disabled=("!can_redo",),
+            tip="Bring back what was undone",
+        )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "{{ reading_title }}",
+            "E",
+            icon="mdi-layers-search-outline",
+            click=panel.do(panel.presenter.next_reading),
+            disabled=("!can_read",),
+            tip="A single click can mean the part or the whole. Show the next outline it can mean; a box or one more click settles it.",
+        )
+
+    switch(
+        "Preview while pointing",
+        v_model=("previews",),
+        raw_attrs=['title="Show as a line what a click would give, while you point with Include or Exclude"'],
+    )
+
+
+def _objects(panel: SegmentPanel) -> None:
+    section("Objects")
+    html.Div("The first one begins with your first click.", v_if="!objects.length", classes="ns-hint mb-2")
+    with v3.VList(
+        v_if="objects.length || others.length",
+        density="compact",
+        classes="ns-objects py-0 mb-2",
+        border=True,
+        rounded=True,
+    ):
+        _object_rows(panel)
+        _other_rows(panel)
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Next object",
+            "O",
+            click=panel.does(lambda session: session.next_object()),
+            disabled=("!can_prompt",),
+            tip="Begin another object, in a segment of its own",
+        )
+        key_button(
+            "Use mask",
+            "M",
+            click=panel.use_mask,
+            disabled=("!can_outline",),
+            tip="Take what the object shows on this slice as it is, and go on from there",
+        )
+        key_button(
+            "Clear",
+            click=panel.does(lambda session: session.clear()),
+            disabled=("!can_clear",),
+            tip="Take all clicks and the whole outline of this object away. Undo brings them back.",
+        )
+
+
+def _object_rows(panel: SegmentPanel) -> None:
+    marks = [f':data-{name}="row.{name}"' for name in ("ml", "done", "confirmed", "prompts")]
+    with (
+        v3.VListItem(
+            v_for="row in objects",
+            key="row.id",
+            active=("row.is_active",),
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-object="row.name"', ':aria-current="row.is_active"', *marks],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        with html.Div(classes="flex-grow-1"):
+            html.Div("{{ row.name }}", classes="text-body-2")
+            html.Div(
+                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+            )
+        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+
+
+def _other_rows(panel: SegmentPanel) -> None:
+    """Segments of the person's own."""
+    with (
+        v3.VListItem(
+            v_for="row in others",
+            key="row.id",
+            click=(panel.choose, "[row.id]"),
+            raw_attrs=[':data-segment="row.name"', 'title="Go on with this segment as an object"'],
+        ),
+        html.Div(classes="d-flex align-center"),
+    ):
+        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
+        html.Div("{{ row.name }}", classes="text-body-2 flex-grow-1")
+        html.Span("yours", classes="text-caption text-medium-emphasis")
+
+
+def _propagation(panel: SegmentPanel) -> None:
+    section("Propagate")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Propagate",
+            "A",
+            click=panel.do(panel.presenter.propagate),
+            disabled=("!can_propagate",),
+            color="primary",
+            variant="flat",
+            tip="Carry the outline through the other slices. Slices that you confirmed stay as they are.",
+        )
+        key_button(
+            "Stop",
+            "Q",
+            click=panel.does(lambda session: session.stop()),
+            disabled=("!can_stop",),
+            tip="Stop after the slice that is being segmented. What is done stays.",
+        )
+        key_button(
+            "Continue",
+            click=panel.do(panel.presenter.resume),
+            disabled=("!can_continue",),
+            tip="Go on where you stopped, and do again what a correction has made out of date",
+        )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "One more slice",
+            click=panel.do(panel.presenter.extend),
+            disabled=("!can_extend",),
+            tip="Carry the outline one slice beyond the slices where it has ended, in the direction chosen below",
+        )
+    with html.Div(v_if="is_under_way", classes="mb-2", raw_attrs=['role="status"', 'data-test="progress"']):
+        progress("percent", is_unknown="percent === 0")
+        html.Div("{{ pace }}", classes="text-caption mt-1 ns-number")
+    with html.Div(classes="d-flex ga-3 align-center mb-2"):
+        v3.VSelect(
+            items=("directions", choices(DIRECTIONS)),
+            model_value=("direction",),
+            update_modelValue=(panel.set_direction, "[$event]"),
+            label="Direction",
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+        )
+        switch("All slices", model_value=("is_whole",), update_modelValue=(panel.set_whole, "[$event]"))
+    with html.Div(v_if="!is_whole", classes="d-flex ga-2 mb-2"):
+        for field, label in (("first", "From slice"), ("last", "To slice")):
+            v3.VTextField(
+                model_value=(field,),
+                change=(panel.set_end, f"['{field}', $event.target.value]"),
+                label=label,
+                type="number",
+                min=0,
+                max=("num_slices - 1",),
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+            )
+
+
+def _review(panel: SegmentPanel) -> None:
+    section("Review")
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Confirm slice",
+            "C",
+            click=panel.do(panel.presenter.confirm_shown),
+            disabled=("!can_outline",),
+            tip="Accept the outline of the shown slice. It is never overwritten from then on.",
+        )
+        key_button(
+            "Next doubtful",
+            "D",
+            click=panel.do(panel.presenter.jump_to_next_doubtful),
+            disabled=("!can_outline",),
+            tip="Go to the next slice that the model is not sure of",
+        )
+    with html.Div(classes="ns-legend", v_if="quality_strip.length"):
+        for mark, word in LEGEND:
+            with html.Span():
+                html.I(classes=f"ns-{mark.name}")
+                html.Span(word)
+
+
+def _cleanup(panel: SegmentPanel) -> None:
+    with v3.VExpansionPanel(title="Holes and islands"), v3.VExpansionPanelText():
+        with html.Div(classes="d-flex ga-2 mb-2"):
+            for field, label, tip in (
+                ("hole_mm", "Fill holes up to", "Holes of an outline that are narrower than this are filled"),
+                ("island_mm", "Drop islands up to", "Parts of an outline that are narrower than this are removed"),
+            ):
+                v3.VTextField(
+                    model_value=(field,),
+                    change=(panel.set_cleanup_size, f"['{field}', $event.target.value]"),
+                    label=label,
+                    suffix="mm",
+                    placeholder="by itself",
+                    persistent_placeholder=True,
+                    density="compact",
+                    hide_details=True,
+                    variant="outlined",
+                    raw_attrs=[
+                        f'title="{tip}. 0 leaves them alone; empty leaves it to the model."',
+                        f'data-test="{field}"',
+                    ],
+                )
+        switch(
+            "The whole object, too, after Propagate",
+            model_value=("is_volume_cleanup",),
+            update_modelValue=(panel.set_volume_cleanup, "[$event]"),
+        )
+
+
+def _advanced(panel: SegmentPanel) -> None:
+    with v3.VExpansionPanel(title="Advanced"), v3.VExpansionPanelText():
+        for name, label, tip in SWITCHES:
+            v3.VSelect(
+                items=("switch_states", choices(STATES)),
+                model_value=(name,),
+                update_modelValue=(panel.set_switch, f"['{name}', $event]"),
+                label=label,
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                classes="mb-2",
+                raw_attrs=[
+                    f'title="{tip}. Automatic leaves it to the model; what you have segmented stays."',
+                    f'data-test="{name}"',
+                ],
+            )

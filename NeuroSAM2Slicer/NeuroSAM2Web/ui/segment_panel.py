@@ -1,0 +1,164 @@
+"""The segmentation panel: buttons call the presenter, its view model is copied into the page's state. The twin of Slicer's."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from NeuroSAM2Lib.presenters.panel_settings import SWITCHES, PanelSettings
+from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.view_state import Activity
+
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.volume import Direction
+from NeuroSAM2Web.app_state import AppState
+from NeuroSAM2Web.ui.segment_state import segment_state
+
+QUIET = (Activity.READY, Activity.ENDED)
+SWITCH_WORDS = {"auto": None, "on": True, "off": False}
+POINT_TOOLS = ("positive", "negative")
+
+
+class SegmentPanel:
+    """One panel.
+
+    Args:
+        app_state: Has the presenter, the views and the page.
+    """
+
+    def __init__(self, app_state: AppState) -> None:
+        self.app_state, self.presenter = app_state, app_state.presenter
+        app_state.state.update({"tool": "look", "line": "", "previews": True})
+        self.show_settings()
+        self._copy()
+
+    def poll(self) -> bool:
+        """Takes in and shows what there is; true while more is expected."""
+        self.presenter.poll()
+        return self._copy()
+
+    def close(self) -> None:
+        """Ends the session and the engine."""
+        self.presenter.close()
+
+    def does(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
+        """A button's function: the action, then what came of it."""
+        return self.do(lambda: self.presenter.act(action))
+
+    def do(self, action: Callable[[], None]) -> Callable[[], None]:
+        """The same for what needs no session."""
+
+        def pressed() -> None:
+            action()
+            self.app_state.wake()
+
+        return pressed
+
+    def choose(self, segment_id: str) -> None:
+        """Prompts go to this object from now on."""
+        self.presenter.act(lambda session: session.choose(segment_id))
+        self.app_state.wake()
+
+    def use_mask(self) -> None:
+        """The active object's mask on the shown slice becomes the prompt there."""
+        active = next((row for row in self.presenter.view().session.objects if row.is_active), None)
+        if active is not None:
+            self.presenter.use_mask(active.segment_id)
+        self.app_state.wake()
+
+    def fix(self) -> None:
+        """What the button of the state line does."""
+        fix = self.presenter.view().state.fix
+        if fix is StatusAction.SAMPLE:
+            self.app_state.open_example()
+        elif fix is StatusAction.SEGMENTATION:
+            self.app_state.choose_segmentation(self.presenter.new_segmentation())
+        elif fix is StatusAction.RECOVER:
+            self.presenter.recover()
+        elif fix is StatusAction.RETRY:
+            self.presenter.act(lambda session: session.retry())
+        self.app_state.wake()
+
+    def show_range(self) -> None:
+        """Shows what the scene remembers of how propagation was asked for."""
+        memory = self._panel_settings
+        first, last = memory.slice_range or (0, 0)
+        is_whole = memory.slice_range is None
+        self.app_state.state.update(
+            {"direction": memory.direction.value, "is_whole": is_whole, "first": first, "last": last}
+        )
+
+    def show_settings(self) -> None:
+        """Shows what the scene remembers of all choices."""
+        self.show_range()
+        self.show_cleanup()
+        self.show_switches()
+
+    def show_switches(self) -> None:
+        """Shows what the engine does."""
+        switches = self._panel_settings.switches
+        words = {is_on: word for word, is_on in SWITCH_WORDS.items()}
+        self.app_state.state.update({name: words[getattr(switches, name)] for name in SWITCHES})
+
+    def set_switch(self, name: str, word: str) -> None:
+        """The engine does something, does it not, or does as the model says."""
+        self.presenter.switch(replace(self._panel_settings.switches, **{name: SWITCH_WORDS[word]}))
+        self.show_switches()
+        self.app_state.wake()
+
+    def show_cleanup(self) -> None:
+        """Shows which holes and islands are seen to."""
+        cleanup = self._panel_settings.cleanup
+        sizes = {"hole_mm": cleanup.hole_mm, "island_mm": cleanup.island_mm}
+        value = {field: "" if size is None else f"{size:g}" for field, size in sizes.items()}
+        self.app_state.state.update({**value, "is_volume_cleanup": cleanup.is_whole})
+
+    def set_cleanup_size(self, field: str, text: str) -> None:
+        """The size of holes or islands was typed; empty leaves it to the engine, and what is no size is not taken."""
+        try:
+            size = float(text.strip().replace(",", ".")) if text.strip() else None
+            value = self._panel_settings.cleanup
+            value = replace(value, hole_mm=size) if field == "hole_mm" else replace(value, island_mm=size)
+        except (ValueError, ConfigError):
+            pass
+        else:
+            self.presenter.set_cleanup(value)
+        self.app_state.state.dirty(field)
+        self.show_cleanup()
+
+    def set_volume_cleanup(self, is_whole: bool) -> None:
+        """The object as a whole, or its slices alone."""
+        self.presenter.set_cleanup(replace(self._panel_settings.cleanup, is_whole=is_whole))
+        self.show_cleanup()
+
+    def set_direction(self, value: str) -> None:
+        """Another direction was chosen."""
+        self._panel_settings.direction = Direction(value)
+        self.show_range()
+
+    def set_whole(self, is_whole: bool) -> None:
+        """All slices, or only those between two."""
+        last = max(0, len(self.presenter.view().cells) - 1)
+        self._panel_settings.slice_range = None if is_whole else (0, last)
+        self.show_range()
+
+    def set_end(self, field: str, text: str) -> None:
+        """The first or the last slice was typed; what is no slice is not taken."""
+        memory, last_there = self._panel_settings, max(0, len(self.presenter.view().cells) - 1)
+        first, last = memory.slice_range or (0, last_there)
+        if text.strip().isdigit():
+            index = min(int(text), last_there)
+            memory.slice_range = (index, max(index, last)) if field == "first" else (min(first, index), index)
+        self.app_state.state.dirty("first", "last")
+        self.show_range()
+
+    @property
+    def _panel_settings(self) -> PanelSettings:
+        return PanelSettings(self.app_state.host.scene)
+
+    def _copy(self) -> bool:
+        view = self.presenter.view()
+        self.app_state.state.update(segment_state(view))
+        if not view.session.can_prompt:
+            self.app_state.state.tool = "look"
+        is_pointing = self.app_state.state.previews and self.app_state.state.tool in POINT_TOOLS
+        return view.session.activity not in QUIET or is_pointing or self.presenter.has_more
