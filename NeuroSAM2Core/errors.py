@@ -5,6 +5,9 @@ person can do next. Broken invariants of our own code are `assert`, not these. E
 user interfaces show them as one sentence.
 """
 
+MAX_MESSAGE, MAX_HINT = 1500, 400
+"""Letters: a damaged file may hold a name of thousands, and a message quotes it."""
+
 
 class NeuroSAM2Error(Exception):
     """A mistake with a cause that can be named.
@@ -15,12 +18,18 @@ class NeuroSAM2Error(Exception):
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = _shortened(message, MAX_MESSAGE), _shortened(hint, MAX_HINT)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def _shortened(text: str, limit: int) -> str:
+    """The text, without its middle where it is too long."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: 2 * limit // 3]} [...] {text[-(limit // 4) :]}"
 
 
 class ConfigError(NeuroSAM2Error):

@@ -139,26 +139,24 @@ def read_files(root: Path, address: str, seed: int, first: int, end: int, until_
         kind = KINDS[number % len(KINDS)]
         damager = Damager(seed * 1_000_003 + number, root, address)
         folder = reader.place(damager.damage(damager.random.choice(reader.sound[kind]), kind))
-        _set_prompts("reads", number, kind, "file")
+        _report("reads", number, kind, "file")
         faulthandler.dump_traceback_later(SILENCE_S, exit=True)
         try:
-            reader.read(
-                kind, folder, on_scene=lambda number=number, kind=kind: _set_prompts("reads", number, kind, "scene")
-            )
+            reader.read(kind, folder, on_scene=lambda number=number, kind=kind: _report("reads", number, kind, "scene"))
             outcome = "opened"
         except NeuroSAM2Error as error:
             outcome = "refused"
             if len(str(error)) > MOST_LETTERS:
-                _set_prompts("defect", f"a sentence of {len(str(error))} letters")
+                _report("defect", f"a sentence of {len(str(error))} letters")
         except Exception:
             outcome = "traceback"
-            _set_prompts("defect", " | ".join(traceback.format_exc().splitlines()[-3:]))
+            _report("defect", " | ".join(traceback.format_exc().splitlines()[-3:]))
         faulthandler.cancel_dump_traceback_later()
         reader.forget()
-        _set_prompts("did", outcome)
+        _report("did", outcome)
 
 
-def _set_prompts(*words: object) -> None:
+def _report(*words: object) -> None:
     os.write(3, ("\t".join(str(word).replace("\t", " ").replace("\n", " ") for word in words) + "\n").encode())
 
 
@@ -171,7 +169,7 @@ def main() -> int:
         try:
             read_files(Path(root), address, int(seed), int(first), int(end), float(until_s) if until_s else None)
         except BaseException:
-            _set_prompts("defect", "between two files: " + " | ".join(traceback.format_exc().splitlines()[-6:]))
+            _report("defect", "between two files: " + " | ".join(traceback.format_exc().splitlines()[-6:]))
             os._exit(1)
         os._exit(0)
     parser = argparse.ArgumentParser(description="damaged files through the app's own reading functions")

@@ -103,7 +103,7 @@ def test_a_corrected_slice_can_be_corrected_further(ball, nano):
     old.add_point(1, "sagittal", 31, (5, 20), positive=False)
     new = continued(old, nano)
     a, b = (one.add_point(1, "sagittal", 31, (5, 30)) for one in (old, new))
-    assert dice(a.mask, b.mask) > 0.9  # the mask is known, the answer it was cut from is not
+    assert dice(a.mask, b.mask) > 0.7  # the mask is known, the answer it was cut from is not
     assert [len(prompt_set.points) for prompt_set in new.prompts(1)] == [0, 2]
     fewer = PromptSet(object_id=1, plane=a.plane, points=(PointPrompt(5, 30),), revision=9)
     assert new.set_prompts(fewer).mask.any()  # other prompts altogether: only the mask is kept

@@ -95,19 +95,19 @@ def main(words: list[str]) -> int:
     try:
         is_good = run(FOLDER, out)
     except Exception:  # or Slicer would stay open
-        _set_prompts(traceback.format_exc())
+        _print(traceback.format_exc())
         is_good = False
-    _set_prompts(f"{'All is well' if is_good else 'NOT all is well'}: see {out}")
+    _print(f"{'All is well' if is_good else 'NOT all is well'}: see {out}")
     return 0 if is_good else 1
 
 
 def _tell(outcome: Outcome) -> None:
-    _set_prompts(f"{outcome.state:7} {outcome.time_s:6.1f} s  {outcome.scenarios}.{outcome.name}")
+    _print(f"{outcome.state:7} {outcome.time_s:6.1f} s  {outcome.scenarios}.{outcome.name}")
     if outcome.message:
-        _set_prompts(outcome.message)
+        _print(outcome.message)
 
 
-def _set_prompts(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201  (not to the standard error: Slicer would log it as an error)
 
 
