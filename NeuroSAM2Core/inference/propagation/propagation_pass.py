@@ -35,7 +35,7 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
     seen = track.tracked if options.bidirectional_sweep else run.slices[:done]
     recent = {n: track.tracked[n] for n in seen if n in track.tracked}
     tracker = SliceTracker(context, track, run, recent)
-    absent = 0
+    absent = track.num_absent_before(run, done)
     for count, number in enumerate(run.slices[done:], start=done + 1):
         if number in track.confirmed:  # only where bidirectional passes run over them
             track.progress[run] = count
@@ -45,11 +45,11 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
         ):  # not around the yield: it would hold for whoever asks
             state = tracker.track(number, upcoming=run.slices[count:])
         recent[number] = track.tracked[number] = state
-        track.progress[run] = count
-        yield number
         absent = 0 if state.object_score_logits > 0 else absent + 1
-        if absent == options.stop_after_absent:
-            track.progress[run] = len(run.slices)
+        has_ended = absent == options.stop_after_absent
+        track.progress[run] = len(run.slices) if has_ended else count
+        yield number
+        if has_ended:
             return
 
 

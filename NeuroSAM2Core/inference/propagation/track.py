@@ -104,6 +104,16 @@ class ObjectTrack:
                 break
         return len(run.slices)
 
+    def num_absent_before(self, run: Pass, done: int) -> int:
+        """How many slices in a row are without the object at the end of the part of a pass that is done.
+
+        Args:
+            run: The pass.
+            done: So many of its slices.
+        """
+        known = (n in self.confirmed or self._is_present(n) for n in reversed(run.slices[:done]))
+        return next((count for count, is_present in enumerate(known) if is_present), done)
+
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
