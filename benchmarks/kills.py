@@ -183,7 +183,8 @@ def _killed_hosts(found: Kills, folder: Path, kills: int, rng: random.Random) ->
         found.at_the_start += not notice
         for what, said in notice:
             assert what != "recovered" or said >= known, f"of {len(known)} prompts {len(said)} came back"
-            known = said if what == "said" else known
+            if what != "recovered":  # a box whose place was being taken by another may be gone
+                known = said if what == "said" else known - said
         left = left_in(folder)
         assert not known or any(said >= known for said in left), (
             f"no journal of {len(left)} knows all {len(known)} prompts"

@@ -40,6 +40,7 @@ def work_until_killed(folder: Path, seed: int, told: Connection) -> None:
         if what < 0.6 or not message_of(user):
             user.session.add_point(plane, row, col, positive=rng.random() < 0.7)
         elif what < 0.8:
+            told.send(("replaces", boxes_of(user, plane)))
             user.session.add_box(plane, BoxPrompt(row, col, row + 5, col + 5))
         else:
             user.session.propagate()
@@ -52,6 +53,12 @@ def message_of(user: SimulatedUser) -> Prompts:
     """What a session knows that was said."""
     prompts = (user.document.objects.record(number).prompts for number in user.document.objects.segments)
     return frozenset(word for one in prompts for word in _words(one))
+
+
+def boxes_of(user: SimulatedUser, plane: SlicePlane) -> Prompts:
+    """The boxes that a new box on a slice takes the place of."""
+    prompts = user.document.active_record.prompts
+    return frozenset(json.dumps(repr(one)) for one in prompts.boxes if one.index == plane.index)
 
 
 def said_in(unsaved: Unsaved) -> Prompts:
