@@ -24,7 +24,7 @@ def train_user(slicer_app, loop, tmp_path, monkeypatch):
     both = TrainPanelUser(slicer_app, loop, tmp_path / "project")
     yield both
     both.module.close()
-    both.document.close()
+    both.user.close()
 
 
 def test_three_cases_are_trained_on_while_clicking_and_the_new_model_is_used(train_user, loop):

@@ -40,7 +40,7 @@ def test_from_a_volume_to_a_saved_object_without_blocking(user, loop, slicer_app
     loop.until(lambda: user.session.engine_sync.progress[0] >= 1, limit_s=START_S)
     user.key("Q")
     loop.until(user.settled)
-    done = [k for k in range(SHAPE[0]) if user.ui.qualityStripTable.item(0, k).toolTip().find("not outlined") < 0]
+    done = [k for k in range(SHAPE[0]) if user.ui.qualityStripTable.item(0, k).toolTip().find("not segmented") < 0]
     assert 1 < len(done) < SHAPE[0]
     user.ui.continueButton.click()
     loop.until(user.settled, limit_s=START_S)

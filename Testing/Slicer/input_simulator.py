@@ -183,7 +183,7 @@ class InputSimulator:
         """The slices of the quality strip that have an outline."""
         table = self.ui.qualityStripTable
         tips = [table.item(0, k).toolTip() for k in range(table.columnCount)]
-        return [k for k, tip in enumerate(tips) if "not outlined" not in tip]
+        return [k for k, tip in enumerate(tips) if "not segmented" not in tip]
 
     def mask(self, k):
         from NeuroSAM2Core.volume import Axis, SlicePlane

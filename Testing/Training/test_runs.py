@@ -25,7 +25,7 @@ from NeuroSAM2Core.training.config.prompt_control import PromptControlConfig
 from NeuroSAM2Core.training.config.prompts import PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import begin, fine_tune
-from NeuroSAM2Core.training.trainer import recorder
+from NeuroSAM2Core.training.trainer import loop, recorder
 from NeuroSAM2Core.training.trainer.loop import Validation
 from NeuroSAM2Core.training.trainer.optimizer_step import LossNotFiniteError
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder

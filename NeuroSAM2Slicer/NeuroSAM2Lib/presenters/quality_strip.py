@@ -28,7 +28,7 @@ LEGEND = (
     (Mark.STALE, _("out of date")),
 )
 """The marks in a person's words."""
-NOT_OUTLINED = _("Slice {index}: not segmented yet")
+NOT_SEGMENTED = _("Slice {index}: not segmented yet")
 CONFIRMED = _("Slice {index}: confirmed by you, stays as it is")
 STALE = _("Slice {index}: out of date since a correction nearby; Continue does it again")
 ENDS_HERE = _("Slice {index}: the object ends here: {why}")
@@ -61,7 +61,7 @@ def quality_cells(marks: Sequence[QualitySlice], num_slices: int) -> tuple[Quali
 
 def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell:
     if mark is None:
-        return QualityCell(Mark.NOTHING, NOT_OUTLINED.format(index=index))
+        return QualityCell(Mark.NOTHING, NOT_SEGMENTED.format(index=index))
     if mark.is_confirmed:
         return QualityCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
     if mark.is_stale:
