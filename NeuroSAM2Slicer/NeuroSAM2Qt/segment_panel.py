@@ -44,10 +44,10 @@ def start_engine(choice: EngineChoice) -> Engine:
     return choice.connect(slicer_python())
 
 
-def new_workplace(
+def new_segment_presenter(
     editor: "slicer.qMRMLSegmentEditorWidget", start: Callable[[EngineChoice], Engine] = start_engine
 ) -> SegmentPresenter:
-    """A workplace in Slicer's scene, with the engine that was chosen last.
+    """A presenter in Slicer's scene, with the engine that was chosen last.
 
     Args:
         editor: Has the undo history.

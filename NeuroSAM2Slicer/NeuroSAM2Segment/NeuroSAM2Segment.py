@@ -49,7 +49,7 @@ class NeuroSAM2Segment(ScriptedLoadableModule):
 
 
 class NeuroSAM2SegmentLogic(ScriptedLoadableModuleLogic):
-    """What there is without widgets: `slicer.util.getModuleLogic("NeuroSAM2Segment").workplace` has the session and the engine.
+    """What there is without widgets: `slicer.util.getModuleLogic("NeuroSAM2Segment").segment_presenter` has the session and the engine.
 
     What the scene remembers of the module is in its parameter node.
 
@@ -59,9 +59,9 @@ class NeuroSAM2SegmentLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self, editor: object) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        from NeuroSAM2Qt.segment_panel import new_workplace
+        from NeuroSAM2Qt.segment_panel import new_segment_presenter
 
-        self.segment_presenter = new_workplace(editor)
+        self.segment_presenter = new_segment_presenter(editor)
 
     def close(self) -> None:
         """Ends the session and the engine."""

@@ -9,6 +9,8 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from NeuroSAM2Core.errors import DataError
@@ -26,6 +28,17 @@ ENCRYPTED = 1
 WINDOWS_ONLY = re.compile(r"[A-Za-z]:|.*[\\\0]", re.DOTALL)
 
 
+@contextmanager
+def _as_data_error(path: Path) -> Iterator[None]:
+    """Turns what a damaged or full archive raises, unknown compression included, into a `DataError`."""
+    try:
+        yield
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(
+            f"{path.name} cannot be read: {error}", hint="the file may be damaged; copy it again"
+        ) from error
+
+
 def unpack_bundle(path: Path, folder: Path) -> Path:
     """Unpacks a bundle.
 
@@ -37,18 +50,13 @@ def unpack_bundle(path: Path, folder: Path) -> Path:
         Its scene, checked (see `check_scene`).
 
     Raises:
-        DataError: It is damaged, reaches outside, holds no scene or what a scene may not hold, or There is not enough memory for it.
+        DataError: It is damaged, reaches outside, holds no scene or what a scene may not hold, or there is not enough room for it.
     """
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            entries = _checked(path, bundle)
-            _check_space(path.name, entries, folder)
-            for entry in entries:
-                _unpack(bundle, entry, folder)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} cannot be read: {error}", hint="the file may be damaged; copy it again"
-        ) from error
+    with _as_data_error(path), zipfile.ZipFile(path) as bundle:
+        entries = _checked(path, bundle)
+        _check_space(path.name, entries, folder)
+        for entry in entries:
+            _unpack(bundle, entry, folder)
     (scene,) = (folder / entry.filename for entry in entries if entry.filename.lower().endswith(SCENE))
     for entry in entries:
         _rewrite(path.name, folder / entry.filename)
@@ -64,19 +72,14 @@ def unpack_numbered(path: Path, folder: Path) -> None:
         folder: Empty; for this archive alone.
 
     Raises:
-        DataError: It is damaged, reaches outside or There is not enough memory for it.
+        DataError: It is damaged, reaches outside or there is not enough room for it.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in _sound(path, archive) if not entry.is_dir()]
-            _check_space(path.name, entries, folder)
-            for number, entry in enumerate(entries, start=1):
-                with archive.open(entry) as packed, (folder / str(number)).open("xb") as file:
-                    shutil.copyfileobj(packed, file)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} cannot be read: {error}", hint="the file may be damaged; copy it again"
-        ) from error
+    with _as_data_error(path), zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in _sound(path, archive) if not entry.is_dir()]
+        _check_space(path.name, entries, folder)
+        for number, entry in enumerate(entries, start=1):
+            with archive.open(entry) as packed, (folder / str(number)).open("xb") as file:
+                shutil.copyfileobj(packed, file)
 
 
 def _sound(path: Path, bundle: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -200,7 +200,7 @@ def rewrite(path: Path) -> None:
     """Writes a file anew from what was understood of it.
 
     Raises:
-        DataError: It cannot be read, see `NrrdImage.read`, or There is not enough memory for it.
+        DataError: It cannot be read, see `NrrdImage.read`, or there is not enough memory for it.
     """
     image = NrrdImage.read(path)
     try:
