@@ -96,14 +96,16 @@ def test_the_next_correction_is_close_to_what_the_old_session_says(ball, nano, a
     assert dice(new.mask(1), old.mask(1)) > least
 
 
-def test_a_corrected_slice_can_be_corrected_further(ball, nano):
-    old = Session(nano, ball[0])
+@pytest.mark.parametrize(("refines_boxes", "least"), [(False, 0.9), (True, 0.7)])
+def test_a_corrected_slice_can_be_corrected_further(ball, nano, refines_boxes, least):
+    options = EngineOptions(refines_boxes=refines_boxes)
+    old = Session(nano, ball[0], options=options)
     old.add_box(1, "sagittal", 28, (3, 13, 12, 34))
     run(old, first=24, last=34)
     old.add_point(1, "sagittal", 31, (5, 20), positive=False)
     new = continued(old, nano)
     a, b = (one.add_point(1, "sagittal", 31, (5, 30)) for one in (old, new))
-    assert dice(a.mask, b.mask) > 0.7  # the mask is known, the answer it was cut from is not
+    assert dice(a.mask, b.mask) > least  # the mask is known, the answer it was cut from is not
     assert [len(prompt_set.points) for prompt_set in new.prompts(1)] == [0, 2]
     fewer = PromptSet(object_id=1, plane=a.plane, points=(PointPrompt(5, 30),), revision=9)
     assert new.set_prompts(fewer).mask.any()  # other prompts altogether: only the mask is kept
