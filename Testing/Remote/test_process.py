@@ -17,7 +17,7 @@ from NeuroSAM2Core.processes import ProcessId, ProcessTree
 from NeuroSAM2Core.remote import EngineClient, LocalWorker
 from NeuroSAM2Core.remote.launcher import LOG_NAME
 from NeuroSAM2Core.remote.messages import Disconnected, SliceAnswered, Status, WorkerStatus
-from NeuroSAM2Core.remote.server.token_file import token_in
+from NeuroSAM2Core.remote.server.process import token_in
 from Testing.Support.launcher import make_launcher
 from Testing.Support.worker import LIMIT_S, answer, box_on, events_until, opened
 

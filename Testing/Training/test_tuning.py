@@ -12,7 +12,7 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import Cancelled, CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.remote import LoadModel
-from NeuroSAM2Core.remote.server.models import Models
+from NeuroSAM2Core.remote.server.resources import Models
 from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
 from NeuroSAM2Core.training.data import read_cases
