@@ -349,12 +349,52 @@ def test_a_mask_with_another_letter_is_a_damage(tmp_path):
     assert [type(line) for line in unsaved_in(tmp_path)[0].lines()] == [PromptsLine]
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged", "kind"),
+    [
+        ('"object": 1, "name"', '"object": "1", "name"', PromptsLine),
+        ("[[4, 1.0, 2.0, true]]", '[[4, "1", 2.0, true]]', PromptsLine),
+        ("[[4, 1.0, 2.0, true]]", "[[4.5, 1.0, 2.0, true]]", PromptsLine),
+        ('"boxes": [[5, 1.0, 2.0, 3.0, 4.0]]', '"boxes": [[5, 9.0, 2.0, 3.0, 4.0]]', PromptsLine),
+        ('"shape": [7, 9]', '"shape": [7, 90]', MaskLine),
+        ('"shape": [7, 9]', '"shape": [-7, -9]', MaskLine),
+        ('"predicted_iou": 1.0', '"predicted_iou": NaN', MaskLine),
+        ('"stale": [0, 1]', '"stale": [0, 1.5]', StaleLine),
+    ],
+)
+def test_a_line_with_a_value_of_another_kind_is_a_damage(tmp_path, written, damaged, kind):
+    path, kinds = tmp_path / f"one{SUFFIX}", [PromptsLine, MaskLine, StaleLine]
+    journal = Journal(path, head_of())
+    prompts = (
+        ObjectPrompts().with_point(PLANE, PointPrompt(1, 2)).with_box(SlicePlane(Axis.K, 5), BoxPrompt(1, 2, 3, 4))
+    )
+    journal.note(PromptsLine(object_id=1, segment_name="x", prompts=prompts))
+    journal.note(MaskLine(object_id=1, plane=PLANE, mask=np.eye(7, 9, dtype=bool)))
+    journal.note(StaleLine(object_id=1, axis=Axis.K, first=0, last=1))
+    text = path.read_text(encoding="utf-8")
+    assert text.count(written) == 1
+    path.write_text(text.replace(written, damaged), encoding="utf-8")
+    assert [type(line) for line in unsaved_in(tmp_path)[0].lines()] == kinds[: kinds.index(kind)]
+
+
 def test_a_journal_that_cannot_be_read_hides_no_other(tmp_path):
     for number in range(3):
         noted(tmp_path / f"{number}{SUFFIX}", 1)
     whole = (tmp_path / f"0{SUFFIX}").read_bytes()
     head, rest = whole.split(b"\n", 1)
-    damages = [b"", b"\xff" + whole, b"[1]\n", b'{"head": 3}\n', head.replace(b'"shape"', b'"form"'), rest, b"\0" * 99]
+    damages = [
+        b"",
+        b"\xff" + whole,
+        b"[1]\n",
+        b'{"head": 3}\n',
+        head.replace(b'"shape"', b'"form"'),
+        rest,
+        b"\0" * 99,
+        b"[" * 100_000,
+    ]
+    damages += [
+        head.replace(old, new) for old, new in ((b"14, 15]", b"14]"), (b"[1, 2, 3]", b'[1, 2, "3"]'), (b'"T1"', b"1"))
+    ]
     for number, damaged in enumerate(damages):
         (tmp_path / f"damaged{number}{SUFFIX}").write_bytes(damaged)
     (tmp_path / f"folder{SUFFIX}").mkdir()

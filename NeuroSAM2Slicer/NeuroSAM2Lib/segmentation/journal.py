@@ -14,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.remote.packing import unpacked
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2Lib.i18n import tr as _
@@ -39,6 +41,9 @@ SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"
 NOBODY = "nobody"
 """The host of a journal that names none."""
+SURE = SliceQuality(predicted_iou=1.0, object_score=1.0)
+LATER = Rules(skips_unknown=True)
+"""What a later version adds is passed over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +55,7 @@ class JournalHead:
     """Of the volume."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
-    owner: str
+    owner: str = NOBODY
     """The host that writes it: see `owner_of`."""
     version: str = __version__
 
@@ -76,7 +81,7 @@ class MaskLine:
     plane: SlicePlane
     mask: NDArray[np.bool_]
     """(H, W)."""
-    quality: SliceQuality | None = field(default_factory=lambda: SliceQuality(predicted_iou=1.0, object_score=1.0))
+    quality: SliceQuality | None = SURE
     """None where nothing is known of the slice any more."""
 
 
@@ -147,7 +152,7 @@ class Unsaved:
                 continue
             try:
                 line = _from_json(payload)
-            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+            except (ValueError, NeuroSAM2Error) as error:  # what a class or its maker refuses
                 if _numbers(self.head.version) <= _numbers(__version__):
                     return
                 raise DataError(
@@ -189,20 +194,15 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _head(payload: dict[str, Any]) -> JournalHead | None:
+def _head(payload: object) -> JournalHead | None:
     """What a later version adds is passed over; None for one that another version wrote in another way."""
     try:
-        voxels, matrix = payload["fingerprint"]["voxels"], tuple(map(float, payload["fingerprint"]["ijk_to_ras"]))
-        depth, height, width = payload["shape"]
-        return JournalHead(
-            volume_name=payload["volume_name"],
-            fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
-            shape=(depth, height, width),
-            owner=owner if (owner := str(payload.get("owner", ""))).isalnum() else NOBODY,
-            version=str(payload["version"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        head = decoded(JournalHead, payload, "head", LATER)
+    except DecodingError:
         return None
+    if len(head.fingerprint.ijk_to_ras) != 16:
+        return None
+    return head if head.owner.isalnum() else replace(head, owner=NOBODY)
 
 
 def owner_of(folder: Path) -> str:
@@ -284,8 +284,13 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(payload, dict):
                 return
             yield payload
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
+
+
+def _without_digest(quality: SliceQuality) -> dict[str, object]:
+    """The digest follows from the mask."""
+    return {name: value for name, value in asdict(quality).items() if name != "digest"}
 
 
 def _to_json(line: Line) -> dict[str, object]:
@@ -297,9 +302,7 @@ def _to_json(line: Line) -> dict[str, object]:
             "index": line.plane.index,
             "shape": line.mask.shape,
             "mask": bits,
-            "quality": None
-            if line.quality is None
-            else {name: getattr(line.quality, name) for name in KEPT_OF_QUALITY},
+            "quality": None if line.quality is None else _without_digest(line.quality),
         }
     if isinstance(line, StaleLine):
         return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
@@ -317,43 +320,82 @@ def _to_json(line: Line) -> dict[str, object]:
     }
 
 
-def _from_json(payload: dict[str, Any]) -> Line:
+def _from_json(payload: dict[str, object]) -> Line:
+    payload = current_names(payload)
     if "mask" in payload:
-        bits = zlib.decompress(base64.b85decode(payload["mask"]))
-        height, width = payload["shape"]
-        return MaskLine(
-            object_id=payload["object"],
-            plane=SlicePlane(Axis(payload["axis"]), payload["index"]),
-            mask=unpack_mask(bits, (height, width)),
-            **({"quality": _quality(payload["quality"])} if "quality" in payload else {}),
-        )
+        return decoded(_StoredMask, payload, "line", LATER).to_line()
     if "stale" in payload:
-        first, last = payload["stale"]
-        return StaleLine(object_id=payload["object"], axis=Axis(payload["axis"]), first=first, last=last)
-    prompts = ObjectPrompts(
-        axis=Axis(payload["axis"]) if payload["axis"] else None,
-        points=tuple(SlicePoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in payload["points"]),
-        boxes=tuple(SliceBox(i, BoxPrompt(*box)) for i, *box in payload["boxes"]),
-        kept=frozenset(payload["kept"]),
-        readings=frozenset(ChosenReading(index, reading) for index, reading in payload.get("readings", [])),
-    )
-    red, green, blue = payload.get("colour") or (0, 0, 0)
-    return PromptsLine(
-        object_id=payload["object"],
-        segment_name=payload["name"],
-        prompts=prompts,
-        colour=(red, green, blue) if payload.get("colour") else None,
-        unanswered=frozenset(SlicePlane(Axis(axis), index) for axis, index in payload.get("unanswered", [])),
-    )
+        return decoded(_StoredStale, payload, "line", LATER).to_line()
+    return decoded(_StoredPrompts, payload, "line", LATER).to_line()
 
 
-def _quality(payload: dict[str, Any] | None) -> SliceQuality | None:
-    """What a later version adds is passed over."""
-    if payload is None:
-        return None
-    values = current_names(payload)
-    return SliceQuality(**{name: values[name] for name in KEPT_OF_QUALITY if name in values})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredPrompts:
+    """A `PromptsLine` in JSON."""
+
+    object: int
+    name: str
+    axis: Axis | None
+    points: tuple[tuple[int, float, float, bool], ...]
+    boxes: tuple[tuple[int, float, float, float, float], ...]
+    kept: tuple[int, ...]
+    readings: tuple[tuple[int, int], ...] = ()
+    colour: tuple[float, float, float] | None = None
+    unanswered: tuple[tuple[Axis, int], ...] = ()
+
+    def to_line(self) -> PromptsLine:
+        prompts = ObjectPrompts(
+            axis=self.axis,
+            points=tuple(
+                SlicePoint(index, PointPrompt(row, col, is_positive)) for index, row, col, is_positive in self.points
+            ),
+            boxes=tuple(SliceBox(index, BoxPrompt(*box)) for index, *box in self.boxes),
+            kept=frozenset(self.kept),
+            readings=frozenset(ChosenReading(*one) for one in self.readings),
+        )
+        return PromptsLine(
+            object_id=self.object,
+            segment_name=self.name,
+            prompts=prompts,
+            colour=self.colour,
+            unanswered=frozenset(SlicePlane(*one) for one in self.unanswered),
+        )
 
 
-KEPT_OF_QUALITY = tuple(one.name for one in fields(SliceQuality) if one.name != "digest")
-"""The digest follows from the mask."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredMask:
+    """A `MaskLine` in JSON."""
+
+    object: int
+    axis: Axis
+    index: int
+    shape: tuple[int, int]
+    mask: str
+    quality: SliceQuality | None = SURE
+
+    def to_line(self) -> MaskLine:
+        height, width = self.shape
+        if min(self.shape) < 1:
+            raise DataError(f"a mask of {height} x {width} pixels")
+        bits = unpacked(base64.b85decode(self.mask), (height * width + 7) // 8, "the bits of a mask")
+        if len(bits) != (height * width + 7) // 8:
+            raise DataError(f"a mask of {height} x {width} pixels in {len(bits)} bytes")
+        return MaskLine(
+            object_id=self.object,
+            plane=SlicePlane(self.axis, self.index),
+            mask=unpack_mask(bits, self.shape),
+            quality=self.quality,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredStale:
+    """A `StaleLine` in JSON."""
+
+    object: int
+    axis: Axis
+    stale: tuple[int, int]
+
+    def to_line(self) -> StaleLine:
+        first, last = self.stale
+        return StaleLine(object_id=self.object, axis=self.axis, first=first, last=last)
