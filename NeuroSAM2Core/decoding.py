@@ -7,10 +7,11 @@ journals and connects to a worker before any is installed.
 
 import dataclasses
 import difflib
+import json
 import math
 import reprlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -38,8 +39,9 @@ class DecodingError(ValueError):
 class MissingFieldError(DecodingError):
     """A field without a default that is not there."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(f"{key} is missing")
+    def __init__(self, key: str, others: Collection[str]) -> None:
+        there = f"; there is {reprlib.repr(', '.join(others))[1:-1]}" if others else ""
+        super().__init__(f"{key} is missing{there}")
         self.key = key
 
 
@@ -83,6 +85,24 @@ def decoded(kind: type[T], value: object, place: str, rules: Rules = STRICT) -> 
     """
     schema: object = kind
     return cast(T, _decoder(schema)(value, place, rules))
+
+
+def parse_json(text: str | bytes) -> object:
+    """What a JSON text says.
+
+    Raises:
+        DecodingError: It is not JSON; neither is NaN, nor what is nested without end.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:  # also: it is not UTF-8, or has a number of thousands of digits
+        raise DecodingError(str(error)[:80]) from error
+    except RecursionError:
+        raise DecodingError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
 
 
 @cache
@@ -205,7 +225,7 @@ def _dataclass_decoder(kind: type) -> Decoder:
         for name, is_table in needed.items():
             if name not in value:
                 if not is_table:
-                    raise MissingFieldError(prefix + name)
+                    raise MissingFieldError(prefix + name, value)
                 values[name] = fields[name]({}, prefix + name, rules)  # names the field that is missing there
         for name, one in value.items():
             if name in fields:

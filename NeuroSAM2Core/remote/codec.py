@@ -11,7 +11,7 @@ from typing import TypeVar, cast, get_args
 
 import numpy as np
 
-from NeuroSAM2Core.decoding import DecodingError, Rules, decoded
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import ProtocolError
 from NeuroSAM2Core.remote.framing import AUTHENTICATED_LIMITS, Frame, pack_frame
 from NeuroSAM2Core.remote.messages import ClientMessage, WorkerMessage
@@ -102,16 +102,12 @@ def _to_json(value: object, buffers: Buffers) -> Json:
 
 def _header(frame: Frame) -> dict[str, Json]:
     try:
-        header = json.loads(frame.header, parse_constant=_reject_constant)
-    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number without end
-        raise ProtocolError(f"the header of a frame is not JSON: {str(error)[:80]}") from None
+        header = parse_json(frame.header)
+    except DecodingError as error:
+        raise ProtocolError(f"the header of a frame is not JSON: {error}") from None
     if not isinstance(header, dict):
         raise ProtocolError(f"the header of a frame is a JSON {type(header).__name__}; expected an object")
     return header
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _message(header: dict[str, Json], frame: Frame, classes: dict[str, type]) -> object:

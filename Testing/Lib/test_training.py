@@ -223,10 +223,21 @@ def test_a_case_without_an_outline_is_refused(bench):
         add_case(bench.training.cases, "empty", image, image)
 
 
-def test_a_damaged_list_is_reported(bench):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"training": [{]}', ""),
+        ("[]", r": it is \[\]; expected a table"),
+        ("[" * 100_000, ": it is nested too deeply"),
+        ('{"training": {"image": "a"}}', ": training is .*; expected a list"),
+        ('{"training": [{"image": "a"}]}', r": training\[0\].seg is missing"),
+        ('{"training": [{"image": "a", "seg": "\\ud800"}]}', r": training\[0\].seg is .*; expected a text"),
+    ],
+)
+def test_a_damaged_list_is_reported(bench, text, reason):
     bench.folder.mkdir(parents=True, exist_ok=True)
-    bench.training.cases.path.write_text('{"training": [{]}', encoding="utf-8")
-    with pytest.raises(DataError, match="cannot be read"):
+    bench.training.cases.path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"dataset\.json cannot be read{reason}"):
         bench.training.cases.read()
 
 

@@ -78,7 +78,7 @@ def build(kind: type[C], table: Mapping[str, object]) -> C:
         prefix = f"{error.place}." if error.place else ""
         raise _unknown(prefix + error.name, [name for name, _ in _leaves(error.owner, prefix)]) from None
     except MissingFieldError as error:
-        raise ConfigError(str(error), hint=f"set it, as in {error.key}=...") from None
+        raise ConfigError(f"{error.key} is missing", hint=f"set it, as in {error.key}=...") from None
     except DecodingError as error:
         raise ConfigError(str(error), hint=error.hint) from None
 

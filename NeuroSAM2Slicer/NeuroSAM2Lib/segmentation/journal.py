@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.decoding import DecodingError, Rules, decoded
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
@@ -280,11 +280,11 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Up to where the file was cut or damaged."""
     try:
         for line in path.read_bytes().splitlines():
-            payload = json.loads(line.decode())
+            payload = parse_json(line.decode())
             if not isinstance(payload, dict):
                 return
             yield payload
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return
 
 
