@@ -216,20 +216,18 @@ def _dataclass_decoder(kind: type) -> Decoder:
     def decode(value: object, place: str, rules: Rules) -> object:
         if not isinstance(value, Mapping):
             raise _wrong(place, "a table", value)
+        given = value
+        if not value.keys() <= fields.keys():
+            if not rules.skips_unknown:
+                raise UnknownFieldError(place, next(name for name in value if name not in fields), kind)
+            value = {name: one for name, one in value.items() if name in fields}
         prefix = f"{place}." if place else ""
-        values = {}
-        if not rules.skips_unknown:
-            for name in value:
-                if name not in fields:
-                    raise UnknownFieldError(place, name, kind)
-        for name, is_table in needed.items():
-            if name not in value:
-                if not is_table:
-                    raise MissingFieldError(prefix + name, value)
-                values[name] = fields[name]({}, prefix + name, rules)  # names the field that is missing there
-        for name, one in value.items():
-            if name in fields:
-                values[name] = fields[name](one, prefix + name, rules)
+        if not needed.keys() <= value.keys():
+            for name in [name for name in needed if name not in value]:
+                if not needed[name]:
+                    raise MissingFieldError(prefix + name, given)
+                value = {**value, name: {}}  # whose decoder names the field that is missing there
+        values = {name: fields[name](one, prefix + name, rules) for name, one in value.items()}
         try:
             return kind(**values)
         except NeuroSAM2Error as error:

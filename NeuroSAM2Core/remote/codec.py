@@ -13,10 +13,10 @@ import numpy as np
 
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import ProtocolError
-from NeuroSAM2Core.remote.framing import AUTHENTICATED_LIMITS, Frame, pack_frame
+from NeuroSAM2Core.remote.framing import Frame, pack_frame
 from NeuroSAM2Core.remote.messages import ClientMessage, WorkerMessage
-from NeuroSAM2Core.remote.packing import unpacked
-from NeuroSAM2Core.volume import pack_mask, unpack_mask
+from NeuroSAM2Core.remote.packing import mask_from_bits
+from NeuroSAM2Core.volume import pack_mask
 
 ID = "id"
 """The header's key for the number of a request."""
@@ -142,16 +142,9 @@ class _FrameBuffers:
         is_packed = isinstance(value, dict) and "zlib" in value
         buffer = self._take(value, "zlib" if is_packed else "bits", place)
         shape = cast(dict[str, Json], value).get("shape")
-        if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+        if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int for n in shape):
             raise ProtocolError(f"{place} has the shape {str(shape)[:40]}; expected two positive numbers")
-        expected = (shape[0] * shape[1] + 7) // 8
-        if expected > AUTHENTICATED_LIMITS.max_body_bytes:
-            raise ProtocolError(f"{place} of shape {tuple(shape)} is larger than any slice that is taken")
-        if is_packed:
-            buffer = unpacked(buffer, expected, f"the bits of {place}")
-        if expected != len(buffer):
-            raise ProtocolError(f"{place} of shape {tuple(shape)} came with {len(buffer)} bytes of bits")
-        return unpack_mask(buffer, (shape[0], shape[1]))
+        return mask_from_bits(buffer, (shape[0], shape[1]), place, is_packed=is_packed)
 
     def data(self, value: Json, place: str) -> object:
         """Bytes, from the number of their buffer."""

@@ -358,6 +358,7 @@ def test_a_mask_with_another_letter_is_a_damage(tmp_path):
         ('"boxes": [[5, 1.0, 2.0, 3.0, 4.0]]', '"boxes": [[5, 9.0, 2.0, 3.0, 4.0]]', PromptsLine),
         ('"shape": [7, 9]', '"shape": [7, 90]', MaskLine),
         ('"shape": [7, 9]', '"shape": [-7, -9]', MaskLine),
+        ('"shape": [7, 9]', f'"shape": [{1 << 62}, {1 << 62}]', MaskLine),
         ('"predicted_iou": 1.0', '"predicted_iou": NaN', MaskLine),
         ('"stale": [0, 1]', '"stale": [0, 1.5]', StaleLine),
     ],

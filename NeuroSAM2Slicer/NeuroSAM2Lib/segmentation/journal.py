@@ -26,9 +26,9 @@ from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
-from NeuroSAM2Core.remote.packing import unpacked
+from NeuroSAM2Core.remote.packing import mask_from_bits
 from NeuroSAM2Core.version import __version__
-from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
+from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
 from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
@@ -374,16 +374,10 @@ class _StoredMask:
     quality: SliceQuality | None = SURE
 
     def to_line(self) -> MaskLine:
-        height, width = self.shape
-        if min(self.shape) < 1:
-            raise DataError(f"a mask of {height} x {width} pixels")
-        bits = unpacked(base64.b85decode(self.mask), (height * width + 7) // 8, "the bits of a mask")
-        if len(bits) != (height * width + 7) // 8:
-            raise DataError(f"a mask of {height} x {width} pixels in {len(bits)} bytes")
         return MaskLine(
             object_id=self.object,
             plane=SlicePlane(self.axis, self.index),
-            mask=unpack_mask(bits, self.shape),
+            mask=mask_from_bits(base64.b85decode(self.mask), self.shape, "mask", is_packed=True),
             quality=self.quality,
         )
 

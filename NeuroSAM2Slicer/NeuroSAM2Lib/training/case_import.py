@@ -111,7 +111,7 @@ class _Entry:
 
     def __post_init__(self) -> None:
         if not self.seg and not self.label:
-            raise DecodingError(f"{self.image} has no seg")
+            raise DecodingError(_("{image} has no seg").format(image=self.image))
 
 
 def _from_dataset(folder: Path) -> Iterator[Pair]:
@@ -121,7 +121,7 @@ def _from_dataset(folder: Path) -> Iterator[Pair]:
     try:
         lists = parse_json(disk.read_text(path))
         if not isinstance(lists, dict):
-            raise DecodingError("it holds no lists")
+            raise DecodingError(_("it holds no lists"))
         for role in ROLES:
             for one in lists.get(role, []):
                 if isinstance(one, dict):
