@@ -18,7 +18,7 @@ from NeuroSAM2Core.remote import PredictSlice, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import answer_to
 from Testing.Support.scenes import add_segmentation, make_app
-from Testing.Support.sessions import SHAPE, SimulatedUser
+from Testing.Support.sessions import SHAPE, SimulatedUser, place_point
 
 indices = st.integers(0, SHAPE[0] - 1)
 rows, cols = st.integers(0, SHAPE[1] - 1), st.integers(0, SHAPE[2] - 1)
@@ -79,7 +79,7 @@ class Actions(RuleBasedStateMachine):
     def click(self, index, row, col, positive):
         plane = SlicePlane(Axis.K, index)
         number, after = self.set_prompts(lambda p: p.with_point(plane, PointPrompt(row, col, positive)))
-        self.session.add_point(plane, row, col, positive=positive)
+        place_point(self.session, plane, row, col, positive=positive)
         self.expect(number, after)
 
     @rule(index=indices, row=rows, col=cols, size=st.integers(1, 9))

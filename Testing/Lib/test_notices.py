@@ -11,6 +11,7 @@ from NeuroSAM2Core.remote import LoadModel, VolumeClosed
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_volume, world
+from Testing.Support.sessions import place_at
 
 SHAPE = (9, 20, 24)
 PLANE, BOX = SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 12, 12)
@@ -48,7 +49,7 @@ class Place:
 
     def refuse(self):
         """The person asks for something that cannot be."""
-        self.presenter.act(lambda session: session.click(np.full(3, 1e4)))
+        place_at(self.session, np.full(3, 1e4))
         assert "outside" in self.state.sentence
 
 

@@ -24,11 +24,14 @@ class SessionController(SessionBase):
             return False
         return self.stopped is not None or any(q.is_stale for q in self.document.active_record.quality.values())
 
-    def click(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A point of the active object at a world position, (3,) in mm; the first one starts an object.
+    def place_point(
+        self, object_id: int, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None
+    ) -> None:
+        """Takes over a point that was placed in the Markups list of an object, as `SessionObserver` has seen.
 
         Args:
-            ras: Where.
+            object_id: The object; one that is not there begins with this point.
+            ras: Where, (3,) in mm.
             positive: It belongs to the object.
             view: The slice view that was clicked in; says along which axis a new object is segmented.
 
@@ -36,18 +39,16 @@ class SessionController(SessionBase):
             PromptError: The place is outside the volume.
         """
         with self._action():
-            picked = self._place(ras, view)
-            self._point(picked.plane, PointPrompt(picked.row, picked.col, positive))
-
-    def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
-        """A point of the active object at a pixel of a stored slice; see `click`."""
-        with self._action():
-            self._point(plane, PointPrompt(row, col, positive))
+            number = object_id if object_id in self.document.objects.segments else None
+            picked = self._pick(number, ras, view)
+            point = PointPrompt(picked.row, picked.col, positive)
+            prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
+            self._set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A box between two world positions of a slice view; see `click`."""
+        """A box around the active object between two world positions of a slice view; see `place_point`."""
         with self._action():
-            picked = self._place(start, view)
+            picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
                     _("this object is segmented along {axis}; a box in another view was drawn").format(
@@ -58,7 +59,7 @@ class SessionController(SessionBase):
             self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
-        """A box around the active object, in place of the one on that slice; see `click`."""
+        """A box around the active object, in place of the one on that slice; see `place_point`."""
         with self._action():
             self._box(plane, box)
 
@@ -203,14 +204,10 @@ class SessionController(SessionBase):
         self.stopped = None
         self._try(lambda: self.engine_sync.propagate(self.document.volume, self.document.records, propagation_request))
 
-    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
-        picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(self.document.active), view=view)
+    def _pick(self, number: int | None, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+        picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(number), view=view)
         self.notice = picked.notice or self.notice
         return picked
-
-    def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
-        prompts = self.document.active_record.prompts.with_point(plane, point)
-        self._set_prompts(self.document.active, prompts, _("Point") if point.positive else _("Negative point"))
 
     def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         self._set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))

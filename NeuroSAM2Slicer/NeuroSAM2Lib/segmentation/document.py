@@ -80,7 +80,7 @@ class SegmentationDocument:
     @property
     def active_record(self) -> ObjectRecord:
         """Of the active object; an empty one where there is none."""
-        return ObjectRecord() if self.active is None else self.objects.record(self.active)
+        return self.objects.record(self.active)
 
     @property
     def has_new_image(self) -> bool:
@@ -121,7 +121,7 @@ class SegmentationDocument:
             PromptError: Something lies outside the volume.
         """
         check_inside(prompts, self.volume)
-        before = ObjectRecord() if object_id is None else self.objects.record(object_id)
+        before = self.objects.record(object_id)
         changed = prompts.changed_since(before.prompts)
         if not changed:
             return None
@@ -184,6 +184,7 @@ class SegmentationDocument:
         is_new = segment_id not in self.objects.segments.values()
         number = self.objects.register_segment(segment_id)
         if is_new:
+            self._drop_old_prompts(number)
             self._mark(self.undo_stack.current_name())
         self.node.active_object = number
         return number
@@ -321,7 +322,7 @@ class SegmentationDocument:
 
     def axis_of(self, number: int | None) -> Axis | None:
         """The axis that an object is segmented along; None while there are no prompts."""
-        return None if number is None else self.objects.record(number).prompts.axis
+        return self.objects.record(number).prompts.axis
 
     def _remembered(self, number: int) -> ObjectRecord:
         """The record of an object as stored in the scene."""
@@ -334,8 +335,14 @@ class SegmentationDocument:
     def _add_object(self, name: str) -> int:
         with self.writing():
             number = self.objects.add(name)
+        self._drop_old_prompts(number)
         self.node.active_object = number
         return number
+
+    def _drop_old_prompts(self, number: int) -> None:
+        """An object that was deleted in an earlier session had the number, and its prompts may still be in the scene."""
+        if self.nodes.all_nodes(number):
+            self._record(number, ObjectRecord())
 
     def _record(self, number: int, record: ObjectRecord) -> None:
         """Updates the record and the prompt nodes together."""

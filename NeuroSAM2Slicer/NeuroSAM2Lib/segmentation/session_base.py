@@ -93,7 +93,7 @@ class SessionBase:
         self.warm_up()
 
     def sync_prompts(self) -> None:
-        """Takes over changes of the prompt nodes by others: placed, moved, deleted."""
+        """Takes over changes of the prompt nodes by others: moved, deleted, pasted."""
         if self.document.is_writing or self.ended:
             return
         for number in self.document.objects.segments:

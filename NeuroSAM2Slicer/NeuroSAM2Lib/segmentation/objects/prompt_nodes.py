@@ -127,14 +127,6 @@ class PromptNodes:
             self._write_boxes(object_id, prompts.boxes, axis, volume)
         self._remember(positive, prompts)
 
-    def choose_axis(self, object_id: int, axis: Axis) -> Axis:
-        """The axis of an object's slices: the given one where there are no prompts yet, else the one it has."""
-        remembered = self._remembered(object_id)
-        if remembered is None:
-            self._remember(self.points_node(object_id, positive=True), ObjectPrompts(axis=axis))
-            return axis
-        return remembered.axis
-
     def remove(self, object_id: int) -> None:
         """Takes an object's nodes out of the scene."""
         for node in self.all_nodes(object_id):

@@ -51,7 +51,7 @@ class Preview:
         self._is_void = False
 
     def point(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """Previews a click at the pointer; see `SessionController.click`. Outside the volume nothing is shown."""
+        """Previews a click at the pointer; see `SessionController.place_point`. Outside the volume nothing is shown."""
         hovered = self._hovered_pixel(ras, positive, view)
         if hovered is None:
             self.leave()
