@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.remote import PredictSlice, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import answer_to

@@ -5,7 +5,7 @@ import pytest
 import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.segments.layers import Layer
-from NeuroSAM2Lib.segmentation.sync.preview_throttle import QUICK_S, REST, PreviewThrottle
+from NeuroSAM2Lib.segmentation.sync.preview import QUICK_S, REST, PreviewThrottle
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import Failed, Precompute, PredictSlice, PreviewSlice, RestoreSlice
@@ -277,10 +277,10 @@ def test_a_closed_scene_takes_the_outline_with_it(user):
 
 
 def test_quick_answers_follow_each_other_and_slow_ones_make_a_pause():
-    progress_rate = PreviewThrottle()
-    assert progress_rate.may_ask(0.0)
-    assert progress_rate.after(0.0, QUICK_S).may_ask(QUICK_S)
-    slow = progress_rate.after(10.0, 12.0)
+    throttle = PreviewThrottle()
+    assert throttle.may_ask(0.0)
+    assert throttle.after(0.0, QUICK_S).may_ask(QUICK_S)
+    slow = throttle.after(10.0, 12.0)
     assert not slow.may_ask(12.0 + 0.99 * REST * 2.0)
     assert slow.may_ask(12.0 + REST * 2.0)
     assert slow.after(40.0, 40.1).may_ask(40.1)

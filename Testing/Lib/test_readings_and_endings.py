@@ -11,7 +11,6 @@ from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
 from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
@@ -19,7 +18,7 @@ from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.options import MIN_AREA_RATIO
 from NeuroSAM2Core.inference.propagation.ending import Ending
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.prompts import BoxPrompt, ChosenReading, ObjectPrompts, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import LoadModel, PredictSlice, PreviewSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from Testing.Support.fake_engine import FakeEngine, answer_to

@@ -20,7 +20,6 @@ from NeuroSAM2Lib.segmentation.journal import (
     StaleLine,
     unsaved_in,
 )
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_view import session_view
@@ -29,7 +28,7 @@ from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import make_app
@@ -288,7 +287,7 @@ def test_the_panel_shows_what_is_going_on(app):
 HOST = """
 import sys
 from pathlib import Path
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
 from NeuroSAM2Lib.segmentation.journal import Journal, JournalHead, PromptsLine, owner_of
 folder = Path(sys.argv[1])

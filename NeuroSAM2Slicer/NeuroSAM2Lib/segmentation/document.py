@@ -11,13 +11,13 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.surfaces import SurfaceUpdater
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects

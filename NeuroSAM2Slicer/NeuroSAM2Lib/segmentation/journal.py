@@ -24,12 +24,11 @@ from numpy.typing import NDArray
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.legacy import current_names
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
 from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
 
 if TYPE_CHECKING:
@@ -303,15 +302,10 @@ def _to_json(line: Line) -> dict[str, object]:
         }
     if isinstance(line, StaleLine):
         return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
-    payload = line.prompts
     return {
         "object": line.object_id,
         "name": line.segment_name,
-        "axis": payload.axis,
-        "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in payload.points],
-        "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in payload.boxes],
-        "kept": sorted(payload.kept),
-        "readings": sorted([r.index, r.reading] for r in payload.readings),
+        **line.prompts.to_json(),
         "colour": line.colour,
         "unanswered": sorted([plane.axis, plane.index] for plane in line.unanswered),
     }
@@ -330,18 +324,11 @@ def _from_json(payload: dict[str, Any]) -> Line:
     if "stale" in payload:
         first, last = payload["stale"]
         return StaleLine(object_id=payload["object"], axis=Axis(payload["axis"]), first=first, last=last)
-    prompts = ObjectPrompts(
-        axis=Axis(payload["axis"]) if payload["axis"] else None,
-        points=tuple(SlicePoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in payload["points"]),
-        boxes=tuple(SliceBox(i, BoxPrompt(*box)) for i, *box in payload["boxes"]),
-        kept=frozenset(payload["kept"]),
-        readings=frozenset(ChosenReading(index, reading) for index, reading in payload.get("readings", [])),
-    )
     red, green, blue = payload.get("colour") or (0, 0, 0)
     return PromptsLine(
         object_id=payload["object"],
         segment_name=payload["name"],
-        prompts=prompts,
+        prompts=ObjectPrompts.from_json(payload),
         colour=(red, green, blue) if payload.get("colour") else None,
         unanswered=frozenset(SlicePlane(Axis(axis), index) for axis, index in payload.get("unanswered", [])),
     )

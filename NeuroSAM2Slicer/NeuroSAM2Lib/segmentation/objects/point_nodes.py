@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from NeuroSAM2Core.prompts.object_prompts import SlicePoint, rounded_point
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import nearest_index
-from NeuroSAM2Lib.segmentation.objects.object_prompts import SlicePoint, rounded_point
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import slicer
 
 from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.prompts import ChosenReading, ObjectPrompts, SliceBox
 from NeuroSAM2Core.volume import Axis, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.objects.box_nodes import place_box, read_box
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox
 from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_points, write_points
 from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
 
