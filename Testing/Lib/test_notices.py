@@ -96,7 +96,7 @@ def test_a_volume_that_the_engine_had_let_go_of_is_no_matter_any_more(place):
     engine = place.engines[-1]
     engine._queue.clear()
     engine._events.append(
-        VolumeClosed(request_id=0, volume_id=place.session.engine_sync._volume_id, reason="there was no room for it")
+        VolumeClosed(request_id=0, volume_id=place.session.engine_sync.volume_id, reason="there was no room for it")
     )
     place.presenter.poll()
     assert "no room" in place.session.notice

@@ -52,8 +52,7 @@ class SessionController:
     ) -> None:
         self.document = SegmentationDocument(host, volume_node, segmentation_node)
         self.link = link
-        self.engine_sync = EngineSync(link, lambda object_id, plane: self.document.slice_io.read(object_id, plane))
-        self.engine_sync.revision = self.document.node.revision
+        self.engine_sync = EngineSync(link, self.document)
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
         self._events = SessionEvents(self.document, self.engine_sync, self.preview)
@@ -82,7 +81,7 @@ class SessionController:
 
     def warm_up(self) -> None:
         """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
-        self._try(lambda: self.engine_sync.sync(self.document.volume, self.document.records))
+        self._try(self.engine_sync.sync)
 
     def switch(self, switches: EngineSwitches) -> None:
         """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
@@ -373,7 +372,7 @@ class SessionController:
             for number in propagation_request.object_ids:
                 self._confirm_edited(number)
         self.stopped = None
-        self._try(lambda: self.engine_sync.propagate(self.document.volume, self.document.records, propagation_request))
+        self._try(lambda: self.engine_sync.propagate(propagation_request))
 
     def _pick(self, number: int | None, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
         picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(number), view=view)

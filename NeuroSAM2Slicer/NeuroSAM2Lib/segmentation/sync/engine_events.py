@@ -135,17 +135,16 @@ class SessionEvents:
 
     def _reopen(self, event: Disconnected) -> str:
         """The engine has died: another one is told everything, if there is anything to do."""
-        self._engine_sync.lost()
+        self._engine_sync.invalidate_volume()
         if self._resume():
             return RESTARTED
         return _("the engine ended: {reason}; the next prompt starts it again").format(reason=event.reason)
 
     def _resume(self) -> bool:
         """Tells the engine everything again, if there is anything to do; says whether there is."""
-        records = self._document.records
         has_work = self._engine_sync.propagation_request is not None or any(
-            record.unanswered for record in records.values()
+            record.unanswered for record in self._document.records.values()
         )
         if has_work:
-            self._engine_sync.sync(self._document.volume, records)
+            self._engine_sync.sync()
         return has_work

@@ -91,11 +91,10 @@ class Preview:
         hovered = self._wanted
         if hovered is None or not self._throttle.may_ask(self._clock()):
             return
-        record = self._document.objects.record(hovered.object_id)
-        prompts = record.prompts.with_point(hovered.plane, hovered.point)
+        prompts = self._document.objects.record(hovered.object_id).prompts.with_point(hovered.plane, hovered.point)
         prompt_set = prompts.prompt_set(hovered.object_id, hovered.plane, revision=0, mask=None)
         try:
-            is_asked = self._engine_sync.preview(prompt_set, record)
+            is_asked = self._engine_sync.preview(prompt_set)
         except NeuroSAM2Error:  # the next action reports it
             return
         if is_asked:
