@@ -82,7 +82,6 @@ class RemoteSession:
         self._model, self._window, self._switches = LoadModel(model=model, device=device), window, switches
         self._has_ended = False
         self._session_state = SessionState()
-        self._sync = StateSync(lambda request: self._client.submit(request))
         self._begin()
 
     @classmethod
@@ -311,6 +310,7 @@ class RemoteSession:
         self._client = self._make_client()
         model = self._client.submit(self._model)
         volume = self._client.open_volume(self.volume, window=self._window, switches=self._switches)
+        self._sync = StateSync(self._client.submit)
         self._sync.begin(self._client.volume_id(volume))
         numbers = {model, volume}
         for object_id in self.object_ids:

@@ -6,6 +6,7 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
 
+from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import LoadModel, VolumeClosed
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -83,6 +84,20 @@ def test_a_trouble_with_the_engine_is_over_with_the_next_mask(place):
     place.settle()
     assert "damaged" in place.state.sentence
     place.session.link.use(LoadModel(model="another"))
+    place.session.warm_up()
+    place.settle()
+    assert place.session.document.slice_io.read(1, PLANE).any()
+    assert place.state.sentence.startswith("Ready.")
+
+
+def test_an_engine_that_could_not_be_started_is_over_with_the_next_mask(place, monkeypatch):
+    def refuse():
+        raise WorkerError("there is no such program")
+
+    monkeypatch.setattr(place.session.link, "_make", refuse)
+    place.box()
+    assert "no such program" in place.state.sentence
+    monkeypatch.undo()
     place.session.warm_up()
     place.settle()
     assert place.session.document.slice_io.read(1, PLANE).any()

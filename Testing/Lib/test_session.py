@@ -649,7 +649,7 @@ def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
 
 
 def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypatch):
-    monkeypatch.setattr("NeuroSAM2Lib.segmentation.sync.engine_events.TURN_S", 0.0)
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.sync.engine_sync.TURN_S", 0.0)
     user = SimulatedUser(app, is_patient=True)
     session = user.session
     place_point(session, PLANE, 7, 10)

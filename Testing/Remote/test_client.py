@@ -339,3 +339,21 @@ def test_a_script_goes_on_after_workers_that_died_while_they_were_told(ball, sma
     assert [one.plane.index for one in session.propagate(1, first=7, last=8)] == [8]
     session.close()
     workers[1].__exit__()
+
+
+def test_prompts_that_are_refused_while_a_worker_is_restored_are_sent_to_no_other(ball, small_model_file):
+    workers = [ThreadedWorker()]
+    session = RemoteSession(
+        lambda: EngineClient.connect("127.0.0.1", workers[-1].port, TOKEN), ball, model=small_model_file, device="cpu"
+    )
+    session.add_box(1, "axial", 7, (12, 14, 35, 41))
+    workers[0].__exit__()
+    with pytest.raises(WorkerError, match="nobody listens"):
+        session.add_point(1, "axial", 7, (99, 0))  # outside the slice, which nobody has found out yet
+    with ThreadedWorker() as second:
+        workers.append(second)
+        with pytest.raises(PromptError, match="outside the slice"):
+            session.add_point(1, "axial", 8, (20, 20))
+        assert session.add_point(1, "axial", 8, (20, 20)).mask.any()
+        assert session.add_point(1, "axial", 7, (20, 20)).revision == 2
+        session.close()

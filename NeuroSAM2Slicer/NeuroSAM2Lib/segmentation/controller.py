@@ -1,6 +1,6 @@
 """The session controller: all actions of a user on one volume and one segmentation.
 
-MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `SessionEvents` puts the
+MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `EngineSync` puts the
 answers where they belong. Nothing here waits: whoever runs the session calls `poll` when the engine has something to say.
 """
 
@@ -21,10 +21,9 @@ from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
-from NeuroSAM2Lib.segmentation.sync.engine_events import SessionEvents
-from NeuroSAM2Lib.segmentation.sync.engine_results import PropagationRequest
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
+from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
@@ -55,7 +54,6 @@ class SessionController:
         self.engine_sync = EngineSync(link, self.document)
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
-        self._events = SessionEvents(self.document, self.engine_sync, self.preview)
         self._notice, self._is_error = "", False
         self.ended = ""
         """Why the session is over; empty while it is not."""
@@ -113,7 +111,7 @@ class SessionController:
     @property
     def has_more(self) -> bool:
         """The last `poll` has left something for the next one, which is due at once."""
-        return self._events.has_more
+        return self.engine_sync.has_more
 
     def poll(self) -> None:
         """Handles the engine's events, for a bounded time. Never waits; recoverable errors are reported in `notice`, not raised."""
@@ -121,7 +119,7 @@ class SessionController:
         if self.ended:
             return
         self._follow_history()
-        for notice in self._events.handle(events):
+        for notice in self.engine_sync.handle(events, self.preview.take):
             if notice.is_mask and self._is_error:
                 self.notice = ""
             if notice.sentence:
@@ -328,14 +326,16 @@ class SessionController:
         self._follow_history()
         self.sync_prompts()
         yield
-        self.notice = self.document.journal.problem or self.notice
+        if self.document.journal.problem:
+            self.notice = self.document.journal.problem
 
     def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
-        notice = self.document.set_prompts(number, prompts, name)
-        if notice is not None:
+        changed = self.document.set_prompts(number, prompts, name)
+        if changed is not None:
+            number, planes = changed
             self.preview.leave()
-            for plane in notice[1]:
-                self.engine_sync.invalidate_slice(notice[0], plane)
+            for plane in planes:
+                self.engine_sync.invalidate_slice(number, plane)
             self.warm_up()
 
     def _move_in_history(self, go: Callable[[], bool]) -> bool:

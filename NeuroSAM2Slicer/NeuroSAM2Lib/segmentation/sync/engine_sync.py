@@ -1,40 +1,73 @@
 """Synchronises a document with the engine: its volume, its objects, propagation and previews.
 
 The scene is the only truth and the engine a cache: `sync` tells it whatever it does not know yet, everything if it is new,
-or if undo has changed what it knew. Answers to anything older than the last prompt set are dropped here.
+or if undo has changed what it knew. `handle` writes masks into segments; answers to anything older than the last prompt set are
+dropped, and a new engine in place of a dead one is told everything.
 """
 
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.remote import (
     AUTOMATIC,
+    Disconnected,
     EngineSwitches,
     Event,
     Failed,
+    Finished,
     Precompute,
     PreviewSlice,
+    Progress,
     SliceAnswered,
+    SliceCleaned,
     SlicePreviewed,
+    SliceTracked,
     VolumeClosed,
     VolumeOpened,
 )
 from NeuroSAM2Core.remote.state_sync import StateSync
-from NeuroSAM2Core.volume import DEFAULT_CLEANUP, SlicePlane
+from NeuroSAM2Core.volume import DEFAULT_CLEANUP, SliceMask, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
+from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
-from NeuroSAM2Lib.segmentation.sync.engine_results import (
-    Answered,
-    Cleaned,
-    EngineResult,
-    Previewed,
-    Problem,
-    PropagationRequest,
-    VolumeLost,
-)
-from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationSync
+from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
+from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest, PropagationSync
 from NeuroSAM2Lib.segmentation.sync.scene_state import SceneState
+from NeuroSAM2Lib.view_state import ending_message
 
+TURN_S = 0.03
+"""Events are taken in for so long at a time, so that a window stays alive however many come at once."""
+RESTARTED = _("the engine ended unexpectedly and was started again; nothing is lost")
+STOPPED = _("stopped; what is done stays")
 MAX_PREVIEW_SLICES = 32
 """At most this many slices of an object are restored for a preview; more would take a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message to the user about an event."""
+
+    sentence: str = ""
+    """Empty where there is nothing to say."""
+    is_error: bool = False
+    """Something is wrong with the engine or the journal; the next mask shows that it is over."""
+    is_mask: bool = False
+    """A mask has come."""
+
+
+def _endings_message(record: ObjectRecord) -> str:
+    """Where an object ends and why; empty where that is not known."""
+    ends = [(plane.index, record.quality[plane].ending) for plane in record.ends()]
+    message = [
+        _("on slice {index} ({why})").format(index=index, why=ending_message(ending))
+        for index, ending in ends
+        if ending
+    ]
+    return _("the object ends {places}").format(places=_(" and ").join(message)) if message else ""
 
 
 class EngineSync:
@@ -55,6 +88,7 @@ class EngineSync:
         self._state = SceneState(document)
         self._objects = StateSync(link.submit)
         self._propagation = PropagationSync(link)
+        self._pending: deque[Event] = deque()
         self._is_open = False
         self._generation = -1
         self._preview_number = 0
@@ -94,6 +128,11 @@ class EngineSync:
     def is_waiting(self) -> bool:
         """Some click has no answer yet."""
         return self._objects.is_waiting
+
+    @property
+    def has_more(self) -> bool:
+        """Some events have not been handled yet."""
+        return bool(self._pending)
 
     @property
     def _is_current(self) -> bool:
@@ -156,11 +195,7 @@ class EngineSync:
             self.link.submit(Precompute(volume_id=self.volume_id, axis=plane.axis, index=plane.index))
 
     def preview(self, prompts: PromptSet) -> bool:
-        """Requests a preview without keeping it; false while the engine is busy or not ready.
-
-        Args:
-            prompts: All prompts that an object would have on a slice.
-        """
+        """Asks what prompts would give, without keeping it; false while the engine is busy or not ready."""
         record = self._document.objects.record(prompts.object_id)
         is_quiet = not self.is_waiting and self.propagation_request is None and not self._preview_number
         is_free = self._is_current and self._is_open and is_quiet
@@ -172,29 +207,105 @@ class EngineSync:
         self._preview_number = self.link.submit(request)
         return True
 
-    def read(self, event: Event) -> EngineResult | None:
-        """The result of an event for the scene; None if it has none."""
-        if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
-            self._preview_number = 0
-            return Previewed(event.mask if isinstance(event, SlicePreviewed) else None)
-        if self._propagation.is_about(event):
-            return self._read_propagation(event)
+    def handle(self, events: Iterable[Event], take_preview: Callable[[SliceMask | None], None]) -> list[Notice]:
+        """Does what events ask for, for a moment; what is left then is for the next time.
+
+        Args:
+            events: Those that have come since.
+            take_preview: Gets the mask of a preview; None where there will be none.
+
+        Returns:
+            What they mean for the person, in their order.
+        """
+        self._pending.extend(events)
+        until, notices = time.monotonic() + TURN_S, []
+        while self._pending:
+            notices.append(self._take(self._pending.popleft(), take_preview))
+            if time.monotonic() >= until:
+                break
+        return notices
+
+    def _take(self, event: Event, take_preview: Callable[[SliceMask | None], None]) -> Notice:
+        try:
+            if isinstance(event, Disconnected):
+                return Notice(self._reopen(event))
+            if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
+                self._preview_number = 0
+                take_preview(event.mask if isinstance(event, SlicePreviewed) else None)
+                return self._journal_notice()
+            return self._read_propagation(event) if self._propagation.is_about(event) else self._read(event)
+        except NeuroSAM2Error as error:
+            return Notice(str(error))
+
+    def _read(self, event: Event) -> Notice:
         prompts = self._objects.settle(event)
         match event:
             case VolumeOpened() if event.volume_id == self.volume_id:
                 self._is_open = True
             case SliceAnswered() if prompts is not None:
-                return Answered(event.mask, event.stale_first, event.stale_last)
+                self._write(event.mask, (event.stale_first, event.stale_last))
+                self._document.remember(self.revision)
+                return self._journal_notice(is_mask=True)
             case Failed():
                 if self.link.is_setup(event.request_id):
                     self.invalidate_volume()
-                return Problem(str(event.to_error()))
+                return Notice(str(event.to_error()), is_error=True)
             case VolumeClosed() if event.volume_id == self.volume_id and self._is_open and self._is_current:
                 self.invalidate_volume()
-                return VolumeLost(event.reason)
+                self._resume()
+                return Notice(event.reason, is_error=True)
             case _:
                 pass
-        return None
+        return self._journal_notice()
+
+    def _read_propagation(self, event: Event) -> Notice:
+        match event:
+            case SliceTracked(mask=mask):
+                self._write_unconfirmed(mask)
+                return self._journal_notice(is_mask=True)
+            case SliceCleaned(mask=mask):
+                self._objects.restore_later(mask.object_id)
+                if not self._propagation.has_cleaned:
+                    self._propagation.has_cleaned = True
+                    self._document.start_step(_("Clean up"))
+                self._write_unconfirmed(mask)
+            case Progress():
+                self._propagation.progress = event.done, event.total
+            case Finished(was_cancelled=was_stopped) if was_stopped or not self._propagation.clean_next():
+                self._propagation.end()
+                self._document.remember(self.revision)
+                return Notice(STOPPED if was_stopped else _endings_message(self._document.active_record))
+            case Failed():
+                self._propagation.end()
+                return Notice(str(event.to_error()), is_error=True)
+            case _:
+                pass
+        return self._journal_notice()
+
+    def _journal_notice(self, *, is_mask: bool = False) -> Notice:
+        return Notice(self._document.journal.problem, is_error=True, is_mask=is_mask)
+
+    def _write_unconfirmed(self, mask: SliceMask) -> None:
+        if mask.plane not in self._document.objects.record(mask.object_id).prompts.planes:
+            self._write(mask)
+
+    def _write(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+        self._document.put(mask, stale, review_iou_threshold=self.link.review_iou_threshold)
+        self._document.node.note_model(self.link.model.model, self.link.sha256)
+
+    def _reopen(self, event: Disconnected) -> str:
+        """The engine has died: another one is told everything, if there is anything to do."""
+        self.invalidate_volume()
+        if self._resume():
+            return RESTARTED
+        return _("the engine ended: {reason}; the next prompt starts it again").format(reason=event.reason)
+
+    def _resume(self) -> bool:
+        """Tells the engine everything again, if there is anything to do; says whether there is."""
+        has_work = self.propagation_request is not None or any(self._state.unanswered.values())
+        if has_work:
+            self.sync()
+        return has_work
 
     def _begin(self, volume_id: str) -> None:
         self._objects.begin(volume_id)
@@ -210,9 +321,3 @@ class EngineSync:
         for object_id in there:
             self._objects.restore(self._state, object_id, self.cleanup)
         self._propagation.start(self.volume_id, there, self.cleanup)
-
-    def _read_propagation(self, event: Event) -> EngineResult | None:
-        result = self._propagation.read(event)
-        if isinstance(result, Cleaned):
-            self._objects.restore_later(result.mask.object_id)
-        return result
