@@ -495,6 +495,18 @@ def test_prompts_placed_moved_and_deleted_by_the_scenes_own_tools_count(user):
         assert user.mask(PLANE)[expected, 10 if expected == 7 else 15]
 
 
+def test_a_point_that_is_unset_and_placed_anew_counts_where_it_is_now(user):
+    place_point(user.session, PLANE, 7, 10)
+    user.settle()
+    node = user.document.nodes.points_node(1, positive=True)
+    node.UnsetNthControlPointPosition(0)
+    node.SetNthControlPointPositionWorld(0, *world(user.document.volume, 15, 12, 4))
+    user.settle()
+    assert user.mask(PLANE)[12, 15]
+    assert not user.mask(PLANE)[7, 10]
+    assert node.GetNumberOfControlPoints() == 1
+
+
 def test_deleting_a_prompt_node_is_a_step_that_undo_takes_back(user):
     place_point(user.session, PLANE, 7, 10)
     user.settle()

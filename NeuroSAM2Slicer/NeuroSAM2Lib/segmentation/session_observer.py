@@ -106,15 +106,17 @@ class SessionObserver:
 
     def _on_placed(self, node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         """A point was placed: by Slicer's place mode, by the browser app, or by a script."""
-        document = self.session.document
+        document, role = self.session.document, node.GetAttribute(ROLE)
         object_id = document.nodes.object_of(node)
-        if object_id is None or node.GetAttribute(ROLE) == BOX or self._is_ignored:
+        if object_id is None or self._is_ignored:
             return
         with document.writing():  # a prompt is written back at its place on the slice, and what is none does not stay
-            places = take_new_points(node)
-        positive, view = node.GetAttribute(ROLE) == POSITIVE, self._view_under_cursor()
+            places = [] if role == BOX else take_new_points(node)
+        if not places:  # a known point has its place again, or it is the middle of a box
+            self._sync()
         for ras in places:
-            self._take(partial(self.session.place_point, object_id, ras, positive=positive, view=view))
+            view = self._view_under_cursor()
+            self._take(partial(self.session.place_point, object_id, ras, positive=role == POSITIVE, view=view))
 
     def _view_under_cursor(self) -> slicer.vtkMRMLSliceNode | None:
         """The slice view that the pointer is in."""
