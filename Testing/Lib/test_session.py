@@ -474,6 +474,36 @@ def test_a_volume_that_is_moved_takes_its_prompts_and_masks_along(app):
     assert user.segmentation_node.GetTransformNodeID() == user.volume_node.GetTransformNodeID()
 
 
+def test_a_prompt_deleted_after_the_volume_was_moved_leaves_the_others_in_place(app):
+    user = SimulatedUser(app, geometry="under a turn")
+    for row in (7, 12):
+        place_point(user.session, PLANE, row, 10)
+        user.settle()
+    user.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
+    user.document.nodes.points_node(1, positive=True).RemoveNthControlPoint(0)
+    user.settle()
+    (left,) = user.document.active_record.prompts.points
+    assert (left.index, left.point.row, left.point.col) == (PLANE.index, 12, 10)
+    assert user.mask(PLANE)[12, 10]
+    assert "the image has changed" in user.session.notice
+
+
+@pytest.mark.parametrize("is_by_the_editor", [False, True])
+def test_undo_after_the_volume_was_moved_brings_prompts_back_where_they_were_in_it(app, is_by_the_editor):
+    user = SimulatedUser(app, geometry="under a turn")
+    for row in (7, 12):
+        place_point(user.session, PLANE, row, 10)
+        user.settle()
+    user.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
+    history = user.app.edit_history(user.segmentation_node) if is_by_the_editor else user.session
+    for move, rows in ((history.undo, [7]), (history.redo, [7, 12])):
+        move()
+        user.settle()
+        user.session.choose(user.document.objects.segment_id(1))  # an action, which sees the image as it is now
+        points = user.document.nodes.read(1, user.document.volume).points
+        assert [(p.point.row, p.point.col) for p in points] == [(row, 10) for row in rows]
+
+
 def test_prompts_placed_moved_and_deleted_by_the_scenes_own_tools_count(user):
     session = user.session
     session.next_object()

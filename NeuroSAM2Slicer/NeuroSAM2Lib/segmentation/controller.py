@@ -98,6 +98,7 @@ class SessionController:
         """Takes over changes of the prompt nodes by others: moved, deleted, pasted."""
         if self.document.is_writing or self.ended:
             return
+        self._follow_image()
         for number in self.document.objects.segments:
             before = self.document.objects.record(number).prompts
             prompts = self.document.nodes.read(number, self.document.volume).keeping_readings_since(before)
@@ -118,7 +119,7 @@ class SessionController:
         events = self.link.poll()
         if self.ended:
             return
-        self._follow_history()
+        self._try(self._follow_history)
         for notice in self.engine_sync.handle(events, self.preview.take):
             if notice.is_mask and self._is_error:
                 self.notice = ""
@@ -320,14 +321,17 @@ class SessionController:
         if self.ended:
             raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))
         self.notice = ""
-        if self.document.notice_new_image():
-            self.engine_sync.invalidate_volume()
-            self.notice = NEW_IMAGE
+        self._follow_image()
         self._follow_history()
         self.sync_prompts()
         yield
         if self.document.journal.problem:
             self.notice = self.document.journal.problem
+
+    def _follow_image(self) -> None:
+        if self.document.notice_new_image():
+            self.engine_sync.invalidate_volume()
+            self.notice = NEW_IMAGE
 
     def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
         changed = self.document.set_prompts(number, prompts, name)
@@ -351,6 +355,9 @@ class SessionController:
         return has_moved
 
     def _follow_history(self, *, has_moved: bool = False) -> None:
+        if not (has_moved or self.document.has_moved):
+            return
+        self._follow_image()
         changed = self.document.follow_history(has_moved=has_moved)
         for number in changed:
             self.engine_sync.forget(number)

@@ -282,18 +282,21 @@ class SegmentationDocument:
         for number, record in self.records.items():
             self.node.write_quality(number, record)
 
+    @property
+    def has_moved(self) -> bool:
+        """Others have undone or redone something, and prompts and records do not follow yet."""
+        return self.undo_stack.position() != self._position
+
     def follow_history(self, *, has_moved: bool = False) -> set[int]:
         """Synchronises prompts and records with the segments after undo or redo.
 
         Args:
-            has_moved: They were brought somewhere; determined here if not given.
+            has_moved: The session itself has undone or redone.
 
         Returns:
             The objects concerned.
         """
         position = self.undo_stack.position()
-        if position == self._position and not has_moved:
-            return set()
         if not has_moved:  # others have, and the states that the history keeps may hold surfaces that are out of date
             self.surfaces.note(self.segmentation_node.GetSegmentation().GetSegmentIDs())
         known = dict(self.undo_stack.records())
