@@ -110,7 +110,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
     clicks = [timed(lambda n=n: click(session, engine, n), engine) for n in range(30)]
     asked = timed(session.propagate, engine)
     streamed = []
-    while session.engine_sync.propagation_request is not None:
+    while session.engine_sync.propagation.request is not None:
         engine.work(1)
         streamed.append(timed(session.poll, engine))
     kinds = [type(one) for one in engine.requests]

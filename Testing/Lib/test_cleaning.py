@@ -101,11 +101,11 @@ def test_undo_while_the_object_is_being_cleaned_gives_it_up(patient):
         session.poll()
         if requests(patient, CleanObject):
             break
-    assert session.engine_sync.propagation_request is not None
+    assert session.engine_sync.propagation.request is not None
     session.undo()
     patient.settle()
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 1
-    assert session.engine_sync.propagation_request is None
+    assert session.engine_sync.propagation.request is None
 
 
 def test_the_scene_remembers_how_masks_are_cleaned(app, tmp_path):

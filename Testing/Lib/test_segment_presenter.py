@@ -368,8 +368,8 @@ def test_a_range_chosen_for_a_larger_volume_ends_with_this_one(app, presenter, e
     presenter.propagate()
     last = presenter.session.document.volume.shape[0] - 1
     assert (
-        presenter.session.engine_sync.propagation_request.first,
-        presenter.session.engine_sync.propagation_request.last,
+        presenter.session.engine_sync.propagation.request.first,
+        presenter.session.engine_sync.propagation.request.last,
     ) == (3, last)
 
 

@@ -73,7 +73,7 @@ def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient)
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
     session.stop()
     patient.settle()
-    assert session.engine_sync.propagation_request is None
+    assert session.engine_sync.propagation.request is None
     assert "what is done stays" in session.notice
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
     session.resume()
@@ -680,11 +680,11 @@ def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
     session.propagate()
     user.engines.last.work()
     turns = []
-    while session.engine_sync.propagation_request is not None:
+    while session.engine_sync.propagation.request is not None:
         began = time.thread_time()
         session.poll()
         turns.append(time.thread_time() - began)
-        assert session.has_more or session.engine_sync.propagation_request is None
+        assert session.has_more or session.engine_sync.propagation.request is None
     assert max(turns) < 0.1
     assert len(turns) > 1
     assert user.voxels_of().any(axis=(1, 2)).all()

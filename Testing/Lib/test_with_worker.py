@@ -205,7 +205,7 @@ def test_random_kills_lose_nothing(app):
 
 
 def has_done(session, goal):
-    return session.engine_sync.propagation_request is None or len(session.document.active_record.quality) >= goal
+    return session.engine_sync.propagation.request is None or len(session.document.active_record.quality) >= goal
 
 
 def test_a_saved_scene_goes_on_in_another_process(app, link, tmp_path):

@@ -82,7 +82,7 @@ class SimulatedUser:
             if self.engines.made:
                 self.engines.last.work()
             self.session.poll()
-            if not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation_request is None:
+            if not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation.request is None:
                 return
         raise AssertionError(f"it never settles: {self.session.notice}")
 

@@ -127,20 +127,20 @@ class SessionController:
                 self._notice, self._is_error = notice.sentence, notice.is_error
         self.preview.resume()
         self.document.surfaces.follow(
-            is_resting=self.engine_sync.propagation_request is None and not self.engine_sync.is_waiting
+            is_resting=self.engine_sync.propagation.request is None and not self.engine_sync.is_waiting
         )
 
     def end(self, reason: str) -> None:
         """Ends the session. Prompts, masks and the journal stay."""
         if not self.ended:
             self.preview.leave()
-            self._try(self.engine_sync.abandon)
+            self._try(self.engine_sync.propagation.abandon)
             self.ended = self.notice = reason
 
     @property
     def can_continue(self) -> bool:
         """A propagation was stopped, or a correction has made slices of the active object out of date."""
-        if self.engine_sync.propagation_request is not None:
+        if self.engine_sync.propagation.request is not None:
             return False
         return self.stopped is not None or any(q.is_stale for q in self.document.active_record.quality.values())
 
@@ -272,9 +272,9 @@ class SessionController:
 
     def stop(self) -> None:
         """Stops the propagation within a slice; what is done stays."""
-        if self.engine_sync.propagation_request is not None:
-            self.stopped = self.engine_sync.propagation_request
-            self._try(self.engine_sync.stop)
+        if self.engine_sync.propagation.request is not None:
+            self.stopped = self.engine_sync.propagation.request
+            self._try(self.engine_sync.propagation.stop)
 
     def resume(self) -> None:
         """Continues where a propagation was stopped, or does again what a correction has made out of date."""
@@ -302,7 +302,7 @@ class SessionController:
         """Takes everything about the active object back: prompts and voxels."""
         with self._action():
             number = self._active()
-            self.engine_sync.abandon()
+            self.engine_sync.propagation.abandon()
             self.document.clear(number)
             self.engine_sync.forget(number)
 
@@ -347,7 +347,7 @@ class SessionController:
             return False
         self.notice = ""
         self.preview.leave()
-        self.engine_sync.abandon()
+        self.engine_sync.propagation.abandon()
         self.stopped = None
         with self.document.writing():
             has_moved = go()
@@ -362,7 +362,7 @@ class SessionController:
         for number in changed:
             self.engine_sync.forget(number)
         if changed:
-            self.engine_sync.abandon()
+            self.engine_sync.propagation.abandon()
             self.warm_up()
 
     def _try(self, act: Callable[[], None]) -> None:
@@ -374,7 +374,7 @@ class SessionController:
 
     def _start_propagation(self, name: str, propagation_request: PropagationRequest) -> None:
         """Begins a propagation, in place of the one under way, as a step of that name."""
-        self.engine_sync.abandon()
+        self.engine_sync.propagation.abandon()
         with self.document.step(name):
             for number in propagation_request.object_ids:
                 self._confirm_edited(number)

@@ -87,7 +87,8 @@ class EngineSync:
         self._document = document
         self._state = SceneState(document)
         self._objects = StateSync(link.submit)
-        self._propagation = PropagationSync(link)
+        self.propagation = PropagationSync(link)
+        """The propagation under way; see `propagate`."""
         self._pending: deque[Event] = deque()
         self._is_open = False
         self._generation = -1
@@ -103,21 +104,6 @@ class EngineSync:
     def volume_id(self) -> str:
         """The volume, as the engine knows it; empty while it was not told of it."""
         return self._objects.volume_id
-
-    @property
-    def propagation_request(self) -> PropagationRequest | None:
-        """The current propagation."""
-        return self._propagation.propagation_request
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        """Slices of it that are done, and slices at most."""
-        return self._propagation.progress
-
-    @property
-    def is_stopping(self) -> bool:
-        """It is about to stop."""
-        return self._propagation.is_stopping
 
     @property
     def is_starting(self) -> bool:
@@ -172,21 +158,13 @@ class EngineSync:
             self._generation = self.link.generation
             self._begin(volume_id)
         self._objects.sync(self._state, self.cleanup)
-        if self._propagation.is_due:
+        if self.propagation.is_due:
             self._start_propagation()
 
-    def propagate(self, propagation_request: PropagationRequest) -> None:
+    def propagate(self, request: PropagationRequest) -> None:
         """Starts a propagation; see `sync` for what is raised."""
-        self._propagation.ask(propagation_request)
+        self.propagation.ask(request)
         self.sync()
-
-    def stop(self) -> None:
-        """Asks the engine to stop the propagation; what it still sends until then counts."""
-        self._propagation.stop()
-
-    def abandon(self) -> None:
-        """Ends the propagation at once: what the engine still sends does not count."""
-        self._propagation.abandon()
 
     def set_visible_plane(self, plane: SlicePlane) -> None:
         """Sets the visible slice, whose features may be precomputed."""
@@ -197,7 +175,7 @@ class EngineSync:
     def preview(self, prompts: PromptSet) -> bool:
         """Asks what prompts would give, without keeping it; false while the engine is busy or not ready."""
         record = self._document.objects.record(prompts.object_id)
-        is_quiet = not self.is_waiting and self.propagation_request is None and not self._preview_number
+        is_quiet = not self.is_waiting and self.propagation.request is None and not self._preview_number
         is_free = self._is_current and self._is_open and is_quiet
         is_known = self._objects.knows(prompts.object_id) or len(record.quality) <= MAX_PREVIEW_SLICES
         if not is_free or not is_known or record.unanswered:
@@ -233,7 +211,7 @@ class EngineSync:
                 self._preview_number = 0
                 take_preview(event.mask if isinstance(event, SlicePreviewed) else None)
                 return self._journal_notice()
-            return self._read_propagation(event) if self._propagation.is_about(event) else self._read(event)
+            return self._read_propagation(event) if self.propagation.is_about(event) else self._read(event)
         except NeuroSAM2Error as error:
             return Notice(str(error))
 
@@ -265,18 +243,18 @@ class EngineSync:
                 return self._journal_notice(is_mask=True)
             case SliceCleaned(mask=mask):
                 self._objects.restore_later(mask.object_id)
-                if not self._propagation.has_cleaned:
-                    self._propagation.has_cleaned = True
+                if not self.propagation.has_cleaned:
+                    self.propagation.has_cleaned = True
                     self._document.start_step(_("Clean up"))
                 self._write_unconfirmed(mask)
             case Progress():
-                self._propagation.progress = event.done, event.total
-            case Finished(was_cancelled=was_stopped) if was_stopped or not self._propagation.clean_next():
-                self._propagation.end()
+                self.propagation.progress = event.done, event.total
+            case Finished(was_cancelled=was_stopped) if was_stopped or not self.propagation.clean_next():
+                self.propagation.end()
                 self._document.remember(self.revision)
                 return Notice(STOPPED if was_stopped else _endings_message(self._document.active_record))
             case Failed():
-                self._propagation.end()
+                self.propagation.end()
                 return Notice(str(event.to_error()), is_error=True)
             case _:
                 pass
@@ -302,7 +280,7 @@ class EngineSync:
 
     def _resume(self) -> bool:
         """Tells the engine everything again, if there is anything to do; says whether there is."""
-        has_work = self.propagation_request is not None or any(self._state.unanswered.values())
+        has_work = self.propagation.request is not None or any(self._state.unanswered.values())
         if has_work:
             self.sync()
         return has_work
@@ -311,13 +289,13 @@ class EngineSync:
         self._objects.begin(volume_id)
         self._is_open = False
         self._preview_number = 0
-        self._propagation.forget()
+        self.propagation.forget()
         self._visible_plane = None
 
     def _start_propagation(self) -> None:
-        asked = () if self.propagation_request is None else self.propagation_request.object_ids
+        asked = () if self.propagation.request is None else self.propagation.request.object_ids
         records = self._document.records
         there = tuple(one for one in asked if one in records and records[one].prompts.indices)
         for object_id in there:
             self._objects.restore(self._state, object_id, self.cleanup)
-        self._propagation.start(self.volume_id, there, self.cleanup)
+        self.propagation.start(self.volume_id, there, self.cleanup)

@@ -30,7 +30,7 @@ class PropagationSync:
     """
 
     def __init__(self, link: EngineLink) -> None:
-        self.propagation_request: PropagationRequest | None = None
+        self.request: PropagationRequest | None = None
         """As it was asked for; None while nothing is under way."""
         self.progress = (0, 0)
         """Slices done and slices at most."""
@@ -45,12 +45,12 @@ class PropagationSync:
     @property
     def is_due(self) -> bool:
         """True while the request was not sent yet."""
-        return self.propagation_request is not None and self._number == NOT_SENT
+        return self.request is not None and self._number == NOT_SENT
 
-    def ask(self, propagation_request: PropagationRequest) -> None:
+    def ask(self, request: PropagationRequest) -> None:
         """A new one, in place of whatever was under way."""
-        self.propagation_request, self.progress, self.is_stopping, self._number = (
-            propagation_request,
+        self.request, self.progress, self.is_stopping, self._number = (
+            request,
             (0, 0),
             False,
             NOT_SENT,
@@ -59,16 +59,16 @@ class PropagationSync:
 
     def start(self, volume_id: str, object_ids: tuple[int, ...], cleanup: MaskCleanup) -> None:
         """Sends the request for the objects that exist; without any, the propagation is over."""
-        if self.propagation_request is None or not object_ids:
+        if self.request is None or not object_ids:
             self.end()
             return
         self._propagation = Propagate(
             volume_id=volume_id,
             object_ids=object_ids,
-            first=self.propagation_request.first,
-            last=self.propagation_request.last,
-            direction=self.propagation_request.direction,
-            beyond=self.propagation_request.beyond,
+            first=self.request.first,
+            last=self.request.last,
+            direction=self.request.direction,
+            beyond=self.request.beyond,
             cleanup=cleanup,
         )
         self._to_clean = list(object_ids) if cleanup.is_whole else []
@@ -78,7 +78,7 @@ class PropagationSync:
         """Asks the engine to stop; what it still sends until then counts."""
         if self.is_due:
             self.abandon()
-        elif self.propagation_request is not None and not self.is_stopping:
+        elif self.request is not None and not self.is_stopping:
             self.is_stopping = True
             self._link.submit(Cancel(target=self._number))
 
@@ -107,4 +107,4 @@ class PropagationSync:
 
     def end(self) -> None:
         """It is over."""
-        self.propagation_request, self._number, self.is_stopping = None, NOT_SENT, False
+        self.request, self._number, self.is_stopping = None, NOT_SENT, False
