@@ -25,13 +25,12 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote.packing import mask_from_bits
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
 from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
 
 if TYPE_CHECKING:
@@ -306,15 +305,10 @@ def _to_json(line: Line) -> dict[str, object]:
         }
     if isinstance(line, StaleLine):
         return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
-    payload = line.prompts
     return {
         "object": line.object_id,
         "name": line.segment_name,
-        "axis": payload.axis,
-        "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in payload.points],
-        "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in payload.boxes],
-        "kept": sorted(payload.kept),
-        "readings": sorted([r.index, r.reading] for r in payload.readings),
+        **line.prompts.to_json(),
         "colour": line.colour,
         "unanswered": sorted([plane.axis, plane.index] for plane in line.unanswered),
     }
@@ -326,33 +320,19 @@ def _from_json(payload: dict[str, object]) -> Line:
         return decoded(_StoredMask, payload, "line", LATER).to_line()
     if "stale" in payload:
         return decoded(_StoredStale, payload, "line", LATER).to_line()
-    return decoded(_StoredPrompts, payload, "line", LATER).to_line()
+    return decoded(_StoredObject, payload, "line", LATER).to_line(ObjectPrompts.from_json(payload))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredPrompts:
-    """A `PromptsLine` in JSON."""
+class _StoredObject:
+    """What a `PromptsLine` holds in JSON beside the prompts."""
 
     object: int
     name: str
-    axis: Axis | None
-    points: tuple[tuple[int, float, float, bool], ...]
-    boxes: tuple[tuple[int, float, float, float, float], ...]
-    kept: tuple[int, ...]
-    readings: tuple[tuple[int, int], ...] = ()
     colour: tuple[float, float, float] | None = None
     unanswered: tuple[tuple[Axis, int], ...] = ()
 
-    def to_line(self) -> PromptsLine:
-        prompts = ObjectPrompts(
-            axis=self.axis,
-            points=tuple(
-                SlicePoint(index, PointPrompt(row, col, is_positive)) for index, row, col, is_positive in self.points
-            ),
-            boxes=tuple(SliceBox(index, BoxPrompt(*box)) for index, *box in self.boxes),
-            kept=frozenset(self.kept),
-            readings=frozenset(ChosenReading(*one) for one in self.readings),
-        )
+    def to_line(self, prompts: ObjectPrompts) -> PromptsLine:
         return PromptsLine(
             object_id=self.object,
             segment_name=self.name,
