@@ -6,6 +6,8 @@ would be lost without a word, and the run would wait for it.
 """
 
 import multiprocessing
+import os
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from NeuroSAM2Core.training.data.stop_signals import ignore_stop_signals
 FEWER = "give it more shared memory (docker run --shm-size=2g), or prepare batches without other processes: --workers 0 (workers = 0)"
 WORKER = "DataLoader worker"
 """How PyTorch begins to say that a process is gone."""
+MAX_TEMPORARY_PATH_BYTES = 64
+"""A socket's path may have 103 bytes, of which multiprocessing takes up to 34."""
 
 
 class Shareable(Protocol):
@@ -80,11 +84,12 @@ def loaded(
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         pin_memory=pins,
-        worker_init_fn=ignore_stop_signals,
+        worker_init_fn=_begin_worker,
     )
     before = multiprocessing.active_children()
     with worker_deaths_reported():
-        iterator = iter(loader)
+        with _sockets_possible():
+            iterator = iter(loader)
         processes = [one for one in multiprocessing.active_children() if one not in before]
         try:
             for item in iterator:
@@ -101,6 +106,29 @@ def loaded(
             for process in processes:
                 process.kill()
                 process.join()
+
+
+def _begin_worker(number: int) -> None:
+    """What a process does before its first item."""
+    ignore_stop_signals(number)
+    _shorten_temporary_folder()
+
+
+def _shorten_temporary_folder() -> None:
+    """Shared memory is handed over through sockets in the temporary folder: where its path is too long for one, nothing would come."""
+    if os.name == "posix" and len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_PATH_BYTES:
+        tempfile.tempdir = "/tmp"
+
+
+@contextmanager
+def _sockets_possible() -> Iterator[None]:
+    """Inside, processes can be started that hand over shared memory."""
+    before = tempfile.gettempdir()
+    _shorten_temporary_folder()
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager
