@@ -66,7 +66,7 @@ def load_in(folder, told):
     told.send(len(list(loaded(Clips(), range(3), workers=1))))
 
 
-@pytest.mark.parametrize("name", ["plain", "n" * 120, "\N{LATIN SMALL LETTER L WITH STROKE} " + "n" * 200])
+@pytest.mark.parametrize("name", ["plain", "n" * 200])
 def test_the_temporary_folder_may_have_a_path_of_any_length(name, tmp_path):
     ours, its = CONTEXT.Pipe()
     process = CONTEXT.Process(target=load_in, args=(tmp_path / name, its))
