@@ -115,9 +115,13 @@ def _begin_worker(number: int) -> None:
 
 
 def _shorten_temporary_folder() -> None:
-    """Shared memory is handed over through sockets in the temporary folder: where its path is too long for one, nothing would come."""
-    if os.name == "posix" and len(os.fsencode(tempfile.gettempdir())) > MAX_TEMPORARY_PATH_BYTES:
-        tempfile.tempdir = "/tmp"
+    """Batches are handed over through sockets in the temporary folder: where its path is too long for one, the system's own is taken."""
+    if os.name != "posix" or len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMPORARY_PATH_BYTES:
+        return
+    asked = {name: os.environ.pop(name) for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ}
+    tempfile.tempdir = None
+    tempfile.gettempdir()  # which looks anew, and keeps what it finds
+    os.environ.update(asked)
 
 
 @contextmanager
