@@ -78,6 +78,22 @@ def test_the_temporary_folder_may_have_a_path_of_any_length(name, tmp_path):
     assert ours.recv() == 3
 
 
+def load_until_one_is_killed(told):
+    """Where processes are started by a server, as by default from Python 3.14 on, and PyTorch does not learn how they end."""
+    with pytest.raises(DataError) as error:
+        list(loaded(Clips(kills_at=1, by=signal.SIGBUS), range(9), workers=1))
+    told.send(error.value.message)
+
+
+def test_how_a_process_of_a_server_has_ended_is_reported():
+    ours, its = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=load_until_one_is_killed, args=(its,))
+    process.start()
+    assert ours.poll(LIMIT_S)
+    assert "/dev/shm, is full" in ours.recv()
+    process.join(LIMIT_S)
+
+
 @pytest.mark.parametrize(("by", "reason"), [(signal.SIGKILL, "memory may be full"), (signal.SIGBUS, "/dev/shm")])
 def test_a_process_that_is_ended_from_outside_is_reported(by, reason):
     with pytest.raises(DataError, match=f"ended from outside: .*{reason}"):

@@ -5,12 +5,15 @@ the batch
 would be lost without a word, and the run would wait for it.
 """
 
+import math
 import multiprocessing
 import os
+import signal
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -21,6 +24,8 @@ from NeuroSAM2Core.training.data.stop_signals import ignore_stop_signals
 FEWER = "give it more shared memory (docker run --shm-size=2g), or prepare batches without other processes: --workers 0 (workers = 0)"
 WORKER = "DataLoader worker"
 """How PyTorch begins to say that a process is gone."""
+BUS_ERROR = -getattr(signal, "SIGBUS", math.inf)
+"""The exit code of a process that has touched what shared memory had no place for; on Windows none is."""
 MAX_TEMPORARY_PATH_BYTES = 64
 """A socket's path may have 103 bytes, of which multiprocessing takes up to 34."""
 
@@ -86,11 +91,11 @@ def loaded(
         pin_memory=pins,
         worker_init_fn=_begin_worker,
     )
-    before = multiprocessing.active_children()
-    with worker_deaths_reported():
+    before, processes = multiprocessing.active_children(), list[BaseProcess]()
+    with worker_deaths_reported(processes):
         with _sockets_possible():
             iterator = iter(loader)
-        processes = [one for one in multiprocessing.active_children() if one not in before]
+        processes += [one for one in multiprocessing.active_children() if one not in before]
         try:
             for item in iterator:
                 if isinstance(item, NoSpace):
@@ -136,8 +141,11 @@ def _sockets_possible() -> Iterator[None]:
 
 
 @contextmanager
-def worker_deaths_reported() -> Iterator[None]:
+def worker_deaths_reported(processes: Sequence[BaseProcess] = ()) -> Iterator[None]:
     """Inside, the end of a process that prepares batches, which PyTorch may tell at any moment, is an error in a sentence.
+
+    Args:
+        processes: Those that have ended when it is left, as far as they are known: how they ended says more than PyTorch does.
 
     Raises:
         DataError: One was ended from outside.
@@ -148,7 +156,7 @@ def worker_deaths_reported() -> Iterator[None]:
         text = str(error)
         if not text.startswith(WORKER):
             raise
-        is_bus_error = "Bus error" in f"{text} {error.__cause__}"
+        is_bus_error = "Bus error" in f"{text} {error.__cause__}" or BUS_ERROR in [one.exitcode for one in processes]
         reason = "shared memory, on Linux /dev/shm, is full" if is_bus_error else "the memory may be full"
         raise DataError(
             f"a process that prepares batches was ended from outside: {reason}",
