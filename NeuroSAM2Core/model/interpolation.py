@@ -38,27 +38,29 @@ def sample_bilinear(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2
     size = torch.tensor([width, height], device=grid.device)
     place = (places * size - 0.5).clamp(min=0).minimum(size - 1.0)
     low = place.floor()
-    fraction = place - low
+    right, below = (place - low).split(1, dim=-1)
     x0, y0 = low.long().unbind(-1)
     x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
-    right, below = fraction.split(1, dim=-1)
     batch = torch.arange(len(grid), device=grid.device)[:, None]
     pixels = grid.permute(0, 2, 3, 1)
-    upper = pixels[batch, y0, x0] * (1 - right) + pixels[batch, y0, x1] * right
-    lower = pixels[batch, y1, x0] * (1 - right) + pixels[batch, y1, x1] * right
-    return upper * (1 - below) + lower * below
+    upper = torch.lerp(pixels[batch, y0, x0], pixels[batch, y0, x1], right)
+    lower = torch.lerp(pixels[batch, y1, x0], pixels[batch, y1, x1], right)
+    return torch.lerp(upper, lower, below)
 
 
 def values_at(
     maps: Float[Tensor, "m h w"], rows: Sequence[float], cols: Sequence[float], kernel: Kernel
 ) -> Float[Tensor, "m n"]:
     """The values of some maps at N places, in pixels from the centre of the first one; beyond the border, those of the border."""
-    down, across = (
-        torch.from_numpy(_weights(np.asarray(places, np.float64), size, kernel)).to(maps.device)
+    (row, down), (col, across) = (
+        _taps(np.asarray(places, np.float64), size, kernel)
         for places, size in zip((rows, cols), maps.shape[1:], strict=True)
     )
-    with torch.autocast(maps.device.type, enabled=False):
-        return ((down @ maps.float()) * across).sum(dim=-1)
+    pixels, weights = (
+        torch.from_numpy(one).to(maps.device)
+        for one in (row[:, :, None] * maps.shape[2] + col[:, None], down[:, :, None] * across[:, None])
+    )
+    return (maps.float().flatten(1)[:, pixels] * weights).sum(dim=(-2, -1))
 
 
 def _along_both(
@@ -86,16 +88,22 @@ def _downsampling_matrix(before: int, after: int) -> Float[Tensor, "after before
 
 
 def _weights(places: NDArray[np.float64], size: int, kernel: Kernel) -> NDArray[np.float32]:
-    """How much each of `size` pixels counts at some places, (N, size); the border goes on for ever."""
+    """How much each of `size` pixels counts at some places, (N, size)."""
+    weights = np.zeros((len(places), size), np.float32)
+    pixels, taps = _taps(places, size, kernel)
+    np.add.at(weights, (np.arange(len(places))[:, None], pixels), taps)
+    return weights
+
+
+def _taps(places: NDArray[np.float64], size: int, kernel: Kernel) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The pixels that count at some places, and how much each does, both (N, taps); the border goes on for ever."""
     low = np.floor(places)
     fraction = places - low
-    taps = {0: 1 - fraction, 1: fraction}
+    weights, first = [1 - fraction, fraction], 0
     if kernel == "bicubic":
-        taps = {-1: _far(1 + fraction), 0: _near(fraction), 1: _near(1 - fraction), 2: _far(2 - fraction)}
-    weights = np.zeros((len(places), size))
-    for step, weight in taps.items():
-        np.add.at(weights, (np.arange(len(places)), np.clip(low + step, 0, size - 1).astype(int)), weight)
-    return weights.astype(np.float32)
+        weights, first = [_far(1 + fraction), _near(fraction), _near(1 - fraction), _far(2 - fraction)], -1
+    pixels = (low[:, None] + np.arange(first, first + len(weights))).clip(0, size - 1).astype(np.int64)
+    return pixels, np.stack(weights, axis=1).astype(np.float32)
 
 
 def _near(distance: NDArray[np.float64]) -> NDArray[np.float64]:

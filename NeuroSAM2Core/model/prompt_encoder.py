@@ -114,9 +114,11 @@ def rasterized(
     else:
         canvas = mask_logits[:, 0].float().clamp(-RASTER_LOGIT, RASTER_LOGIT)
     canvas = torch.where(has_box & ~is_inside, -RASTER_LOGIT, canvas)
-    for place, label in zip(points.coords.unbind(dim=1), points.labels.unbind(dim=1), strict=True):
-        px, py = place[:, 0, None, None], place[:, 1, None, None]
-        is_near = (x - px) ** 2 + (y - py) ** 2 <= BRUSH_RADIUS_PX**2
-        for value, paint in ((POSITIVE, RASTER_LOGIT), (NEGATIVE, -RASTER_LOGIT)):
-            canvas = torch.where(is_near & (label == value)[:, None, None], paint, canvas)
+    px, py = points.coords[..., None, None].unbind(dim=2)
+    labels = points.labels[..., None, None]
+    is_click = (labels == POSITIVE) | (labels == NEGATIVE)
+    is_near = is_click & ((x[:, None] - px) ** 2 + (y[:, None] - py) ** 2 <= BRUSH_RADIUS_PX**2)
+    paint = torch.where(labels == POSITIVE, RASTER_LOGIT, -RASTER_LOGIT)
+    for near, value in zip(is_near.unbind(dim=1), paint.unbind(dim=1), strict=True):
+        canvas = torch.where(near, value, canvas)
     return canvas[:, None]

@@ -116,6 +116,7 @@ def test_the_first_prompted_slice_is_the_models_own_and_clicks_have_the_last_wor
 
 
 def test_the_bundled_model_keeps_to_white_matter():
+    pytest.importorskip("nilearn", reason="the MNI152 brain comes with nilearn")
     folder = resources.files("nilearn.datasets") / "data"
     t1, white = (
         Volume.read(str(folder / f"mni_icbm152_{what}_tal_nlin_sym_09a_converted.nii.gz")) for what in ("t1", "wm")

@@ -141,7 +141,8 @@ def test_one_that_takes_no_request_is_ended(tmp_path):
 
 
 def test_one_that_has_left_the_session_is_known_by_who_started_it(tmp_path):
-    bench = Bench(tmp_path / "run", "setsid sleep 300 &\nsleep 300")
+    leave = "import os; os.setsid(); os.execlp('sleep', 'sleep', '300')"  # not every system has the command setsid
+    bench = Bench(tmp_path / "run", f'"{sys.executable}" -c "{leave}" &\nsleep 300')
     until(lambda: [one.name() for one in bench.alive()].count("sleep") == 2)
     bench.tree.suspend()
     until(bench.are_stopped)

@@ -8,6 +8,7 @@ import torch
 
 from NeuroSAM2Core import EngineOptions, Session, load_model
 from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.inference.prediction import memory_usage
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
@@ -298,6 +299,20 @@ def test_what_clicks_go_on_from_counts_as_memory(ball):
     assert track.nbytes_of_histories > 0
     track.prompt_histories.clear()
     assert session.nbytes < before
+
+
+def test_only_a_slice_with_a_new_click_is_counted_anew(ball, monkeypatch):
+    session, counted = Session(small_model(), ball[0]), []
+    for index in (6, 8):
+        session.add_point(1, "axial", index, (20, 20))
+    before = session.nbytes
+    count = memory_usage.memory_bytes
+    monkeypatch.setattr(memory_usage, "memory_bytes", lambda *values: counted.append(values) or count(*values))
+    assert session.nbytes == before
+    assert not counted
+    session.add_point(1, "axial", 8, (30, 30), positive=False)
+    assert session.nbytes > before
+    assert len(counted) == 1
 
 
 def test_a_click_goes_on_where_features_were_let_go_of(ball):

@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -17,6 +19,7 @@ from NeuroSAM2Core.processes import ProcessId, ProcessTree
 from NeuroSAM2Core.remote import EngineClient, LocalWorker
 from NeuroSAM2Core.remote.launcher import LOG_NAME
 from NeuroSAM2Core.remote.messages import Disconnected, SliceAnswered, Status, WorkerStatus
+from NeuroSAM2Core.remote.server import process as worker_process
 from NeuroSAM2Core.remote.server.process import token_in
 from Testing.Support.launcher import make_launcher
 from Testing.Support.worker import LIMIT_S, answer, box_on, events_until, opened
@@ -118,6 +121,22 @@ def test_a_worker_whose_host_is_killed_is_no_orphan_behind_a_launcher(is_ready, 
         pipe.close()
     parent.wait()
     assert not Path(folder).exists()
+
+
+def test_a_waiting_worker_asks_seldom_whether_its_host_lives(tmp_path, monkeypatch):
+    polls, looks, has_stopped = [], [], Event()
+
+    def sleep(seconds):
+        polls.append(seconds)
+        if len(polls) == 100:
+            (tmp_path / "stop").touch()
+
+    monkeypatch.setattr(worker_process, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(worker_process, "is_alive", lambda host: looks.append(host) or True)
+    worker_process.end_with(ProcessId.current(), tmp_path / "stop", has_stopped.set)
+    assert has_stopped.wait(LIMIT_S)
+    assert len(polls) == 100
+    assert 1 <= len(looks) <= 20
 
 
 def test_there_is_no_such_interpreter(tmp_path):

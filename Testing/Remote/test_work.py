@@ -518,7 +518,7 @@ def test_features_are_let_go_of_where_memory_ends(ball, small_model_file):
 
 
 def test_what_an_idle_client_has_open_is_closed_and_it_is_notified(ball, small_model_file):
-    with ThreadedWorker(idle_s=0.3, heartbeat_s=0.05) as worker:
+    with ThreadedWorker(idle_s=0.3, heartbeat_s=0.2) as worker:
         client = worker.client()
         key = opened(client, ball, small_model_file)
         (closed,) = (

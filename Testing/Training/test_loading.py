@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 
 import pytest
 from torch.utils.data import Dataset
@@ -55,6 +56,42 @@ def test_shared_memory_that_is_too_small_is_reported_at_once():
     assert ours.recv() == 2
     process.join(LIMIT_S)
     assert process.exitcode == 0
+
+
+def load_in(folder, told):
+    """With a temporary folder whose path is too long for the sockets through which batches are handed over."""
+    folder.mkdir(parents=True)
+    tempfile.tempdir = str(folder)
+    multiprocessing.current_process()._config.pop("tempdir", None)  # what the tests' own processes have in its place
+    told.send(len(list(loaded(Clips(), range(3), workers=1))))
+
+
+@pytest.mark.parametrize("name", ["plain", "n" * 200])
+def test_the_temporary_folder_may_have_a_path_of_any_length(name, tmp_path):
+    ours, its = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=load_in, args=(tmp_path / name, its))
+    process.start()
+    has_answered = ours.poll(LIMIT_S)
+    process.kill()
+    process.join(LIMIT_S)
+    assert has_answered
+    assert ours.recv() == 3
+
+
+def load_until_one_is_killed(told):
+    """Where processes are started by a server, as by default from Python 3.14 on, and PyTorch does not learn how they end."""
+    with pytest.raises(DataError) as error:
+        list(loaded(Clips(kills_at=1, by=signal.SIGBUS), range(9), workers=1))
+    told.send(error.value.message)
+
+
+def test_how_a_process_of_a_server_has_ended_is_reported():
+    ours, its = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=load_until_one_is_killed, args=(its,))
+    process.start()
+    assert ours.poll(LIMIT_S)
+    assert "/dev/shm, is full" in ours.recv()
+    process.join(LIMIT_S)
 
 
 @pytest.mark.parametrize(("by", "reason"), [(signal.SIGKILL, "memory may be full"), (signal.SIGBUS, "/dev/shm")])

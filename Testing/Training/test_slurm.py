@@ -18,14 +18,14 @@ def cluster(tmp_path):
     commands = {
         "scontrol": 'if [ "$1" = show ]; then echo node7; else echo "$@" >> "$LOG/scontrol"; fi',
         "srun": 'shift; for rank in 0 1; do SLURM_PROCID=$rank SLURM_LOCALID=$rank "$@" || exit $?; done',
-        "neurosam2": 'echo "$RANK/$WORLD_SIZE/$LOCAL_RANK $MASTER_ADDR:$MASTER_PORT $*" >> "$LOG/neurosam2"\n$ACT',
+        "neurosam2": 'echo "$RANK/$WORLD_SIZE/$LOCAL_RANK $MASTER_ADDR:$MASTER_PORT $*" >> "$LOG/neurosam2"\neval "$ACT"',
     }
     programs = tmp_path / "venv" / "bin"
     programs.mkdir(parents=True)
     for name, body in commands.items():
         (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         (programs / name).chmod(0o755)
-    (programs / "activate").write_text(f"export PATH={programs}:$PATH\n", encoding="utf-8")
+    (programs / "activate").write_text('export PATH="$NEUROSAM2_VENV/bin:$PATH"\n', encoding="utf-8")
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def submit(cluster, *words, act=":"):
 
 def output(cluster, name):
     path = cluster / name
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return os.fsdecode(path.read_bytes()).splitlines() if path.exists() else []
 
 
 def test_every_process_knows_its_place(cluster):
@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_goes_back_into_the_queue(cluster):
 
 def test_a_run_that_is_over_does_not(cluster):
     (cluster / "run").mkdir()
-    assert submit(cluster, "c.toml", f"{cluster}/run", act=f"touch {cluster}/run/model.safetensors").returncode == 0
+    assert submit(cluster, "c.toml", f"{cluster}/run", act='touch "$LOG/run/model.safetensors"').returncode == 0
     assert output(cluster, "scontrol") == []
 
 

@@ -1,5 +1,9 @@
-"""Opening and saving as a person does it, through the dialogs."""
+"""Opening and saving as a person does it, through the dialogs.
 
+Playwright's own process takes names of files as UTF-8, whatever the locale is.
+"""
+
+import os
 from pathlib import Path
 
 from NeuroSAM2Web.ui.file_dialogs import CHOOSER
@@ -13,7 +17,8 @@ def open_file(visit, path):
 
 def upload(visit, path):
     visit.page.get_by_role("button", name="Open Ctrl+O").click()
-    visit.page.set_input_files(f"#{CHOOSER}", path)
+    content = {"name": path.name, "mimeType": "application/octet-stream", "buffer": path.read_bytes()}
+    visit.page.set_input_files(f"#{CHOOSER}", content)
 
 
 def wait_volume(visit, name):
@@ -54,7 +59,7 @@ def download(visit, words, folder):
         with visit.page.expect_download() as coming:
             card.locator("[data-test=link]").nth(number).click()
         found.append(folder / coming.value.suggested_filename)
-        coming.value.save_as(found[-1])
+        coming.value.save_as(os.fsencode(found[-1]).decode())
     card.get_by_role("button", name="Cancel").click()
     card.wait_for(state="hidden")
     return found

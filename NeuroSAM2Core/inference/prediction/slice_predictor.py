@@ -20,7 +20,7 @@ from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enfo
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle
-from NeuroSAM2Core.inference.prediction.memory_usage import memory_bytes
+from NeuroSAM2Core.inference.prediction.memory_usage import CountedMemory
 from NeuroSAM2Core.inference.prediction.readings import rank_readings, split
 from NeuroSAM2Core.inference.prediction.slice_answer import CropMemory, CropView, SliceAnswer, as_absent
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, MaskSelector, Points
@@ -78,11 +78,12 @@ class PromptHistory:
     """Which of them the answers go on from."""
     is_close: bool = False
     """So close to a confirmed slice that shows the object that the object must be here, too."""
+    _memory: CountedMemory = field(init=False, default_factory=CountedMemory)
 
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        return memory_bytes(self.look.seen, self.start, self.answers, self.readings)
+        return self._memory.nbytes([*self.look.seen.values(), self.start, *self.answers, *self.readings])
 
 
 class SlicePredictor:

@@ -6,6 +6,7 @@ token in a file.
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -34,7 +35,9 @@ logger = logging.getLogger(__name__)
 COMPUTE_END_S = 0.2
 """How long the step that is being computed may take to end with the process."""
 POLL_S = 0.05
-"""Between two looks at the host."""
+"""Between two looks at what the host asks for."""
+POLLS_PER_LOOK = 10
+"""Between two looks at whether the host lives, which take many times as long and keep the compute thread from the interpreter."""
 MIN_TOKEN_CHARS = 32
 """A token cannot be guessed."""
 
@@ -97,7 +100,10 @@ def end_with(host: ProcessId, stop_file: Path, stop: Callable[[], None]) -> None
 
     def watch() -> None:
         process = host.find()
-        while process is not None and is_alive(process) and not stop_file.exists():
+        for poll in itertools.count():
+            has_ended = process is None or (poll % POLLS_PER_LOOK == 0 and not is_alive(process))
+            if has_ended or stop_file.exists():
+                break
             time.sleep(POLL_S)
         stop()
 

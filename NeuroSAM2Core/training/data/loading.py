@@ -5,10 +5,15 @@ the batch
 would be lost without a word, and the run would wait for it.
 """
 
+import math
 import multiprocessing
-from collections.abc import Generator, Iterator
+import os
+import signal
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -19,6 +24,10 @@ from NeuroSAM2Core.training.data.stop_signals import ignore_stop_signals
 FEWER = "give it more shared memory (docker run --shm-size=2g), or prepare batches without other processes: --workers 0 (workers = 0)"
 WORKER = "DataLoader worker"
 """How PyTorch begins to say that a process is gone."""
+BUS_ERROR = -getattr(signal, "SIGBUS", math.inf)
+"""The exit code of a process that has touched what shared memory had no place for; on Windows none is."""
+MAX_TEMPORARY_PATH_BYTES = 64
+"""A socket's path may have 103 bytes, of which multiprocessing takes up to 34."""
 
 
 class Shareable(Protocol):
@@ -80,12 +89,13 @@ def loaded(
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         pin_memory=pins,
-        worker_init_fn=ignore_stop_signals,
+        worker_init_fn=_begin_worker,
     )
-    before = multiprocessing.active_children()
-    with worker_deaths_reported():
-        iterator = iter(loader)
-        processes = [one for one in multiprocessing.active_children() if one not in before]
+    before, processes = multiprocessing.active_children(), list[BaseProcess]()
+    with worker_deaths_reported(processes):
+        with _sockets_possible():
+            iterator = iter(loader)
+        processes += [one for one in multiprocessing.active_children() if one not in before]
         try:
             for item in iterator:
                 if isinstance(item, NoSpace):
@@ -103,9 +113,39 @@ def loaded(
                 process.join()
 
 
+def _begin_worker(number: int) -> None:
+    """What a process does before its first item."""
+    ignore_stop_signals(number)
+    _shorten_temporary_folder()
+
+
+def _shorten_temporary_folder() -> None:
+    """Batches are handed over through sockets in the temporary folder: where its path is too long for one, the system's own is taken."""
+    if os.name != "posix" or len(os.fsencode(tempfile.gettempdir())) <= MAX_TEMPORARY_PATH_BYTES:
+        return
+    asked = {name: os.environ.pop(name) for name in ("TMPDIR", "TEMP", "TMP") if name in os.environ}
+    tempfile.tempdir = None
+    tempfile.gettempdir()  # which looks anew, and keeps what it finds
+    os.environ.update(asked)
+
+
 @contextmanager
-def worker_deaths_reported() -> Iterator[None]:
+def _sockets_possible() -> Iterator[None]:
+    """Inside, processes can be started that hand over shared memory."""
+    before = tempfile.gettempdir()
+    _shorten_temporary_folder()
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextmanager
+def worker_deaths_reported(processes: Sequence[BaseProcess] = ()) -> Iterator[None]:
     """Inside, the end of a process that prepares batches, which PyTorch may tell at any moment, is an error in a sentence.
+
+    Args:
+        processes: Those that have ended when it is left, as far as they are known: how they ended says more than PyTorch does.
 
     Raises:
         DataError: One was ended from outside.
@@ -116,7 +156,7 @@ def worker_deaths_reported() -> Iterator[None]:
         text = str(error)
         if not text.startswith(WORKER):
             raise
-        is_bus_error = "Bus error" in f"{text} {error.__cause__}"
+        is_bus_error = "Bus error" in f"{text} {error.__cause__}" or BUS_ERROR in [one.exitcode for one in processes]
         reason = "shared memory, on Linux /dev/shm, is full" if is_bus_error else "the memory may be full"
         raise DataError(
             f"a process that prepares batches was ended from outside: {reason}",
