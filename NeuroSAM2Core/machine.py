@@ -8,6 +8,7 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import models_folder
+from NeuroSAM2Core.decoding import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def cached_fact(question: str, measure: Callable[[], str]) -> str:
 
 def _facts() -> dict[str, str]:
     try:
-        payload = json.loads(disk.read_text(facts_file()))
+        payload = parse_json(disk.read_text(facts_file()))
     except (OSError, ValueError):
         return {}
     return {key: value for key, value in payload.items() if isinstance(value, str)} if isinstance(payload, dict) else {}

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from NeuroSAM2Core.decoding import decoded, parse_json
 from NeuroSAM2Core.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -101,11 +102,7 @@ class ProcessId:
         Raises:
             ValueError: It is not what `to_text` gives.
         """
-        try:
-            pid, created = json.loads(text)
-            return cls(int(pid), float(created))
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        return cls(*decoded(tuple[int, float], parse_json(text), "process"))
 
 
 def is_alive(process: "psutil.Process") -> bool:

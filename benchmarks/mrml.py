@@ -30,6 +30,7 @@ from NeuroSAM2Core.remote import LoadModel, PredictSlice, Propagate
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+from Testing.Support.sessions import place_point
 
 SHAPE = (180, 256, 256)
 HEAD = ("what", "median", "longest", "must")
@@ -89,7 +90,7 @@ def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
 
 def one_click(session: SessionController, engine: TimedEngine, number: int) -> None:
     """A point on the middle slice of the small volume."""
-    session.add_point(SlicePlane(Axis.K, 4), 5 + number % 8, 10 + number % 5)
+    place_point(session, SlicePlane(Axis.K, 4), 5 + number % 8, 10 + number % 5)
     answer(session, engine)
 
 
@@ -109,7 +110,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
     clicks = [timed(lambda n=n: click(session, engine, n), engine) for n in range(30)]
     asked = timed(session.propagate, engine)
     streamed = []
-    while session.engine_sync.propagation_request is not None:
+    while session.engine_sync.propagation.request is not None:
         engine.work(1)
         streamed.append(timed(session.poll, engine))
     kinds = [type(one) for one in engine.requests]
@@ -129,7 +130,7 @@ def rows(folder: Path) -> list[tuple[str, ...]]:
 
 def click(session: SessionController, engine: TimedEngine, number: int) -> None:
     """One more point on the middle slice, answered and written."""
-    session.add_point(SlicePlane(Axis.K, MIDDLE), 70 + 3 * number, 120, positive=number % 2 == 0)
+    place_point(session, SlicePlane(Axis.K, MIDDLE), 70 + 3 * number, 120, positive=number % 2 == 0)
     answer(session, engine)
 
 

@@ -18,6 +18,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import checksum
 from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit, shapes_of, unfilled_model
 from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
+from NeuroSAM2Core.decoding import Rules, decoded
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, is_out_of_memory
 from NeuroSAM2Core.model import SAM2, SAM2Config
 from NeuroSAM2Core.model.config import UnknownSettingError
@@ -184,7 +185,7 @@ def _read(file: TensorFile, name: str, *, with_training: bool) -> Checkpoint:
     """The checkpoint in a file of ours; see `Checkpoint.load`."""
     about = _metadata(file, name)
     config = SAM2Config.from_dict(about["config"])
-    provenance = _provenance(about["provenance"])
+    provenance = decoded(Provenance, about["provenance"], "provenance", Rules(skips_unknown=True))
     weights = {key: one for key, one in file.stored.items() if not key.startswith(TRAINING_PREFIX)}
     if sum(map(math.prod, shapes_of(config).values())) < sum(math.prod(one.shape) for one in weights.values()):
         check_fit({key: one.shape for key, one in weights.items()}, config, name)
@@ -222,15 +223,6 @@ def _metadata(file: TensorFile, name: str) -> dict[str, Any]:
             hint="install a newer NeuroSAM2",
         )
     return about
-
-
-def _provenance(values: Mapping[str, Any]) -> Provenance:
-    """What a file says of its origin; what a later version adds is passed over."""
-    known = {field.name for field in dataclasses.fields(Provenance)}
-    texts = {key: value for key, value in values.items() if key in known}
-    if not all(isinstance(value, str) for value in texts.values()):
-        raise ValueError("its provenance is no text")
-    return Provenance(**texts)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
 from NeuroSAM2Core.machine import cached_fact
 from NeuroSAM2Core.model import SAM2, HieraConfig, Points, SAM2Config, SpatialMemory
 from NeuroSAM2Core.model.results import PointerMemory
@@ -76,8 +77,10 @@ def probed(device: str, *, run: Callable[[Sequence[str]], DeviceReport] | None =
         report = (run or _run)([sys.executable, "-c", CHILD, str(PACKAGE), device])
         return json.dumps({"forward": report.forward, "backward": report.backward})
 
-    payload = json.loads(cached_fact(question, measure))
-    return DeviceReport(str(payload.get("forward", "")), str(payload.get("backward", "")))
+    try:
+        return decoded(DeviceReport, parse_json(cached_fact(question, measure)), "report")
+    except DecodingError:  # somebody has edited the cache
+        return decoded(DeviceReport, parse_json(measure()), "report")
 
 
 def _run(command: Sequence[str]) -> DeviceReport:

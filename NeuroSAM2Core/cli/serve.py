@@ -30,8 +30,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop; see `add_parser`."""
     from NeuroSAM2Core.remote.server.options import limits_of
-    from NeuroSAM2Core.remote.server.process import WorkerProcess, end_on_signals, leave, listen
-    from NeuroSAM2Core.remote.server.token_file import token_in
+    from NeuroSAM2Core.remote.server.process import WorkerProcess, end_on_signals, leave, listen, token_in
 
     limits, token = limits_of(args), token_in(args.token_file)
     try:

@@ -148,9 +148,7 @@ class EngineOptions:
             crops=chosen(self.crops, measured.crops, default=config.adaptive_crops),
             carries_boxes=chosen(self.carries_boxes, measured.carries_boxes, default=config.adaptive_crops),
             refines_boxes=chosen(self.refines_boxes, measured.refines_boxes, default=config.adaptive_crops),
-            refines_masks=chosen(
-                self.refines_masks, measured.refines_masks, default=config.adaptive_crops
-            ),
+            refines_masks=chosen(self.refines_masks, measured.refines_masks, default=config.adaptive_crops),
             interpolates=chosen(self.interpolates, measured.interpolates, default=config.adaptive_crops),
             clears_denied=chosen(self.clears_denied, measured.clears_denied, default=config.adaptive_crops),
             ends_by_shape=chosen(self.ends_by_shape, measured.ends_by_shape, default=config.adaptive_crops),

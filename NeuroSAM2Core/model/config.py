@@ -11,10 +11,13 @@ import difflib
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
+from NeuroSAM2Core.decoding import DecodingError, UnknownFieldError, decoded
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import current_names
+
+T = TypeVar("T")
 
 
 class UnknownSettingError(ConfigError):
@@ -29,9 +32,7 @@ TRUNK_BOUNDS: Mapping[str, tuple[int, int]] = {
     "windows": (1, 128),
     "background_grid": (1, 128),
 }
-TRUNK_LISTS: Mapping[str, int | None] = {"stages": 4, "global_blocks": None, "windows": 4, "background_grid": 2}
-"""Settings of the trunk that are lists, and how long they are; None for any length."""
-LARGEST = 1e9
+LARGEST_INTENSITY = 1e9
 MODEL_BOUNDS: Mapping[str, tuple[int, int]] = {
     "image_size": (32, 8192),
     "width": (8, 4096),
@@ -65,12 +66,7 @@ class HieraConfig:
     """Size of the coarse position embedding that is stretched over the image."""
 
     def __post_init__(self) -> None:
-        for name, length in TRUNK_LISTS.items():
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or (length is not None and len(value) != length):
-                count = length or "some"
-                raise ConfigError(f"{name} of a Hiera trunk is a list of {count} numbers; got {reprlib.repr(value)}")
-        _check_whole_numbers(self, TRUNK_BOUNDS)
+        _check_bounds(self, TRUNK_BOUNDS)
         if self.width % self.num_heads:
             raise ConfigError(f"width {self.width} must be a multiple of num_heads {self.num_heads}")
         if any(block >= self.depth for block in self.global_blocks):
@@ -115,15 +111,8 @@ class EngineDefaults:
     """0 to 1."""
 
     def __post_init__(self) -> None:
-        for name, value in self.chosen().items():
-            if name == "upsampling":
-                if value not in ("bilinear", "bicubic"):
-                    raise ConfigError(f"upsampling is bilinear or bicubic; got {value!r}")
-            elif name == "min_area_ratio":
-                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                    raise ConfigError(f"min_area_ratio is a number from 0 to 1; got {value!r}")
-            elif not isinstance(value, bool):
-                raise ConfigError(f"{name} is true or false; got {value!r}")
+        if self.min_area_ratio is not None and not 0 <= self.min_area_ratio <= 1:
+            raise ConfigError(f"min_area_ratio is a number from 0 to 1; got {self.min_area_ratio!r}")
 
     def chosen(self) -> dict[str, bool | float | str]:
         """The choices that are made, by name."""
@@ -132,7 +121,7 @@ class EngineDefaults:
 
     def updated(self, other: "EngineDefaults") -> "EngineDefaults":
         """These choices, where `other` makes none."""
-        return EngineDefaults.from_dict(self.chosen() | other.chosen())
+        return _read(EngineDefaults, self.chosen() | other.chosen())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EngineDefaults":
@@ -141,7 +130,7 @@ class EngineDefaults:
         Raises:
             ConfigError: On a key this version does not know (names the nearest) or a value that is none of its kind.
         """
-        return cls(**_checked(cls, values))
+        return _read(cls, values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,12 +186,15 @@ class SAM2Config:
     """Choices of the engine that were measured for this very model; they win over `use_appearance_model` and `adaptive_crops`."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.trunk, HieraConfig) or not isinstance(self.engine, EngineDefaults):
-            raise ConfigError("trunk and engine of a model must be tables of settings")
-        if isinstance(self.image_size, int) and (self.image_size < 32 or self.image_size % 32):
-            raise ConfigError(f"image_size must be a positive multiple of 32; got {reprlib.repr(self.image_size)}")
-        _check_whole_numbers(self, MODEL_BOUNDS)
-        self._check_flags_and_ratios()
+        if self.image_size < 32 or self.image_size % 32:
+            raise ConfigError(f"image_size must be a positive multiple of 32; got {self.image_size}")
+        _check_bounds(self, MODEL_BOUNDS)
+        for name in ("memory_dropout", "review_iou_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a number from 0 to 1; got {getattr(self, name)}")
+        low, high = self.intensity_range
+        if not -LARGEST_INTENSITY <= low < high <= LARGEST_INTENSITY:
+            raise ConfigError(f"intensity_range is two numbers, the smaller first; got {self.intensity_range}")
         if self.width % self.memory_width or self.width % 8:
             raise ConfigError(f"width {self.width} must be a multiple of 8 and of memory_width {self.memory_width}")
         if self.memory_width % 4 or self.mask_prompt_width % 4:
@@ -215,18 +207,6 @@ class SAM2Config:
             raise ConfigError(
                 f"a quarter of image_size {self.image_size} must be a multiple of the first window, {self.trunk.windows[0]}"
             )
-
-    def _check_flags_and_ratios(self) -> None:
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if one.type is bool and not isinstance(value, bool):
-                raise ConfigError(f"{one.name} is true or false; got {reprlib.repr(value)}")
-        for name in ("memory_dropout", "review_iou_threshold"):
-            if not _is_number(value := getattr(self, name)) or not 0 <= value <= 1:
-                raise ConfigError(f"{name} is a number from 0 to 1; got {reprlib.repr(value)}")
-        ends = self.intensity_range
-        if not isinstance(ends, tuple) or len(ends) != 2 or not all(map(_is_number, ends)) or not ends[0] < ends[1]:
-            raise ConfigError(f"intensity_range is two numbers, the smaller first; got {reprlib.repr(ends)}")
 
     @property
     def grid(self) -> int:
@@ -246,44 +226,30 @@ class SAM2Config:
         Raises:
             ConfigError: On a key this version does not know, a missing one or a value out of range.
         """
-        fields = _checked(cls, values)
-        try:
-            if isinstance(fields.get("trunk"), Mapping):
-                fields["trunk"] = HieraConfig(**_checked(HieraConfig, fields["trunk"]))
-            if isinstance(fields.get("engine"), Mapping):
-                fields["engine"] = EngineDefaults.from_dict(fields["engine"])
-            return cls(**fields)
-        except TypeError as error:
-            raise ConfigError(f"the model configuration is not complete: {error}") from None
+        return _read(cls, values)
 
 
-def _check_whole_numbers(config: HieraConfig | SAM2Config, bounds: Mapping[str, tuple[int, int]]) -> None:
-    """Every number, and every one of a list, is whole and within its bounds."""
+def _check_bounds(config: HieraConfig | SAM2Config, bounds: Mapping[str, tuple[int, int]]) -> None:
+    """Every number, and every one of a list, is within its bounds."""
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
-        for number in value if name in TRUNK_LISTS else (value,):
-            if type(number) is not int or not low <= number <= high:
-                raise ConfigError(f"{name} must be a whole number from {low} to {high}; got {reprlib.repr(number)}")
+        for number in value if isinstance(value, tuple) else (value,):
+            if not low <= number <= high:
+                raise ConfigError(f"{name} must be a whole number from {low} to {high}; got {number}")
 
 
-def _is_number(value: object) -> bool:
-    """A number of a size that arithmetic can take, not NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-
-
-def _checked(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with lists as tuples, every key known to the dataclass `kind`."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"settings of a model are a table; got {reprlib.repr(values)}")
-    values, known = current_names(values), get_type_hints(kind)
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise UnknownSettingError(
-                f"unknown model setting {reprlib.repr(key)}" + (f"; did you mean {near[0]!r}?" if near else ""),
-                hint="the file may come from a newer version of NeuroSAM2",
-            )
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _read(kind: type[T], values: object) -> T:
+    """Settings of a model, as `kind` has them."""
+    try:
+        return decoded(kind, current_names(values) if isinstance(values, Mapping) else values, "")
+    except UnknownFieldError as error:
+        near = difflib.get_close_matches(error.name, get_type_hints(error.owner), n=1)
+        raise UnknownSettingError(
+            f"unknown model setting {reprlib.repr(error.name)}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint="the file may come from a newer version of NeuroSAM2",
+        ) from None
+    except DecodingError as error:
+        raise ConfigError(f"{error}", hint=error.hint) from None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

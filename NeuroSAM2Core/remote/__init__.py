@@ -40,7 +40,7 @@ from NeuroSAM2Core.remote.messages import (
 )
 from NeuroSAM2Core.remote.remote_session import RemoteSession
 from NeuroSAM2Core.remote.session_state import SessionState
-from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSnapshot, replay
+from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSource, StateSync
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 
 __all__ = [
@@ -78,7 +78,8 @@ __all__ = [
     "SlicePreviewed",
     "SliceSnapshot",
     "SliceTracked",
-    "StateSnapshot",
+    "StateSource",
+    "StateSync",
     "Status",
     "Superseded",
     "VolumeClosed",
@@ -90,7 +91,6 @@ __all__ = [
     "decode_request",
     "encode_event",
     "encode_request",
-    "replay",
     "volume_id",
     "wire_matrix",
     "wire_voxels",

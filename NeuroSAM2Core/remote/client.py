@@ -49,7 +49,7 @@ class EngineClient:
 
     Made by `launch` (a worker of its own on this machine) or `connect` (one that listens somewhere). Requests may be submitted at once;
     they are sent as soon as the worker has welcomed the client. After a `Disconnected` event the client is of no more use: make a new
-    one and tell it again what is true (see `replay`).
+    one and tell it again what is true (see `StateSync`).
     """
 
     def __init__(self, target: Endpoint | LocalWorker) -> None:

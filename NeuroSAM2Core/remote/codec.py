@@ -1,26 +1,22 @@
 """Messages as frames and back: the header is the message's fields as JSON, masks (packed) and bytes are buffers.
 
-The message classes are the schema: a header must have their fields and no others, with values of their types; fields with a default may be
-left out. Everything that a class checks when it is made is checked here too. Nothing in a frame can name code.
+The message classes are the schema, as `decoding` reads it. Nothing in a frame can name code.
 """
 
 import dataclasses
 import json
-import math
-import types
 import zlib
-from collections.abc import Callable
-from enum import StrEnum
 from functools import cache
-from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import TypeVar, cast, get_args
 
 import numpy as np
 
-from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError
-from NeuroSAM2Core.remote.framing import AUTHENTICATED_LIMITS, Frame, pack_frame
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
+from NeuroSAM2Core.errors import ProtocolError
+from NeuroSAM2Core.remote.framing import Frame, pack_frame
 from NeuroSAM2Core.remote.messages import ClientMessage, WorkerMessage
-from NeuroSAM2Core.remote.packing import unpacked
-from NeuroSAM2Core.volume import pack_mask, unpack_mask
+from NeuroSAM2Core.remote.packing import mask_from_bits
+from NeuroSAM2Core.volume import pack_mask
 
 ID = "id"
 """The header's key for the number of a request."""
@@ -106,26 +102,27 @@ def _to_json(value: object, buffers: Buffers) -> Json:
 
 def _header(frame: Frame) -> dict[str, Json]:
     try:
-        header = json.loads(frame.header, parse_constant=_reject_constant)
-    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON, a number without end
-        raise ProtocolError(f"the header of a frame is not JSON: {str(error)[:80]}") from None
+        header = parse_json(frame.header)
+    except DecodingError as error:
+        raise ProtocolError(f"the header of a frame is not JSON: {error}") from None
     if not isinstance(header, dict):
         raise ProtocolError(f"the header of a frame is a JSON {type(header).__name__}; expected an object")
     return header
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _message(header: dict[str, Json], frame: Frame, classes: dict[str, type]) -> object:
     name = header.pop(TYPE, None)
     if not isinstance(name, str) or name not in classes:
         raise ProtocolError(f"there is no message {str(name)[:40]!r}", hint=f"known: {', '.join(sorted(classes))}")
-    unused = set(range(len(frame.buffers)))
-    message = _decoder(classes[name])(header, frame, unused, name)
-    if unused:
-        raise ProtocolError(f"{name} came with {len(unused)} buffers that it does not speak of")
+    buffers = _FrameBuffers(frame)
+    try:
+        message: object = decoded(
+            classes[name], header, name, Rules(custom={np.ndarray: buffers.mask, bytes: buffers.data})
+        )
+    except DecodingError as error:
+        raise ProtocolError(str(error), hint=error.hint) from None
+    if buffers.unused:
+        raise ProtocolError(f"{name} came with {len(buffers.unused)} buffers that it does not speak of")
     return message
 
 
@@ -134,124 +131,28 @@ def _classes(union: object) -> dict[str, type]:
     return {one.__name__: one for one in get_args(union)}
 
 
-Decoder = Callable[[Json, Frame, set[int], str], object]
-"""From JSON, the frame, the buffers not spoken of so far and the place's name (for messages) to a value."""
+class _FrameBuffers:
+    """The buffers of a frame, each of which stands for one mask or one value of bytes."""
 
+    def __init__(self, frame: Frame) -> None:
+        self._buffers, self.unused = frame.buffers, set(range(len(frame.buffers)))
 
-@cache
-def _decoder(kind: object) -> Decoder:
-    """How values of a type are read. The types are those that fields of messages have."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is not None and hasattr(origin, "__value__"):  # an alias, as NDArray is one from NumPy 2.5 on
-        origin = get_origin(origin.__value__)
-    if origin in (Union, types.UnionType):
-        (one,) = (argument for argument in arguments if argument is not types.NoneType)
-        inner = _decoder(one)
-        return lambda value, *rest: None if value is None else inner(value, *rest)
-    if origin is tuple:
-        return _tuple_decoder(arguments)
-    if origin is np.ndarray:
-        return _decode_mask
-    if kind is bytes:
-        return _decode_bytes
-    assert isinstance(kind, type)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass_decoder(kind)
-    if issubclass(kind, StrEnum):
-        return _enum_decoder(kind)
-    return _plain_decoder(kind)
+    def mask(self, value: Json, place: str) -> object:
+        """A mask, from its shape and the number of the buffer with its bits."""
+        is_packed = isinstance(value, dict) and "zlib" in value
+        buffer = self._take(value, "zlib" if is_packed else "bits", place)
+        shape = cast(dict[str, Json], value).get("shape")
+        if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int for n in shape):
+            raise ProtocolError(f"{place} has the shape {str(shape)[:40]}; expected two positive numbers")
+        return mask_from_bits(buffer, (shape[0], shape[1]), place, is_packed=is_packed)
 
+    def data(self, value: Json, place: str) -> object:
+        """Bytes, from the number of their buffer."""
+        return self._take(value, "bytes", place)
 
-def _plain_decoder(kind: type) -> Decoder:
-    assert kind in (bool, int, float, str)
-
-    def decode(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-        if kind is float and type(value) is int and abs(value) < 1 << 1000:
-            return float(value)
-        if type(value) is not kind:
-            raise _wrong(place, kind.__name__, value)
-        if kind is float and not math.isfinite(cast(float, value)):  # JSON may say 1e999
-            raise _wrong(place, "a finite number", value)
-        if kind is int and abs(cast(int, value)) >= 1 << 63:
-            raise _wrong(place, "a number of 64 bits", value)
-        if kind is str and not cast(str, value).isascii() and _has_surrogates(cast(str, value)):
-            raise _wrong(place, "text", ascii(value))
-        return value
-
-    return decode
-
-
-def _has_surrogates(text: str) -> bool:
-    """Half characters, which JSON can name and nothing can write."""
-    return any("\ud800" <= one <= "\udfff" for one in text)
-
-
-def _enum_decoder(kind: type[StrEnum]) -> Decoder:
-    def decode(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-        try:
-            return kind(cast(str, value))
-        except ValueError:
-            raise _wrong(place, f"one of {', '.join(kind)}", value) from None
-
-    return decode
-
-
-def _tuple_decoder(arguments: tuple[object, ...]) -> Decoder:
-    count = None if arguments[-1] is Ellipsis else len(arguments)
-    inner = _decoder(arguments[0])
-
-    def decode(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-        if not isinstance(value, list) or (count is not None and len(value) != count):
-            raise _wrong(place, "a list" if count is None else f"a list of {count}", value)
-        return tuple(inner(one, frame, unused, f"{place}[{number}]") for number, one in enumerate(value))
-
-    return decode
-
-
-def _dataclass_decoder(kind: type) -> Decoder:
-    fields = {name: _decoder(hint) for name, hint in get_type_hints(kind).items()}
-    missing = dataclasses.MISSING
-    needed = {f.name for f in dataclasses.fields(kind) if f.default is missing and f.default_factory is missing}
-
-    def decode(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-        if not isinstance(value, dict):
-            raise _wrong(place, "an object", value)
-        unknown, lacking = sorted(value.keys() - fields.keys()), sorted(needed - value.keys())
-        if unknown or lacking:
-            what = "no field" if unknown else "a field that did not come:"
-            raise ProtocolError(f"{place} has {what} {str((unknown or lacking)[0])[:40]!r}")
-        return kind(**{name: fields[name](one, frame, unused, f"{place}.{name}") for name, one in value.items()})
-
-    return decode
-
-
-def _decode_mask(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-    is_packed = isinstance(value, dict) and "zlib" in value
-    buffer = _take_buffer(value, "zlib" if is_packed else "bits", frame, unused, place)
-    shape = cast(dict[str, Json], value).get("shape")
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
-        raise _wrong(place, "a shape of two positive numbers", shape)
-    expected = (shape[0] * shape[1] + 7) // 8
-    if expected > AUTHENTICATED_LIMITS.max_body_bytes:
-        raise ProtocolError(f"{place} of shape {tuple(shape)} is larger than any slice that is taken")
-    if is_packed:
-        buffer = unpacked(buffer, expected, f"the bits of {place}")
-    if expected != len(buffer):
-        raise ProtocolError(f"{place} of shape {tuple(shape)} came with {len(buffer)} bytes of bits")
-    return unpack_mask(buffer, (shape[0], shape[1]))
-
-
-def _decode_bytes(value: Json, frame: Frame, unused: set[int], place: str) -> object:
-    return _take_buffer(value, "bytes", frame, unused, place)
-
-
-def _take_buffer(value: Json, key: str, frame: Frame, unused: set[int], place: str) -> bytes:
-    number = value.get(key) if isinstance(value, dict) else None
-    if type(number) is not int or number not in unused:
-        raise _wrong(place, f"the number of a buffer as {key!r}", value)
-    unused.discard(number)
-    return frame.buffers[number]
-
-
-def _wrong(place: str, expected: str, value: object) -> NeuroSAM2Error:
-    return ProtocolError(f"{place} is {str(value)[:40]!r}; expected {expected}")
+    def _take(self, value: Json, key: str, place: str) -> bytes:
+        number = value.get(key) if isinstance(value, dict) else None
+        if type(number) is not int or number not in self.unused:
+            raise ProtocolError(f"{place} is {str(value)[:40]}; expected the number of a buffer as {key!r}")
+        self.unused.discard(number)
+        return self._buffers[number]

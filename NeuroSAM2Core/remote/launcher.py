@@ -13,10 +13,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from NeuroSAM2Core.catalog import logs_folder
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, environment_for_another_python, exit_summary
 from NeuroSAM2Core.remote.endpoint import Endpoint
@@ -145,9 +147,23 @@ class LocalWorker:
 
     def _read_ready_line(self, line: bytes) -> Endpoint:
         try:
-            payload = json.loads(line)
-            if "error" in payload:
-                raise WorkerError(str(payload["error"]), hint=str(payload.get("hint", "")))
-            return Endpoint("127.0.0.1", int(payload["port"]), self._token)
-        except (ValueError, TypeError, KeyError) as error:
+            ready = decoded(_ReadyLine, parse_json(line), "first line")
+        except DecodingError as error:
             raise WorkerError(f"the worker's first line is not what was expected: {line[:80]!r}") from error
+        if ready.error:
+            raise WorkerError(ready.error, hint=ready.hint)
+        return Endpoint("127.0.0.1", ready.port, self._token)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ReadyLine:
+    """The first line of a worker: where it listens, or why it cannot."""
+
+    port: int = 0
+    pid: int = 0
+    error: str = ""
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.error and not 0 < self.port < 1 << 16:
+            raise DecodingError(f"{self.port} is not a port")

@@ -353,6 +353,11 @@ class Failed:
     message: str
     hint: str = ""
 
+    @classmethod
+    def of(cls, error: NeuroSAM2Error, request_id: int) -> "Failed":
+        """The event that brings an error to the client."""
+        return cls(request_id=request_id, kind=type(error).__name__, message=error.message, hint=error.hint)
+
     def to_error(self) -> NeuroSAM2Error:
         """The error as the worker raised it."""
         kind = getattr(errors, self.kind, WorkerError)

@@ -22,16 +22,14 @@ from NeuroSAM2Core.remote.messages import (
     Failed,
     FinalEvent,
     LoadModel,
-    PredictSlice,
     Propagate,
     RemoveObject,
-    Request,
     SliceAnswered,
     SliceTracked,
     VolumeClosed,
 )
 from NeuroSAM2Core.remote.session_state import SessionState
-from NeuroSAM2Core.remote.state_sync import replay
+from NeuroSAM2Core.remote.state_sync import StateSync
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
 
@@ -81,9 +79,10 @@ class RemoteSession:
     ) -> None:
         self.volume = volume
         self._make_client = make_client
+        self._model, self._window, self._switches = LoadModel(model=model, device=device), window, switches
         self._has_ended = False
-        self._session_state = SessionState(LoadModel(model=model, device=device), volume, window, switches)
-        self._client, self._volume_id = self._begin()
+        self._session_state = SessionState()
+        self._begin()
 
     @classmethod
     def launch(
@@ -167,7 +166,13 @@ class RemoteSession:
         Raises:
             NeuroSAM2Error: They cannot be answered; nothing has changed then.
         """
-        event = self._ask(lambda: PredictSlice(volume_id=self._volume_id, prompts=prompts))
+
+        def send() -> int:
+            number = self._sync.predict(prompts)
+            self._session_state.set_prompts(prompts)
+            return number
+
+        event = self._ask(send)
         assert isinstance(event, SliceAnswered)
         return event.mask
 
@@ -183,7 +188,7 @@ class RemoteSession:
         object_ids = tuple(self.object_ids) if object_id is None else (object_id,)
         yield from self._track(
             lambda: Propagate(
-                volume_id=self._volume_id, object_ids=object_ids, first=first, last=last, direction=direction
+                volume_id=self._sync.volume_id, object_ids=object_ids, first=first, last=last, direction=direction
             )
         )
 
@@ -194,12 +199,21 @@ class RemoteSession:
             object_id: The object.
             index: The slice along the axis that the object is segmented along.
         """
-        (mask,) = self._track(lambda: Propagate(volume_id=self._volume_id, object_ids=(object_id,), beyond=(index,)))
+        (mask,) = self._track(
+            lambda: Propagate(volume_id=self._sync.volume_id, object_ids=(object_id,), beyond=(index,))
+        )
         return mask
 
     def remove(self, object_id: int) -> None:
         """Forgets an object."""
-        self._ask(lambda: RemoveObject(volume_id=self._volume_id, object_id=object_id))
+
+        def send() -> int:
+            number = self._client.submit(RemoveObject(volume_id=self._sync.volume_id, object_id=object_id))
+            self._session_state.remove(object_id)
+            self._sync.forget(object_id)
+            return number
+
+        self._ask(send)
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
         """The current mask of the object, (K, J, I)."""
@@ -215,33 +229,36 @@ class RemoteSession:
         self._client.close()
 
     def _prompts(self, object_id: int, axis: str, index: int) -> PromptSet:
-        return self._session_state.prompts(object_id, SlicePlane(resolve_axis(self.volume, axis), index))
+        return self._session_state.prompt_set(object_id, SlicePlane(resolve_axis(self.volume, axis), index))
 
-    def _track(self, request: Callable[[], Request]) -> Iterator[SliceMask]:
+    def _track(self, request: Callable[[], Propagate]) -> Iterator[SliceMask]:
         """The slices that a request tracks."""
-        for event in self._stream(request):
+        for event in self._stream(lambda: self._client.submit(request())):
             if isinstance(event, SliceTracked):
                 yield event.mask
 
-    def _ask(self, request: Callable[[], Request]) -> Event:
+    def _ask(self, send: Callable[[], int]) -> Event:
         """The final event of a request."""
-        *_, final = self._stream(request)
+        *_, final = self._stream(send)
         return final
 
-    def _stream(self, request: Callable[[], Request]) -> Iterator[Event]:
+    def _stream(self, send: Callable[[], int]) -> Iterator[Event]:
         """All events of a request; sent again to the next worker if one dies.
+
+        Args:
+            send: Sends it and returns its number.
 
         Raises:
             NeuroSAM2Error: It cannot be done, or no worker lives long enough; nothing is lost, and the next request tries again.
         """
         if self._client.is_closed and not self._has_ended:  # the last request gave up
-            self._client, self._volume_id = self._begin()
-        num_losses, number = 0, self._submit(request())
+            self._begin()
+        num_losses, number = 0, send()
         try:
             while True:
                 events = wait(self._client)
                 for event in events:  # all of them, before whoever asked can lose interest
-                    self._session_state.note_event(event)
+                    self._note(event)
                 loss = next((event for event in events if _is_worker_loss(event)), None)
                 ours = [event for event in events if getattr(event, "request_id", UNSOLICITED) == number]
                 if loss is not None:  # then it is why others failed
@@ -255,46 +272,58 @@ class RemoteSession:
                 if loss is not None:
                     num_losses = 0 if ours else num_losses + 1
                     self._restart(loss, is_hopeless=num_losses > MAX_RESTARTS)
-                    number = self._submit(request())
+                    number = send()
         finally:
             if number in self._client.unanswered and not self._client.is_closed:  # whoever asked lost interest
                 self._client.submit(Cancel(target=number))
 
-    def _submit(self, request: Request) -> int:
-        number = self._client.submit(request)
-        self._session_state.note_request(number, request)
-        return number
+    def _note(self, event: Event) -> None:
+        """Keeps what an event says of prompts and masks."""
+        prompts = self._sync.settle(event)
+        match event:
+            case SliceAnswered() if prompts is not None:
+                self._session_state.answer(prompts, event)
+            case Failed() if prompts is not None:
+                self._session_state.refuse(prompts)
+            case SliceTracked():
+                self._session_state.put(event.mask)
+            case _:
+                pass
 
     def _restart(self, loss: Event, *, is_hopeless: bool) -> None:
         """The worker has died or closed the volume: restores the session on another one, or the same."""
         self._client.close()
         if is_hopeless and isinstance(loss, Disconnected):
             raise WorkerError(loss.reason, hint=loss.hint)
-        self._client, self._volume_id = self._begin()
+        self._begin()
 
-    def _begin(self) -> tuple[EngineClient, str]:
-        """A worker with the session restored; the next one if it dies meanwhile."""
+    def _begin(self) -> None:
+        """Restores the session on a new worker; on the next one if it dies meanwhile."""
         for _ in range(MAX_RESTARTS):
             try:
-                return self._tell()
+                return self._restore()
             except _WorkerLostError:
                 continue
-        return self._tell()
+        return self._restore()
 
-    def _tell(self) -> tuple[EngineClient, str]:
-        client = self._make_client()
-        numbers = replay(client, self._session_state.snapshot)
-        key = client.volume_id(numbers[1])
-        while not client.unanswered.keys().isdisjoint(numbers):
-            for event in wait(client):
+    def _restore(self) -> None:
+        self._client = self._make_client()
+        model = self._client.submit(self._model)
+        volume = self._client.open_volume(self.volume, window=self._window, switches=self._switches)
+        self._sync = StateSync(self._client.submit)
+        self._sync.begin(self._client.volume_id(volume))
+        numbers = {model, volume}
+        for object_id in self.object_ids:
+            numbers.update(self._sync.restore(self._session_state, object_id))
+        while not self._client.unanswered.keys().isdisjoint(numbers):
+            for event in wait(self._client):
+                self._note(event)
                 if isinstance(event, Failed):
-                    client.close()
+                    self._client.close()
                     raise event.to_error()
                 if isinstance(event, Disconnected):
-                    client.close()
+                    self._client.close()
                     raise _WorkerLostError(event.reason, hint=event.hint)
-                self._session_state.note_event(event)
-        return client, key
 
 
 class _WorkerLostError(WorkerError):

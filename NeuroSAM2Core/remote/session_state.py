@@ -1,48 +1,21 @@
 """The session state on the client's side: prompts and masks, for scripts that have no scene to keep them in."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.remote.messages import (
-    Event,
-    Failed,
-    LoadModel,
-    PredictSlice,
-    RemoveObject,
-    Request,
-    RestoreSlice,
-    SliceAnswered,
-    SliceTracked,
-)
-from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSnapshot
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
-from NeuroSAM2Core.volume import IntensityWindow, SliceMask, SlicePlane, Volume
+from NeuroSAM2Core.remote.messages import SliceAnswered
+from NeuroSAM2Core.remote.state_sync import SliceSnapshot
+from NeuroSAM2Core.volume import SliceMask, SlicePlane
 
 Place = tuple[int, SlicePlane]
 """An object on a slice."""
 
 
-@dataclass(slots=True)
 class SessionState:
-    """Prompts and masks of one volume, recorded from requests and events."""
+    """Prompts and masks of one volume; a `StateSource`."""
 
-    model: LoadModel
-    volume: Volume
-    window: IntensityWindow | None = None
-    switches: EngineSwitches = AUTOMATIC
-    _slices: dict[Place, SliceSnapshot] = field(default_factory=dict)
-    _asked: dict[int, PromptSet] = field(default_factory=dict)
-
-    @property
-    def snapshot(self) -> StateSnapshot:
-        """A snapshot of the current state."""
-        return StateSnapshot(
-            model=self.model,
-            volume=self.volume,
-            window=self.window,
-            switches=self.switches,
-            slices=tuple(self._slices.values()),
-        )
+    def __init__(self) -> None:
+        self._slices: dict[Place, SliceSnapshot] = {}
 
     @property
     def masks(self) -> list[SliceMask]:
@@ -54,61 +27,55 @@ class SessionState:
         """The objects with prompts or masks."""
         return sorted({object_id for object_id, _ in self._slices})
 
-    def prompts(self, object_id: int, plane: SlicePlane) -> PromptSet:
-        """The latest prompts of an object on a slice; an empty set where there are none."""
+    @property
+    def unanswered(self) -> dict[int, list[SlicePlane]]:
+        """See `StateSource`."""
+        waiting: dict[int, list[SlicePlane]] = {}
+        for (object_id, plane), one in self._slices.items():
+            if one.unanswered is not None:
+                waiting.setdefault(object_id, []).append(plane)
+        return waiting
+
+    def snapshots(self, object_id: int) -> list[SliceSnapshot]:
+        """See `StateSource`; slices with prompts come in the order in which they were first prompted."""
+        return [one for place, one in self._slices.items() if place[0] == object_id]
+
+    def prompt_set(self, object_id: int, plane: SlicePlane) -> PromptSet:
+        """The latest prompts of an object on a slice, answered or not; an empty set where there are none."""
         one = self._slices.get((object_id, plane), SliceSnapshot())
         return one.unanswered or one.prompts or PromptSet(object_id=object_id, plane=plane)
 
-    def note_request(self, number: int, request: Request) -> None:
-        """Records a request and its number."""
-        match request:
-            case PredictSlice(prompts=prompts):
-                place = prompts.object_id, prompts.plane
-                self._asked[number] = prompts
-                self._slices[place] = replace(self._slices.get(place, SliceSnapshot()), unanswered=prompts)
-            case RestoreSlice(mask=mask, prompts=prompts):
-                self._slices[mask.object_id, mask.plane] = SliceSnapshot(prompts=prompts, mask=mask)
-            case RemoveObject(object_id=object_id):
-                for place in [place for place in self._slices if place[0] == object_id]:
-                    del self._slices[place]
-            case LoadModel():
-                self.model = request
-            case _:
-                pass
+    def set_prompts(self, prompts: PromptSet) -> None:
+        """Sets the prompts of an object on a slice; they have no answer yet."""
+        place = prompts.object_id, prompts.plane
+        self._slices[place] = replace(self._slices.get(place, SliceSnapshot()), unanswered=prompts)
 
-    def note_event(self, event: Event) -> None:
-        """Records an event; an answer to older prompts changes nothing."""
-        match event:
-            case SliceAnswered():
-                self._note_answer(event)
-            case SliceTracked(mask=mask):
-                place = mask.object_id, mask.plane
-                self._slices[place] = replace(self._slices.get(place, SliceSnapshot()), mask=mask)
-            case Failed(request_id=number) if number in self._asked:
-                self._note_failure(self._asked.pop(number))
-            case _:
-                pass
+    def remove(self, object_id: int) -> None:
+        """Forgets an object."""
+        for place in [place for place in self._slices if place[0] == object_id]:
+            del self._slices[place]
 
-    def _note_answer(self, event: SliceAnswered) -> None:
-        self._asked.pop(event.request_id, None)
-        place = event.mask.object_id, event.mask.plane
-        prompts = self._slices.get(place, SliceSnapshot()).unanswered
-        if prompts is None or prompts.revision != event.mask.revision:
-            return
+    def put(self, mask: SliceMask) -> None:
+        """Keeps a mask that was tracked."""
+        place = mask.object_id, mask.plane
+        self._slices[place] = replace(self._slices.get(place, SliceSnapshot()), mask=mask)
+
+    def answer(self, prompts: PromptSet, event: SliceAnswered) -> None:
+        """Keeps the answer to the latest prompts of a slice; tracked masks that it has made stale are gone."""
+        place = prompts.object_id, prompts.plane
         if prompts.is_empty:
             del self._slices[place]
         else:
             self._slices[place] = SliceSnapshot(mask=event.mask, prompts=prompts)
         for other, one in list(self._slices.items()):
             is_between = event.stale_first <= other[1].index <= event.stale_last
-            if other[0] == place[0] and is_between and one.prompts is None:
+            if other[0] == prompts.object_id and is_between and one.prompts is None:
                 self._keep(other, replace(one, mask=None))
 
-    def _note_failure(self, prompts: PromptSet) -> None:
+    def refuse(self, prompts: PromptSet) -> None:
+        """The latest prompts of a slice cannot be answered: what was there before counts again."""
         place = prompts.object_id, prompts.plane
-        one = self._slices.get(place, SliceSnapshot())
-        if one.unanswered is prompts:
-            self._keep(place, replace(one, unanswered=None))
+        self._keep(place, replace(self._slices[place], unanswered=None))
 
     def _keep(self, place: Place, one: SliceSnapshot) -> None:
         """Stores a slice's snapshot, or removes an empty one."""

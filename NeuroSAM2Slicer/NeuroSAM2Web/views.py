@@ -92,11 +92,12 @@ class SliceViews:
         return {"number": self._state[number_of(name)], "data": encode(rows, view.size)}
 
     def click(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
-        """A point of the active object."""
-        view = self._sized(name, width, height)
-        ras = view.to_ras(x, height - 1 - y)
-        self.presenter.act(lambda session: session.click(ras, positive=positive, view=view.node))
-        self._wake()
+        """A point of the active object, placed in the scene as Slicer's place mode does it."""
+        view, watch = self._sized(name, width, height), self.presenter.watch
+        if watch is not None and not watch.session.ended:
+            node = watch.expect_point(watch.session.document.active, positive=positive)
+            view.place_point(node, x, height - 1 - y)
+            self._wake()
 
     def point(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
         """The mouse is here with a point tool in hand: what a click would give is shown."""

@@ -1,5 +1,6 @@
 """Devices that lack operations: the forms that are used everywhere, and the prompts of a device that cannot be used."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.checkpoint import device_probe, load
 from NeuroSAM2Core.checkpoint.device_probe import DeviceReport, examine, probed
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.machine import facts_file
 from NeuroSAM2Core.training.config.losses import LossConfig
 from NeuroSAM2Core.training.config.prompts import PromptConfig
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
@@ -142,6 +144,15 @@ def test_a_device_is_tried_once_on_a_machine(new_machine):
 
     assert probed("mps", run=run) == probed("mps", run=run) == DeviceReport(backward="no backward")
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("damaged", ["{", "3", '{"forward": 3}', "[" * 100_000])
+def test_what_cannot_be_read_of_an_earlier_start_is_found_out_again(new_machine, damaged):
+    report = DeviceReport(backward="no backward")
+    assert probed("mps", run=lambda command: report) == report
+    facts = json.loads(facts_file().read_text(encoding="utf-8"))
+    facts_file().write_text(json.dumps(dict.fromkeys(facts, damaged)), encoding="utf-8")
+    assert probed("mps", run=lambda command: report) == report
 
 
 def test_the_process_that_tries_a_device_finds_this_copy(new_machine, monkeypatch, tmp_path):

@@ -65,7 +65,9 @@ def test_a_propagated_mask_follows_the_object_where_the_model_fills_its_box(cont
     box = np.zeros((SIDE, SIDE), bool)
     box[18:48, 18:50] = True
     shown = IntensityContrast.of([(picture_of(before, contrast), before)])
-    refined = refine_propagated_mask(answer_of(logits_of(box)), tensor(before), picture_of(now, contrast, 1), shown, 2.0)
+    refined = refine_propagated_mask(
+        answer_of(logits_of(box)), tensor(before), picture_of(now, contrast, 1), shown, 2.0
+    )
     assert dice(box, now) < 0.75
     assert dice(mask_of(refined), now) > 0.88
     assert (refined.iou.item(), refined.object_score_logits.item()) == (pytest.approx(0.7), 3)
@@ -83,7 +85,9 @@ def test_what_looks_like_the_object_but_is_far_from_it_is_not_taken():
 def test_an_object_that_is_gone_leaves_next_to_nothing():
     before = disc(radius=6)
     shown = IntensityContrast.of([(picture_of(before), before)])
-    refined = refine_propagated_mask(answer_of(NOTHING_SAID - 4), tensor(before), picture_of(before & False), shown, 2.0)
+    refined = refine_propagated_mask(
+        answer_of(NOTHING_SAID - 4), tensor(before), picture_of(before & False), shown, 2.0
+    )
     assert not mask_of(refined).any()
 
 

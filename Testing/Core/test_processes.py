@@ -196,7 +196,9 @@ def test_what_has_ended_is_not_found(bench):
     assert ProcessTree.find(leader) is None
 
 
-@pytest.mark.parametrize("text", ["", "4711", "[1]", '{"pid": 1}', "[null, 1.0]", "[1, 2", '["a", "b"]'])
+@pytest.mark.parametrize(
+    "text", ["", "4711", "[1]", '{"pid": 1}', "[null, 1.0]", "[1, 2", '["a", "b"]', "[Infinity, 1]", "[" * 9999]
+)
 def test_a_damaged_record_of_a_process_is_reported(text):
     with pytest.raises(ValueError):  # noqa: PT011  (several)
         ProcessId.from_text(text)

@@ -10,15 +10,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.remote import PredictSlice, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import answer_to
 from Testing.Support.scenes import add_segmentation, make_app
-from Testing.Support.sessions import SHAPE, SimulatedUser
+from Testing.Support.sessions import SHAPE, SimulatedUser, place_point
 
 indices = st.integers(0, SHAPE[0] - 1)
 rows, cols = st.integers(0, SHAPE[1] - 1), st.integers(0, SHAPE[2] - 1)
@@ -79,7 +78,7 @@ class Actions(RuleBasedStateMachine):
     def click(self, index, row, col, positive):
         plane = SlicePlane(Axis.K, index)
         number, after = self.set_prompts(lambda p: p.with_point(plane, PointPrompt(row, col, positive)))
-        self.session.add_point(plane, row, col, positive=positive)
+        place_point(self.session, plane, row, col, positive=positive)
         self.expect(number, after)
 
     @rule(index=indices, row=rows, col=cols, size=st.integers(1, 9))

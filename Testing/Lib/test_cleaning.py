@@ -10,7 +10,7 @@ from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import CleanObject, PredictSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import DEFAULT_CLEANUP, Axis, MaskCleanup, SlicePlane
 from Testing.Support.fake_engine import FakeEngine, cleaned_from
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 WHOLE = MaskCleanup(hole_mm=3.0, island_mm=0.0, is_whole=True)
@@ -41,7 +41,7 @@ def test_every_request_says_how_masks_are_cleaned(user):
     user.session.propagate()
     user.settle()
     user.session.engine_sync.cleanup = DEFAULT_CLEANUP
-    user.session.add_point(SlicePlane(Axis.K, 6), 8, 8)
+    place_point(user.session, SlicePlane(Axis.K, 6), 8, 8)
     user.settle()
     assert [one.cleanup for one in requests(user, PredictSlice)] == [WHOLE, DEFAULT_CLEANUP]
     assert [one.cleanup for one in requests(user, Propagate)] == [WHOLE]
@@ -87,7 +87,7 @@ def test_a_propagation_that_was_stopped_is_not_cleaned_until_it_is_through(patie
 def test_after_cleaning_the_engine_is_notified_the_masks_as_they_are(user):
     user.session.propagate()
     user.settle()
-    user.session.add_point(SlicePlane(Axis.K, 6), 8, 8)
+    place_point(user.session, SlicePlane(Axis.K, 6), 8, 8)
     user.settle()
     told = {one.mask.plane.index: one.mask.mask for one in requests(user, RestoreSlice)}
     np.testing.assert_array_equal(told[1], user.mask(SlicePlane(Axis.K, 1)))
@@ -101,11 +101,11 @@ def test_undo_while_the_object_is_being_cleaned_gives_it_up(patient):
         session.poll()
         if requests(patient, CleanObject):
             break
-    assert session.engine_sync.propagation_request is not None
+    assert session.engine_sync.propagation.request is not None
     session.undo()
     patient.settle()
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 1
-    assert session.engine_sync.propagation_request is None
+    assert session.engine_sync.propagation.request is None
 
 
 def test_the_scene_remembers_how_masks_are_cleaned(app, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.scenes import make_app
-from Testing.Support.sessions import SHAPE, SimulatedUser
+from Testing.Support.sessions import SHAPE, SimulatedUser, place_point
 
 KILLS = 120
 
@@ -18,7 +18,7 @@ def act(session, rng):
     row, col = rng.randrange(SHAPE[1] - 6), rng.randrange(SHAPE[2] - 6)
     what = rng.random()
     if what < 0.5 or not session.document.active_record.prompts.indices:
-        session.add_point(plane, row, col, positive=rng.random() < 0.7)
+        place_point(session, plane, row, col, positive=rng.random() < 0.7)
     elif what < 0.7:
         session.add_box(plane, BoxPrompt(row, col, row + 5, col + 5))
     else:

@@ -6,11 +6,13 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
 
+from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import LoadModel, VolumeClosed
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_volume, world
+from Testing.Support.sessions import place_at
 
 SHAPE = (9, 20, 24)
 PLANE, BOX = SlicePlane(Axis.K, 4), BoxPrompt(4, 4, 12, 12)
@@ -48,7 +50,7 @@ class Place:
 
     def refuse(self):
         """The person asks for something that cannot be."""
-        self.presenter.act(lambda session: session.click(np.full(3, 1e4)))
+        place_at(self.session, np.full(3, 1e4))
         assert "outside" in self.state.sentence
 
 
@@ -88,6 +90,20 @@ def test_a_trouble_with_the_engine_is_over_with_the_next_mask(place):
     assert place.state.sentence.startswith("Ready.")
 
 
+def test_an_engine_that_could_not_be_started_is_over_with_the_next_mask(place, monkeypatch):
+    def refuse():
+        raise WorkerError("there is no such program")
+
+    monkeypatch.setattr(place.session.link, "_make", refuse)
+    place.box()
+    assert "no such program" in place.state.sentence
+    monkeypatch.undo()
+    place.session.warm_up()
+    place.settle()
+    assert place.session.document.slice_io.read(1, PLANE).any()
+    assert place.state.sentence.startswith("Ready.")
+
+
 def test_a_volume_that_the_engine_had_let_go_of_is_no_matter_any_more(place):
     place.box()
     place.settle()
@@ -95,7 +111,7 @@ def test_a_volume_that_the_engine_had_let_go_of_is_no_matter_any_more(place):
     engine = place.engines[-1]
     engine._queue.clear()
     engine._events.append(
-        VolumeClosed(request_id=0, volume_id=place.session.engine_sync._volume_id, reason="there was no room for it")
+        VolumeClosed(request_id=0, volume_id=place.session.engine_sync.volume_id, reason="there was no room for it")
     )
     place.presenter.poll()
     assert "no room" in place.session.notice

@@ -5,14 +5,14 @@ import pytest
 import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.segments.layers import Layer
-from NeuroSAM2Lib.segmentation.sync.preview_throttle import QUICK_S, REST, PreviewThrottle
+from NeuroSAM2Lib.segmentation.sync.preview import QUICK_S, REST, PreviewThrottle
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import Failed, Precompute, PredictSlice, PreviewSlice, RestoreSlice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import answer_to
 from Testing.Support.scenes import GEOMETRIES, world
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_at, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 
@@ -87,7 +87,7 @@ def test_what_a_click_there_would_give_is_segmented_at_once(user):
     move(user, 20, 15)
     extent, mask = outline(user)
     assert extent == (0, 23, 0, 19, 4, 4)
-    user.session.click(at(user, 20, 15))
+    place_at(user.session, at(user, 20, 15))
     user.settle()
     np.testing.assert_array_equal(mask, user.mask(PLANE))
 
@@ -144,7 +144,7 @@ def test_a_preview_is_not_saved_and_makes_nothing_to_be_saved(user, tmp_path):
 
 
 def test_undo_does_not_see_previews(user):
-    user.session.click(at(user, 20, 15))
+    place_at(user.session, at(user, 20, 15))
     user.settle()
     once = user.bytes()
     move(user, 3, 3)
@@ -171,7 +171,7 @@ def test_a_click_takes_the_outline_away_and_is_asked_before_any_preview(patient)
     patient.engines.last.work()
     patient.session.poll()
     assert outline(patient) is not None
-    patient.session.click(at(patient, 20, 15))
+    place_at(patient.session, at(patient, 20, 15))
     assert outline(patient) is None
     move(patient, 6, 6)
     assert isinstance(patient.engines.last.requests[-1], PredictSlice)
@@ -180,7 +180,7 @@ def test_a_click_takes_the_outline_away_and_is_asked_before_any_preview(patient)
 
 def test_a_preview_that_comes_after_the_click_is_not_shown(patient):
     patient.session.preview.point(at(patient, 20, 15))
-    patient.session.click(at(patient, 20, 15))
+    place_at(patient.session, at(patient, 20, 15))
     patient.settle()
     assert outline(patient) is None
 
@@ -199,7 +199,7 @@ def test_of_places_that_the_pointer_reaches_meanwhile_only_the_last_is_asked(pat
 
 
 def test_a_preview_says_all_that_was_prompted_on_the_slice_and_the_click_besides(user):
-    user.session.add_point(PLANE, 3, 3, positive=False)
+    place_point(user.session, PLANE, 3, 3, positive=False)
     user.settle()
     move(user, 20, 15)
     prompts = asked(user)[-1].prompts
@@ -227,7 +227,7 @@ def test_nothing_is_previewed_while_objects_are_propagated(patient):
 
 
 def test_after_an_undo_the_engine_is_notified_what_there_is_before_it_previews(user):
-    user.session.add_point(SlicePlane(Axis.K, 7), 3, 3)
+    place_point(user.session, SlicePlane(Axis.K, 7), 3, 3)
     user.settle()
     user.session.undo()
     user.settle()
@@ -261,7 +261,7 @@ def test_an_engine_that_cannot_preview_or_dies_holds_nothing_up(patient):
     move(patient, 21, 15)
     engine.kill()
     patient.session.poll()
-    patient.session.click(at(patient, 20, 15))
+    place_at(patient.session, at(patient, 20, 15))
     patient.settle()
     move(patient, 6, 6)
     patient.engines.last.work()
@@ -277,10 +277,10 @@ def test_a_closed_scene_takes_the_outline_with_it(user):
 
 
 def test_quick_answers_follow_each_other_and_slow_ones_make_a_pause():
-    progress_rate = PreviewThrottle()
-    assert progress_rate.may_ask(0.0)
-    assert progress_rate.after(0.0, QUICK_S).may_ask(QUICK_S)
-    slow = progress_rate.after(10.0, 12.0)
+    throttle = PreviewThrottle()
+    assert throttle.may_ask(0.0)
+    assert throttle.after(0.0, QUICK_S).may_ask(QUICK_S)
+    slow = throttle.after(10.0, 12.0)
     assert not slow.may_ask(12.0 + 0.99 * REST * 2.0)
     assert slow.may_ask(12.0 + REST * 2.0)
     assert slow.after(40.0, 40.1).may_ask(40.1)

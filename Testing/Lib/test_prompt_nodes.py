@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from NeuroSAM2Lib.scene.arrays import to_vtk
 from NeuroSAM2Lib.scene.views.slice_views import nearest_slice
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume, make_app, turned
 

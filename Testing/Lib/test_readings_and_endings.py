@@ -11,7 +11,6 @@ from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
 from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
@@ -19,12 +18,12 @@ from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.options import MIN_AREA_RATIO
 from NeuroSAM2Core.inference.propagation.ending import Ending
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.prompts import BoxPrompt, ChosenReading, ObjectPrompts, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import LoadModel, PredictSlice, PreviewSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from Testing.Support.fake_engine import FakeEngine, answer_to
 from Testing.Support.scenes import make_app, world
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 READINGS = 4
@@ -44,7 +43,7 @@ def user(app):
 
 @pytest.fixture
 def clicked(user):
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     return user
 
@@ -72,7 +71,7 @@ def test_the_next_reading_goes_round(clicked):
 
 def test_several_readings_taken_in_a_row_need_no_answer_in_between(app):
     patient = SimulatedUser(app, is_patient=True)
-    patient.session.add_point(PLANE, 7, 10)
+    place_point(patient.session, PLANE, 7, 10)
     patient.settle()
     patient.session.next_reading(PLANE)
     patient.session.next_reading(PLANE)
@@ -106,7 +105,7 @@ def test_after_an_undo_the_readings_can_be_gone_through_again(clicked):
 @pytest.mark.parametrize("undo_state", ["asked", "answered"])
 def test_a_reading_outlives_the_engine(app, undo_state):
     patient = SimulatedUser(app, is_patient=True)
-    patient.session.add_point(PLANE, 7, 10)
+    place_point(patient.session, PLANE, 7, 10)
     patient.settle()
     patient.session.next_reading(PLANE)
     if undo_state == "answered":
@@ -128,7 +127,7 @@ def test_a_reading_outlives_the_engine(app, undo_state):
 
 def test_one_more_click_goes_on_from_the_reading_and_settles_it(clicked):
     clicked.session.next_reading(PLANE)
-    clicked.session.add_point(PLANE, 15, 18, positive=False)
+    place_point(clicked.session, PLANE, 15, 18, positive=False)
     clicked.settle()
     assert clicked.document.active_record.open_reading(PLANE) is None
     prompt_set = [r.prompts for r in clicked.engines.last.requests if isinstance(r, PredictSlice)]
@@ -327,7 +326,7 @@ def test_where_nothing_has_ended_there_is_nothing_to_go_on_from(clicked):
 
 def test_one_more_slice_outlives_the_engine(app):
     patient = SimulatedUser(app, is_patient=True)
-    patient.session.add_point(PLANE, 7, 10)
+    place_point(patient.session, PLANE, 7, 10)
     patient.session.propagate()
     patient.settle()
     patient.session.extend()

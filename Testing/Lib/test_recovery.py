@@ -20,7 +20,6 @@ from NeuroSAM2Lib.segmentation.journal import (
     StaleLine,
     unsaved_in,
 )
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_view import session_view
@@ -29,11 +28,11 @@ from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import make_app
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 
@@ -41,12 +40,12 @@ PLANE = SlicePlane(Axis.K, 4)
 def worked(app):
     user = SimulatedUser(app)
     user.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
-    user.session.add_point(PLANE, 8, 10, positive=False)
+    place_point(user.session, PLANE, 8, 10, positive=False)
     user.settle()
     user.session.propagate(last=7)
     user.settle()
     user.session.next_object("second")
-    user.session.add_point(SlicePlane(Axis.J, 3), 2, 5)
+    place_point(user.session, SlicePlane(Axis.J, 3), 2, 5)
     user.settle()
     return user
 
@@ -168,7 +167,7 @@ def test_a_running_host_keeps_its_journal_and_a_saved_scene_needs_none(app, tmp_
     assert unsaved_in(path.parent) == []
     app.save(tmp_path / "scene.mrb")
     assert not path.exists()
-    user.session.add_point(SlicePlane(Axis.J, 4), 2, 5)
+    place_point(user.session, SlicePlane(Axis.J, 4), 2, 5)
     assert user.document.journal.path.exists()
 
 
@@ -223,7 +222,7 @@ def test_a_full_disk_is_reported_and_the_work_goes_on(app):
     folder = user.document.journal._folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.write_text("in the way", encoding="utf-8")
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     assert "cannot be written down" in user.session.notice
     assert user.mask(PLANE)[7, 10]
@@ -232,7 +231,7 @@ def test_a_full_disk_is_reported_and_the_work_goes_on(app):
 def test_the_sidecar_has_the_hash_of_what_the_engine_read(app, monkeypatch):
     monkeypatch.setattr(FakeEngine, "sha256", "cd" * 32)
     user = SimulatedUser(app)
-    user.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    place_point(user.session, SlicePlane(Axis.K, 5), 7, 10)
     user.settle()
     assert json.loads(sidecar_text(user.document))["model"] == {"name": "nano", "sha256": "cd" * 32}
 
@@ -261,7 +260,7 @@ def test_the_panel_shows_what_is_going_on(app):
     assert view.activity is Activity.READY
     assert not view.can_propagate
     assert not view.can_undo
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     assert session_view(user.session).activity is Activity.STARTING
     user.settle()
     user.session.propagate()
@@ -288,7 +287,7 @@ def test_the_panel_shows_what_is_going_on(app):
 HOST = """
 import sys
 from pathlib import Path
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
 from NeuroSAM2Lib.segmentation.journal import Journal, JournalHead, PromptsLine, owner_of
 folder = Path(sys.argv[1])
@@ -349,12 +348,53 @@ def test_a_mask_with_another_letter_is_a_damage(tmp_path):
     assert [type(line) for line in unsaved_in(tmp_path)[0].lines()] == [PromptsLine]
 
 
+@pytest.mark.parametrize(
+    ("written", "damaged", "kind"),
+    [
+        ('"object": 1, "name"', '"object": "1", "name"', PromptsLine),
+        ("[[4, 1.0, 2.0, true]]", '[[4, "1", 2.0, true]]', PromptsLine),
+        ("[[4, 1.0, 2.0, true]]", "[[4.5, 1.0, 2.0, true]]", PromptsLine),
+        ('"boxes": [[5, 1.0, 2.0, 3.0, 4.0]]', '"boxes": [[5, 9.0, 2.0, 3.0, 4.0]]', PromptsLine),
+        ('"shape": [7, 9]', '"shape": [7, 90]', MaskLine),
+        ('"shape": [7, 9]', '"shape": [-7, -9]', MaskLine),
+        ('"shape": [7, 9]', f'"shape": [{1 << 62}, {1 << 62}]', MaskLine),
+        ('"predicted_iou": 1.0', '"predicted_iou": NaN', MaskLine),
+        ('"stale": [0, 1]', '"stale": [0, 1.5]', StaleLine),
+    ],
+)
+def test_a_line_with_a_value_of_another_kind_is_a_damage(tmp_path, written, damaged, kind):
+    path, kinds = tmp_path / f"one{SUFFIX}", [PromptsLine, MaskLine, StaleLine]
+    journal = Journal(path, head_of())
+    prompts = (
+        ObjectPrompts().with_point(PLANE, PointPrompt(1, 2)).with_box(SlicePlane(Axis.K, 5), BoxPrompt(1, 2, 3, 4))
+    )
+    journal.note(PromptsLine(object_id=1, segment_name="x", prompts=prompts))
+    journal.note(MaskLine(object_id=1, plane=PLANE, mask=np.eye(7, 9, dtype=bool)))
+    journal.note(StaleLine(object_id=1, axis=Axis.K, first=0, last=1))
+    text = path.read_text(encoding="utf-8")
+    assert text.count(written) == 1
+    path.write_text(text.replace(written, damaged), encoding="utf-8")
+    assert [type(line) for line in unsaved_in(tmp_path)[0].lines()] == kinds[: kinds.index(kind)]
+
+
 def test_a_journal_that_cannot_be_read_hides_no_other(tmp_path):
     for number in range(3):
         noted(tmp_path / f"{number}{SUFFIX}", 1)
     whole = (tmp_path / f"0{SUFFIX}").read_bytes()
     head, rest = whole.split(b"\n", 1)
-    damages = [b"", b"\xff" + whole, b"[1]\n", b'{"head": 3}\n', head.replace(b'"shape"', b'"form"'), rest, b"\0" * 99]
+    damages = [
+        b"",
+        b"\xff" + whole,
+        b"[1]\n",
+        b'{"head": 3}\n',
+        head.replace(b'"shape"', b'"form"'),
+        rest,
+        b"\0" * 99,
+        b"[" * 100_000,
+    ]
+    damages += [
+        head.replace(old, new) for old, new in ((b"14, 15]", b"14]"), (b"[1, 2, 3]", b'[1, 2, "3"]'), (b'"T1"', b"1"))
+    ]
     for number, damaged in enumerate(damages):
         (tmp_path / f"damaged{number}{SUFFIX}").write_bytes(damaged)
     (tmp_path / f"folder{SUFFIX}").mkdir()
@@ -372,7 +412,7 @@ def test_marks_names_and_colours_come_back(app, tmp_path):
     before.settle()
     before.session.propagate()
     before.settle()
-    before.session.add_point(SlicePlane(Axis.K, 6), 8, 10, positive=False)
+    place_point(before.session, SlicePlane(Axis.K, 6), 8, 10, positive=False)
     before.settle()
     before.session.next_object("second")
     segments = before.segmentation_node.GetSegmentation()
@@ -393,7 +433,7 @@ def test_a_click_without_an_answer_is_asked_again(app, tmp_path):
     before = SimulatedUser(app)
     before.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
     before.settle()
-    before.session.add_point(PLANE, 8, 10, positive=False)
+    place_point(before.session, PLANE, 8, 10, positive=False)
     folder = crashed(before)
     again = SimulatedUser(make_app(tmp_path))
     recover(again.document, unsaved_in(folder)[0])
@@ -411,10 +451,10 @@ def test_after_a_full_disk_the_journal_says_everything_again(app, tmp_path, monk
 
     with monkeypatch.context() as full:
         full.setattr(Journal, "_append", cut_short)
-        user.session.add_point(SlicePlane(Axis.J, 4), 2, 5)
+        place_point(user.session, SlicePlane(Axis.J, 4), 2, 5)
         assert "No space left" in user.session.notice
         assert list(path.parent.glob(f"*{SUFFIX}")) == [path], "what was written before stays"
-    user.session.add_point(SlicePlane(Axis.J, 4), 3, 6)
+    place_point(user.session, SlicePlane(Axis.J, 4), 3, 6)
     user.settle()
     (path,) = path.parent.glob(f"*{SUFFIX}")
     folder, again = crashed(user), SimulatedUser(make_app(tmp_path))

@@ -24,6 +24,7 @@ from NeuroSAM2Core.remote.server.bootstrap import NEEDED
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+from Testing.Support.sessions import place_point
 
 SHAPE = (9, 20, 24)
 PLANE = SlicePlane(Axis.K, 4)
@@ -275,7 +276,7 @@ def test_continue_recomputes_stale_slices_only_in_the_chosen_range(app, presente
     presenter.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
     presenter.propagate()
     settle(presenter, engines)
-    presenter.act(lambda session: session.add_point(PLANE, 6, 6, positive=False))
+    place_point(presenter.session, PLANE, 6, 6, positive=False)
     settle(presenter, engines)
     assert presenter.view().session.can_continue
     presenter.resume()
@@ -307,7 +308,7 @@ def test_saving_as_slicer_does_it_in_silence_leaves_no_unsaved_work(app, present
         assert app.scene.Commit(disk.as_utf8(tmp_path / "scene.mrml"))
     presenter.poll()
     assert not journal.exists()
-    presenter.act(lambda session: session.add_point(PLANE, 6, 6, positive=False))
+    place_point(presenter.session, PLANE, 6, 6, positive=False)
     assert presenter.session.document.journal.path.exists()
 
 
@@ -345,11 +346,11 @@ def test_undo_goes_back_to_where_the_session_began_and_never_loses_prompts(prese
     presenter.select(volume, presenter.new_segmentation())
     presenter.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
     for row in (6, 7, 8):
-        presenter.act(lambda session, row=row: session.add_point(PLANE, row, 6, positive=False))
+        place_point(presenter.session, PLANE, row, 6, positive=False)
     settle(presenter, engines)
     prompts = presenter.session.document.active_record.prompts
     presenter.use_engine(EngineChoice(device="cpu"))
-    presenter.act(lambda session: session.add_point(PLANE, 9, 9, positive=False))
+    place_point(presenter.session, PLANE, 9, 9, positive=False)
     settle(presenter, engines)
     for _ in range(4):
         presenter.act(lambda session: session.undo())
@@ -367,8 +368,8 @@ def test_a_range_chosen_for_a_larger_volume_ends_with_this_one(app, presenter, e
     presenter.propagate()
     last = presenter.session.document.volume.shape[0] - 1
     assert (
-        presenter.session.engine_sync.propagation_request.first,
-        presenter.session.engine_sync.propagation_request.last,
+        presenter.session.engine_sync.propagation.request.first,
+        presenter.session.engine_sync.propagation.request.last,
     ) == (3, last)
 
 

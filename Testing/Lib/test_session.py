@@ -16,7 +16,7 @@ from NeuroSAM2Core.remote import PredictSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from Testing.Support.fake_engine import FakeEngine, answer_to, tracked_from
 from Testing.Support.scenes import add_segmentation, world
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_at, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 
@@ -37,7 +37,7 @@ def answer(user, plane=PLANE, number=1):
 
 
 def test_a_click_makes_an_object_and_shows_its_mask(user):
-    user.session.click(world(user.document.volume, 10, 7, 4))
+    place_at(user.session, world(user.document.volume, 10, 7, 4))
     user.settle()
     assert user.mask(PLANE)[7, 10]
     np.testing.assert_array_equal(user.mask(PLANE), answer(user))
@@ -47,16 +47,16 @@ def test_a_click_makes_an_object_and_shows_its_mask(user):
 
 def test_one_more_click_corrects_and_a_negative_one_takes_away(user):
     user.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
-    user.session.add_point(PLANE, 8, 10, positive=False)
+    place_point(user.session, PLANE, 8, 10, positive=False)
     user.settle()
     assert not user.mask(PLANE)[8, 10]
     assert user.mask(PLANE)[5, 5]
 
 
 def test_an_answer_to_what_is_no_longer_reported_is_dropped(patient):
-    patient.session.add_point(PLANE, 7, 10)
+    place_point(patient.session, PLANE, 7, 10)
     patient.engines.last.work()
-    patient.session.add_point(PLANE, 15, 20)
+    place_point(patient.session, PLANE, 15, 20)
     patient.session.poll()
     assert not patient.voxels_of().any()
     patient.settle()
@@ -65,7 +65,7 @@ def test_an_answer_to_what_is_no_longer_reported_is_dropped(patient):
 
 def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient):
     session = patient.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     patient.settle()
     session.propagate()
     patient.engines.last.work(3)
@@ -73,7 +73,7 @@ def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient)
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
     session.stop()
     patient.settle()
-    assert session.engine_sync.propagation_request is None
+    assert session.engine_sync.propagation.request is None
     assert "what is done stays" in session.notice
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
     session.resume()
@@ -83,7 +83,7 @@ def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient)
 
 
 def test_range_and_direction_are_passed_on(user):
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     user.session.propagate(first=2, last=7, direction=Direction.UP)
     user.settle()
@@ -92,14 +92,14 @@ def test_range_and_direction_are_passed_on(user):
 
 def test_a_correction_makes_its_neighbours_out_of_date_and_continue_does_them_again(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
-    session.add_point(SlicePlane(Axis.K, 0), 7, 10)
+    place_point(session, PLANE, 7, 10)
+    place_point(session, SlicePlane(Axis.K, 0), 7, 10)
     user.settle()
     session.propagate()
     user.settle()
     assert not session.can_continue
     corrected = SlicePlane(Axis.K, 7)
-    session.add_point(corrected, 15, 15)
+    place_point(session, corrected, 15, 15)
     user.settle()
     stale = {p.index for p, q in user.document.active_record.quality.items() if q.is_stale}
     assert stale == {5, 6, 8}
@@ -123,9 +123,9 @@ def test_undo_and_redo_return_the_exact_bytes_and_the_prompts(user):
     note()
     for act in (
         lambda: session.add_box(PLANE, BoxPrompt(4, 4, 12, 15)),
-        lambda: session.add_point(PLANE, 8, 10, positive=False),
+        lambda: place_point(session, PLANE, 8, 10, positive=False),
         session.propagate,
-        lambda: session.add_point(SlicePlane(Axis.K, 7), 3, 3),
+        lambda: place_point(session, SlicePlane(Axis.K, 7), 3, 3),
         lambda: session.remove_last_prompt(PLANE),
         session.clear,
     ):
@@ -149,7 +149,7 @@ def test_undo_and_redo_return_the_exact_bytes_and_the_prompts(user):
 
 def test_undo_of_the_first_click_takes_the_object_back_and_redo_brings_it(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     there = user.bytes()
     assert session.undo()
@@ -162,30 +162,30 @@ def test_undo_of_the_first_click_takes_the_object_back_and_redo_brings_it(user):
 
 def test_an_object_begun_after_undo_is_called_as_if_the_first_had_never_been(user):
     session, objects = user.session, user.document.objects
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     session.undo()
-    session.add_point(PLANE, 5, 5)
+    place_point(session, PLANE, 5, 5)
     user.settle()
     assert [objects.name(number) for number in objects.segments] == ["object 1"]
     session.next_object()
-    session.add_point(PLANE, 3, 3)
+    place_point(session, PLANE, 3, 3)
     objects.node.GetSegmentation().GetSegment(objects.segment_id(user.document.active)).SetName("tumour")
     session.next_object()
-    session.add_point(PLANE, 9, 12)
+    place_point(session, PLANE, 9, 12)
     assert [objects.name(number) for number in objects.segments] == ["object 1", "tumour", "object 2"]
 
 
 def test_manual_edits_share_the_stack(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     before = user.bytes()
     history = user.app.edit_history(user.segmentation_node)
     history.save()  # what the Segment Editor does before an effect
     paint(user, SlicePlane(Axis.K, 2))
     painted = user.bytes()
-    session.add_point(SlicePlane(Axis.K, 6), 3, 3)
+    place_point(session, SlicePlane(Axis.K, 6), 3, 3)
     user.settle()
     session.undo()
     assert user.bytes() == painted
@@ -208,7 +208,7 @@ def paint(user, plane, number=1):
 
 def test_slices_painted_by_hand_are_kept_when_propagating(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     session.propagate(last=6)
     user.settle()
@@ -224,14 +224,14 @@ def test_slices_painted_by_hand_are_kept_when_propagating(user):
 
 def test_a_confirmed_slice_is_a_prompt_from_then_on(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     session.propagate()
     user.settle()
     plane = SlicePlane(Axis.K, 6)
     mask = user.mask(plane)
     session.confirm(plane)
-    session.add_point(PLANE, 15, 15)
+    place_point(session, PLANE, 15, 15)
     session.propagate()
     user.settle()
     np.testing.assert_array_equal(user.mask(plane), mask)
@@ -260,7 +260,7 @@ def test_objects_do_not_touch_each_other(user):
 def test_a_segment_of_ones_own_becomes_an_object(user):
     segment = user.segmentation_node.GetSegmentation().AddEmptySegment("", "mine")
     number = user.session.choose(segment)
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     assert user.mask(PLANE, number)[7, 10]
 
@@ -268,7 +268,7 @@ def test_a_segment_of_ones_own_becomes_an_object(user):
 @pytest.mark.parametrize("undo_state", ["prompting", "propagating"])
 def test_a_dead_engine_is_replaced_and_nothing_is_lost(patient, undo_state):
     session = patient.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     if undo_state == "propagating":
         patient.settle()
         session.propagate()
@@ -307,7 +307,7 @@ def test_undo_names_manual_edits_wherever_they_come_in(user):
         lambda: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)),
         lambda: paint(user.document.objects.segment_id(1), 1),
         lambda: paint(user.document.objects.segment_id(1), 2),
-        lambda: session.add_point(PLANE, 7, 10),
+        lambda: place_point(session, PLANE, 7, 10),
         lambda: paint(node.GetSegmentation().AddEmptySegment("", "no object"), 3),
         lambda: session.next_object(),
     ):
@@ -333,7 +333,7 @@ def test_undo_and_redo_change_no_name_of_a_node(app):
         for act in (
             lambda session=session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)),
             lambda session=session: session.add_box(PLANE, BoxPrompt(5, 5, 12, 12)),
-            lambda session=session: session.add_point(SlicePlane(Axis.K, 6), 7, 10, positive=False),
+            lambda session=session: place_point(session, SlicePlane(Axis.K, 6), 7, 10, positive=False),
             lambda session=session: session.add_box(SlicePlane(Axis.K, 6), BoxPrompt(4, 4, 12, 12)),
         ):
             act()
@@ -353,7 +353,7 @@ def test_undo_and_redo_change_no_name_of_a_node(app):
 
 def test_an_engine_that_keeps_dying_is_not_restarted_until_retried(patient):
     session = patient.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     for _ in range(3):
         patient.engines.last.kill()
         session.poll()
@@ -367,17 +367,17 @@ def test_an_engine_that_keeps_dying_is_not_restarted_until_retried(patient):
 def test_a_prompt_that_failed_stays_and_is_asked_again(user):
     user.session.warm_up()
     user.engines.last.fail_next = "There is not enough memory for that"
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     assert user.session.notice == "There is not enough memory for that"
-    user.session.add_point(PLANE, 8, 12)
+    place_point(user.session, PLANE, 8, 12)
     user.settle()
     np.testing.assert_array_equal(user.mask(PLANE), answer(user))
 
 
 def test_undo_during_propagation_gives_it_up(patient):
     session = patient.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     patient.settle()
     before = patient.bytes()
     session.propagate()
@@ -391,7 +391,7 @@ def test_undo_during_propagation_gives_it_up(patient):
 @pytest.mark.parametrize("gone", ["volume", "segmentation", "scene"])
 def test_what_is_deleted_in_mid_propagation_ends_the_session_with_a_sentence(patient, gone):
     session = patient.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     patient.settle()
     session.propagate()
     patient.engines.last.work(2)
@@ -404,7 +404,7 @@ def test_what_is_deleted_in_mid_propagation_ends_the_session_with_a_sentence(pat
     session.poll()
     assert ("closed" if gone == "scene" else "deleted") in session.notice
     with pytest.raises(DataError, match=r"closed|deleted"):
-        session.add_point(PLANE, 1, 1)
+        session.add_box(PLANE, BoxPrompt(1, 1, 5, 5))
     if gone != "scene":
         assert scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode").GetNumberOfControlPoints() == 1
     if gone == "volume":
@@ -412,7 +412,7 @@ def test_what_is_deleted_in_mid_propagation_ends_the_session_with_a_sentence(pat
 
 
 def test_another_scene_loaded_in_mid_propagation_is_not_touched(patient, tmp_path):
-    patient.session.add_point(PLANE, 7, 10)
+    place_point(patient.session, PLANE, 7, 10)
     patient.settle()
     patient.app.save(tmp_path / "scene.mrb")
     before = patient.bytes()
@@ -429,7 +429,7 @@ def test_another_scene_loaded_in_mid_propagation_is_not_touched(patient, tmp_pat
 
 def test_two_volumes_in_one_scene_keep_to_themselves(patient):
     first = patient
-    first.session.add_point(PLANE, 7, 10)
+    place_point(first.session, PLANE, 7, 10)
     first.settle()
     first.session.propagate()
     first.engines.last.work(2)
@@ -439,7 +439,7 @@ def test_two_volumes_in_one_scene_keep_to_themselves(patient):
     second.link = first.link
     second.engines = first.engines
     second.begin()
-    second.session.add_point(PLANE, 12, 12)
+    place_point(second.session, PLANE, 12, 12)
     second.settle()
     assert first.bytes() == before
     assert second.mask(PLANE)[12, 12]
@@ -448,13 +448,13 @@ def test_two_volumes_in_one_scene_keep_to_themselves(patient):
 
 def test_a_changed_image_is_noticed_and_sent_anew(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     before = user.bytes()
     image = user.volume_node.GetImageData()
     voxels_of(image)[0, 0, 0] += 1
     image.GetPointData().GetScalars().Modified()
-    session.add_point(SlicePlane(Axis.K, 6), 7, 10)
+    place_point(session, SlicePlane(Axis.K, 6), 7, 10)
     assert "image has changed" in session.notice
     user.settle()
     assert user.bytes()[0][0] == before[0][0]
@@ -464,14 +464,44 @@ def test_a_changed_image_is_noticed_and_sent_anew(user):
 
 def test_a_volume_that_is_moved_takes_its_prompts_and_masks_along(app):
     user = SimulatedUser(app, geometry="under a turn")
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     user.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
-    user.session.add_point(PLANE, 12, 12)
+    place_point(user.session, PLANE, 12, 12)
     user.settle()
     assert user.mask(PLANE)[7, 10]
     assert user.mask(PLANE)[12, 12]
     assert user.segmentation_node.GetTransformNodeID() == user.volume_node.GetTransformNodeID()
+
+
+def test_a_prompt_deleted_after_the_volume_was_moved_leaves_the_others_in_place(app):
+    user = SimulatedUser(app, geometry="under a turn")
+    for row in (7, 12):
+        place_point(user.session, PLANE, row, 10)
+        user.settle()
+    user.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
+    user.document.nodes.points_node(1, positive=True).RemoveNthControlPoint(0)
+    user.settle()
+    (left,) = user.document.active_record.prompts.points
+    assert (left.index, left.point.row, left.point.col) == (PLANE.index, 12, 10)
+    assert user.mask(PLANE)[12, 10]
+    assert "the image has changed" in user.session.notice
+
+
+@pytest.mark.parametrize("is_by_the_editor", [False, True])
+def test_undo_after_the_volume_was_moved_brings_prompts_back_where_they_were_in_it(app, is_by_the_editor):
+    user = SimulatedUser(app, geometry="under a turn")
+    for row in (7, 12):
+        place_point(user.session, PLANE, row, 10)
+        user.settle()
+    user.volume_node.GetParentTransformNode().SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1, 1, 1])))
+    history = user.app.edit_history(user.segmentation_node) if is_by_the_editor else user.session
+    for move, rows in ((history.undo, [7]), (history.redo, [7, 12])):
+        move()
+        user.settle()
+        user.session.choose(user.document.objects.segment_id(1))  # an action, which sees the image as it is now
+        points = user.document.nodes.read(1, user.document.volume).points
+        assert [(p.point.row, p.point.col) for p in points] == [(row, 10) for row in rows]
 
 
 def test_prompts_placed_moved_and_deleted_by_the_scenes_own_tools_count(user):
@@ -495,8 +525,20 @@ def test_prompts_placed_moved_and_deleted_by_the_scenes_own_tools_count(user):
         assert user.mask(PLANE)[expected, 10 if expected == 7 else 15]
 
 
+def test_a_point_that_is_unset_and_placed_anew_counts_where_it_is_now(user):
+    place_point(user.session, PLANE, 7, 10)
+    user.settle()
+    node = user.document.nodes.points_node(1, positive=True)
+    node.UnsetNthControlPointPosition(0)
+    node.SetNthControlPointPositionWorld(0, *world(user.document.volume, 15, 12, 4))
+    user.settle()
+    assert user.mask(PLANE)[12, 15]
+    assert not user.mask(PLANE)[7, 10]
+    assert node.GetNumberOfControlPoints() == 1
+
+
 def test_deleting_a_prompt_node_is_a_step_that_undo_takes_back(user):
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     user.app.scene.RemoveNode(user.document.nodes.points_node(1, positive=True))
     user.settle()
@@ -506,7 +548,7 @@ def test_deleting_a_prompt_node_is_a_step_that_undo_takes_back(user):
 
 
 def test_a_deleted_segment_is_reported_and_comes_back_with_its_prompts(user):
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     history = user.app.edit_history(user.segmentation_node)
     history.save()
@@ -520,8 +562,6 @@ def test_a_deleted_segment_is_reported_and_comes_back_with_its_prompts(user):
 @pytest.mark.parametrize(
     ("act", "words"),
     [
-        (lambda s: s.session.click(world(s.document.volume, 100, 7, 4)), "outside the volume"),
-        (lambda s: s.session.add_point(PLANE, 99, 7), "outside the volume"),
         (lambda s: s.session.propagate(), "nothing to propagate"),
         (lambda s: s.session.clear(), "no object yet"),
         (lambda s: s.session.confirm(PLANE), "no object yet"),
@@ -535,10 +575,63 @@ def test_mistakes_are_one_sentence_and_change_nothing(user, act, words):
     assert not user.session.undo()
 
 
+@pytest.mark.parametrize(("i", "j", "k"), [(100, 7, 4), (10, 99, 4), (10, 7, -3)])
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_point_outside_the_volume_is_refused_and_does_not_stay(user, i, j, k, positive):
+    before = user.bytes()
+    place_at(user.session, world(user.document.volume, i, j, k), positive=positive)
+    assert "outside the volume" in user.session.notice
+    assert user.bytes() == before
+    assert not user.session.undo()
+    assert not user.document.nodes.points_node(1, positive=positive).GetNumberOfControlPoints()
+    place_point(user.session, PLANE, 7, 10)
+    assert user.session.notice == ""
+    assert len(user.document.active_record.prompts.points) == 1
+
+
+def test_a_click_right_after_an_undo_in_the_segment_editor_goes_on_from_there(user):
+    for row in (7, 9):
+        place_point(user.session, PLANE, row, 10)
+        user.settle()
+    user.app.edit_history(user.segmentation_node).undo()
+    place_point(user.session, PLANE, 12, 12)
+    assert [p.point.row for p in user.document.nodes.read(1, user.document.volume).points] == [7, 12]
+    user.settle()
+    assert user.mask(PLANE)[12, 12]
+
+
+def test_a_point_in_the_list_of_an_object_that_is_gone_begins_another(user):
+    place_point(user.session, PLANE, 7, 10)
+    user.settle()
+    node = user.document.nodes.points_node(1, positive=True)
+    user.segmentation_node.GetSegmentation().RemoveSegment(user.document.objects.segment_id(1))
+    node.AddControlPointWorld(*world(user.document.volume, 12, 12, 4))
+    user.settle()
+    assert list(user.document.objects.segments) == [2]
+    assert [p.point.row for p in user.document.nodes.read(2, user.document.volume).points] == [12]
+    assert user.session.undo()
+    assert not user.document.objects.segments
+
+
+@pytest.mark.parametrize("is_own_segment", [False, True])
+def test_a_new_object_has_none_of_the_prompts_of_one_that_had_its_number(user, is_own_segment):
+    place_point(user.session, PLANE, 7, 10)
+    user.settle()
+    user.segmentation_node.GetSegmentation().RemoveSegment(user.document.objects.segment_id(1))
+    user.watch.end("another session")
+    user.begin()
+    segmentation = user.segmentation_node.GetSegmentation()
+    session = user.session
+    number = session.choose(segmentation.AddEmptySegment()) if is_own_segment else session.next_object()
+    assert number == 1
+    place_point(user.session, PLANE, 12, 12)
+    assert [p.point.row for p in user.document.nodes.read(1, user.document.volume).points] == [12]
+
+
 def test_an_axis_once_chosen_is_kept_and_reported(user):
     session = user.session
-    session.add_point(SlicePlane(Axis.J, 7), 4, 10)
-    session.click(world(user.document.volume, 12, 9, 5))
+    place_point(session, SlicePlane(Axis.J, 7), 4, 10)
+    place_at(session, world(user.document.volume, 12, 9, 5))
     user.settle()
     assert user.mask(SlicePlane(Axis.J, 9))[5, 12]
     with pytest.raises(PromptError, match="segmented along j"):
@@ -546,7 +639,7 @@ def test_an_axis_once_chosen_is_kept_and_reported(user):
 
 
 def test_the_next_doubtful_slice_goes_round(user):
-    user.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    place_point(user.session, SlicePlane(Axis.K, 5), 7, 10)
     user.settle()
     user.session.propagate()
     user.settle()
@@ -559,9 +652,9 @@ def test_the_next_doubtful_slice_goes_round(user):
 
 def test_only_what_is_needed_is_asked(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
-    session.add_point(PLANE, 8, 10)
+    place_point(session, PLANE, 8, 10)
     user.settle()
     session.propagate()
     user.settle()
@@ -573,7 +666,7 @@ def test_only_what_is_needed_is_asked(user):
 
 def test_the_other_segmentations_of_a_scene_are_left_alone(user):
     other, ids = add_segmentation(user.app, "theirs")
-    user.session.add_point(PLANE, 7, 10)
+    place_point(user.session, PLANE, 7, 10)
     user.settle()
     assert other.GetSegmentation().GetSegmentIDs() == tuple(ids)
     assert other.GetSegmentation().GetSegment(ids[0]).GetRepresentation("Binary labelmap").IsEmpty()
@@ -587,21 +680,21 @@ def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
     session.propagate()
     user.engines.last.work()
     turns = []
-    while session.engine_sync.propagation_request is not None:
+    while session.engine_sync.propagation.request is not None:
         began = time.thread_time()
         session.poll()
         turns.append(time.thread_time() - began)
-        assert session.has_more or session.engine_sync.propagation_request is None
+        assert session.has_more or session.engine_sync.propagation.request is None
     assert max(turns) < 0.1
     assert len(turns) > 1
     assert user.voxels_of().any(axis=(1, 2)).all()
 
 
 def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypatch):
-    monkeypatch.setattr("NeuroSAM2Lib.segmentation.sync.engine_events.TURN_S", 0.0)
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.sync.engine_sync.TURN_S", 0.0)
     user = SimulatedUser(app, is_patient=True)
     session = user.session
-    session.add_point(PLANE, 7, 10)
+    place_point(session, PLANE, 7, 10)
     user.settle()
     while session.has_more:
         session.poll()
@@ -619,7 +712,7 @@ def test_what_is_still_to_be_taken_in_does_not_count_after_an_undo(app, monkeypa
 def test_a_slice_is_doubtful_by_the_measure_of_the_model_that_answered(app, monkeypatch):
     user = SimulatedUser(app)
     monkeypatch.setattr(FakeEngine, "review_iou_threshold", 0.4)
-    user.session.add_point(SlicePlane(Axis.K, 5), 7, 10)
+    place_point(user.session, SlicePlane(Axis.K, 5), 7, 10)
     user.settle()
     user.session.propagate(first=3, last=7)
     user.settle()
@@ -637,7 +730,7 @@ def test_a_slice_is_doubtful_by_the_measure_of_the_model_that_answered(app, monk
 
 def test_a_low_confidence_slice_is_doubtful_until_it_is_confirmed(user):
     session = user.session
-    session.add_point(PLANE, 7, 10)  # the fake engine rates every fourth slice 0.5 and the others 0.9
+    place_point(session, PLANE, 7, 10)  # the fake engine rates every fourth slice 0.5 and the others 0.9
     user.settle()
     session.propagate()
     user.settle()
@@ -660,7 +753,7 @@ def test_a_click_looks_at_each_object_a_few_times_however_many_there_are(user, m
             user.settle()
         visible_plane.clear()
         read.clear()
-        user.session.add_point(PLANE, 6, 6)
+        place_point(user.session, PLANE, 6, 6)
         user.settle()
         session_view(user.session)
         return len(visible_plane), len(read)
@@ -688,7 +781,7 @@ def test_segments_that_others_rename_delete_or_bring_back_are_found(user):
 
 
 def test_a_point_that_is_moved_or_renumbered_is_read_again(user):
-    user.session.add_point(PLANE, 6, 6)
+    place_point(user.session, PLANE, 6, 6)
     user.settle()
     nodes, volume = user.document.nodes, user.document.volume
     known = nodes.read(1, volume)

@@ -103,7 +103,7 @@ def test_images_of_one_name_in_a_list_are_two_pairs(tmp_path):
     assert [pair.image.parent.name for pair in find_pairs(tmp_path)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]"])
+@pytest.mark.parametrize("text", ["{", '{"training": [{"image": "x"}]}', '{"training": 3}', "[]", "[" * 100_000])
 def test_a_damaged_list_is_refused(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="cannot be read"):

@@ -23,7 +23,7 @@ from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.exported import add_case
 from Testing.Support.processes import wait_a_little
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 TRAINER = [sys.executable, str(Path(__file__).parents[1] / "Support" / "fake_trainer.py")]
 LIMIT_S = 60
@@ -85,9 +85,9 @@ def bench(tmp_path):
 
 def test_a_case_is_exported_as_it_is_in_the_world_and_listed(app, tmp_path):
     user = SimulatedUser(app, geometry="under a shear")
-    user.session.add_point(SlicePlane(Axis.K, 4), 7, 10)
+    place_point(user.session, SlicePlane(Axis.K, 4), 7, 10)
     user.session.next_object()
-    user.session.add_point(SlicePlane(Axis.J, 3), 2, 5)
+    place_point(user.session, SlicePlane(Axis.J, 3), 2, 5)
     user.settle()
     bench = Bench(tmp_path / "project")
     add_case(bench.training.cases, "case01", user.document.volume, labels_of(user.document))
@@ -223,10 +223,21 @@ def test_a_case_without_an_outline_is_refused(bench):
         add_case(bench.training.cases, "empty", image, image)
 
 
-def test_a_damaged_list_is_reported(bench):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"training": [{]}', ""),
+        ("[]", r": it is \[\]; expected a table"),
+        ("[" * 100_000, ": it is nested too deeply"),
+        ('{"training": {"image": "a"}}', ": training is .*; expected a list"),
+        ('{"training": [{"image": "a"}]}', r": training\[0\].seg is missing"),
+        ('{"training": [{"image": "a", "seg": "\\ud800"}]}', r": training\[0\].seg is .*; expected a text"),
+    ],
+)
+def test_a_damaged_list_is_reported(bench, text, reason):
     bench.folder.mkdir(parents=True, exist_ok=True)
-    bench.training.cases.path.write_text('{"training": [{]}', encoding="utf-8")
-    with pytest.raises(DataError, match="cannot be read"):
+    bench.training.cases.path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=rf"dataset\.json cannot be read{reason}"):
         bench.training.cases.read()
 
 

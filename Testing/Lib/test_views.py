@@ -21,7 +21,7 @@ from NeuroSAM2Core.synth import render, sample_anatomy
 from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis
 from Testing.Support.live import nano_link, wait_quiet
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_at, place_point
 from Testing.Support.slice_views import SliceView, start_placing, stop_placing
 from Testing.Support.volumes import ball_volume
 
@@ -91,6 +91,33 @@ def test_points_of_both_signs_are_placed_one_after_the_other(app):
     assert list(iter(view_user.user.session.undo, False)) == [True] * 4
 
 
+def test_a_click_beside_the_volume_is_refused_and_the_next_one_counts(app):
+    view_user = ViewUser(app, "upright")
+    view, session = view_user.views["Axial"], view_user.user.session
+    view_user.place()
+    view.click(view.size[0] // 2, 2)
+    assert "outside the volume" in session.notice
+    assert session.document.active_record.prompts.points == ()
+    view.click(*view.to_xy(view_user.middle))
+    stop_placing(app)
+    view_user.user.settle()
+    assert session.notice == ""
+    assert len(session.document.active_record.prompts.points) == 1
+    node = session.document.nodes.points_node(1, positive=True)
+    assert node.GetNumberOfDefinedControlPoints() == 1
+
+
+def test_a_later_click_in_a_view_across_the_object_says_so(app):
+    view_user = ViewUser(app, "upright")
+    view_user.place()
+    for name in ("Axial", "Coronal"):
+        view = view_user.views[name]
+        view.click(*view.to_xy(view_user.middle))
+    stop_placing(app)
+    assert "segmented along k" in view_user.user.session.notice
+    assert {p.index for p in view_user.user.document.active_record.prompts.points} == {19}
+
+
 def test_a_dragged_box_becomes_a_prompt_with_its_corners_where_the_mouse_was(app):
     view_user = ViewUser(app)
     view = view_user.views["Coronal"]
@@ -126,7 +153,7 @@ def test_the_overlay_is_where_the_mask_is_and_nowhere_else(app):
     view = view_user.views["Axial"]
     before = view.draw().astype(int)
     plane = SlicePlane(Axis.K, 19)
-    view_user.user.session.add_point(plane, 27, 29)
+    place_point(view_user.user.session, plane, 27, 29)
     view_user.user.settle()
     for node in view_user.user.document.nodes.all_nodes():
         node.GetDisplayNode().SetVisibility(False)
@@ -147,7 +174,7 @@ def test_the_overlay_is_where_the_mask_is_and_nowhere_else(app):
 def test_a_view_that_is_turned_away_snaps_and_says_so(app):
     view_user = ViewUser(app, "oblique")
     view = view_user.views["Axial"]
-    view_user.user.session.click(view_user.middle, view=view.node)
+    place_at(view_user.user.session, view_user.middle, view=view.node)
     assert "turned" in view_user.user.session.notice
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.catalog import find
@@ -21,6 +22,7 @@ from NeuroSAM2Core.volume import Axis, SlicePlane, resolve_axis
 from Testing.Support.live import nano_link, wait_quiet, wait_until
 from Testing.Support.reopen import masks
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
+from Testing.Support.sessions import place_point
 from Testing.Support.volumes import ball_volume
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,9 @@ def sit(app, link, geometry="upright", shape=SHAPE):
     voxels = np.array(ball_volume(shape)[0].voxels)
     volume_node = add_volume(app, voxels, GEOMETRIES[geometry])
     node, _ = add_segmentation(app)
-    return SessionController(app, link, volume_node, node)
+    session = SessionController(app, link, volume_node, node)
+    session.observer = SessionObserver(session)  # lives as long
+    return session
 
 
 def command_line(volume: Volume, folder: Path, *words: str) -> np.ndarray:
@@ -57,9 +61,7 @@ def test_a_click_on_a_world_point_gives_the_command_lines_mask_there(app, link, 
     session = sit(app, link, name)
     volume = session.document.volume
     plane = SlicePlane(axis, CENTRE["ijk".index(axis)])
-    session.next_object()
-    session.document.nodes.choose_axis(1, axis)
-    session.add_point(plane, *plane.to_pixel(*CENTRE))
+    place_point(session, plane, *plane.to_pixel(*CENTRE))
     wait_quiet(session)
     mask = session.document.slice_io.read(1, plane)
     row, col = (round(place) for place in plane.to_pixel(*CENTRE))
@@ -72,7 +74,7 @@ def test_the_readings_of_a_click_outlive_an_undo_and_the_worker_and_are_propagat
     session = sit(app, link)
     plane = SlicePlane(Axis.K, CENTRE[2])
     session.engine_sync.switches = EngineSwitches(crops=True, ends_by_shape=True)
-    session.add_point(plane, CENTRE[1], CENTRE[0])
+    place_point(session, plane, CENTRE[1], CENTRE[0])
     wait_quiet(session)
     _, count = session.document.active_record.open_reading(plane)
     masks = [session.document.slice_io.read(1, plane)]
@@ -195,7 +197,7 @@ def test_random_kills_lose_nothing(app):
         after = masks(session, FLAT[0])
         assert all(after[index] == there[index] for index in done)
         assert len(session.document.nodes.read(1, session.document.volume).boxes) == 1
-    session.add_point(SlicePlane(Axis.K, 6), 24, 28)
+    place_point(session, SlicePlane(Axis.K, 6), 24, 28)
     wait_quiet(session)
     assert session.document.slice_io.read(1, plane)[24, 28]
     assert len(session.document.active_record.prompts.indices) == 2
@@ -203,14 +205,14 @@ def test_random_kills_lose_nothing(app):
 
 
 def has_done(session, goal):
-    return session.engine_sync.propagation_request is None or len(session.document.active_record.quality) >= goal
+    return session.engine_sync.propagation.request is None or len(session.document.active_record.quality) >= goal
 
 
 def test_a_saved_scene_goes_on_in_another_process(app, link, tmp_path):
     session = sit(app, link)
     plane = SlicePlane(Axis.K, 12)
     session.add_box(plane, BoxPrompt(12, 14, 35, 41))
-    session.add_point(plane, 24, 28)
+    place_point(session, plane, 24, 28)
     wait_quiet(session)
     session.propagate(first=8, last=16)
     wait_quiet(session)

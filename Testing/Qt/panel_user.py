@@ -102,7 +102,7 @@ class PanelUser:
     def settled(self):
         """Nothing is going on any more."""
         session = self.session
-        return not session.engine_sync.is_waiting and session.engine_sync.propagation_request is None
+        return not session.engine_sync.is_waiting and session.engine_sync.propagation.request is None
 
     def mask(self, k, number=1):
         from NeuroSAM2Core.volume import Axis, SlicePlane

@@ -37,7 +37,7 @@ def test_from_a_volume_to_a_saved_object_without_blocking(user, loop, slicer_app
     assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
 
     user.key("A")
-    loop.until(lambda: user.session.engine_sync.progress[0] >= 1, limit_s=START_S)
+    loop.until(lambda: user.session.engine_sync.propagation.progress[0] >= 1, limit_s=START_S)
     user.key("Q")
     loop.until(user.settled)
     done = [k for k in range(SHAPE[0]) if user.ui.qualityStripTable.item(0, k).toolTip().find("not segmented") < 0]

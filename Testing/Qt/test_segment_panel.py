@@ -368,7 +368,7 @@ def test_what_the_engine_does_is_switched_and_remembered_in_the_scene(user, loop
 def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(user):
     user.load()
     user.key("A")
-    assert user.session.engine_sync.propagation_request is None
+    assert user.session.engine_sync.propagation.request is None
     assert len(user.panel.shortcuts.active()) == 13
     for button, key in ((user.ui.positiveButton, "(P)"), (user.ui.stopButton, "(Q)"), (user.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)

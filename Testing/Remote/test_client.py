@@ -17,12 +17,11 @@ from NeuroSAM2Core.remote.messages import (
     RemoveObject,
     RestoreSlice,
     SliceAnswered,
-    SliceTracked,
     Status,
     Superseded,
     VolumeOpened,
 )
-from NeuroSAM2Core.remote.state_sync import restore_requests
+from NeuroSAM2Core.remote.state_sync import StateSync, restore_requests
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from Testing.Support.worker import (
     POLL_S,
@@ -123,64 +122,110 @@ def answered(number, index, revision, *, stale=(0, 9)):
     )
 
 
+class Script:
+    """A script's state, and an engine that only counts requests."""
+
+    def __init__(self):
+        self.state, self.requests = SessionState(), []
+        self.sync = StateSync(self.submit)
+        self.sync.begin("v")
+
+    def submit(self, request):
+        self.requests.append(request)
+        return len(self.requests)
+
+    def predict(self, prompts):
+        """The number of the request."""
+        self.state.set_prompts(prompts)
+        self.sync.forget_slice(prompts.object_id, prompts.plane)
+        self.sync.sync(self.state)
+        return len(self.requests)
+
+    def answer(self, number, index, revision, *, stale=(0, 9)):
+        event = answered(number, index, revision, stale=stale)
+        prompts = self.sync.settle(event)
+        if prompts is not None:
+            self.state.answer(prompts, event)
+        return prompts is not None
+
+    @property
+    def slices(self):
+        return {(one.mask or one.unanswered).plane.index: one for one in self.state.snapshots(1)}
+
+
 @pytest.fixture
-def session_state(ball):
-    return SessionState(LoadModel(model="nano"), ball)
+def script():
+    return Script()
 
 
-def predict(session_state, number, prompts):
-    session_state.note_request(number, PredictSlice(volume_id="v", prompts=prompts))
-
-
-def slices(session_state):
-    return {(one.mask or one.unanswered).plane.index: one for one in session_state.snapshot.slices}
-
-
-def test_what_is_reported_and_answered_is_kept(session_state):
-    predict(session_state, 1, payload(3, 1))
-    assert slices(session_state)[3].unanswered.revision == 1
-    session_state.note_event(answered(1, 3, 1))
+def test_what_is_reported_and_answered_is_kept(script):
+    first = script.predict(payload(3, 1))
+    assert script.slices[3].unanswered.revision == 1
+    assert script.answer(first, 3, 1)
     for index in (2, 4):
-        session_state.note_event(SliceTracked(request_id=2, volume_id="v", mask=mask(index)))
-    assert set(slices(session_state)) == {2, 3, 4}
-    assert slices(session_state)[3].prompts.revision == 1
-    assert slices(session_state)[4].prompts is None
-    predict(session_state, 3, payload(4, 1))  # a correction, not answered yet
-    kept = slices(session_state)[4]
+        script.state.put(mask(index))
+    assert set(script.slices) == {2, 3, 4}
+    assert script.slices[3].prompts.revision == 1
+    assert script.slices[4].prompts is None
+    second = script.predict(payload(4, 1))  # a correction, not answered yet
+    kept = script.slices[4]
     assert (kept.mask.revision, kept.prompts, kept.unanswered.revision) == (0, None, 1)
-    session_state.note_event(answered(3, 4, 1, stale=(4, 9)))
-    assert set(slices(session_state)) == {2, 3, 4}
-    session_state.note_event(answered(9, 4, 0))  # late: an answer to no known prompts
-    assert slices(session_state)[4].mask.revision == 1
+    assert script.answer(second, 4, 1, stale=(4, 9))
+    assert set(script.slices) == {2, 3, 4}
+    assert not script.answer(9, 4, 0)  # late: an answer to no known prompts
+    assert script.slices[4].mask.revision == 1
 
 
-def test_what_an_answer_makes_stale_is_let_go_of(session_state):
-    predict(session_state, 1, payload(3, 1))
-    session_state.note_event(answered(1, 3, 1))
+def test_what_an_answer_makes_stale_is_let_go_of(script):
+    script.answer(script.predict(payload(3, 1)), 3, 1)
     for index in (4, 5, 6, 7):
-        session_state.note_event(SliceTracked(request_id=2, volume_id="v", mask=mask(index)))
-    predict(session_state, 3, payload(7, 1))  # not answered when 5 is
-    predict(session_state, 4, payload(5, 1))
-    session_state.note_event(answered(4, 5, 1, stale=(4, 9)))
-    assert set(slices(session_state)) == {3, 5, 7}
-    assert slices(session_state)[7] == SliceSnapshot(unanswered=slices(session_state)[7].unanswered)
+        script.state.put(mask(index))
+    script.predict(payload(7, 1))  # not answered when 5 is
+    script.answer(script.predict(payload(5, 1)), 5, 1, stale=(4, 9))
+    assert set(script.slices) == {3, 5, 7}
+    assert script.slices[7] == SliceSnapshot(unanswered=script.slices[7].unanswered)
 
 
-def test_what_failed_or_was_taken_back_is_not_sent_again(session_state):
-    predict(session_state, 1, payload(3, 1))
-    session_state.note_event(Failed(request_id=1, kind="PromptError", message="no"))
-    assert session_state.snapshot.slices == ()
-    predict(session_state, 2, payload(3, 1))
-    predict(session_state, 3, payload(3, 2, clicks=2))
-    session_state.note_event(Superseded(request_id=2, by=3))
-    session_state.note_event(answered(3, 3, 2))
-    assert session_state.prompts(1, SlicePlane(Axis.K, 3)).revision == 2
-    predict(session_state, 4, payload(3, 3, clicks=0))
-    session_state.note_event(answered(4, 3, 3))
-    assert session_state.snapshot.slices == ()
-    predict(session_state, 5, payload(3, 4))
-    session_state.note_request(6, RemoveObject(volume_id="v", object_id=1))
-    assert session_state.object_ids == []
+def test_what_failed_or_was_taken_back_is_not_sent_again(script):
+    failed = Failed(request_id=script.predict(payload(3, 1)), kind="PromptError", message="no")
+    script.state.refuse(script.sync.settle(failed))
+    assert script.state.snapshots(1) == []
+    first = script.predict(payload(3, 1))
+    second = script.predict(payload(3, 2, clicks=2))
+    assert script.sync.settle(Superseded(request_id=first, by=second)) is None
+    assert script.answer(second, 3, 2)
+    assert script.state.prompt_set(1, SlicePlane(Axis.K, 3)).revision == 2
+    script.answer(script.predict(payload(3, 3, clicks=0)), 3, 3)
+    assert script.state.snapshots(1) == []
+    script.predict(payload(3, 4))
+    script.state.remove(1)
+    assert script.state.object_ids == []
+
+
+def test_an_engine_is_told_what_it_does_not_know_and_no_more(script):
+    script.answer(script.predict(payload(3, 1)), 3, 1)
+    script.predict(payload(5, 1))
+    told = len(script.requests)
+    script.sync.sync(script.state)
+    assert script.sync.restore(script.state, 1) == []
+    assert len(script.requests) == told
+    script.sync.begin("v")  # another engine
+    script.sync.sync(script.state)
+    kinds = [type(request) for request in script.requests[told:]]
+    assert kinds == [RemoveObject, RestoreSlice, PredictSlice]
+    assert script.sync.is_waiting
+    assert script.answer(len(script.requests), 5, 1)
+    assert not script.sync.is_waiting
+
+
+def test_a_failure_of_older_prompts_leaves_the_latest_expected(script):
+    first = script.predict(payload(3, 1))
+    second = script.predict(payload(3, 2, clicks=2))
+    assert script.sync.settle(Failed(request_id=first, kind="PromptError", message="no")) is None
+    assert script.answer(second, 3, 2)
+    told = len(script.requests)
+    script.predict(payload(5, 1))  # after a failure nobody knows what the engine holds of the object
+    assert isinstance(script.requests[told], RemoveObject)
 
 
 def test_things_are_sent_again_in_the_order_that_means_the_same():
@@ -294,3 +339,21 @@ def test_a_script_goes_on_after_workers_that_died_while_they_were_told(ball, sma
     assert [one.plane.index for one in session.propagate(1, first=7, last=8)] == [8]
     session.close()
     workers[1].__exit__()
+
+
+def test_prompts_that_are_refused_while_a_worker_is_restored_are_sent_to_no_other(ball, small_model_file):
+    workers = [ThreadedWorker()]
+    session = RemoteSession(
+        lambda: EngineClient.connect("127.0.0.1", workers[-1].port, TOKEN), ball, model=small_model_file, device="cpu"
+    )
+    session.add_box(1, "axial", 7, (12, 14, 35, 41))
+    workers[0].__exit__()
+    with pytest.raises(WorkerError, match="nobody listens"):
+        session.add_point(1, "axial", 7, (99, 0))  # outside the slice, which nobody has found out yet
+    with ThreadedWorker() as second:
+        workers.append(second)
+        with pytest.raises(PromptError, match="outside the slice"):
+            session.add_point(1, "axial", 8, (20, 20))
+        assert session.add_point(1, "axial", 8, (20, 20)).mask.any()
+        assert session.add_point(1, "axial", 7, (20, 20)).revision == 2
+        session.close()

@@ -32,8 +32,8 @@ from NeuroSAM2Core.remote.messages import (
     VolumeOpened,
     VoxelsWanted,
 )
+from NeuroSAM2Core.remote.server.job_queue import Job, Schedule
 from NeuroSAM2Core.remote.server.job_runner import TURN_S
-from NeuroSAM2Core.remote.server.schedule import Job, Schedule
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane, Volume
 from Testing.Support.worker import ThreadedWorker, answer, box_on, events_of, opened
 

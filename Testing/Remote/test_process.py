@@ -17,7 +17,7 @@ from NeuroSAM2Core.processes import ProcessId, ProcessTree
 from NeuroSAM2Core.remote import EngineClient, LocalWorker
 from NeuroSAM2Core.remote.launcher import LOG_NAME
 from NeuroSAM2Core.remote.messages import Disconnected, SliceAnswered, Status, WorkerStatus
-from NeuroSAM2Core.remote.server.token_file import token_in
+from NeuroSAM2Core.remote.server.process import token_in
 from Testing.Support.launcher import make_launcher
 from Testing.Support.worker import LIMIT_S, answer, box_on, events_until, opened
 
@@ -151,6 +151,8 @@ def test_an_interpreter_without_torch_is_notified_with_what_to_do(tmp_path):
         ("#!/bin/sh\necho 'Segmentation fault' >&2\nexit 3\n", "the worker ended with code 3: Segmentation fault"),
         ("#!/bin/sh\nhead -c 9000 /dev/zero\nexec sleep 60\n", "ended before it was ready"),
         ("#!/bin/sh\necho '{\"port\": 1}'\nexec sleep 60\n", "nobody listens"),
+        ("#!/bin/sh\necho '{\"port\": 99999}'\nexec sleep 60\n", "first line is not what was expected"),
+        ("#!/bin/sh\necho '{\"port\": 1e999}'\nexec sleep 60\n", "first line is not what was expected"),
     ],
 )  # fmt: skip
 def test_a_program_that_is_no_worker_is_one_sentence_and_does_not_stay(tmp_path, text, words):

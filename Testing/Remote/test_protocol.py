@@ -4,18 +4,16 @@ import dataclasses
 import json
 import struct
 import tracemalloc
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from typing_extensions import TypeAliasType
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, PromptError, ProtocolError, WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.remote import codec, messages
+from NeuroSAM2Core.remote import messages
 from NeuroSAM2Core.remote.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.remote.framing import (
     AUTHENTICATED_LIMITS,
@@ -232,13 +230,13 @@ def changed(value, *path):
         (b'{"type": "exec", "id": 1}', (), ProtocolError, "no message 'exec'"),
         (b'{"type": "ModelLoaded", "id": 1}', (), ProtocolError, "no message 'ModelLoaded'"),
         (b'{"type": "Status", "id": 1, "x": 2}', (), ProtocolError, "no field 'x'"),
-        (b'{"type": "Cancel", "id": 1}', (), ProtocolError, "did not come: 'target'"),
-        (b'{"type": "Cancel", "id": 1, "target": true}', (), ProtocolError, "Cancel.target is 'True'; expected int"),
+        (b'{"type": "Cancel", "id": 1}', (), ProtocolError, "Cancel.target is missing"),
+        (b'{"type": "Cancel", "id": 1, "target": true}', (), ProtocolError, "Cancel.target is True; expected a whole number"),
         (b'{"type": "Cancel", "id": 1, "target": 99999999999999999999}', (), ProtocolError, "64 bits"),
-        (b'{"type": "CloseVolume", "id": 1, "volume_id": "\\ud800"}', (), ProtocolError, "expected text"),
+        (b'{"type": "CloseVolume", "id": 1, "volume_id": "\\ud800"}', (), ProtocolError, "expected a text"),
         (b'{"type": "Status", "id": 1}', (b"x",), ProtocolError, "1 buffers that it does not speak of"),
         (changed("up", "prompts", "plane", "axis"), (), ProtocolError, "one of i, j, k"),
-        (changed(None, "prompts", "plane"), (), ProtocolError, "expected an object"),
+        (changed(None, "prompts", "plane"), (), ProtocolError, "prompts.plane is None; expected a table"),
         (changed({}, "prompts", "points"), (), ProtocolError, "expected a list"),
         (changed(1e999, "prompts", "points", 0, "row").replace(b"Infinity", b"1e999"), (), ProtocolError, "finite"),
         (changed(0, "prompts", "object_id"), (), PromptError, "start at 1"),
@@ -280,11 +278,3 @@ def test_the_same_content_has_the_same_name_and_other_content_another():
     assert hashing.step(1000)
     assert hashing.volume_id == first
     assert name_of(voxels.transpose(0, 2, 1).reshape(4, 5, 6)) != first
-
-
-def test_a_mask_is_read_where_numpy_names_its_type_by_an_alias():
-    scalar = TypeVar("scalar")
-    alias = TypeAliasType(
-        "Mask", np.ndarray[Any, np.dtype[scalar]], type_params=(scalar,)
-    )  # as NDArray is from NumPy 2.5 on
-    assert codec._decoder(alias[np.bool_]) is codec._decode_mask

@@ -45,7 +45,7 @@ from NeuroSAM2Core.remote.messages import (
     VoxelsWanted,
     WorkerStatus,
 )
-from NeuroSAM2Core.remote.server import sessions
+from NeuroSAM2Core.remote.server import resources
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, MaskCleanup, SlicePlane, Volume
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened
@@ -377,8 +377,8 @@ def test_another_window_begins_anew_and_the_same_one_does_not(client, key, ball)
 
 def test_other_switches_begin_anew_and_are_the_engines_options(client, key, ball, monkeypatch):
     made = []
-    real = sessions.Session
-    monkeypatch.setattr(sessions, "Session", lambda *args, **kwargs: made.append(real(*args, **kwargs)) or made[-1])
+    real = resources.Session
+    monkeypatch.setattr(resources, "Session", lambda *args, **kwargs: made.append(real(*args, **kwargs)) or made[-1])
     switches = EngineSwitches(crops=True, ends_by_shape=False)
     for wanted, is_new in ((switches, True), (switches, False), (AUTOMATIC, True)):
         events = events_of(client, client.open_volume(ball, switches=wanted))

@@ -162,7 +162,7 @@ class InputSimulator:
     def settle(self, limit_s=LIMIT_S):
         """Until everything that was asked is answered."""
         self.until(
-            lambda: not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation_request is None,
+            lambda: not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation.request is None,
             limit_s,
         )
 

@@ -44,10 +44,10 @@ def main():
 
     import torch
 
-    import NeuroSAM2Core.remote.server.compute  # noqa: F401  (the slow part, once)
+    import NeuroSAM2Core.remote.server.job_runner  # noqa: F401  (the slow part, once)
     from NeuroSAM2Core import load_model
     from NeuroSAM2Core.inference.precision import fastest_dtype
-    from NeuroSAM2Core.remote.server.limits import WorkerLimits
+    from NeuroSAM2Core.remote.server.options import WorkerLimits
     from NeuroSAM2Core.remote.server.process import WorkerProcess, leave, listen
 
     torch.set_num_threads(1)

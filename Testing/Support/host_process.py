@@ -12,7 +12,7 @@ from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.scenes import make_app
-from Testing.Support.sessions import SHAPE, SimulatedUser
+from Testing.Support.sessions import SHAPE, SimulatedUser, place_point
 
 MODULES = ["Testing.Support.host_process"]
 Prompts = frozenset[str]
@@ -38,7 +38,7 @@ def work_until_killed(folder: Path, seed: int, told: Connection) -> None:
         row, col = rng.randrange(SHAPE[1] - 6), rng.randrange(SHAPE[2] - 6)
         what = rng.random()
         if what < 0.6 or not message_of(user):
-            user.session.add_point(plane, row, col, positive=rng.random() < 0.7)
+            place_point(user.session, plane, row, col, positive=rng.random() < 0.7)
         elif what < 0.8:
             told.send(("replaces", boxes_of(user, plane)))
             user.session.add_box(plane, BoxPrompt(row, col, row + 5, col + 5))

@@ -36,7 +36,7 @@ def is_quiet(session):
     records = session.document.records.values()
     return (
         not session.engine_sync.is_waiting
-        and session.engine_sync.propagation_request is None
+        and session.engine_sync.propagation.request is None
         and not any(r.unanswered for r in records)
     )
 

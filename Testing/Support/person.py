@@ -13,13 +13,12 @@ from NeuroSAM2Core.remote.messages import (
     Disconnected,
     Failed,
     LoadModel,
-    PredictSlice,
     Propagate,
     SliceAnswered,
     SliceTracked,
 )
 from NeuroSAM2Core.remote.session_state import SessionState
-from NeuroSAM2Core.remote.state_sync import replay
+from NeuroSAM2Core.remote.state_sync import StateSync
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.worker import TOKEN, events_until
 
@@ -29,7 +28,8 @@ class Person:
 
     def __init__(self, warm, volume, model, seed):
         self.warm, self.random = warm, random.Random(seed)
-        self.session_state = SessionState(LoadModel(model=model, device="cpu"), volume)
+        self.model, self.volume = LoadModel(model=model, device="cpu"), volume
+        self.session_state = SessionState()
         self.said, self.shown, self.num_slices = {}, {}, volume.shape[0]
         self.kills, self.kills_at_the_start = 0, 0
         self.begin()
@@ -38,23 +38,33 @@ class Person:
         """A worker takes over the prompts and shown."""
         port, self.pid = self.warm.fork()
         self.client = EngineClient.connect("127.0.0.1", port, TOKEN)
-        numbers = replay(self.client, self.session_state.snapshot)
-        self.key = self.client.volume_id(numbers[1])
+        self.client.submit(self.model)
+        self.key = self.client.volume_id(self.client.open_volume(self.volume))
+        self.sync = StateSync(self.client.submit)
+        self.sync.begin(self.key)
+        for number in self.session_state.object_ids:
+            self.sync.restore(self.session_state, number)
 
-    def submit(self, request):
-        number = self.client.submit(request)
-        self.session_state.note_request(number, request)
+    def note(self, event):
+        """What an event says of prompts and masks is kept."""
+        answered = self.sync.settle(event)
+        if isinstance(event, SliceAnswered) and answered is not None:
+            self.session_state.answer(answered, event)
+        elif isinstance(event, SliceTracked):
+            self.session_state.put(event.mask)
 
     def click(self):
         plane = SlicePlane(Axis.K, self.random.randrange(8))
-        said = self.session_state.prompts(1, plane)
+        said = self.session_state.prompt_set(1, plane)
         point = PointPrompt(self.random.randrange(48), self.random.randrange(56), self.random.random() < 0.8)
         self.said[plane] = said.with_point(point)
-        self.submit(PredictSlice(volume_id=self.key, prompts=self.said[plane]))
+        self.session_state.set_prompts(self.said[plane])
+        self.sync.forget_slice(1, plane)
+        self.sync.sync(self.session_state)
 
     def propagate(self):
         if self.said:
-            self.submit(Propagate(volume_id=self.key, object_ids=(1,)))
+            self.client.submit(Propagate(volume_id=self.key, object_ids=(1,)))
 
     def hear(self, count):
         """Takes events until so many have come, nothing is asked any more, or the worker is gone. Returns whether it is there."""
@@ -64,7 +74,7 @@ class Person:
                 assert not isinstance(event, Failed), event
                 if isinstance(event, Disconnected):
                     return False
-                self.session_state.note_event(event)
+                self.note(event)
                 if isinstance(event, SliceAnswered | SliceTracked):
                     self.shown[event.mask.plane] = event.mask
             count -= len(events)
@@ -107,7 +117,7 @@ class Person:
         self.kills += 1
         events = events_until(self.client, lambda e: isinstance(e, Disconnected))
         for event in events:
-            self.session_state.note_event(event)
+            self.note(event)
             if isinstance(event, SliceAnswered | SliceTracked):
                 self.shown[event.mask.plane] = event.mask
         self.client.close()
@@ -115,6 +125,6 @@ class Person:
 
     def check_nothing_is_lost(self):
         for plane, said in self.said.items():
-            assert self.session_state.prompts(1, plane).points == said.points
+            assert self.session_state.prompt_set(1, plane).points == said.points
         for mask in self.session_state.masks:
             np.testing.assert_array_equal(mask.mask, self.shown[mask.plane].mask)

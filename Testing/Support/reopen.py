@@ -8,9 +8,11 @@ from pathlib import Path
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.session_node import sessions_in
+from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from Testing.Support.live import nano_link, wait_quiet
+from Testing.Support.sessions import place_point
 
 
 def main(scene: Path, folder: Path) -> None:
@@ -19,6 +21,7 @@ def main(scene: Path, folder: Path) -> None:
     (remembered,) = sessions_in(app.scene)
     link = nano_link()
     session = SessionController(app, link, remembered.volume_node, remembered.segmentation_node)
+    watch = SessionObserver(session)
     record = session.document.active_record
     count = session.document.volume.shape[0]
     found = {
@@ -29,13 +32,14 @@ def main(scene: Path, folder: Path) -> None:
     }
     plane = SlicePlane(Axis.K, record.prompts.indices[0] + 2)
     before = session.document.slice_io.read(1, plane)
-    session.add_point(plane, 24, 50)
+    place_point(session, plane, 24, 50)
     wait_quiet(session)
     found["correction_changes"] = int((session.document.slice_io.read(1, plane) != before).sum())
     found["others_stay"] = masks(session, count)[: plane.index] == found["masks"][: plane.index]
     session.propagate()
     wait_quiet(session)
     found["notice"] = session.notice
+    watch.end("done")
     link.close()
     sys.stdout.write("FOUND" + json.dumps(found) + "\n")
 

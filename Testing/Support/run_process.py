@@ -98,11 +98,11 @@ def as_rank(rank: int, size: int, port: int, log: Path, act: Callable[[], object
         act()
 
 
-def start_ranks(size: int, folder: Path, act: Callable[[], object]) -> list[BaseProcess]:
+def start_ranks(size: int, folder: Path, act: Callable[[], object], *, port: int = 0) -> list[BaseProcess]:
     """Processes that act together; their logs are `rank0.txt` and so on in the folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = port or probe.getsockname()[1]
     context = process_context()
     process_group = [
         context.Process(target=as_rank, args=(rank, size, port, folder / f"rank{rank}.txt", act))

@@ -1,7 +1,10 @@
 """Sessions on real MRML with a quick engine, for tests."""
 
 import numpy as np
+import slicer
 from NeuroSAM2Lib.engine.link import EngineLink
+from NeuroSAM2Lib.scene.arrays import to_vtk
+from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
@@ -11,6 +14,30 @@ from Testing.Support.fake_engine import FakeEngine
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
 
 SHAPE = (9, 20, 24)
+
+
+def place_point(session, plane, row, col, *, positive=True):
+    """A click on a pixel of a slice, in a view that shows it: a control point in the Markups list of the active object."""
+    document = session.document
+    volume = read_volume(document.volume_node) if document.has_new_image else document.volume
+    place = volume.to_ras(np.array(plane.to_ijk(row, col)))
+    columns = np.roll(volume.ijk_to_ras[:, :3], 2 - "ijk".index(plane.axis), axis=1)
+    view = slicer.vtkMRMLSliceNode()
+    view.GetSliceToRAS().DeepCopy(to_vtk(np.column_stack([columns, [*place, 1.0]])))
+    place_at(session, place, positive=positive, view=view)
+
+
+def place_at(session, ras, *, positive=True, view=None):
+    """A click at a world position, with the pointer in a view or in none."""
+    document = session.document
+    crosshair = document.host.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    if view is None:
+        crosshair.SetCursorPositionInvalid()
+    else:
+        crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], view)
+    number = document.active or document.objects.next_number
+    document.nodes.points_node(number, positive=positive).AddControlPointWorld(*map(float, ras))
+    crosshair.SetCursorPositionInvalid()
 
 
 class Engines:
@@ -55,7 +82,7 @@ class SimulatedUser:
             if self.engines.made:
                 self.engines.last.work()
             self.session.poll()
-            if not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation_request is None:
+            if not self.session.engine_sync.is_waiting and self.session.engine_sync.propagation.request is None:
                 return
         raise AssertionError(f"it never settles: {self.session.notice}")
 

@@ -13,7 +13,7 @@ from NeuroSAM2Core.remote.codec import decode_event, encode_request
 from NeuroSAM2Core.remote.messages import Disconnected, Hello, LoadModel, PredictSlice
 from NeuroSAM2Core.remote.remote_session import wait
 from NeuroSAM2Core.remote.server.job_runner import JobRunner
-from NeuroSAM2Core.remote.server.limits import WorkerLimits
+from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.process import WorkerProcess, listen
 from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.volume import Axis, SlicePlane

@@ -26,6 +26,12 @@ def test_paths_are_absolute_or_relative_to_the_file(tmp_path):
     assert cases[0].name == "a"
 
 
+def test_a_path_that_names_a_user_who_is_not_there_is_a_path(tmp_path):
+    entry = {"image": "~nobody of that name/a.nii", "seg": "b.nii"}
+    (case,) = read_dataset(written(tmp_path, {"training": [entry], "validation": []})).training
+    assert case.image == tmp_path / "~nobody of that name" / "a.nii"
+
+
 def test_several_files_are_used_together(tmp_path):
     one = written(tmp_path, {"training": [GOOD], "validation": []}, "one.json")
     other = written(tmp_path, {"training": [GOOD, GOOD], "validation": [GOOD], "test": [GOOD]}, "other.json")
@@ -67,10 +73,18 @@ ENTRY = '{"image": "i.nii", "seg": "l.nii"'
         (["[]"], "holds no lists"),
         (['{"training": []}'], 'has no list "validation"'),
         (['{"train": [], "validation": []}'], 'did you mean "training" by "train"'),
-        (['{"training": {}, "validation": []}'], '"training" in dataset.json is not a list'),
-        (['{"training": ["a.nii"], "validation": []}'], r"training\[0\] is not an entry"),
-        (['{"training": [], "validation": [{"image": "a", "label": "b"}]}'], r'validation\[0\] names no file as "seg"'),
+        (['{"training": {}, "validation": []}'], "dataset.json: training is {}; expected a list"),
+        (['{"training": ["a.nii"], "validation": []}'], r"training\[0\] is 'a.nii'; expected a table"),
+        (
+            ['{"training": [], "validation": [{"image": "a", "label": "b"}]}'],
+            r"\[0\].seg is missing; there is image, label",
+        ),
         (['{"training": [], "validation": [{"image": "", "seg": "b"}]}'], r'validation\[0\] names no file as "image"'),
+        (['{"training": [], "validation": [{"image": "a", "seg": 3}]}'], r"validation\[0\].seg is 3; expected a text"),
+        (['{"training": [], "validation": [{"image": "\\ud800", "seg": "b"}]}'], r"validation\[0\].image is .*a text"),
+        (['{"training": [], "test": {}, "validation": []}'], "dataset.json: test is {}; expected a list"),
+        ([f'{{"version": {"9" * 5000}}}'], "dataset.json is not JSON"),
+        (["[" * 100_000], "dataset.json is not JSON: it is nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path, lines, sentence):

@@ -1,5 +1,6 @@
 """Several processes train one model: their gradients are those of one process, and one's failure ends them all."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed import TCPStore
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.training.config.losses import LossConfig
@@ -88,6 +90,23 @@ def test_an_error_of_one_process_ends_all_with_its_reason(tmp_path):
     assert "rank 1: the loss of step 1 is nan" in told
     assert (tmp_path / "run" / "bad_batch_step1_rank1.safetensors").exists()
     assert "the loss of step 1 is nan" in (tmp_path / "run" / "log.rank1.txt").read_text(encoding="utf-8")
+
+
+def attempt(number: int) -> None:
+    os.environ |= {"TORCHELASTIC_RESTART_COUNT": str(number), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    with join_process_group(CPU, timeout_minutes=0.2) as process_group:
+        process_group.wait()
+        if number == 0 and process_group.rank == 1:
+            raise SystemExit("the first attempt fails")
+
+
+def test_the_second_attempt_of_torchrun_meets_in_the_store_of_the_first(tmp_path):
+    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for number, exit_codes in enumerate(([1, 1], [0, 0])):
+        process_group = start_ranks(2, tmp_path, partial(attempt, number), port=agent.port)
+        for one in process_group:
+            one.join(LIMIT_S)
+        assert [one.exitcode for one in process_group] == exit_codes, (tmp_path / "rank0.txt").read_text("utf-8")
 
 
 def train_together(folder: Path) -> None:

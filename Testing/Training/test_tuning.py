@@ -12,7 +12,7 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import Cancelled, CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.remote import LoadModel
-from NeuroSAM2Core.remote.server.models import Models
+from NeuroSAM2Core.remote.server.resources import Models
 from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
 from NeuroSAM2Core.training.data import read_cases
@@ -171,9 +171,9 @@ def test_the_settings_file_beside_a_model_changes_a_session_until_removed(model_
     ("text", "sentence"),
     [
         ("crop = true", "small.engine.toml: unknown .*'crop'; did you mean 'crops'"),
-        ("crops = 1", "crops is true or false; got 1"),
-        ('upsampling = "cubic"', "upsampling is bilinear or bicubic; got 'cubic'"),
-        ("min_area_ratio = true", "min_area_ratio is a number from 0 to 1; got True"),
+        ("crops = 1", "small.engine.toml: crops is 1; expected true or false"),
+        ('upsampling = "cubic"', "upsampling is 'cubic'; expected one of bilinear, bicubic"),
+        ("min_area_ratio = true", "min_area_ratio is True; expected a number"),
         ("min_area_ratio = 2", "min_area_ratio is a number from 0 to 1; got 2"),
         ("crops =", "is not TOML"),
     ],

@@ -8,6 +8,7 @@ from NeuroSAM2Web.file_io import FileIO, Target
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.apart import run_apart
+from Testing.Support.sessions import place_point
 from Testing.Web.app_user import AppUser
 
 
@@ -28,7 +29,7 @@ def without(path, ending, into):
 def test_a_scene_that_slicer_refuses_leaves_open_work_as_it_is(user, tmp_path):
     files = FileIO(user.app_state)
     plane = SlicePlane(Axis.K, 5)
-    user.presenter.session.add_point(plane, 20, 20)
+    place_point(user.presenter.session, plane, 20, 20)
     user.wake()
     (saved,) = run_apart(files.save(Target.SCENE, tmp_path / "a.mrb"))
     session, volume = user.presenter.session, user.app_state.volume_node

@@ -46,7 +46,7 @@ class IntensityBins:
 
 def weighted_counts(bins: NDArray[np.int64], weights: NDArray[Any]) -> NDArray[np.float64]:
     """The sum of the weights in each bin, (NUM_BINS,)."""
-    return np.bincount(bins.ravel(), weights.ravel(), NUM_BINS)
+    return np.bincount(bins.ravel(), weights.ravel(), NUM_BINS).astype(np.float64)
 
 
 def smooth_histogram(counts: NDArray[np.float64]) -> Histogram:

@@ -33,9 +33,9 @@ def main() -> None:
     from NeuroSAM2Core.threads import shorten_spinning
 
     shorten_spinning()  # before torch is imported
-    from NeuroSAM2Core.remote.server.local import main as run_worker
+    from NeuroSAM2Core.remote.server.process import run_local_worker
 
-    run_worker(sys.argv[1:])
+    run_local_worker(sys.argv[1:])
 
 
 def refuse(message: str, hint: str) -> None:

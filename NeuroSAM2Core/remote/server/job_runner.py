@@ -1,19 +1,27 @@
-"""Runs jobs on the engine. A short job takes one step; a long one yields one slice a step."""
+"""The compute thread: takes the next job, runs one step of it on the engine and sends the events.
+
+A short job takes one step; a long one yields one slice a step. What may wait for how long is decided in `job_queue`.
+"""
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 
+import torch
+
 from NeuroSAM2Core.components.device import is_extension_active, release_cached_memory
-from NeuroSAM2Core.errors import Cancelled, WorkerError
+from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error, WorkerError, is_out_of_memory
 from NeuroSAM2Core.inference import Session
 from NeuroSAM2Core.remote.messages import (
     UNSOLICITED,
     CleanObject,
     CloseVolume,
+    Failed,
     Finished,
     LoadModel,
+    LogLine,
     ModelLoaded,
     OpenVolume,
     Precompute,
@@ -31,11 +39,9 @@ from NeuroSAM2Core.remote.messages import (
     VolumeOpened,
     WorkerMessage,
 )
-from NeuroSAM2Core.remote.server.job_queue import ClientResources, JobQueue
-from NeuroSAM2Core.remote.server.limits import WorkerLimits
-from NeuroSAM2Core.remote.server.models import Models
-from NeuroSAM2Core.remote.server.schedule import ForgetClient, Job
-from NeuroSAM2Core.remote.server.sessions import Sessions
+from NeuroSAM2Core.remote.server.job_queue import ClientResources, ForgetClient, Job, JobQueue
+from NeuroSAM2Core.remote.server.options import WorkerLimits
+from NeuroSAM2Core.remote.server.resources import Models, Sessions
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
 from NeuroSAM2Core.volume import SliceMask, SlicePlane
 
@@ -45,6 +51,98 @@ TURN_S = 0.25
 """A job of many small steps goes on for so long before other clients have their turn."""
 SendEvent = Callable[[int, WorkerMessage], None]
 """Sends an event to a client; may be called from any thread."""
+MAX_RETRIES = 2
+"""Of one step; the next step begins anew."""
+OUT_OF_MEMORY_HINT = "choose a smaller model or image size, end other programs that use the device, or use device cpu"
+
+
+class Compute:
+    """Runs queued jobs until the queue is closed.
+
+    Args:
+        queue: Where the jobs are.
+        send_event: Takes the events.
+        store: Holds the voxels.
+        limits: The worker's bounds.
+    """
+
+    def __init__(self, queue: JobQueue, send_event: SendEvent, store: VolumeStore, limits: WorkerLimits) -> None:
+        self._queue, self._send_event = queue, send_event
+        self._runner = JobRunner(queue, send_event, store, limits)
+        if limits.threads is not None:
+            torch.set_num_threads(limits.threads)
+
+    def run(self) -> None:
+        """The thread's body."""
+        handler = _ForwardedLog(self._queue, self._send_event)
+        logging.getLogger("NeuroSAM2Core").addHandler(handler)
+        try:
+            while (job := self._queue.next_job()) is not None:
+                self._do(job)
+                self._queue.release()
+        finally:
+            logging.getLogger("NeuroSAM2Core").removeHandler(handler)
+
+    def _do(self, job: Job) -> None:
+        """Runs one step; an error becomes an event for the client and leaves the worker as it was."""
+        if job.is_cancelled:
+            self._runner.drop(job)
+            self._end(job, Finished(request_id=job.number, was_cancelled=True))
+            return
+        final, full_place = None, ""
+        try:
+            final = self._runner.do(job)
+            job.num_retries = 0
+        except NeuroSAM2Error as error:
+            final = Failed.of(error, job.number)
+        except Exception as error:  # the edge: a defect of ours must not take the other clients down
+            if is_out_of_memory(error):
+                full_place = "the worker's machine" if isinstance(error, MemoryError) else "the device"
+            else:
+                logger.exception("%s failed", type(job.work).__name__)
+                defect = WorkerError(f"the worker met a defect of its own: {type(error).__name__}: {error}")
+                final = Failed.of(defect, job.number)
+        if full_place:  # only now is the memory free that the failed step held
+            final = self._free_memory(job, full_place)
+        if final is not None:
+            self._end(job, final)
+
+    def _free_memory(self, job: Job, place: str) -> WorkerMessage | None:
+        """Out of memory: drops caches and retries the step with smaller batches."""
+        self._runner.free_memory(is_repeated=job.num_retries > 0)
+        if job.num_retries < MAX_RETRIES:
+            job.num_retries += 1
+            logger.warning("%s is out of memory; caches are dropped", place)
+            job.steps = None
+            self._queue.put_back(job)
+            return None
+        full = f"{place} does not have enough memory for this, with nothing else kept"
+        return Failed.of(WorkerError(full, hint=OUT_OF_MEMORY_HINT), job.number)
+
+    def _end(self, job: Job, final: WorkerMessage) -> None:
+        cancels = self._queue.end(job)
+        if cancels is None:
+            return
+        for event in (final, *(Finished(request_id=number) for number in cancels)):
+            try:
+                self._send_event(job.client, event)
+            except Exception as error:  # what is unknown must not take the other clients down either
+                logger.exception("the answer to a %s could not be sent", type(job.work).__name__)
+                defect = WorkerError(f"the worker's answer cannot be sent: {type(error).__name__}: {error}")
+                self._send_event(job.client, Failed.of(defect, job.number))
+
+
+class _ForwardedLog(logging.Handler):
+    """Sends what is logged about a client's job to that client."""
+
+    def __init__(self, queue: JobQueue, send_event: SendEvent) -> None:
+        super().__init__(logging.INFO)
+        self._queue, self._send_event, self._thread = queue, send_event, threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        job = self._queue.current
+        if job is not None and record.thread == self._thread:
+            self._send_event(job.client, LogLine(level=record.levelname, text=record.getMessage()))
 
 
 class JobRunner:

@@ -1,18 +1,31 @@
-"""The worker process: the network thread, the compute thread, and an orderly shutdown."""
+"""The worker process: the network thread and the compute thread, how they begin and how they end in order.
 
+A local worker reads its token from standard input, prints its port, and ends with the program that started it. A serving worker has its
+token in a file.
+"""
+
+import argparse
+import contextlib
+import json
 import logging
 import os
+import secrets
+import shutil
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from NeuroSAM2Core.processes import ProcessId, is_alive
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.console import allow_any_character
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.processes import STOP_FILE, ProcessId, is_alive
 from NeuroSAM2Core.remote.server.job_queue import JobQueue
-from NeuroSAM2Core.remote.server.limits import WorkerLimits
+from NeuroSAM2Core.remote.server.options import WorkerLimits, add_limit_options, limits_of
 from NeuroSAM2Core.remote.server.server import Server
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
 
@@ -22,6 +35,8 @@ COMPUTE_END_S = 0.2
 """How long the step that is being computed may take to end with the process."""
 POLL_S = 0.05
 """Between two looks at the host."""
+MIN_TOKEN_CHARS = 32
+"""A token cannot be guessed."""
 
 
 class WorkerProcess:
@@ -59,7 +74,8 @@ class WorkerProcess:
 
     def _compute(self) -> None:
         try:
-            from NeuroSAM2Core.remote.server.compute import Compute  # loads torch; the other thread listens meanwhile
+            # it loads torch; the other thread listens meanwhile
+            from NeuroSAM2Core.remote.server.job_runner import Compute
 
             Compute(self._queue, self._server.send_event, self._store, self._limits).run()
         except BaseException:
@@ -112,3 +128,49 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=128)
+
+
+def run_local_worker(arguments: Sequence[str]) -> None:
+    """Serves on loopback until the host is gone or asks it to end, then ends the process; the host's folder goes with it."""
+    parser = argparse.ArgumentParser(prog="neurosam2 worker")
+    add_limit_options(parser)
+    limits = limits_of(parser.parse_args(arguments))
+    allow_any_character()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    payload = json.loads(sys.stdin.buffer.readline())
+    folder, listener = Path(payload["folder"]), listen("127.0.0.1", 0)
+    worker = WorkerProcess(listener, payload["token"], limits, voxel_folder=folder)
+    end_with(ProcessId(*payload["host"]), folder / STOP_FILE, worker.stop)
+    end_on_signals(worker.stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is meant for the host
+    with contextlib.suppress(BrokenPipeError):  # the host is gone already, which `end_with` sees too
+        print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)  # noqa: T201
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on
+    worker.run()
+    shutil.rmtree(folder, ignore_errors=True)
+    leave(worker.exit_code)
+
+
+def token_in(path: Path) -> str:
+    """The token in a file; a new one is made, for the owner's eyes only, where there is no file.
+
+    Raises:
+        DataError: The file cannot be read or made.
+        ConfigError: It holds no token, a short one, or is open to others.
+    """
+    try:
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(secrets.token_hex(32) + "\n")
+        mode, token = path.stat().st_mode, disk.read_text(path).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise DataError(f"cannot read or make the token file {path}: {reason}") from error
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f"the token file {path} is open to other users", hint=f"chmod 600 {path}")
+    if len(token) < MIN_TOKEN_CHARS or any(one.isspace() for one in token):
+        raise ConfigError(
+            f"the token file {path} must hold one word of at least {MIN_TOKEN_CHARS} characters",
+            hint="delete it, and a good one is made",
+        )
+    return token

@@ -1,17 +1,18 @@
-"""Handles incoming requests: most are queued, a few are answered at once, some wait for voxels."""
+"""The connections of clients and their requests: most are queued, a few are answered at once, some wait for voxels."""
 
 import contextlib
 import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
-from NeuroSAM2Core.remote.codec import NumberedMessage
+from NeuroSAM2Core.remote.codec import NumberedMessage, encode_event
 from NeuroSAM2Core.remote.messages import (
     UNSOLICITED,
     Cancel,
@@ -27,12 +28,55 @@ from NeuroSAM2Core.remote.messages import (
     WorkerMessage,
     WorkerStatus,
 )
-from NeuroSAM2Core.remote.server.connection import Connection, Upload
-from NeuroSAM2Core.remote.server.job_queue import JobQueue
-from NeuroSAM2Core.remote.server.limits import WorkerLimits
-from NeuroSAM2Core.remote.server.schedule import Job
+from NeuroSAM2Core.remote.server.job_queue import Job, JobQueue
+from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.volume_store import IncomingVolume, VolumeStore
+from NeuroSAM2Core.remote.stream import FrameStream
 from NeuroSAM2Core.version import __version__
+
+
+@dataclass(slots=True)
+class Upload:
+    """A volume whose voxels are on their way, and what waits for it."""
+
+    opening: Job
+    incoming: IncomingVolume
+    waiting: list[Job] = field(default_factory=list)
+    latest: float = field(default_factory=time.monotonic)
+    """When voxels came last."""
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A connection; `is_authenticated` is false until its token is verified."""
+
+    number: int
+    stream: FrameStream
+    address: str
+    is_authenticated: bool = False
+    is_leaving: bool = False
+    """Nothing more is read from it; it is closed when what is still to be sent is sent."""
+    is_held: bool = False
+    """Nothing is computed for it until it has read more of what it was sent."""
+    open_requests: set[int] = field(default_factory=set)
+    """Requests that have not ended."""
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+    """When it came; once it leaves, when it began to leave."""
+    last_request: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_served(self) -> bool:
+        """True for an authenticated client that is not being closed."""
+        return self.is_authenticated and not self.is_leaving
+
+    def send(self, event: WorkerMessage) -> None:
+        """Puts an event in the queue."""
+        self.stream.send(encode_event(event))
+
+    def leave(self) -> None:
+        """Begins to close the connection; queued frames are still sent."""
+        self.is_leaving, self.since = True, time.monotonic()
 
 
 class RequestHandler:
@@ -156,8 +200,7 @@ class RequestHandler:
         key, number = upload.incoming.request.volume_id, upload.opening.number
         self._store.release(key, connection.number)
         known = error if isinstance(error, NeuroSAM2Error) else WorkerError(f"the voxels cannot be kept: {error}")
-        failed = Failed(request_id=number, kind=type(known).__name__, message=known.message, hint=known.hint)
-        return [failed, *self._release_waiting(connection, upload)]
+        return [Failed.of(known, number), *self._release_waiting(connection, upload)]
 
     def _end_upload(self, connection: Connection, upload: Upload) -> list[WorkerMessage]:
         self._queue.put(upload.opening)

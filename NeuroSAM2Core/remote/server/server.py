@@ -26,11 +26,9 @@ from NeuroSAM2Core.remote.messages import (
     Welcome,
     WorkerMessage,
 )
-from NeuroSAM2Core.remote.server.connection import Connection
-from NeuroSAM2Core.remote.server.job_queue import JobQueue
-from NeuroSAM2Core.remote.server.limits import WorkerLimits
-from NeuroSAM2Core.remote.server.request_handler import RequestHandler
-from NeuroSAM2Core.remote.server.schedule import ForgetClient, Job
+from NeuroSAM2Core.remote.server.job_queue import ForgetClient, Job, JobQueue
+from NeuroSAM2Core.remote.server.options import WorkerLimits
+from NeuroSAM2Core.remote.server.request_handler import Connection, RequestHandler
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
 from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.version import __version__
@@ -176,7 +174,7 @@ class Server:
                 connection, request, [one for one in self._connections.values() if one.is_served]
             )
         except NeuroSAM2Error as error:
-            answers = [_failed(request_number(frame), error)]
+            answers = [Failed.of(error, request_number(frame))]
         self._deliver()  # what ended before this was taken is sent before its answer
         for answer in answers:
             self._answer(connection, answer)
@@ -210,7 +208,7 @@ class Server:
     def _refuse(self, connection: Connection, error: NeuroSAM2Error) -> None:
         """Sends the reason and closes the connection."""
         if connection.is_authenticated:
-            connection.send(_failed(UNSOLICITED, error))
+            connection.send(Failed.of(error, UNSOLICITED))
         else:
             connection.send(Refused(message=error.message, hint=error.hint))
         connection.leave()
@@ -297,7 +295,3 @@ class Server:
         connection.stream.close()
         if connection.is_authenticated:
             self._queue.forget(connection.number)
-
-
-def _failed(number: int, error: NeuroSAM2Error) -> Failed:
-    return Failed(request_id=number, kind=type(error).__name__, message=error.message, hint=error.hint)

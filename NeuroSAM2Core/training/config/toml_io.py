@@ -1,18 +1,18 @@
 """Configurations as TOML: read with every key and value checked, changed by `dotted.key=value`, written out as they were resolved.
 
-What a file may say follows from the dataclass it is read as; nothing here knows a particular setting.
+What a file may say follows from the dataclass it is read as (see `decoding`); nothing here knows a particular setting.
 """
 
 import dataclasses
 import difflib
 import json
 import tomllib
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, MissingFieldError, Rules, UnknownFieldError, decoded
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import current_name, current_names
 
@@ -66,41 +66,26 @@ def overrides(kind: type, words: Sequence[str]) -> Table:
     return table
 
 
-def build(kind: type[C], table: Mapping[str, object], *, prefix: str = "") -> C:
+def build(kind: type[C], table: Mapping[str, object]) -> C:
     """The configuration that a table describes; what it leaves out has its default.
 
     Raises:
         ConfigError: An unknown key (names the nearest), a missing one, a value of another kind or out of range.
     """
-    hints = get_type_hints(kind)
-    for key in table:
-        if key not in hints:
-            raise _unknown(prefix + key, [name for name, _ in _leaves(kind, prefix)])
-    assert dataclasses.is_dataclass(kind)
-    for field in dataclasses.fields(kind):
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if not has_default and field.name not in table and not dataclasses.is_dataclass(hints[field.name]):
-            raise ConfigError(f"{prefix}{field.name} is missing", hint=f"set it, as in {prefix}{field.name}=...")
-    values = {key: _converted(value, hints[key], prefix + key) for key, value in table.items()}
-    for field in dataclasses.fields(kind):
-        if field.name not in values and dataclasses.is_dataclass(hints[field.name]) and _lacks_default(field):
-            values[field.name] = build(hints[field.name], {}, prefix=f"{prefix}{field.name}.")
     try:
-        return kind(**values)
-    except ConfigError as error:
-        where = prefix.removesuffix(".")
-        if where and where not in error.message:
-            raise ConfigError(f"{where}: {error.message}", hint=error.hint) from None
-        raise
+        return decoded(kind, table, "", Rules(is_for_people=True))
+    except UnknownFieldError as error:
+        prefix = f"{error.place}." if error.place else ""
+        raise _unknown(prefix + error.name, [name for name, _ in _leaves(error.owner, prefix)]) from None
+    except MissingFieldError as error:
+        raise ConfigError(f"{error.key} is missing", hint=f"set it, as in {error.key}=...") from None
+    except DecodingError as error:
+        raise ConfigError(str(error), hint=error.hint) from None
 
 
 def to_toml(config: object) -> str:
     """The configuration as a TOML file that `build` reads back as the same."""
     return "\n".join(_lines(config, "")).strip() + "\n"
-
-
-def _lacks_default(field: "dataclasses.Field[object]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _leaves(kind: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -147,50 +132,6 @@ def _parsed_value(text: str, wanted: object) -> object:
             _parsed_value(part.strip(), get_args(wanted)[0]) for part in text.strip("[]").split(",") if part.strip()
         ]
     return text
-
-
-def _converted(value: object, wanted: object, key: str) -> object:
-    """A TOML value as what the configuration wants there."""
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        if not isinstance(value, Mapping):
-            raise _wrong(value, f"a table [{key}]", key)
-        return build(wanted, value, prefix=f"{key}.")
-    if origin is Literal:
-        if value not in arguments:
-            near = difflib.get_close_matches(str(value), [str(a) for a in arguments], n=1)
-            hint = f"did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"{key} is one of {', '.join(map(str, arguments))}; got {value!r}", hint=hint)
-        return value
-    if origin in (Union, types.UnionType):
-        (inner,) = [a for a in arguments if a is not type(None)]
-        return _converted(value, inner, key)
-    if origin is tuple:
-        return _converted_tuple(value, arguments, key)
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    if wanted is float and type(value) is int:
-        return float(value)
-    if isinstance(wanted, type) and type(value) is wanted:
-        return value
-    raise _wrong(value, getattr(wanted, "__name__", str(wanted)), key)
-
-
-def _converted_tuple(value: object, arguments: tuple[object, ...], key: str) -> tuple[object, ...]:
-    if not isinstance(value, list):
-        value = [value]  # one value where several may stand
-    if arguments[-1] is Ellipsis:
-        return tuple(_converted(one, arguments[0], f"{key}[{i}]") for i, one in enumerate(value))
-    if len(value) != len(arguments):
-        raise _wrong(value, f"{len(arguments)} values", key)
-    return tuple(
-        _converted(one, kind, f"{key}[{i}]") for i, (one, kind) in enumerate(zip(value, arguments, strict=True))
-    )
-
-
-def _wrong(value: object, expected: str, key: str) -> ConfigError:
-    names = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
-    return ConfigError(f"{key} is {value!r}; expected {names.get(expected, expected)}")
 
 
 def _lines(config: object, prefix: str) -> Iterator[str]:

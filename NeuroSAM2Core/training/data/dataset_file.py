@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.naming import disambiguated, folded, stem_of
 
 Split = Literal["training", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("training", "validation", "test")
-KEYS = ("image", "seg")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +90,8 @@ def _read(path: Path) -> DatasetFile:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="a dataset file is JSON text in UTF-8") from error
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = parse_json(text)
+    except DecodingError as error:
         raise _not_json(path, text, error) from None
     if not isinstance(content, dict):
         raise DataError(f'{path.name} holds no lists; expected {{"training": [...], "validation": [...]}}')
@@ -102,25 +102,51 @@ def _read(path: Path) -> DatasetFile:
                 f'{path.name} has no list "{split}"' + (f'; did you mean "{split}" by "{near[0]}"?' if near else ""),
                 hint="an empty list is allowed",
             )
-    training, validation, test = (_cases(path, split, content.get(split, [])) for split in SPLITS)
-    return DatasetFile(path=path, training=training, validation=validation, test=test)
+    try:
+        lists = decoded(_Lists, content, "", Rules(skips_unknown=True))
+    except DecodingError as error:
+        raise DataError(f"{path.name}: {error}", hint='an entry is {"image": ..., "seg": ...}') from None
+    return DatasetFile(
+        path=path,
+        training=_cases(path, "training", lists.training),
+        validation=_cases(path, "validation", lists.validation),
+        test=_cases(path, "test", lists.test),
+    )
 
 
-def _cases(path: Path, split: str, entries: object) -> tuple[Case, ...]:
-    if not isinstance(entries, list):
-        raise DataError(f'"{split}" in {path.name} is not a list')
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A case in JSON: two files."""
+
+    image: str
+    seg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """A whole file in JSON."""
+
+    training: tuple[_Entry, ...]
+    validation: tuple[_Entry, ...]
+    test: tuple[_Entry, ...] = ()
+
+
+def _cases(path: Path, split: str, entries: Sequence[_Entry]) -> tuple[Case, ...]:
     cases = []
     for number, entry in enumerate(entries):
-        where = f"{path.name}: {split}[{number}]"
-        if not isinstance(entry, dict):
-            raise DataError(f'{where} is not an entry {{"image": ..., "seg": ...}}')
-        for key in KEYS:
-            if not isinstance(entry.get(key), str) or not entry[key]:
-                there = ", ".join(f'"{name}"' for name in entry) or "nothing"
-                raise DataError(f'{where} names no file as "{key}"; it has {there}')
-        image, label = (path.parent / Path(entry[key]).expanduser() for key in KEYS)
+        for key, text in (("image", entry.image), ("seg", entry.seg)):
+            if not text:
+                raise DataError(f'{path.name}: {split}[{number}] names no file as "{key}"')
+        image, label = _absolute(path, entry.image), _absolute(path, entry.seg)
         cases.append(Case(name=stem_of(image), image=image, label=label, dataset=path))
     return tuple(cases)
+
+
+def _absolute(path: Path, text: str) -> Path:
+    try:
+        return path.parent / Path(text).expanduser()
+    except RuntimeError:  # there is no user of that name
+        return path.parent / text
 
 
 def with_unique_names(cases: Iterable[Case]) -> tuple[Case, ...]:
@@ -149,7 +175,10 @@ def _named(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
     return tuple(replace(case, name=name) for case, name in zip(cases, names, strict=True))
 
 
-def _not_json(path: Path, text: str, error: json.JSONDecodeError) -> DataError:
+def _not_json(path: Path, text: str, reason: DecodingError) -> DataError:
+    error = reason.__cause__
+    if not isinstance(error, json.JSONDecodeError):
+        return DataError(f"{path.name} is not JSON: {reason}")
     before = text[: error.pos].rstrip()
     is_trailing = before.endswith(",") and text[error.pos : error.pos + 1] in ("]", "}")
     if not is_trailing and text[error.pos : error.pos + 1] == ",":  # newer Pythons point at the comma itself

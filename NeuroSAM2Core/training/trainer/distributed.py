@@ -101,6 +101,7 @@ def join_process_group(device: torch.device, *, timeout_minutes: float = 60.0) -
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = _own_device(device)
     store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    # The agent's store outlives an attempt: through env:// the next one would find the addresses of the last.
     attempt = f"neurosam2/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",

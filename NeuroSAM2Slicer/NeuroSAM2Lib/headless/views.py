@@ -122,6 +122,19 @@ class SliceView:
         x, y, _, _ = np.linalg.inv(to_matrix(self.node.GetXYToRAS())) @ [*ras, 1]
         return round(x), round(y)
 
+    def place_point(self, node: slicer.vtkMRMLMarkupsNode, x: float, y: float) -> None:
+        """Adds a control point to a list where the view is clicked, as Slicer's place mode does.
+
+        Args:
+            node: The list.
+            x: Screen pixel.
+            y: Going up.
+        """
+        crosshair = self.node.GetScene().GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        crosshair.SetCursorPositionXYZ([x, y, 0.0], self.node)
+        node.AddControlPointWorld(*map(float, self.to_ras(x, y)))
+        crosshair.SetCursorPositionInvalid()
+
     def mouse(self, event: str, x: int, y: int, *, has_control: bool = False, has_shift: bool = False) -> None:
         """One event of the mouse, by VTK's name, at a screen pixel."""
         self.interactor.SetEventInformation(int(x), int(y), int(has_control), int(has_shift), chr(0), 0, None)

@@ -1,34 +1,157 @@
-"""The session controller: all actions of a user on one volume and one segmentation."""
+"""The session controller: all actions of a user on one volume and one segmentation.
+
+MRML is the only truth. An action changes the scene at once, as one undo step, and tells the engine; `EngineSync` puts the
+answers where they belong. Nothing here waits: whoever runs the session calls `poll` when the engine has something to say.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import slicer
 
-from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
+from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import Direction, SlicePlane
+from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, pick_pixel
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
+from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
-from NeuroSAM2Lib.segmentation.session_base import SessionBase
-from NeuroSAM2Lib.segmentation.sync.engine_results import PropagationRequest
+from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
+from NeuroSAM2Lib.segmentation.sync.preview import Preview
+from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
+
+NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
 
-class SessionController(SessionBase):
-    """The actions on one volume and one segmentation; see `SessionBase` for how to make one."""
+class SessionController:
+    """One volume, one segmentation, one engine.
+
+    Args:
+        host: Runs the session.
+        link: The engine; nobody else polls it during the session.
+        volume_node: The image.
+        segmentation_node: What the objects are segments of.
+
+    Raises:
+        DataError: The volume cannot be worked on.
+        GeometryError: A non-linear transform is above it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        link: EngineLink,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+    ) -> None:
+        self.document = SegmentationDocument(host, volume_node, segmentation_node)
+        self.link = link
+        self.engine_sync = EngineSync(link, self.document)
+        self.preview = Preview(self.document, self.engine_sync)
+        """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
+        self._notice, self._is_error = "", False
+        self.ended = ""
+        """Why the session is over; empty while it is not."""
+        self.stopped: PropagationRequest | None = None
+        """The propagation that was stopped last, if it may go on."""
+
+    @property
+    def notice(self) -> str:
+        """The last sentence for the person; the next action ends it, and one on a trouble with the engine the next mask, too."""
+        return self._notice
+
+    @notice.setter
+    def notice(self, notice: str) -> None:
+        self._notice, self._is_error = notice, False
+
+    def undo(self) -> bool:
+        """Undoes the last step, whoever made it; a running propagation is cancelled first."""
+        return self._move_in_history(self.document.undo_stack.undo)
+
+    def redo(self) -> bool:
+        """Redoes the last undone step."""
+        return self._move_in_history(self.document.undo_stack.redo)
+
+    def warm_up(self) -> None:
+        """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
+        self._try(self.engine_sync.sync)
+
+    def switch(self, switches: EngineSwitches) -> None:
+        """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
+        self.notice = ""
+        if self.engine_sync.switch(switches):
+            self.preview.leave()
+            self.warm_up()
+
+    def retry(self) -> None:
+        """Tries again with an engine that was given up on."""
+        self.notice = ""
+        self.link.retry()
+        self.warm_up()
+
+    def sync_prompts(self) -> None:
+        """Takes over changes of the prompt nodes by others: moved, deleted, pasted."""
+        if self.document.is_writing or self.ended:
+            return
+        self._follow_image()
+        for number in self.document.objects.segments:
+            before = self.document.objects.record(number).prompts
+            prompts = self.document.nodes.read(number, self.document.volume).keeping_readings_since(before)
+            more = len(prompts.points) - len(before.points)
+            self._set_prompts(
+                number,
+                prompts,
+                _("Place point") if more > 0 else _("Delete prompts") if more < 0 else _("Move prompts"),
+            )
+
+    @property
+    def has_more(self) -> bool:
+        """The last `poll` has left something for the next one, which is due at once."""
+        return self.engine_sync.has_more
+
+    def poll(self) -> None:
+        """Handles the engine's events, for a bounded time. Never waits; recoverable errors are reported in `notice`, not raised."""
+        events = self.link.poll()
+        if self.ended:
+            return
+        self._try(self._follow_history)
+        for notice in self.engine_sync.handle(events, self.preview.take):
+            if notice.is_mask and self._is_error:
+                self.notice = ""
+            if notice.sentence:
+                self._notice, self._is_error = notice.sentence, notice.is_error
+        self.preview.resume()
+        self.document.surfaces.follow(
+            is_resting=self.engine_sync.propagation.request is None and not self.engine_sync.is_waiting
+        )
+
+    def end(self, reason: str) -> None:
+        """Ends the session. Prompts, masks and the journal stay."""
+        if not self.ended:
+            self.preview.leave()
+            self._try(self.engine_sync.propagation.abandon)
+            self.ended = self.notice = reason
 
     @property
     def can_continue(self) -> bool:
         """A propagation was stopped, or a correction has made slices of the active object out of date."""
-        if self.engine_sync.propagation_request is not None:
+        if self.engine_sync.propagation.request is not None:
             return False
         return self.stopped is not None or any(q.is_stale for q in self.document.active_record.quality.values())
 
-    def click(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A point of the active object at a world position, (3,) in mm; the first one starts an object.
+    def place_point(
+        self, object_id: int, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None
+    ) -> None:
+        """Takes over a point that was placed in the Markups list of an object, as `SessionObserver` has seen.
 
         Args:
-            ras: Where.
+            object_id: The object; one that is not there begins with this point.
+            ras: Where, (3,) in mm.
             positive: It belongs to the object.
             view: The slice view that was clicked in; says along which axis a new object is segmented.
 
@@ -36,18 +159,16 @@ class SessionController(SessionBase):
             PromptError: The place is outside the volume.
         """
         with self._action():
-            picked = self._place(ras, view)
-            self._point(picked.plane, PointPrompt(picked.row, picked.col, positive))
-
-    def add_point(self, plane: SlicePlane, row: float, col: float, *, positive: bool = True) -> None:
-        """A point of the active object at a pixel of a stored slice; see `click`."""
-        with self._action():
-            self._point(plane, PointPrompt(row, col, positive))
+            number = object_id if object_id in self.document.objects.segments else None
+            picked = self._pick(number, ras, view)
+            point = PointPrompt(picked.row, picked.col, positive)
+            prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
+            self._set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A box between two world positions of a slice view; see `click`."""
+        """A box around the active object between two world positions of a slice view; see `place_point`."""
         with self._action():
-            picked = self._place(start, view)
+            picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
                     _("this object is segmented along {axis}; a box in another view was drawn").format(
@@ -58,7 +179,7 @@ class SessionController(SessionBase):
             self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
-        """A box around the active object, in place of the one on that slice; see `click`."""
+        """A box around the active object, in place of the one on that slice; see `place_point`."""
         with self._action():
             self._box(plane, box)
 
@@ -151,9 +272,9 @@ class SessionController(SessionBase):
 
     def stop(self) -> None:
         """Stops the propagation within a slice; what is done stays."""
-        if self.engine_sync.propagation_request is not None:
-            self.stopped = self.engine_sync.propagation_request
-            self._try(self.engine_sync.stop)
+        if self.engine_sync.propagation.request is not None:
+            self.stopped = self.engine_sync.propagation.request
+            self._try(self.engine_sync.propagation.stop)
 
     def resume(self) -> None:
         """Continues where a propagation was stopped, or does again what a correction has made out of date."""
@@ -181,7 +302,7 @@ class SessionController(SessionBase):
         """Takes everything about the active object back: prompts and voxels."""
         with self._action():
             number = self._active()
-            self.engine_sync.abandon()
+            self.engine_sync.propagation.abandon()
             self.document.clear(number)
             self.engine_sync.forget(number)
 
@@ -194,23 +315,76 @@ class SessionController(SessionBase):
         """The next slice of the active object that a person should look at."""
         return next_doubtful(self.document.active_record, plane)
 
+    @contextmanager
+    def _action(self) -> Iterator[None]:
+        """Runs an action after synchronising volume, history and prompt nodes with the scene."""
+        if self.ended:
+            raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))
+        self.notice = ""
+        self._follow_image()
+        self._follow_history()
+        self.sync_prompts()
+        yield
+        if self.document.journal.problem:
+            self.notice = self.document.journal.problem
+
+    def _follow_image(self) -> None:
+        if self.document.notice_new_image():
+            self.engine_sync.invalidate_volume()
+            self.notice = NEW_IMAGE
+
+    def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
+        changed = self.document.set_prompts(number, prompts, name)
+        if changed is not None:
+            number, planes = changed
+            self.preview.leave()
+            for plane in planes:
+                self.engine_sync.invalidate_slice(number, plane)
+            self.warm_up()
+
+    def _move_in_history(self, go: Callable[[], bool]) -> bool:
+        if self.ended:
+            return False
+        self.notice = ""
+        self.preview.leave()
+        self.engine_sync.propagation.abandon()
+        self.stopped = None
+        with self.document.writing():
+            has_moved = go()
+        self._follow_history(has_moved=has_moved)
+        return has_moved
+
+    def _follow_history(self, *, has_moved: bool = False) -> None:
+        if not (has_moved or self.document.has_moved):
+            return
+        self._follow_image()
+        changed = self.document.follow_history(has_moved=has_moved)
+        for number in changed:
+            self.engine_sync.forget(number)
+        if changed:
+            self.engine_sync.propagation.abandon()
+            self.warm_up()
+
+    def _try(self, act: Callable[[], None]) -> None:
+        """Does something with the engine; errors become the notice, and unsent requests stay pending."""
+        try:
+            act()
+        except NeuroSAM2Error as error:
+            self._notice, self._is_error = str(error), True
+
     def _start_propagation(self, name: str, propagation_request: PropagationRequest) -> None:
         """Begins a propagation, in place of the one under way, as a step of that name."""
-        self.engine_sync.abandon()
+        self.engine_sync.propagation.abandon()
         with self.document.step(name):
             for number in propagation_request.object_ids:
                 self._confirm_edited(number)
         self.stopped = None
-        self._try(lambda: self.engine_sync.propagate(self.document.volume, self.document.records, propagation_request))
+        self._try(lambda: self.engine_sync.propagate(propagation_request))
 
-    def _place(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
-        picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(self.document.active), view=view)
+    def _pick(self, number: int | None, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+        picked = pick_pixel(self.document.volume, ras, axis=self.document.axis_of(number), view=view)
         self.notice = picked.notice or self.notice
         return picked
-
-    def _point(self, plane: SlicePlane, point: PointPrompt) -> None:
-        prompts = self.document.active_record.prompts.with_point(plane, point)
-        self._set_prompts(self.document.active, prompts, _("Point") if point.positive else _("Negative point"))
 
     def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         self._set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))

@@ -11,13 +11,13 @@ import numpy as np
 import slicer
 from numpy.typing import NDArray
 
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.surfaces import SurfaceUpdater
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects
@@ -80,7 +80,7 @@ class SegmentationDocument:
     @property
     def active_record(self) -> ObjectRecord:
         """Of the active object; an empty one where there is none."""
-        return ObjectRecord() if self.active is None else self.objects.record(self.active)
+        return self.objects.record(self.active)
 
     @property
     def has_new_image(self) -> bool:
@@ -121,7 +121,7 @@ class SegmentationDocument:
             PromptError: Something lies outside the volume.
         """
         check_inside(prompts, self.volume)
-        before = ObjectRecord() if object_id is None else self.objects.record(object_id)
+        before = self.objects.record(object_id)
         changed = prompts.changed_since(before.prompts)
         if not changed:
             return None
@@ -184,6 +184,7 @@ class SegmentationDocument:
         is_new = segment_id not in self.objects.segments.values()
         number = self.objects.register_segment(segment_id)
         if is_new:
+            self._drop_old_prompts(number)
             self._mark(self.undo_stack.current_name())
         self.node.active_object = number
         return number
@@ -281,18 +282,21 @@ class SegmentationDocument:
         for number, record in self.records.items():
             self.node.write_quality(number, record)
 
+    @property
+    def has_moved(self) -> bool:
+        """Others have undone or redone something, and prompts and records do not follow yet."""
+        return self.undo_stack.position() != self._position
+
     def follow_history(self, *, has_moved: bool = False) -> set[int]:
         """Synchronises prompts and records with the segments after undo or redo.
 
         Args:
-            has_moved: They were brought somewhere; determined here if not given.
+            has_moved: The session itself has undone or redone.
 
         Returns:
             The objects concerned.
         """
         position = self.undo_stack.position()
-        if position == self._position and not has_moved:
-            return set()
         if not has_moved:  # others have, and the states that the history keeps may hold surfaces that are out of date
             self.surfaces.note(self.segmentation_node.GetSegmentation().GetSegmentIDs())
         known = dict(self.undo_stack.records())
@@ -321,7 +325,7 @@ class SegmentationDocument:
 
     def axis_of(self, number: int | None) -> Axis | None:
         """The axis that an object is segmented along; None while there are no prompts."""
-        return None if number is None else self.objects.record(number).prompts.axis
+        return self.objects.record(number).prompts.axis
 
     def _remembered(self, number: int) -> ObjectRecord:
         """The record of an object as stored in the scene."""
@@ -334,8 +338,14 @@ class SegmentationDocument:
     def _add_object(self, name: str) -> int:
         with self.writing():
             number = self.objects.add(name)
+        self._drop_old_prompts(number)
         self.node.active_object = number
         return number
+
+    def _drop_old_prompts(self, number: int) -> None:
+        """An object that was deleted in an earlier session had the number, and its prompts may still be in the scene."""
+        if self.nodes.all_nodes(number):
+            self._record(number, ObjectRecord())
 
     def _record(self, number: int, record: ObjectRecord) -> None:
         """Updates the record and the prompt nodes together."""

@@ -14,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
-from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts import ObjectPrompts
+from NeuroSAM2Core.remote.packing import mask_from_bits
 from NeuroSAM2Core.version import __version__
-from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask, unpack_mask
+from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
 from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ SUFFIX = ".jsonl"
 LOCK_SUFFIX = ".lock"
 NOBODY = "nobody"
 """The host of a journal that names none."""
+SURE = SliceQuality(predicted_iou=1.0, object_score=1.0)
+LATER = Rules(skips_unknown=True)
+"""What a later version adds is passed over."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +54,7 @@ class JournalHead:
     """Of the volume."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
-    owner: str
+    owner: str = NOBODY
     """The host that writes it: see `owner_of`."""
     version: str = __version__
 
@@ -76,7 +80,7 @@ class MaskLine:
     plane: SlicePlane
     mask: NDArray[np.bool_]
     """(H, W)."""
-    quality: SliceQuality | None = field(default_factory=lambda: SliceQuality(predicted_iou=1.0, object_score=1.0))
+    quality: SliceQuality | None = SURE
     """None where nothing is known of the slice any more."""
 
 
@@ -147,7 +151,7 @@ class Unsaved:
                 continue
             try:
                 line = _from_json(payload)
-            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+            except (ValueError, NeuroSAM2Error) as error:  # what a class or its maker refuses
                 if _numbers(self.head.version) <= _numbers(__version__):
                     return
                 raise DataError(
@@ -189,20 +193,15 @@ def unsaved_in(folder: Path) -> list[Unsaved]:
     return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
-def _head(payload: dict[str, Any]) -> JournalHead | None:
+def _head(payload: object) -> JournalHead | None:
     """What a later version adds is passed over; None for one that another version wrote in another way."""
     try:
-        voxels, matrix = payload["fingerprint"]["voxels"], tuple(map(float, payload["fingerprint"]["ijk_to_ras"]))
-        depth, height, width = payload["shape"]
-        return JournalHead(
-            volume_name=payload["volume_name"],
-            fingerprint=Fingerprint(voxels=voxels, ijk_to_ras=matrix),
-            shape=(depth, height, width),
-            owner=owner if (owner := str(payload.get("owner", ""))).isalnum() else NOBODY,
-            version=str(payload["version"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        head = decoded(JournalHead, payload, "head", LATER)
+    except DecodingError:
         return None
+    if len(head.fingerprint.ijk_to_ras) != 16:
+        return None
+    return head if head.owner.isalnum() else replace(head, owner=NOBODY)
 
 
 def owner_of(folder: Path) -> str:
@@ -280,12 +279,17 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Up to where the file was cut or damaged."""
     try:
         for line in path.read_bytes().splitlines():
-            payload = json.loads(line.decode())
+            payload = parse_json(line.decode())
             if not isinstance(payload, dict):
                 return
             yield payload
     except (OSError, ValueError):
         return
+
+
+def _without_digest(quality: SliceQuality) -> dict[str, object]:
+    """The digest follows from the mask."""
+    return {name: value for name, value in asdict(quality).items() if name != "digest"}
 
 
 def _to_json(line: Line) -> dict[str, object]:
@@ -297,63 +301,75 @@ def _to_json(line: Line) -> dict[str, object]:
             "index": line.plane.index,
             "shape": line.mask.shape,
             "mask": bits,
-            "quality": None
-            if line.quality is None
-            else {name: getattr(line.quality, name) for name in KEPT_OF_QUALITY},
+            "quality": None if line.quality is None else _without_digest(line.quality),
         }
     if isinstance(line, StaleLine):
         return {"object": line.object_id, "axis": line.axis, "stale": [line.first, line.last]}
-    payload = line.prompts
     return {
         "object": line.object_id,
         "name": line.segment_name,
-        "axis": payload.axis,
-        "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in payload.points],
-        "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in payload.boxes],
-        "kept": sorted(payload.kept),
-        "readings": sorted([r.index, r.reading] for r in payload.readings),
+        **line.prompts.to_json(),
         "colour": line.colour,
         "unanswered": sorted([plane.axis, plane.index] for plane in line.unanswered),
     }
 
 
-def _from_json(payload: dict[str, Any]) -> Line:
+def _from_json(payload: dict[str, object]) -> Line:
+    payload = current_names(payload)
     if "mask" in payload:
-        bits = zlib.decompress(base64.b85decode(payload["mask"]))
-        height, width = payload["shape"]
-        return MaskLine(
-            object_id=payload["object"],
-            plane=SlicePlane(Axis(payload["axis"]), payload["index"]),
-            mask=unpack_mask(bits, (height, width)),
-            **({"quality": _quality(payload["quality"])} if "quality" in payload else {}),
-        )
+        return decoded(_StoredMask, payload, "line", LATER).to_line()
     if "stale" in payload:
-        first, last = payload["stale"]
-        return StaleLine(object_id=payload["object"], axis=Axis(payload["axis"]), first=first, last=last)
-    prompts = ObjectPrompts(
-        axis=Axis(payload["axis"]) if payload["axis"] else None,
-        points=tuple(SlicePoint(i, PointPrompt(row, col, positive)) for i, row, col, positive in payload["points"]),
-        boxes=tuple(SliceBox(i, BoxPrompt(*box)) for i, *box in payload["boxes"]),
-        kept=frozenset(payload["kept"]),
-        readings=frozenset(ChosenReading(index, reading) for index, reading in payload.get("readings", [])),
-    )
-    red, green, blue = payload.get("colour") or (0, 0, 0)
-    return PromptsLine(
-        object_id=payload["object"],
-        segment_name=payload["name"],
-        prompts=prompts,
-        colour=(red, green, blue) if payload.get("colour") else None,
-        unanswered=frozenset(SlicePlane(Axis(axis), index) for axis, index in payload.get("unanswered", [])),
-    )
+        return decoded(_StoredStale, payload, "line", LATER).to_line()
+    return decoded(_StoredObject, payload, "line", LATER).to_line(ObjectPrompts.from_json(payload))
 
 
-def _quality(payload: dict[str, Any] | None) -> SliceQuality | None:
-    """What a later version adds is passed over."""
-    if payload is None:
-        return None
-    values = current_names(payload)
-    return SliceQuality(**{name: values[name] for name in KEPT_OF_QUALITY if name in values})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredObject:
+    """What a `PromptsLine` holds in JSON beside the prompts."""
+
+    object: int
+    name: str
+    colour: tuple[float, float, float] | None = None
+    unanswered: tuple[tuple[Axis, int], ...] = ()
+
+    def to_line(self, prompts: ObjectPrompts) -> PromptsLine:
+        return PromptsLine(
+            object_id=self.object,
+            segment_name=self.name,
+            prompts=prompts,
+            colour=self.colour,
+            unanswered=frozenset(SlicePlane(*one) for one in self.unanswered),
+        )
 
 
-KEPT_OF_QUALITY = tuple(one.name for one in fields(SliceQuality) if one.name != "digest")
-"""The digest follows from the mask."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredMask:
+    """A `MaskLine` in JSON."""
+
+    object: int
+    axis: Axis
+    index: int
+    shape: tuple[int, int]
+    mask: str
+    quality: SliceQuality | None = SURE
+
+    def to_line(self) -> MaskLine:
+        return MaskLine(
+            object_id=self.object,
+            plane=SlicePlane(self.axis, self.index),
+            mask=mask_from_bits(base64.b85decode(self.mask), self.shape, "mask", is_packed=True),
+            quality=self.quality,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredStale:
+    """A `StaleLine` in JSON."""
+
+    object: int
+    axis: Axis
+    stale: tuple[int, int]
+
+    def to_line(self) -> StaleLine:
+        first, last = self.stale
+        return StaleLine(object_id=self.object, axis=self.axis, first=first, last=last)

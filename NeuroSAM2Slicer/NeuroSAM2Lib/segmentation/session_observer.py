@@ -3,18 +3,18 @@
 Nodes are deleted, the scene is closed or saved, prompts are placed and moved by the scene's own tools.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import slicer
 import vtk
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Core.volume import Axis
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import SceneObserver
-from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import ROLE
-
-MARKUPS_EVENTS = ("PointPositionDefinedEvent", "PointRemovedEvent", "PointEndInteractionEvent")
+from NeuroSAM2Lib.segmentation.objects.point_nodes import take_new_points
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import BOX, POSITIVE, ROLE
 
 
 class SessionObserver:
@@ -44,15 +44,22 @@ class SessionObserver:
         self.session.end(reason)
         self._watch.off()
 
-    def expect_point(self, object_id: int, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
-        """The list that a point placed in a view is to go to, watched from now on."""
-        node = self.session.document.nodes.points_node(object_id, positive=positive)
+    def expect_point(self, object_id: int | None, *, positive: bool) -> slicer.vtkMRMLMarkupsFiducialNode:
+        """The list that a point placed in a view is to go to, watched from now on.
+
+        Args:
+            object_id: The object; the one that the point begins if None.
+            positive: The sign of the point.
+        """
+        document = self.session.document
+        node = document.nodes.points_node(object_id or document.objects.next_number, positive=positive)
         self._watch_prompts(node)
         return node
 
     def _watch_prompts(self, node: slicer.vtkMRMLMarkupsNode) -> None:
-        for name in MARKUPS_EVENTS:
-            self._watch.on(node, getattr(slicer.vtkMRMLMarkupsNode, name), self._on_prompt)
+        self._watch.on(node, slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._on_placed)
+        self._watch.on(node, slicer.vtkMRMLMarkupsNode.PointRemovedEvent, self._on_changed)
+        self._watch.on(node, slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent, self._on_changed)
 
     def _on_added(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
         if (
@@ -91,40 +98,44 @@ class SessionObserver:
             self.session.document.journal.discard()
 
     def _on_segment(self, _node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        if not (self.session.ended or self.session.document.is_writing):
+        if not self._is_ignored:
             self.session.document.journal.note_display_properties()
 
-    def _on_prompt(self, node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        session = self.session
-        if session.ended or session.document.is_writing:
-            return
-        object_id, notice = session.document.nodes.object_of(node), ""
-        if (
-            object_id is not None
-            and node.GetAttribute(ROLE) is not None
-            and session.document.axis_of(object_id) is None
-        ):
-            axis, notice = self._axis_under_cursor()
-            with session.document.writing():
-                session.document.nodes.choose_axis(object_id, axis)
-        self._sync(notice)
+    def _on_changed(self, _node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._sync()
 
-    def _axis_under_cursor(self) -> tuple[Axis, str]:
-        """The axis of the view that the pointer is in, and what the person should know of it."""
-        volume = self.session.document.volume
+    def _on_placed(self, node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        """A point was placed: by Slicer's place mode, by the browser app, or by a script."""
+        document, role = self.session.document, node.GetAttribute(ROLE)
+        object_id = document.nodes.object_of(node)
+        if object_id is None or self._is_ignored:
+            return
+        with document.writing():  # a prompt is written back at its place on the slice, and what is none does not stay
+            places = [] if role == BOX else take_new_points(node)
+        if not places:  # a known point has its place again, or it is the middle of a box
+            self._sync()
+        for ras in places:
+            view = self._view_under_cursor()
+            self._take(partial(self.session.place_point, object_id, ras, positive=role == POSITIVE, view=view))
+
+    def _view_under_cursor(self) -> slicer.vtkMRMLSliceNode | None:
+        """The slice view that the pointer is in."""
         crosshair = self.session.document.host.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
-        view = None if crosshair is None else crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
-        if view is None:
-            return best_axis(volume), ""
-        shown = shown_slice(volume, view)
-        return shown.plane.axis, shown.notice
+        return None if crosshair is None else crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0])
 
-    def _sync(self, notice: str = "") -> None:
+    @property
+    def _is_ignored(self) -> bool:
+        """What changes now is the session's own doing, or it is over."""
+        return bool(self.session.ended) or self.session.document.is_writing
+
+    def _sync(self) -> None:
+        if not self._is_ignored:
+            self._take(self.session.sync_prompts)
+
+    def _take(self, act: Callable[[], None]) -> None:
         """The prompts were changed by hand: the last notice is over."""
-        if self.session.ended or self.session.document.is_writing:
-            return
-        self.session.notice = notice
+        self.session.notice = ""
         try:
-            self.session.sync_prompts()
+            act()
         except NeuroSAM2Error as error:
             self.session.notice = str(error)

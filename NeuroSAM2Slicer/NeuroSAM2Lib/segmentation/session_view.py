@@ -16,18 +16,18 @@ def session_view(session: SessionController) -> SessionView:
     if session.ended:
         return replace(NO_SESSION, notice=session.notice)
     record, history = document.active_record, document.undo_stack.history
-    is_running = engine_sync.propagation_request is not None
+    is_running = engine_sync.propagation.request is not None
     return SessionView(
         activity=_activity(session),
         notice=session.notice,
-        progress=engine_sync.progress if is_running else None,
+        progress=engine_sync.propagation.progress if is_running else None,
         objects=tuple(_object_view(session, number) for number in sorted(document.objects.segments)),
         others=_others(session),
         quality_strip=_quality_strip(record),
         can_prompt=True,
         can_propagate=bool(record.prompts.indices) and not is_running,
         can_extend=bool(record.ends()) and not is_running,
-        can_stop=is_running and not engine_sync.is_stopping,
+        can_stop=is_running and not engine_sync.propagation.is_stopping,
         can_continue=session.can_continue,
         can_clear=document.active is not None,
         can_undo=history.can_undo(),
@@ -39,10 +39,10 @@ def session_view(session: SessionController) -> SessionView:
 
 def _activity(session: SessionController) -> Activity:
     engine_sync = session.engine_sync
-    if engine_sync.is_starting and (engine_sync.is_waiting or engine_sync.propagation_request is not None):
+    if engine_sync.is_starting and (engine_sync.is_waiting or engine_sync.propagation.request is not None):
         return Activity.STARTING
-    if engine_sync.propagation_request is not None:
-        return Activity.STOPPING if engine_sync.is_stopping else Activity.PROPAGATING
+    if engine_sync.propagation.request is not None:
+        return Activity.STOPPING if engine_sync.propagation.is_stopping else Activity.PROPAGATING
     return Activity.ANSWERING if engine_sync.is_waiting else Activity.READY
 
 

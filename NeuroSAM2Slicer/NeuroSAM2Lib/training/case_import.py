@@ -3,12 +3,12 @@
 Which image a label belongs to is never guessed: where several fit, or an image has several labels, the pair is skipped and reported.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.naming import SUFFIXES, stem_of
 from NeuroSAM2Lib.i18n import tr as _
@@ -17,7 +17,6 @@ from NeuroSAM2Lib.training.roles import ROLES, Role
 
 MAX_NAMED = 3
 TWINS = (("images", "labels"), ("imagesTr", "labelsTr"), ("image", "label"))
-LABEL_KEYS = ("seg", "label")
 HOW = _("a dataset.json, BIDS derivatives with _dseg files, or folders images and labels with files of the same names")
 
 
@@ -102,18 +101,34 @@ def _listed(paths: tuple[Path, ...]) -> str:
     return _("{names} and {last}").format(names=", ".join(names), last=last) if names else last
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A case in a dataset.json; programs call the file of labels either way."""
+
+    image: str
+    seg: str = ""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.seg and not self.label:
+            raise DecodingError(_("{image} has no seg").format(image=self.image))
+
+
 def _from_dataset(folder: Path) -> Iterator[Pair]:
     path = folder / "dataset.json"
     if not disk.is_file(path):
         return
     try:
-        listed_paths = json.loads(disk.read_text(path))
+        lists = parse_json(disk.read_text(path))
+        if not isinstance(lists, dict):
+            raise DecodingError(_("it holds no lists"))
         for role in ROLES:
-            for one in listed_paths.get(role, []):
+            for one in lists.get(role, []):
                 if isinstance(one, dict):
-                    label = next(one[key] for key in LABEL_KEYS if key in one)
-                    yield Pair(stem_of(Path(one["image"])), folder / one["image"], folder / label, role)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+                    entry = decoded(_Entry, one, role, Rules(skips_unknown=True))
+                    files = folder / entry.image, folder / (entry.seg or entry.label)
+                    yield Pair(stem_of(files[0]), *files, role)
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(
             _("{path} cannot be read: {error}").format(path=path, error=error),
             hint=_("each case needs an image and a seg"),

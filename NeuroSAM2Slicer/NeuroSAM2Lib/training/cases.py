@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.naming import disambiguated, stem_of
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
@@ -45,6 +46,23 @@ class Case:
         return disk.is_file(self.image) and disk.is_file(self.label)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A case in JSON: two files."""
+
+    image: str
+    seg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """The list in JSON; it has a field for each of `ROLES`."""
+
+    training: tuple[_Entry, ...] = ()
+    validation: tuple[_Entry, ...] = ()
+    test: tuple[_Entry, ...] = ()
+
+
 class CaseList:
     """The cases in a folder.
 
@@ -69,24 +87,19 @@ class CaseList:
         if not self.path.exists():
             return []
         try:
-            payload = json.loads(disk.read_text(self.path))
-            cases = [
-                Case(
-                    name=stem_of(Path(pair["image"])),
-                    role=role,
-                    image=self.folder / pair["image"],
-                    label=self.folder / pair["seg"],
-                )
-                for role in ROLES
-                for pair in payload.get(role, [])
-            ]
-            names = disambiguated([case.image for case in cases])
-            return [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            lists = decoded(_Lists, parse_json(disk.read_text(self.path)), "", Rules(skips_unknown=True))
+        except (OSError, ValueError) as error:
             raise DataError(
                 _("{path} cannot be read: {error}").format(path=self.path, error=error),
                 hint=_("repair it, or move it away"),
             ) from error
+        cases = [
+            Case(name=stem_of(Path(one.image)), role=role, image=self.folder / one.image, label=self.folder / one.seg)
+            for role in ROLES
+            for one in getattr(lists, role)
+        ]
+        names = disambiguated([case.image for case in cases])
+        return [replace(case, name=name) for case, name in zip(cases, names, strict=True)]
 
     def add(self, image: Path, label: Path, role: Role) -> None:
         """Puts a pair of files on the list, where they are, in place of one with the same image.

@@ -3,11 +3,11 @@
 import numpy as np
 import slicer
 
+from NeuroSAM2Core.prompts.object_prompts import SliceBox, rounded_box
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.scene.arrays import to_matrix, to_vtk
 from NeuroSAM2Lib.scene.views.slice_views import nearest_index
 from NeuroSAM2Lib.scene.volume_nodes import transform_to_world
-from NeuroSAM2Lib.segmentation.objects.object_prompts import SliceBox, rounded_box
 
 HALF = 0.5
 """From a pixel's centre to its border, in pixels."""

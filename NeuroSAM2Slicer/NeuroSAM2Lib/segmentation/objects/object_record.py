@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ObjectPrompts
 
 CONFIDENT_OBJECT_SCORES = (0.2, 0.8)
 FOUND = 0.5

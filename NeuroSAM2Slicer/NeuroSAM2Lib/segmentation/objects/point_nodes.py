@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from NeuroSAM2Core.prompts.object_prompts import SlicePoint, rounded_point
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import nearest_index
-from NeuroSAM2Lib.segmentation.objects.object_prompts import SlicePoint, rounded_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,10 @@ class ListedPoint:
 
 def read_points(node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume, *, positive: bool) -> list[ListedPoint]:
     """The defined control points inside the volume, each as a click on the slice of the axis that is nearest to it."""
-    defined = [
-        number
-        for number in range(node.GetNumberOfControlPoints())
-        if node.GetNthControlPointPositionStatus(number) == node.PositionDefined
-    ]
+    defined = _defined(node)
     if not defined:
         return []
-    places = np.zeros((len(defined), 3))
-    for row, number in enumerate(defined):
-        node.GetNthControlPointPositionWorld(number, places[row])
-    ijk = volume.to_ijk(places)
+    ijk = volume.to_ijk(_world(node, defined))
     is_inside = ((ijk >= -0.5) & (ijk < np.array(volume.shape[::-1]) - 0.5)).all(axis=1)
     across = "ijk".index(axis)
     found = []
@@ -44,6 +38,15 @@ def read_points(node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume, *, 
         order = (0, int(text)) if text.isdigit() else (1, number)
         found.append(ListedPoint(number, order, SlicePoint(index, point)))
     return found
+
+
+def take_new_points(node: slicer.vtkMRMLMarkupsNode) -> list[Matrix]:
+    """Takes the points that were just placed, and have no number yet, out of a list: their world positions, (3,) in mm."""
+    new = [number for number in _defined(node) if not node.GetNthControlPointDescription(number).isdigit()]
+    places = list(_world(node, new))
+    for number in reversed(new):
+        node.RemoveNthControlPoint(number)
+    return places
 
 
 def point_state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:
@@ -80,6 +83,23 @@ def write_points(
     for wanted_order, placed in wanted[same:]:
         number = node.AddControlPointWorld(*_place(placed, axis, volume))
         node.SetNthControlPointDescription(number, str(wanted_order))
+
+
+def _defined(node: slicer.vtkMRMLMarkupsNode) -> list[int]:
+    """The control points that have a place, other than those that place mode shows under the pointer."""
+    return [
+        number
+        for number in range(node.GetNumberOfControlPoints())
+        if node.GetNthControlPointPositionStatus(number) == node.PositionDefined
+    ]
+
+
+def _world(node: slicer.vtkMRMLMarkupsNode, numbers: list[int]) -> Matrix:
+    """The world positions of control points, (N, 3) in mm."""
+    places = np.zeros((len(numbers), 3))
+    for place, number in zip(places, numbers, strict=True):
+        node.GetNthControlPointPositionWorld(number, place)
+    return places
 
 
 def _place(placed: SlicePoint, axis: Axis, volume: Volume) -> tuple[float, float, float]:

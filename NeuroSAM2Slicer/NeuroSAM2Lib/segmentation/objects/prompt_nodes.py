@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import slicer
 
 from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.prompts import ChosenReading, ObjectPrompts, SliceBox
 from NeuroSAM2Core.volume import Axis, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.objects.box_nodes import place_box, read_box
-from NeuroSAM2Lib.segmentation.objects.object_prompts import ChosenReading, ObjectPrompts, SliceBox
 from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_points, write_points
 from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
 
@@ -126,14 +126,6 @@ class PromptNodes:
                 write_points(node, wanted, axis, volume, positive=sign)
             self._write_boxes(object_id, prompts.boxes, axis, volume)
         self._remember(positive, prompts)
-
-    def choose_axis(self, object_id: int, axis: Axis) -> Axis:
-        """The axis of an object's slices: the given one where there are no prompts yet, else the one it has."""
-        remembered = self._remembered(object_id)
-        if remembered is None:
-            self._remember(self.points_node(object_id, positive=True), ObjectPrompts(axis=axis))
-            return axis
-        return remembered.axis
 
     def remove(self, object_id: int) -> None:
         """Takes an object's nodes out of the scene."""

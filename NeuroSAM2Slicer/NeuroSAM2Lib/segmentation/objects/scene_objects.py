@@ -113,9 +113,9 @@ class SegmentedObjects:
         segment.SetName(display_properties.name)
         segment.SetColor(*display_properties.colour)
 
-    def record(self, object_id: int) -> ObjectRecord:
-        """What is known of it."""
-        return self.records.get(object_id, ObjectRecord())
+    def record(self, object_id: int | None) -> ObjectRecord:
+        """What is known of it; nothing of one that is still to be made, None."""
+        return ObjectRecord() if object_id is None else self.records.get(object_id, ObjectRecord())
 
     @property
     def next_number(self) -> int:

@@ -1,50 +1,73 @@
-"""Synchronises a volume's objects with the engine: sends prompts, restores state, and reads answers.
+"""Synchronises a document with the engine: its volume, its objects, propagation and previews.
 
 The scene is the only truth and the engine a cache: `sync` tells it whatever it does not know yet, everything if it is new,
-or if undo has changed what it knew. Answers to anything older than the last prompt set are dropped here.
+or if undo has changed what it knew. `handle` writes masks into segments; answers to anything older than the last prompt set are
+dropped, and a new engine in place of a dead one is told everything.
 """
 
-from collections.abc import Callable, Collection
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.remote import (
     AUTOMATIC,
+    Disconnected,
     EngineSwitches,
     Event,
     Failed,
+    Finished,
     Precompute,
-    PredictSlice,
     PreviewSlice,
-    RemoveObject,
+    Progress,
     SliceAnswered,
+    SliceCleaned,
     SlicePreviewed,
-    Superseded,
+    SliceTracked,
     VolumeClosed,
     VolumeOpened,
 )
-from NeuroSAM2Core.remote.state_sync import SliceSnapshot, restore_requests
-from NeuroSAM2Core.volume import DEFAULT_CLEANUP, SliceMask, SlicePlane, Volume
+from NeuroSAM2Core.remote.state_sync import StateSync
+from NeuroSAM2Core.volume import DEFAULT_CLEANUP, SliceMask, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
-from NeuroSAM2Lib.segmentation.sync.engine_results import (
-    Answered,
-    Cleaned,
-    EngineResult,
-    Previewed,
-    Problem,
-    PropagationRequest,
-    VolumeLost,
-)
-from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationSync
+from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest, PropagationSync
+from NeuroSAM2Lib.segmentation.sync.scene_state import SceneState
+from NeuroSAM2Lib.view_state import ending_message
 
+TURN_S = 0.03
+"""Events are taken in for so long at a time, so that a window stays alive however many come at once."""
+RESTARTED = _("the engine ended unexpectedly and was started again; nothing is lost")
+STOPPED = _("stopped; what is done stays")
 MAX_PREVIEW_SLICES = 32
 """At most this many slices of an object are restored for a preview; more would take a while."""
-Key = tuple[int, SlicePlane]
-ReadMask = Callable[[int, SlicePlane], NDArray[np.bool_]]
-"""The object on a slice as the scene has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message to the user about an event."""
+
+    sentence: str = ""
+    """Empty where there is nothing to say."""
+    is_error: bool = False
+    """Something is wrong with the engine or the journal; the next mask shows that it is over."""
+    is_mask: bool = False
+    """A mask has come."""
+
+
+def _endings_message(record: ObjectRecord) -> str:
+    """Where an object ends and why; empty where that is not known."""
+    ends = [(plane.index, record.quality[plane].ending) for plane in record.ends()]
+    message = [
+        _("on slice {index} ({why})").format(index=index, why=ending_message(ending))
+        for index, ending in ends
+        if ending
+    ]
+    return _("the object ends {places}").format(places=_(" and ").join(message)) if message else ""
 
 
 class EngineSync:
@@ -52,42 +75,35 @@ class EngineSync:
 
     Args:
         link: The connection to the engine.
-        read_mask: Reads masks of the scene, to restore them on the engine.
+        document: The volume and its objects.
     """
 
-    def __init__(self, link: EngineLink, read_mask: ReadMask) -> None:
+    def __init__(self, link: EngineLink, document: SegmentationDocument) -> None:
         self.link = link
-        self.revision = 0
-        """Of the last prompt set; only ever grows."""
         self.cleanup = DEFAULT_CLEANUP
         """How masks are cleaned from the next answer on."""
         self.switches = AUTOMATIC
         """What the engine does for the volume; see `switch`."""
-        self._propagation = PropagationSync(link)
-        self._read_mask = read_mask
-        self._volume_id = ""
+        self._document = document
+        self._state = SceneState(document)
+        self._objects = StateSync(link.submit)
+        self.propagation = PropagationSync(link)
+        """The propagation under way; see `propagate`."""
+        self._pending: deque[Event] = deque()
         self._is_open = False
         self._generation = -1
-        self._current: set[int] = set()
-        self._expected: dict[Key, int] = {}
-        self._predictions: dict[int, Key] = {}
         self._preview_number = 0
         self._visible_plane: SlicePlane | None = None
 
     @property
-    def propagation_request(self) -> PropagationRequest | None:
-        """The current propagation."""
-        return self._propagation.propagation_request
+    def revision(self) -> int:
+        """Of the last prompt set; only ever grows."""
+        return self._state.revision
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Slices of it that are done, and slices at most."""
-        return self._propagation.progress
-
-    @property
-    def is_stopping(self) -> bool:
-        """It is about to stop."""
-        return self._propagation.is_stopping
+    def volume_id(self) -> str:
+        """The volume, as the engine knows it; empty while it was not told of it."""
+        return self._objects.volume_id
 
     @property
     def is_starting(self) -> bool:
@@ -97,18 +113,22 @@ class EngineSync:
     @property
     def is_waiting(self) -> bool:
         """Some click has no answer yet."""
-        return bool(self._expected)
+        return self._objects.is_waiting
+
+    @property
+    def has_more(self) -> bool:
+        """Some events have not been handled yet."""
+        return bool(self._pending)
 
     @property
     def _is_current(self) -> bool:
         """The engine that runs was told of the volume, under the model that it has."""
-        is_sent = bool(self._volume_id) and self._generation == self.link.generation
+        is_sent = bool(self.volume_id) and self._generation == self.link.generation
         return is_sent and self.link.engine is not None
 
     def invalidate_volume(self) -> None:
         """Invalidates everything that the engine knows, including the volume."""
-        self._volume_id = ""
-        self._invalidate_all()
+        self._begin("")
 
     def switch(self, switches: EngineSwitches) -> bool:
         """The engine does these things from now on; says whether it must be told of everything anew for that."""
@@ -121,200 +141,161 @@ class EngineSync:
 
     def forget(self, object_id: int) -> None:
         """Invalidates an object on the engine; answers under way about it are void."""
-        self._current.discard(object_id)
-        for key in [key for key in self._expected if key[0] == object_id]:
-            del self._expected[key]
+        self._objects.forget(object_id)
 
-    def open(self, volume: Volume) -> None:
-        """Makes sure that an engine runs and has the volume.
+    def invalidate_slice(self, object_id: int, plane: SlicePlane) -> None:
+        """The prompts of a slice have changed: an answer under way is void."""
+        self._objects.forget_slice(object_id, plane)
 
-        Raises:
-            WorkerError: None can be had.
-        """
-        if self._is_current:
-            return
-        self._volume_id = self.link.open(volume, self.switches)
-        self._generation = self.link.generation
-        self._invalidate_all()
-
-    def sync(self, volume: Volume, records: dict[int, ObjectRecord]) -> None:
-        """Sends all requests that are pending.
+    def sync(self) -> None:
+        """Sends all requests that are pending, on a new engine with the volume if there is none.
 
         Raises:
             WorkerError: The engine cannot be started.
         """
-        self.open(volume)
-        for object_id, record in records.items():
-            if object_id not in self._current and record.unanswered:
-                self._send_object(object_id, record)
-            else:
-                for plane in _in_order(record.unanswered):
-                    self._request_mask(object_id, record, plane)
-        if self._propagation.is_due:
-            self._start_propagation(records)
+        if not self._is_current:
+            volume_id = self.link.open(self._document.volume, self.switches)
+            self._generation = self.link.generation
+            self._begin(volume_id)
+        self._objects.sync(self._state, self.cleanup)
+        if self.propagation.is_due:
+            self._start_propagation()
 
-    def propagate(
-        self, volume: Volume, records: dict[int, ObjectRecord], propagation_request: PropagationRequest
-    ) -> None:
+    def propagate(self, request: PropagationRequest) -> None:
         """Starts a propagation; see `sync` for what is raised."""
-        self._propagation.ask(propagation_request)
-        self.sync(volume, records)
-
-    def stop(self) -> None:
-        """Asks the engine to stop the propagation; what it still sends until then counts."""
-        self._propagation.stop()
-
-    def abandon(self) -> None:
-        """Ends the propagation at once: what the engine still sends does not count."""
-        self._propagation.abandon()
+        self.propagation.ask(request)
+        self.sync()
 
     def set_visible_plane(self, plane: SlicePlane) -> None:
         """Sets the visible slice, whose features may be precomputed."""
         if self._is_current and plane != self._visible_plane:
             self._visible_plane = plane
-            self.link.submit(Precompute(volume_id=self._volume_id, axis=plane.axis, index=plane.index))
+            self.link.submit(Precompute(volume_id=self.volume_id, axis=plane.axis, index=plane.index))
 
-    def preview(self, prompts: PromptSet, record: ObjectRecord) -> bool:
-        """Requests a preview of prompts without keeping it; false while the engine is busy or not ready.
-
-        Args:
-            prompts: All prompts that an object would have on a slice.
-            record: What is known of the object.
-        """
-        is_quiet = not self.is_waiting and self.propagation_request is None and not self._preview_number
+    def preview(self, prompts: PromptSet) -> bool:
+        """Asks what prompts would give, without keeping it; false while the engine is busy or not ready."""
+        record = self._document.objects.record(prompts.object_id)
+        is_quiet = not self.is_waiting and self.propagation.request is None and not self._preview_number
         is_free = self._is_current and self._is_open and is_quiet
-        is_known = prompts.object_id in self._current or len(record.quality) <= MAX_PREVIEW_SLICES
+        is_known = self._objects.knows(prompts.object_id) or len(record.quality) <= MAX_PREVIEW_SLICES
         if not is_free or not is_known or record.unanswered:
             return False
-        if prompts.object_id not in self._current:
-            self._send_object(prompts.object_id, record)
-        request = PreviewSlice(volume_id=self._volume_id, prompts=prompts, cleanup=self.cleanup)
+        self._objects.restore(self._state, prompts.object_id, self.cleanup)
+        request = PreviewSlice(volume_id=self.volume_id, prompts=prompts, cleanup=self.cleanup)
         self._preview_number = self.link.submit(request)
         return True
 
-    def lost(self) -> None:
-        """Handles the end of the engine: open requests will not be answered."""
-        self.invalidate_volume()
+    def handle(self, events: Iterable[Event], take_preview: Callable[[SliceMask | None], None]) -> list[Notice]:
+        """Does what events ask for, for a moment; what is left then is for the next time.
 
-    def read(self, event: Event) -> EngineResult | None:
-        """The result of an event for the scene; None if it has none."""
-        if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
-            self._preview_number = 0
-            return Previewed(event.mask if isinstance(event, SlicePreviewed) else None)
-        if self._propagation.is_about(event):
-            return self._read_propagation(event)
+        Args:
+            events: Those that have come since.
+            take_preview: Gets the mask of a preview; None where there will be none.
+
+        Returns:
+            What they mean for the person, in their order.
+        """
+        self._pending.extend(events)
+        until, notices = time.monotonic() + TURN_S, []
+        while self._pending:
+            notices.append(self._take(self._pending.popleft(), take_preview))
+            if time.monotonic() >= until:
+                break
+        return notices
+
+    def _take(self, event: Event, take_preview: Callable[[SliceMask | None], None]) -> Notice:
+        try:
+            if isinstance(event, Disconnected):
+                return Notice(self._reopen(event))
+            if self._preview_number and getattr(event, "request_id", 0) == self._preview_number:
+                self._preview_number = 0
+                take_preview(event.mask if isinstance(event, SlicePreviewed) else None)
+                return self._journal_notice()
+            return self._read_propagation(event) if self.propagation.is_about(event) else self._read(event)
+        except NeuroSAM2Error as error:
+            return Notice(str(error))
+
+    def _read(self, event: Event) -> Notice:
+        prompts = self._objects.settle(event)
         match event:
-            case VolumeOpened() if event.volume_id == self._volume_id:
+            case VolumeOpened() if event.volume_id == self.volume_id:
                 self._is_open = True
-            case SliceAnswered() if event.request_id in self._predictions:
-                return self._read_answer(event)
-            case Superseded():
-                self._predictions.pop(event.request_id, None)
+            case SliceAnswered() if prompts is not None:
+                self._write(event.mask, (event.stale_first, event.stale_last))
+                self._document.remember(self.revision)
+                return self._journal_notice(is_mask=True)
             case Failed():
-                return self._read_failure(event)
-            case VolumeClosed() if event.volume_id == self._volume_id and self._is_open and self._is_current:
+                if self.link.is_setup(event.request_id):
+                    self.invalidate_volume()
+                return Notice(str(event.to_error()), is_error=True)
+            case VolumeClosed() if event.volume_id == self.volume_id and self._is_open and self._is_current:
                 self.invalidate_volume()
-                return VolumeLost(event.reason)
+                self._resume()
+                return Notice(event.reason, is_error=True)
             case _:
                 pass
-        return None
+        return self._journal_notice()
 
-    def _invalidate_all(self) -> None:
+    def _read_propagation(self, event: Event) -> Notice:
+        match event:
+            case SliceTracked(mask=mask):
+                self._write_unconfirmed(mask)
+                return self._journal_notice(is_mask=True)
+            case SliceCleaned(mask=mask):
+                self._objects.restore_later(mask.object_id)
+                if not self.propagation.has_cleaned:
+                    self.propagation.has_cleaned = True
+                    self._document.start_step(_("Clean up"))
+                self._write_unconfirmed(mask)
+            case Progress():
+                self.propagation.progress = event.done, event.total
+            case Finished(was_cancelled=was_stopped) if was_stopped or not self.propagation.clean_next():
+                self.propagation.end()
+                self._document.remember(self.revision)
+                return Notice(STOPPED if was_stopped else _endings_message(self._document.active_record))
+            case Failed():
+                self.propagation.end()
+                return Notice(str(event.to_error()), is_error=True)
+            case _:
+                pass
+        return self._journal_notice()
+
+    def _journal_notice(self, *, is_mask: bool = False) -> Notice:
+        return Notice(self._document.journal.problem, is_error=True, is_mask=is_mask)
+
+    def _write_unconfirmed(self, mask: SliceMask) -> None:
+        if mask.plane not in self._document.objects.record(mask.object_id).prompts.planes:
+            self._write(mask)
+
+    def _write(self, mask: SliceMask, stale: tuple[int, int] | None = None) -> None:
+        self._document.put(mask, stale, review_iou_threshold=self.link.review_iou_threshold)
+        self._document.node.note_model(self.link.model.model, self.link.sha256)
+
+    def _reopen(self, event: Disconnected) -> str:
+        """The engine has died: another one is told everything, if there is anything to do."""
+        self.invalidate_volume()
+        if self._resume():
+            return RESTARTED
+        return _("the engine ended: {reason}; the next prompt starts it again").format(reason=event.reason)
+
+    def _resume(self) -> bool:
+        """Tells the engine everything again, if there is anything to do; says whether there is."""
+        has_work = self.propagation.request is not None or any(self._state.unanswered.values())
+        if has_work:
+            self.sync()
+        return has_work
+
+    def _begin(self, volume_id: str) -> None:
+        self._objects.begin(volume_id)
         self._is_open = False
-        self._current.clear()
-        self._expected.clear()
-        self._predictions.clear()
         self._preview_number = 0
-        self._propagation.forget()
+        self.propagation.forget()
         self._visible_plane = None
 
-    def _start_propagation(self, records: dict[int, ObjectRecord]) -> None:
-        asked = () if self.propagation_request is None else self.propagation_request.object_ids
+    def _start_propagation(self) -> None:
+        asked = () if self.propagation.request is None else self.propagation.request.object_ids
+        records = self._document.records
         there = tuple(one for one in asked if one in records and records[one].prompts.indices)
         for object_id in there:
-            if object_id not in self._current:
-                self._send_object(object_id, records[object_id])
-        self._propagation.start(self._volume_id, there, self.cleanup)
-
-    def _send_object(self, object_id: int, record: ObjectRecord) -> None:
-        """Sends the complete state of an object, as to a worker that knows nothing."""
-        self.link.submit(RemoveObject(volume_id=self._volume_id, object_id=object_id))
-        axis = record.prompts.axis
-        planes = {plane for plane in record.quality if plane.axis == axis} | record.unanswered
-        snapshots = [self._snapshot(object_id, record, plane) for plane in _in_order(planes)]
-        for request in restore_requests(self._volume_id, tuple(snapshots), self.cleanup):
-            number = self.link.submit(request)
-            if isinstance(request, PredictSlice):
-                self._predictions[number] = object_id, request.prompts.plane
-        self._current.add(object_id)
-
-    def _snapshot(self, object_id: int, record: ObjectRecord, plane: SlicePlane) -> SliceSnapshot:
-        quality = record.quality.get(plane)
-        has_prompts = plane in record.prompts.planes
-        mask = None
-        is_open = plane in record.unanswered and quality is not None and quality.num_readings > 1
-        if quality is not None and not quality.is_stale and not is_open:  # a click is read on a slice without a mask
-            mask = SliceMask(
-                object_id=object_id,
-                plane=plane,
-                mask=self._read_mask(object_id, plane),
-                predicted_iou=quality.predicted_iou,
-                object_score=quality.object_score,
-                num_readings=quality.num_readings,
-                ending=quality.ending,
-            )
-        if plane in record.unanswered:
-            return SliceSnapshot(
-                mask=mask if has_prompts else None, unanswered=self._prompt_set(object_id, record, plane)
-            )
-        prompts = self._prompt_set(object_id, record, plane, expects=False) if has_prompts else None
-        return SliceSnapshot(mask=mask, prompts=prompts)
-
-    def _request_mask(self, object_id: int, record: ObjectRecord, plane: SlicePlane) -> None:
-        if (object_id, plane) in self._expected:
-            return
-        prompts = self._prompt_set(object_id, record, plane)
-        request = PredictSlice(volume_id=self._volume_id, prompts=prompts, cleanup=self.cleanup)
-        self._predictions[self.link.submit(request)] = object_id, plane
-
-    def invalidate_slice(self, object_id: int, plane: SlicePlane) -> None:
-        """The prompts of a slice have changed: an answer under way is void."""
-        self._expected.pop((object_id, plane), None)
-
-    def _prompt_set(
-        self, object_id: int, record: ObjectRecord, plane: SlicePlane, *, expects: bool = True
-    ) -> PromptSet:
-        self.revision += 1
-        is_kept = plane in record.prompts.planes and plane.index in record.prompts.kept
-        mask = self._read_mask(object_id, plane) if is_kept else None
-        prompts = record.prompts.prompt_set(object_id, plane, revision=self.revision, mask=mask)
-        if expects:
-            self._expected[object_id, plane] = self.revision
-        return prompts
-
-    def _read_answer(self, event: SliceAnswered) -> EngineResult | None:
-        key = event.mask.object_id, event.mask.plane
-        self._predictions.pop(event.request_id, None)
-        if self._expected.get(key) != event.mask.revision:
-            return None
-        del self._expected[key]
-        return Answered(event.mask, event.stale_first, event.stale_last)
-
-    def _read_propagation(self, event: Event) -> EngineResult | None:
-        result = self._propagation.read(event)
-        if isinstance(result, Cleaned):  # the engine does not know of it
-            self._current.discard(result.mask.object_id)
-        return result
-
-    def _read_failure(self, event: Failed) -> EngineResult | None:
-        key = self._predictions.pop(event.request_id, None)
-        if key is not None:
-            self._expected.pop(key, None)
-            self._current.discard(key[0])
-        if self.link.is_setup(event.request_id):
-            self.invalidate_volume()
-        return Problem(str(event.to_error()))
-
-
-def _in_order(planes: Collection[SlicePlane]) -> list[SlicePlane]:
-    return sorted(planes, key=lambda plane: (plane.axis, plane.index))
+            self._objects.restore(self._state, object_id, self.cleanup)
+        self.propagation.start(self.volume_id, there, self.cleanup)

@@ -18,7 +18,28 @@ from NeuroSAM2Lib.scene.views.picking import pick_pixel
 from NeuroSAM2Lib.scene.views.preview_outline import PreviewOutline
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
-from NeuroSAM2Lib.segmentation.sync.preview_throttle import PreviewThrottle
+
+QUICK_S = 0.3
+"""An outline that comes later than this is no answer to where the pointer is."""
+REST = 10.0
+"""After a slow answer nothing is asked for this many times as long as it took, so that clicks find the model free."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewThrottle:
+    """Throttles previews by the speed of the model."""
+
+    rests_until_s: float = 0.0
+    """Seconds of any clock that only goes forward."""
+
+    def may_ask(self, now_s: float) -> bool:
+        """It is time for another one."""
+        return now_s >= self.rests_until_s
+
+    def after(self, asked_s: float, now_s: float) -> "PreviewThrottle":
+        """What an answer that has come now, or failed to, shows."""
+        took = now_s - asked_s
+        return PreviewThrottle(0.0 if took <= QUICK_S else now_s + REST * took)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +65,14 @@ class Preview:
     ) -> None:
         self.outline = PreviewOutline(document.host.scene)
         self._document, self._engine_sync, self._clock = document, engine_sync, clock
-        self._progress_rate = PreviewThrottle()
+        self._throttle = PreviewThrottle()
         self._last: HoveredPixel | None = None
         self._wanted: HoveredPixel | None = None
         self._asked_s = 0.0
         self._is_void = False
 
     def point(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """Previews a click at the pointer; see `SessionController.click`. Outside the volume nothing is shown."""
+        """Previews a click at the pointer; see `SessionController.place_point`. Outside the volume nothing is shown."""
         hovered = self._hovered_pixel(ras, positive, view)
         if hovered is None:
             self.leave()
@@ -68,13 +89,12 @@ class Preview:
     def resume(self) -> None:
         """Asks for what the pointer is at, if it is time and the engine is free."""
         hovered = self._wanted
-        if hovered is None or not self._progress_rate.may_ask(self._clock()):
+        if hovered is None or not self._throttle.may_ask(self._clock()):
             return
-        record = self._document.objects.record(hovered.object_id)
-        prompts = record.prompts.with_point(hovered.plane, hovered.point)
+        prompts = self._document.objects.record(hovered.object_id).prompts.with_point(hovered.plane, hovered.point)
         prompt_set = prompts.prompt_set(hovered.object_id, hovered.plane, revision=0, mask=None)
         try:
-            is_asked = self._engine_sync.preview(prompt_set, record)
+            is_asked = self._engine_sync.preview(prompt_set)
         except NeuroSAM2Error:  # the next action reports it
             return
         if is_asked:
@@ -82,10 +102,10 @@ class Preview:
 
     def take(self, mask: SliceMask | None) -> None:
         """An answer has come; None where there will be none."""
-        self._progress_rate = self._progress_rate.after(self._asked_s, self._clock())
+        self._throttle = self._throttle.after(self._asked_s, self._clock())
         if mask is not None and not self._is_void:
             self.outline.show(self._document.volume, mask.plane, mask.mask)
-            if self._progress_rate.may_ask(self._clock()):  # a quick model has time for the slices around
+            if self._throttle.may_ask(self._clock()):  # a quick model has time for the slices around
                 self._engine_sync.set_visible_plane(mask.plane)
         self.resume()
 

@@ -1,29 +1,25 @@
 """The propagation under way: asked for, stopped, given up, and, where that is wanted, its objects cleaned as a whole at the end."""
 
-from NeuroSAM2Core.remote import (
-    Cancel,
-    CleanObject,
-    Event,
-    Failed,
-    Finished,
-    Progress,
-    Propagate,
-    SliceCleaned,
-    SliceTracked,
-)
-from NeuroSAM2Core.volume import MaskCleanup
+from dataclasses import dataclass
+
+from NeuroSAM2Core.remote import Cancel, CleanObject, Event, Propagate
+from NeuroSAM2Core.volume import Direction, MaskCleanup
 from NeuroSAM2Lib.engine.link import EngineLink
-from NeuroSAM2Lib.segmentation.sync.engine_results import (
-    Cleaned,
-    EngineResult,
-    Problem,
-    PropagationFinished,
-    PropagationRequest,
-    Tracked,
-)
 
 NOT_SENT = 0
 """The number of a request that is still to be made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PropagationRequest:
+    """A request to propagate."""
+
+    object_ids: tuple[int, ...]
+    first: int | None = None
+    last: int | None = None
+    direction: Direction = Direction.BOTH
+    beyond: tuple[int, ...] = ()
+    """In place of a range: slices where the object has ended, to be done as if it went on there."""
 
 
 class PropagationSync:
@@ -34,44 +30,45 @@ class PropagationSync:
     """
 
     def __init__(self, link: EngineLink) -> None:
-        self.propagation_request: PropagationRequest | None = None
+        self.request: PropagationRequest | None = None
         """As it was asked for; None while nothing is under way."""
         self.progress = (0, 0)
         """Slices done and slices at most."""
         self.is_stopping = False
+        self.has_cleaned = False
+        """An object was changed when it was looked at as a whole."""
         self._link = link
         self._number = NOT_SENT
         self._propagation: Propagate | None = None
         self._to_clean: list[int] = []
-        self._has_cleaned = False
 
     @property
     def is_due(self) -> bool:
         """True while the request was not sent yet."""
-        return self.propagation_request is not None and self._number == NOT_SENT
+        return self.request is not None and self._number == NOT_SENT
 
-    def ask(self, propagation_request: PropagationRequest) -> None:
+    def ask(self, request: PropagationRequest) -> None:
         """A new one, in place of whatever was under way."""
-        self.propagation_request, self.progress, self.is_stopping, self._number = (
-            propagation_request,
+        self.request, self.progress, self.is_stopping, self._number = (
+            request,
             (0, 0),
             False,
             NOT_SENT,
         )
-        self._has_cleaned = False
+        self.has_cleaned = False
 
     def start(self, volume_id: str, object_ids: tuple[int, ...], cleanup: MaskCleanup) -> None:
         """Sends the request for the objects that exist; without any, the propagation is over."""
-        if self.propagation_request is None or not object_ids:
-            self._end()
+        if self.request is None or not object_ids:
+            self.end()
             return
         self._propagation = Propagate(
             volume_id=volume_id,
             object_ids=object_ids,
-            first=self.propagation_request.first,
-            last=self.propagation_request.last,
-            direction=self.propagation_request.direction,
-            beyond=self.propagation_request.beyond,
+            first=self.request.first,
+            last=self.request.last,
+            direction=self.request.direction,
+            beyond=self.request.beyond,
             cleanup=cleanup,
         )
         self._to_clean = list(object_ids) if cleanup.is_whole else []
@@ -81,7 +78,7 @@ class PropagationSync:
         """Asks the engine to stop; what it still sends until then counts."""
         if self.is_due:
             self.abandon()
-        elif self.propagation_request is not None and not self.is_stopping:
+        elif self.request is not None and not self.is_stopping:
             self.is_stopping = True
             self._link.submit(Cancel(target=self._number))
 
@@ -89,7 +86,7 @@ class PropagationSync:
         """Ends it at once: what the engine still sends does not count."""
         if self._number != NOT_SENT and self._link.engine is not None:
             self._link.submit(Cancel(target=self._number))
-        self._end()
+        self.end()
 
     def forget(self) -> None:
         """Marks the request as not sent, after the engine was lost."""
@@ -99,29 +96,8 @@ class PropagationSync:
         """The event belongs to what is under way."""
         return self._number != NOT_SENT and getattr(event, "request_id", NOT_SENT) == self._number
 
-    def read(self, event: Event) -> EngineResult | None:
-        """The result of an event for the scene; None if it has none."""
-        match event:
-            case SliceTracked():
-                return Tracked(event.mask)
-            case SliceCleaned():
-                is_first, self._has_cleaned = not self._has_cleaned, True
-                return Cleaned(event.mask, is_first)
-            case Progress():
-                self.progress = event.done, event.total
-            case Finished(was_cancelled=was_stopped):
-                if was_stopped or not self._clean_next():
-                    self._end()
-                    return PropagationFinished(was_stopped)
-            case Failed():
-                self._end()
-                return Problem(str(event.to_error()))
-            case _:
-                pass
-        return None
-
-    def _clean_next(self) -> bool:
-        """The slices are done: one object after the other is looked at as a whole."""
+    def clean_next(self) -> bool:
+        """The slices are done: asks for the next object to be looked at as a whole, and says whether there is one."""
         if not self._to_clean or self._propagation is None:
             return False
         volume_id, cleanup = self._propagation.volume_id, self._propagation.cleanup
@@ -129,5 +105,6 @@ class PropagationSync:
         self._number = self._link.submit(request)
         return True
 
-    def _end(self) -> None:
-        self.propagation_request, self._number, self.is_stopping = None, NOT_SENT, False
+    def end(self) -> None:
+        """It is over."""
+        self.request, self._number, self.is_stopping = None, NOT_SENT, False

@@ -4,7 +4,7 @@ import pytest
 
 from NeuroSAM2Core.prompts import PointPrompt, PromptSet
 from NeuroSAM2Core.remote.messages import CloseVolume, Precompute, PredictSlice, PreviewSlice, Propagate, RestoreSlice
-from NeuroSAM2Core.remote.server.schedule import Job, Schedule
+from NeuroSAM2Core.remote.server.job_queue import Job, Schedule
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 

@@ -1,17 +1,18 @@
-"""All prompts of one object, as a value: points, boxes and kept slices along one stored axis. Pure, no scene.
+"""All prompts of one object, as a value: points, boxes and kept slices along one stored axis.
 
-`PromptNodes` turns it into Markups and back; the session compares two of them to see which slices must be stated again.
+A scene keeps it as Markups, a journal as JSON; comparing two of them shows which slices must be answered again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from NeuroSAM2Core.decoding import Rules, decoded
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
-from NeuroSAM2Lib.i18n import tr as _
 
 DECIMALS = 3
 """Places are kept to a thousandth of a pixel, so that they are the same after a way through world positions and files."""
@@ -56,6 +57,26 @@ class ObjectPrompts:
     """Slices confirmed as they are: their mask is the prompt. A slice with points or a box is confirmed by these."""
     readings: frozenset[ChosenReading] = frozenset()
     """Where another than the most likely reading of the first click was chosen; at most one a slice, none beside a box."""
+
+    @classmethod
+    def from_json(cls, payload: Mapping[str, object]) -> "ObjectPrompts":
+        """From what `to_json` gives; other keys are passed over.
+
+        Raises:
+            DecodingError: Something is missing or of another kind.
+            PromptError: A prompt is impossible, such as a box upside down.
+        """
+        return decoded(_StoredPrompts, payload, "prompts", Rules(skips_unknown=True)).to_prompts()
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON values: lists that begin with the slice."""
+        return {
+            "axis": self.axis,
+            "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in self.points],
+            "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in self.boxes],
+            "kept": sorted(self.kept),
+            "readings": sorted([r.index, r.reading] for r in self.readings),
+        }
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -194,10 +215,8 @@ class ObjectPrompts:
     def _along(self, plane: SlicePlane) -> "ObjectPrompts":
         if self.axis not in (None, plane.axis):
             raise PromptError(
-                _("this object is segmented along {axis}; a prompt along {other_axis} was given").format(
-                    axis=self.axis, other_axis=plane.axis
-                ),
-                hint=_("prompt in the same view, or start another object"),
+                f"this object is segmented along {self.axis}; a prompt along {plane.axis} was given",
+                hint="prompt in the same view, or start another object",
             )
         return replace(self, axis=plane.axis)
 
@@ -214,3 +233,25 @@ def rounded_point(row: float, col: float, *, positive: bool) -> PointPrompt:
 def rounded_box(row0: float, col0: float, row1: float, col1: float) -> BoxPrompt:
     """A box at the precision that places are kept in."""
     return BoxPrompt(*(round(place, DECIMALS) + 0.0 for place in (row0, col0, row1, col1)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredPrompts:
+    """`ObjectPrompts` in JSON."""
+
+    axis: Axis | None
+    points: tuple[tuple[int, float, float, bool], ...]
+    boxes: tuple[tuple[int, float, float, float, float], ...]
+    kept: tuple[int, ...]
+    readings: tuple[tuple[int, int], ...] = ()
+
+    def to_prompts(self) -> ObjectPrompts:
+        return ObjectPrompts(
+            axis=self.axis,
+            points=tuple(
+                SlicePoint(index, PointPrompt(row, col, is_positive)) for index, row, col, is_positive in self.points
+            ),
+            boxes=tuple(SliceBox(index, BoxPrompt(*box)) for index, *box in self.boxes),
+            kept=frozenset(self.kept),
+            readings=frozenset(ChosenReading(*one) for one in self.readings),
+        )
