@@ -58,8 +58,8 @@ class EngineOptions:
     min_area_ratio: float | None = None
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""
     area_ratio_slope: float = 0.8
-    """Where a crop is seen, that share is at least so much for each diameter (of a disc of the largest area) from the prompted slice: what is
-    as deep as wide has ended half a diameter away, unless it keeps most of its area; with `ends_by_shape`."""
+    """Where a crop is seen, that share is at least so much for each diameter (of a disc of the largest area) from the prompted slice:
+    what is as deep as wide has ended half a diameter away, unless it keeps most of its area; with `ends_by_shape`."""
     min_overlap: float = 0.0
     """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
     interpolates: bool | None = None
