@@ -122,7 +122,9 @@ class SliceTracker:
         if mask is not None and self.contrast is not None and not context.crops.is_whole(crop):
             margin = options.box_margin_px * mask.shape[-1] / model.config.image_size
             picture = crop.picture(context.stack.voxels[number], mask.shape[-1])
-            answer = refine_propagated_mask(answer, mask, picture, self.contrast, margin)
+            refined = refine_propagated_mask(answer, mask, picture, self.contrast, margin)
+            if options.ends_by_shape or (refined.logits > 0).any():  # a person who asks for one more slice gets a mask
+                answer = refined
         return self._ended(answer, mask, crop, features, number)
 
     def _expected(self, mask: Bool[Tensor, "1 1 s4 s4"], number: int, crop: Crop) -> Float[Tensor, "1 1 s4 s4"] | None:
