@@ -1,6 +1,5 @@
 """A session along one axis of a volume: image features, predictions on slices, and propagation passes."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,6 +23,7 @@ from NeuroSAM2Core.inference.propagation.passes import Pass, plan_bidirectional_
 from NeuroSAM2Core.inference.propagation.propagation_pass import (
     appearance_model_of,
     done_of,
+    intensity_contrast_of,
     present_slices,
     run_pass,
 )
@@ -62,7 +62,6 @@ class AxisSession:
     ) -> None:
         self.model, self.volume, self.options = model, volume, options
         self.stack = SliceStack.of(volume, axis)
-        self.slice_mm = volume.spacing_mm[2 - self.stack.order[0]]
         self.features = FeatureCache(model, self.stack, max_bytes=budget, is_exact=options.is_exact)
         self.crops = CropPlanner.of(
             self.stack,
@@ -71,7 +70,8 @@ class AxisSession:
             scale=options.crop_scale if options.crops else None,
             is_window_fixed=is_window_fixed,
         )
-        self.context = AxisContext(model, self.stack, self.features, self.crops, options)
+        slice_mm = volume.spacing_mm[2 - self.stack.order[0]]
+        self.context = AxisContext(model, self.stack, self.features, self.crops, options, slice_mm)
         self.predictor = SlicePredictor(model, self.crops, options)
         self.cleanup_options = options
         """How masks are cleaned."""
@@ -222,7 +222,9 @@ class AxisSession:
         if there.area == 0 and self.options.crops and (near := self._nearest_present(track, number)) is not None:
             there = near
         is_close = self._is_close(track, number)
-        return PromptHistory(look, SliceAnswer(_as_prediction(there), there.crop), is_close=is_close)
+        contrast = intensity_contrast_of(self.context, track, number) if self.options.refines_masks else None
+        start = SliceAnswer(_as_prediction(there), there.crop)
+        return PromptHistory(look, start, contrast=contrast, is_close=is_close)
 
     def _is_close(self, track: ObjectTrack, number: int) -> bool:
         """A slice lies within a part of the object's width of a confirmed one that shows it: the object goes on there."""
@@ -230,9 +232,7 @@ class AxisSession:
         if not showing_it:
             return False
         near = min(showing_it, key=lambda n: abs(n - number))
-        pixel_mm2 = float(np.prod(self.crops.pixel_mm))
-        width_mm = 2 * math.sqrt(track.confirmed[near].area * pixel_mm2 / math.pi)
-        return abs(near - number) * self.slice_mm <= CLOSE_RATIO * width_mm
+        return self.context.diameters_between(near, number, track.confirmed[near].area) <= CLOSE_RATIO
 
     def _nearest_present(self, track: ObjectTrack, number: int) -> SliceState | None:
         """The state of the slice closest to one that the object is on: what a click where it ended most likely means."""

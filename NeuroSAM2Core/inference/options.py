@@ -47,6 +47,9 @@ class EngineOptions:
     refines_boxes: bool | None = None
     """Where a crop is seen, let the intensities in and around the first box on a slice decide which part of it is the object, beside the
     model's mask (docs/adr/0013); None: where the model says so. Reference: no."""
+    refines_masks: bool | None = None
+    """Where a crop is seen, refine propagated masks and corrections by the mask before and by the object's intensities on confirmed slices
+    (docs/adr/0013); None: where the model says so. Reference: no."""
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""
@@ -54,6 +57,9 @@ class EngineOptions:
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
     min_area_ratio: float | None = None
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""
+    area_ratio_slope: float = 0.8
+    """Where a crop is seen, that share is at least so much for each diameter (of a disc of the largest area) from the prompted slice:
+    what is as deep as wide has ended half a diameter away, unless it keeps most of its area; with `ends_by_shape`."""
     min_overlap: float = 0.0
     """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
     interpolates: bool | None = None
@@ -115,6 +121,7 @@ class EngineOptions:
             crops=False,
             carries_boxes=False,
             refines_boxes=False,
+            refines_masks=False,
             ends_by_shape=False,
             upsampling="bilinear",
             aligns_pixel_centres=False,
@@ -141,6 +148,7 @@ class EngineOptions:
             crops=chosen(self.crops, measured.crops, default=config.adaptive_crops),
             carries_boxes=chosen(self.carries_boxes, measured.carries_boxes, default=config.adaptive_crops),
             refines_boxes=chosen(self.refines_boxes, measured.refines_boxes, default=config.adaptive_crops),
+            refines_masks=chosen(self.refines_masks, measured.refines_masks, default=config.adaptive_crops),
             interpolates=chosen(self.interpolates, measured.interpolates, default=config.adaptive_crops),
             clears_denied=chosen(self.clears_denied, measured.clears_denied, default=config.adaptive_crops),
             ends_by_shape=chosen(self.ends_by_shape, measured.ends_by_shape, default=config.adaptive_crops),

@@ -101,6 +101,7 @@ class EngineDefaults:
     crops: bool | None = None
     carries_boxes: bool | None = None
     refines_boxes: bool | None = None
+    refines_masks: bool | None = None
     ends_by_shape: bool | None = None
     use_appearance_model: bool | None = None
     interpolates: bool | None = None

@@ -10,7 +10,7 @@ from NeuroSAM2Lib.i18n import tr as _
 ENDING_MESSAGES = {
     "object score": _("the model does not see it any more"),
     "expected IoU": _("the model expects a poor mask"),
-    "area": _("its area fell below 20 % of the largest slice"),
+    "area": _("its area became too small beside the largest slice"),
     "overlap": _("it does not lie on the outline of the slice before any more"),
 }
 """Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""

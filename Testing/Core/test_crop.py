@@ -170,6 +170,10 @@ def test_the_mask_keeping_candidate_wins_unless_another_scores_much_better():
         ({"area": 0.0}, Ending.OBJECT_SCORE),
         ({"expected_iou": 0.1}, Ending.EXPECTED_IOU),
         ({"area": 20.0}, Ending.AREA),
+        ({"area": 60.0, "distance": 0.7}, None),
+        ({"area": 50.0, "distance": 0.7}, Ending.AREA),
+        ({"area": 85.0, "distance": 20.0}, None),
+        ({"area": 75.0, "distance": 20.0}, Ending.AREA),
         ({"overlap": 0.1}, Ending.OVERLAP),
     ],
 )

@@ -148,7 +148,7 @@ def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(user,
     user.panel.do(user.presenter.propagate)()
     settle(user)
     middle = user.state.positions["Red"]["index"]
-    assert "ends here: its area fell below 20 %" in user.state.quality_strip[middle + 3][1]
+    assert "ends here: its area became too small" in user.state.quality_strip[middle + 3][1]
     assert user.state.can_extend
     user.panel.do(user.presenter.extend)()
     settle(user)

@@ -4,7 +4,7 @@ A small model tends to fill the box. Inside it the object differs from what surr
 both are estimated in turn with the mask, as in GrabCut without its graph: on 64 x 64 cells a few sweeps over two histograms take under
 a millisecond. Where the intensities do not differ, the model's mask stays.
 
-Masks that are carried from slice to slice are not refined: what is wrong on one slice would be believed on the next (docs/adr/0013).
+On propagated slices the object's intensities are known from its confirmed slices; see `mask_refinement`.
 
 Source: Rother, Kolmogorov and Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", 2004.
 """
@@ -15,31 +15,27 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from NeuroSAM2Core.inference.prediction.intensity_histograms import (
+    MIN_CELLS,
+    Cells,
+    IntensityBins,
+    differ,
+    log_ratio,
+    smooth_histogram,
+    weighted_counts,
+    without_small_parts,
+)
 from NeuroSAM2Core.model import MaskPrediction
 
-NUM_BINS = 24
-BLUR_BINS = 1.5
-FLOOR = 1e-3
-"""Added to every bin, so that an intensity that was never seen excludes nothing."""
 NUM_SWEEPS = 4
 RING_RATIO = 0.25
 """How far around the box its surroundings are looked at, as a share of its longer side."""
-MIN_CELLS = 8
-"""Fewer cells in or around the box say nothing."""
-MIN_DIFFERENCE = 0.15
-"""Of the intensities in the box and around it (total variation of the histograms); below it the model's mask stays."""
-INTENSITY_WEIGHT, MAX_LOG_RATIO = 4.0, 2.0
+INTENSITY_WEIGHT = 4.0
 MASK_WEIGHT = 0.5
 CENTRE_WEIGHT, CENTRE_RADIUS, INSIDE_BIAS = 0.5, 0.8, 0.3
 """Cells in the middle of a box are more likely than those in its corners; the squared distance from the middle, in half sides, counts."""
-MIN_PART_RATIO = 0.15
-"""Parts smaller than this share of the largest one are dropped."""
 MAX_LOGIT, OUTSIDE_LOGIT = 10.0, -3.0
-
-Cells = NDArray[np.float64]
-"""(h, w), a value for each cell of the decoder's grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +104,9 @@ def refine_box_mask(
         + MASK_WEIGHT * np.where(logits[rows, cols] > 0, 1.0, -1.0)
         - CENTRE_WEIGHT * (box.squared_distances(rows, cols) - CENTRE_RADIUS)
     )
-    bins = _binned(picture[rows, cols])
-    inner, outer = _histogram(bins, np.where(inside, _sigmoid(prior), 0.0)), _histogram(bins, (~inside).astype(float))
-    if np.abs(inner - outer).sum() / 2 < MIN_DIFFERENCE:
+    bins = IntensityBins.of(picture[rows, cols]).number(picture[rows, cols])
+    in_box = smooth_histogram(weighted_counts(bins, np.where(inside, _sigmoid(prior), 0.0)))
+    if not differ(in_box, smooth_histogram(weighted_counts(bins, ~inside))):
         return answer
     posterior = _posterior(bins, inside, prior)
     if not (posterior > 0).any():
@@ -120,35 +116,16 @@ def refine_box_mask(
     return replace(answer, logits=torch.from_numpy(refined)[None, None].to(answer.logits.device))
 
 
-def _binned(picture: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The histogram bin of each cell, between the percentiles 1 and 99."""
-    low, high = np.percentile(picture, (1, 99))
-    shares = np.clip((picture - low) / max(high - low, 1e-6), 0, 1)
-    return np.minimum((shares * NUM_BINS).astype(np.int64), NUM_BINS - 1)
-
-
 def _posterior(bins: NDArray[np.int64], inside: NDArray[np.bool_], prior: Cells) -> Cells:
     """The logit of each cell to be object; below 0 outside of the box."""
     share = np.where(inside, _sigmoid(prior), 0.0)
     posterior = prior
     for _ in range(NUM_SWEEPS):
-        object_histogram, other_histogram = _histogram(bins, share), _histogram(bins, 1 - share)
-        log_ratio = np.log(object_histogram / other_histogram).clip(-MAX_LOG_RATIO, MAX_LOG_RATIO)
-        posterior = prior + INTENSITY_WEIGHT * log_ratio[bins]
+        of_object, of_others = (smooth_histogram(weighted_counts(bins, w)) for w in (share, 1 - share))
+        posterior = prior + INTENSITY_WEIGHT * log_ratio(of_object, of_others)[bins]
         share = np.where(inside, _sigmoid(posterior), 0.0)
-    mask = inside & (posterior > 0)
-    labels, count = ndimage.label(mask)
-    if count > 1:
-        sizes = np.bincount(labels.ravel())[1:]
-        is_kept = np.isin(labels, 1 + np.flatnonzero(sizes >= MIN_PART_RATIO * sizes.max()))
-        mask &= is_kept
+    mask = without_small_parts(inside & (posterior > 0))
     return np.where(mask, posterior, np.minimum(posterior, OUTSIDE_LOGIT))
-
-
-def _histogram(bins: NDArray[np.int64], weights: Cells) -> NDArray[np.float64]:
-    counts = np.bincount(bins.ravel(), weights.ravel(), NUM_BINS) + 1e-9
-    smooth = ndimage.gaussian_filter1d(counts / counts.sum(), BLUR_BINS, mode="nearest") + FLOOR
-    return np.asarray(smooth / smooth.sum())
 
 
 def _sigmoid(logits: Cells) -> Cells:

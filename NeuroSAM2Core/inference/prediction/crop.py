@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import IntensityWindow, SliceStack, crop_window
 
@@ -58,6 +60,11 @@ class Crop:
     def of(self, picture: NDArray[Any]) -> NDArray[Any]:
         """This part of a slice (H, W); a view."""
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def picture(self, voxels: NDArray[Any], size: int) -> NDArray[np.float32]:
+        """The intensities of this part of a slice (H, W) in the volume's units, resized to a square of so many cells."""
+        seen = torch.from_numpy(self.of(voxels).astype(np.float32))[None, None]
+        return resized(seen, size, size)[0, 0].numpy()
 
     def contains(self, row: float, col: float) -> bool:
         """A place on the slice is inside."""

@@ -18,6 +18,7 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.box_refinement import refine_box_mask
 from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enforce_clicks
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
+from NeuroSAM2Core.inference.prediction.mask_refinement import CellClick, IntensityContrast, refine_clicked_mask
 from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle
 from NeuroSAM2Core.inference.prediction.memory_usage import CountedMemory
@@ -76,6 +77,8 @@ class PromptHistory:
     """Of the first click, where nothing but clicks was given on a slice without a mask."""
     reading: int = 0
     """Which of them the answers go on from."""
+    contrast: IntensityContrast | None = None
+    """How the object's intensities differ from those around it on other slices; None where that is unknown."""
     is_close: bool = False
     """So close to a confirmed slice that shows the object that the object must be here, too."""
     _memory: CountedMemory = field(init=False, default_factory=CountedMemory)
@@ -182,6 +185,8 @@ class SlicePredictor:
         if isinstance(newest, PointPrompt) and not newest.positive and self._lost_too_much(answer, crop, before):
             assert before is not None
             answer, crop = before.prediction, before.crop
+        if before is not None and isinstance(newest, PointPrompt):
+            answer = self._refined_by_click(answer, crop, before, self._clicks([newest])[0], number, history.contrast)
         return SliceAnswer(self._with_clicks_enforced(clicks, answer, crop), crop)
 
     def _lost_too_much(self, answer: MaskPrediction, crop: Crop, before: SliceAnswer | None) -> bool:
@@ -194,6 +199,29 @@ class SlicePredictor:
         overlap = float((old & new).sum() / (old | new).sum())
         loss = float(before.prediction.iou) - float(answer.iou)
         return (overlap < MIN_KEPT and loss > MAX_LOSS) or (overlap < MIN_KEPT / 2 and loss > 0)
+
+    def _refined_by_click(
+        self,
+        answer: MaskPrediction,
+        crop: Crop,
+        before: SliceAnswer,
+        click: PointPrompt,
+        number: int,
+        contrast: IntensityContrast | None,
+    ) -> MaskPrediction:
+        """A correction refined by the click, the mask before and the object's intensities, where a crop is seen."""
+        inside = crop.points_inside([click])
+        mask = logits_in_crop(before.prediction.logits.float(), before.crop, crop) > 0
+        if not self.options.refines_masks or self.crops.is_whole(crop) or not inside or not mask.any():
+            return answer
+        height, width = mask.shape[-2:]
+        place = CellClick(
+            min(int((inside[0].row + 0.5) * height / crop.height), height - 1),
+            min(int((inside[0].col + 0.5) * width / crop.width), width - 1),
+            click.positive,
+        )
+        evidence = None if contrast is None else contrast.evidence(crop.picture(self.stack.voxels[number], height))
+        return refine_clicked_mask(answer, mask, place, evidence)
 
     def _rejects_object(self, prompt_list: list[Prompt], clicks: list[PointPrompt], before: SliceAnswer | None) -> bool:
         """Nothing but negative clicks was given, and the last one lies in the middle of the mask that it corrects."""

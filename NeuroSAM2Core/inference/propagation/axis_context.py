@@ -1,5 +1,6 @@
 """Model, slices, features and options along one axis of a volume, and an object's memories resampled to a crop."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,8 @@ class AxisContext:
     crops: CropPlanner
     options: EngineOptions
     """Every open choice is made."""
+    slice_mm: float
+    """From one slice to the next."""
 
     @property
     def num_slices(self) -> int:
@@ -39,6 +42,11 @@ class AxisContext:
             stride=self.options.memory_stride,
             signed_offsets=self.model.config.has_pointer_time,
         )
+
+    def diameters_between(self, one: int, other: int, area: float) -> float:
+        """The distance of two slices as a multiple of the diameter of a disc of some area, given in pixels of a slice."""
+        diameter_mm = 2 * math.sqrt(max(area, 1) * math.prod(self.crops.pixel_mm) / math.pi)
+        return abs(one - other) * self.slice_mm / diameter_mm
 
     def encode_memory(
         self, features: ImageFeatures, answer: MaskPrediction, crop: Crop, *, is_prompted: bool

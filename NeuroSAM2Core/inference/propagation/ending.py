@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from NeuroSAM2Core.inference.options import MIN_AREA_RATIO, EngineOptions
 
+MAX_LEAST_AREA_RATIO = 0.8
+"""An object that keeps this share of its largest area goes on however far it reaches, as a vessel or the spinal cord does."""
+
 
 class Ending(StrEnum):
     """Why an object ends on a slice."""
@@ -31,6 +34,8 @@ class SliceEvidence:
     """Of the mask, mm² or any unit that slices of a pass share."""
     overlap: float
     """IoU with the mask of the slice before; 1 where there is none to compare with."""
+    distance: float = 0.0
+    """From the slice where the pass began, as a multiple of the diameter of a disc of the largest area; 0 where it does not count."""
 
 
 def ending_of(
@@ -48,9 +53,10 @@ def ending_of(
         return Ending.OBJECT_SCORE
     if is_between or not options.ends_by_shape:
         return None
-    least_share = MIN_AREA_RATIO if options.min_area_ratio is None else options.min_area_ratio
     if evidence.expected_iou < options.min_iou:
         return Ending.EXPECTED_IOU
+    least_share = MIN_AREA_RATIO if options.min_area_ratio is None else options.min_area_ratio
+    least_share = max(least_share, min(options.area_ratio_slope * evidence.distance, MAX_LEAST_AREA_RATIO))
     if evidence.area < least_share * largest_area:
         return Ending.AREA
     if evidence.overlap < options.min_overlap:

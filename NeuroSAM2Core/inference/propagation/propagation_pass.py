@@ -10,6 +10,7 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.prediction.appearance import AppearanceModel, fit_appearance_model
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Crop, logits_in_crop
+from NeuroSAM2Core.inference.prediction.mask_refinement import IntensityContrast, refine_propagated_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import box_of_mask, dice, interpolated, keeping
 from NeuroSAM2Core.inference.prediction.slice_answer import as_absent
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
@@ -71,6 +72,7 @@ class SliceTracker:
             min(beyond, key=lambda n: abs(n - run.start), default=None) if context.options.interpolates else None
         )
         self.largest_area = max(state.area for state in (*track.confirmed.values(), *recent.values()))
+        self.contrast = intensity_contrast_of(context, track, run.start) if context.options.refines_masks else None
         self._crop: Crop | None = None
         self._bank: MemoryBank
         self._appearance: AppearanceModel | None
@@ -117,7 +119,13 @@ class SliceTracker:
         )
         if self._appearance is not None:
             answer = self._appearance.suppress_background(answer, features)
-        return self._ended(answer, mask, crop, features)
+        if mask is not None and self.contrast is not None and not context.crops.is_whole(crop):
+            margin = options.box_margin_px * mask.shape[-1] / model.config.image_size
+            picture = crop.picture(context.stack.voxels[number], mask.shape[-1])
+            refined = refine_propagated_mask(answer, mask, picture, self.contrast, margin)
+            if options.ends_by_shape or (refined.logits > 0).any():  # a person who asks for one more slice gets a mask
+                answer = refined
+        return self._ended(answer, mask, crop, features, number)
 
     def _expected(self, mask: Bool[Tensor, "1 1 s4 s4"], number: int, crop: Crop) -> Float[Tensor, "1 1 s4 s4"] | None:
         """The shape between the slice before and the next confirmed one; None where there is none, or they differ much."""
@@ -136,6 +144,7 @@ class SliceTracker:
         mask: Bool[Tensor, "1 1 s4 s4"] | None,
         crop: Crop,
         features: ImageFeatures,
+        number: int,
     ) -> SliceState:
         """The state of a slice, absent where the object has ended; `mask` is that of the slice before."""
         context = self.context
@@ -144,8 +153,13 @@ class SliceTracker:
         if mask is not None:
             now = answer.logits > 0
             overlap = float((now & mask).sum() / (now | mask).sum().clamp(min=1))
+        start, is_whole = self.run.start, context.crops.is_whole(crop)
         evidence = SliceEvidence(
-            object_score_logits=state.object_score_logits, expected_iou=state.iou, area=state.area, overlap=overlap
+            object_score_logits=state.object_score_logits,
+            expected_iou=state.iou,
+            area=state.area,
+            overlap=overlap,
+            distance=0.0 if is_whole else context.diameters_between(start, number, self.largest_area),
         )
         ending = ending_of(evidence, self.largest_area, context.options, is_between=self.ahead is not None)
         if ending is None or state.object_score_logits <= 0:
@@ -183,10 +197,24 @@ def appearance_model_of(
     """What the object looks like on the confirmed slices closest to one; None where that is not asked for or is unknown."""
     if not context.options.use_appearance_model:
         return None
-    closest = sorted(confirmed, key=lambda n: (abs(n - number), n))[:MAX_EXAMPLES]
     examples = []
-    for n in closest:
+    for n in closest_slices(confirmed, number):
         state = track.confirmed[n]
         examples.append((context.features.get(n, crop), logits_in_crop(state.logits, state.crop, crop)))
     with computing(context.model, is_exact=True):
         return fit_appearance_model(examples)
+
+
+def intensity_contrast_of(context: AxisContext, track: ObjectTrack, number: int) -> IntensityContrast | None:
+    """How the object's intensities differ from those around it on the confirmed slices closest to one."""
+    examples = []
+    for n in closest_slices(present_slices(track.confirmed), number):
+        state = track.confirmed[n]
+        mask = (state.logits[0, 0] > 0).cpu().numpy()
+        examples.append((state.crop.picture(context.stack.voxels[n], mask.shape[-1]), mask))
+    return IntensityContrast.of(examples)
+
+
+def closest_slices(confirmed: Iterable[int], number: int) -> list[int]:
+    """The confirmed slices closest to one that an object's looks are learned from."""
+    return sorted(confirmed, key=lambda n: (abs(n - number), n))[:MAX_EXAMPLES]

@@ -51,6 +51,7 @@ FACTORS = (
     Factor("appearance", EngineDefaults(use_appearance_model=True)),
     Factor("bicubic", EngineDefaults(upsampling="bicubic")),
     Factor("box refinement", EngineDefaults(refines_boxes=True)),
+    Factor("mask refinement", EngineDefaults(refines_masks=True)),
     Factor("interpolation", EngineDefaults(interpolates=True), needs_clicks=True),
     Factor("denied slices", EngineDefaults(clears_denied=True), needs_clicks=True),
 )

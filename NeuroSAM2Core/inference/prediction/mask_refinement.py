@@ -1,0 +1,174 @@
+"""The mask of a propagated slice, refined by what the object looks like on its confirmed slices and by the mask of the slice before.
+
+A small model loses the border of a structure within a few slices and then its shape. Two facts are known better: the intensities of the
+object and of its surroundings on the slices that a person has confirmed, and that a border moves little from one slice to the next. The
+refined logit of a cell is the sum of the model's, the signed distance to the border of the mask before, and the logarithm of how much more
+often its intensity was seen in the object than around it. Where intensities hardly differ the model's mask stays.
+
+Source: the data term of region-based level sets with a shape prior, as in Cremers, Rousson and Deriche, "A review of statistical approaches
+to level set segmentation", 2007.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.inference.prediction.intensity_histograms import (
+    MIN_CELLS,
+    IntensityBins,
+    differ,
+    log_ratio,
+    smooth_histogram,
+    weighted_counts,
+    without_small_parts,
+)
+from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
+from NeuroSAM2Core.model import MaskPrediction
+
+RING_RATIO = 0.25
+"""How far around the object its surroundings are looked at, as a share of the longer side of its box."""
+MODEL_WEIGHT, DISTANCE_WEIGHT = 0.5, 0.5
+MAX_EVIDENCE = 4.0
+"""Of the model's logits and of the signed distance in cells; nothing is surer than this alone."""
+SCALE = 2.0
+"""Brings the sum to the size of the model's logits, which memory reads."""
+CLICK_WEIGHT = 9.0
+POSITIVE_REACH = 1.5
+"""How much farther a positive click reaches than the border of the mask before; the object goes on beyond what was clicked."""
+MAX_RADIUS_RATIO = 0.6
+"""Of a positive click, as a share of the radius of a disc of the mask's area."""
+MIN_CLICK_RADIUS = 1.5
+"""Cells."""
+MAX_LOGIT, OUTSIDE_LOGIT = 10.0, -3.0
+
+Picture = Float[np.ndarray, "s4 s4"]
+"""Intensities of a slice on the grid of the decoder's logits, in the volume's own units."""
+Mask = Bool[np.ndarray, "s4 s4"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityContrast:
+    """How the intensities of an object differ from those around it."""
+
+    bins: IntensityBins
+    log_ratios: NDArray[np.float64]
+    """(NUM_BINS,), above 0 where an intensity speaks for the object."""
+
+    @classmethod
+    def of(cls, examples: Sequence[tuple[Picture, Mask]]) -> "IntensityContrast | None":
+        """The contrast on some slices; None where object and surroundings hardly differ, or too little of them was seen."""
+        shown = [(picture, mask, _with_ring(mask) & ~mask) for picture, mask in examples if mask.any()]
+        if not shown:
+            return None
+        bins = IntensityBins.of(np.concatenate([picture.ravel() for picture, _, _ in shown]))
+        numbers = [bins.number(picture) for picture, _, _ in shown]
+        inside = np.sum([weighted_counts(n, mask) for n, (_, mask, _) in zip(numbers, shown, strict=True)], axis=0)
+        around = np.sum([weighted_counts(n, ring) for n, (_, _, ring) in zip(numbers, shown, strict=True)], axis=0)
+        if min(inside.sum(), around.sum()) < MIN_CELLS:
+            return None
+        of_object, of_others = smooth_histogram(inside), smooth_histogram(around)
+        return cls(bins, log_ratio(of_object, of_others)) if differ(of_object, of_others) else None
+
+    def evidence(self, picture: Picture) -> NDArray[np.float64]:
+        """For each cell how much its intensity speaks for the object."""
+        return np.asarray(self.log_ratios[self.bins.number(picture)])
+
+
+@dataclass(frozen=True, slots=True)
+class CellClick:
+    """A click on the grid of the decoder's logits."""
+
+    row: int
+    col: int
+    positive: bool
+
+
+def refine_propagated_mask(
+    answer: MaskPrediction,
+    before: Bool[torch.Tensor, "1 1 s4 s4"],
+    picture: Picture,
+    contrast: IntensityContrast,
+    margin: float,
+) -> MaskPrediction:
+    """A propagated answer with the mask that the intensities and the slice before suggest.
+
+    Args:
+        answer: The model's, for one object. Its expected IoU and object score are kept.
+        before: The mask of the slice before in the same crop, not empty.
+        picture: The slice in that crop.
+        contrast: Of the object on its confirmed slices.
+        margin: How far beyond the box of the mask before the object can reach, cells.
+    """
+    last = before[0, 0].cpu().numpy()
+    posterior = _evidence_of_masks(answer, signed_distance(last)) + contrast.evidence(picture)
+    return _with_posterior(answer, posterior, _box_mask(last, round(margin)))
+
+
+def refine_clicked_mask(
+    answer: MaskPrediction,
+    before: Bool[torch.Tensor, "1 1 s4 s4"],
+    click: CellClick,
+    evidence: Float[np.ndarray, "s4 s4"] | None,
+) -> MaskPrediction:
+    """The answer to a correction with the mask that the click, the mask before and the intensities suggest.
+
+    A person clicks in the middle of what is wrong: a click speaks for all that is as close to it as the border of the mask before.
+
+    Args:
+        answer: The model's, for one object. Its expected IoU and object score are kept.
+        before: The mask that is corrected, in the same crop, not empty.
+        click: The correction.
+        evidence: How much each cell's intensity speaks for the object; None where that is not known.
+    """
+    last = before[0, 0].cpu().numpy()
+    distances = signed_distance(last)
+    row, col = np.mgrid[: last.shape[0], : last.shape[1]]
+    squared = (row - click.row) ** 2 + (col - click.col) ** 2
+    radius = abs(distances[click.row, click.col])
+    if click.positive:
+        radius = min(POSITIVE_REACH * radius, MAX_RADIUS_RATIO * np.sqrt(last.sum() / np.pi))
+    radius = max(radius, MIN_CLICK_RADIUS)
+    effect = CLICK_WEIGHT * np.exp(-squared / (2 * radius**2))
+    posterior = _evidence_of_masks(answer, distances) + (effect if click.positive else -effect)
+    if evidence is not None:
+        posterior += evidence
+    reach = _box_mask(last | (squared <= (2 * radius) ** 2), 1) if click.positive else _box_mask(last, 1)
+    if click.positive:
+        reach |= (answer.logits[0, 0] > 0).cpu().numpy()
+    return _with_posterior(answer, posterior, reach)
+
+
+def _evidence_of_masks(answer: MaskPrediction, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the model and a mask that is known say of each cell."""
+    logits = answer.logits[0, 0].float().cpu().numpy().astype(np.float64)
+    return np.asarray(
+        MODEL_WEIGHT * logits.clip(-MAX_EVIDENCE, MAX_EVIDENCE)
+        + DISTANCE_WEIGHT * distances.clip(-MAX_EVIDENCE, MAX_EVIDENCE)
+    )
+
+
+def _with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach: Mask) -> MaskPrediction:
+    """An answer whose mask is where a posterior logit is above 0, within reach and without small parts."""
+    mask = without_small_parts(reach & (posterior > 0))
+    scaled = (SCALE * posterior).clip(-MAX_LOGIT, MAX_LOGIT)
+    refined = np.where(mask, scaled, np.minimum(scaled, OUTSIDE_LOGIT)).astype(np.float32)
+    return replace(answer, logits=torch.from_numpy(refined)[None, None].to(answer.logits.device))
+
+
+def _with_ring(mask: Mask) -> Mask:
+    """The box of a mask with what is looked at around it."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    longer_side = max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1
+    return _box_mask(mask, max(2, round(RING_RATIO * longer_side)))
+
+
+def _box_mask(mask: Mask, margin: int) -> Mask:
+    """The cells in the box of a mask, so much wider on each side."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = np.zeros(mask.shape, bool)
+    box[max(rows[0] - margin, 0) : rows[-1] + margin + 1, max(cols[0] - margin, 0) : cols[-1] + margin + 1] = True
+    return box

@@ -1,0 +1,174 @@
+"""Propagated masks and corrections follow the object's intensities and the mask before, where these are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from NeuroSAM2Core import Session, Volume, load_model
+from NeuroSAM2Core.inference import EngineOptions
+from NeuroSAM2Core.inference.prediction.mask_refinement import (
+    CellClick,
+    IntensityContrast,
+    refine_clicked_mask,
+    refine_propagated_mask,
+)
+from NeuroSAM2Core.model import MaskPrediction
+
+SIDE = 64
+NOTHING_SAID = torch.zeros(1, 1, SIDE, SIDE)
+
+
+def answer_of(logits):
+    nothing = torch.zeros(1, 1)
+    return MaskPrediction(
+        logits=logits,
+        iou=nothing + 0.7,
+        pointer=torch.zeros(1, 8),
+        object_score_logits=nothing + 3,
+        all_logits=logits,
+        all_ious=nothing + 0.7,
+        all_pointers=torch.zeros(1, 1, 8),
+    )
+
+
+def logits_of(mask, size=4.0):
+    return torch.where(torch.from_numpy(mask), size, -size).float()[None, None]
+
+
+def disc(row=32, col=32, radius=12):
+    rows, cols = np.mgrid[:SIDE, :SIDE]
+    return (rows - row) ** 2 + (cols - col) ** 2 <= radius**2
+
+
+def picture_of(mask, contrast=500.0, seed=0):
+    """In a volume's own units, with noise."""
+    return (1000 + contrast * mask + np.random.default_rng(seed).normal(0, 60, mask.shape)).astype(np.float32)
+
+
+def tensor(mask):
+    return torch.from_numpy(mask)[None, None]
+
+
+def mask_of(answer):
+    return answer.logits[0, 0].numpy() > 0
+
+
+def dice(one, other):
+    return 2 * (one & other).sum() / (one.sum() + other.sum())
+
+
+@pytest.mark.parametrize("contrast", [500.0, -500.0])
+def test_a_propagated_mask_follows_the_object_where_the_model_fills_its_box(contrast):
+    before, now = disc(), disc(row=33, col=34, radius=11)
+    box = np.zeros((SIDE, SIDE), bool)
+    box[18:48, 18:50] = True
+    shown = IntensityContrast.of([(picture_of(before, contrast), before)])
+    refined = refine_propagated_mask(
+        answer_of(logits_of(box)), tensor(before), picture_of(now, contrast, 1), shown, 2.0
+    )
+    assert dice(box, now) < 0.75
+    assert dice(mask_of(refined), now) > 0.88
+    assert (refined.iou.item(), refined.object_score_logits.item()) == (pytest.approx(0.7), 3)
+
+
+def test_what_looks_like_the_object_but_is_far_from_it_is_not_taken():
+    before, twin = disc(), disc(row=8, col=56, radius=6)
+    shown = IntensityContrast.of([(picture_of(before), before)])
+    refined = refine_propagated_mask(
+        answer_of(logits_of(before | twin)), tensor(before), picture_of(before | twin), shown, 2.0
+    )
+    assert dice(mask_of(refined), before) > 0.97
+
+
+def test_an_object_that_is_gone_leaves_next_to_nothing():
+    before = disc(radius=6)
+    shown = IntensityContrast.of([(picture_of(before), before)])
+    refined = refine_propagated_mask(
+        answer_of(NOTHING_SAID - 4), tensor(before), picture_of(before & False), shown, 2.0
+    )
+    assert not mask_of(refined).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_there_is_no_contrast_where_the_object_looks_like_its_surroundings(seed):
+    assert IntensityContrast.of([(picture_of(disc(), 0.0, seed), disc())]) is None
+
+
+def test_there_is_no_contrast_without_an_object_or_in_too_few_cells():
+    assert IntensityContrast.of([]) is None
+    assert IntensityContrast.of([(picture_of(disc()), disc() & False)]) is None
+    assert IntensityContrast.of([(picture_of(disc()), disc(radius=1))]) is None
+
+
+def test_several_confirmed_slices_are_learned_from_together():
+    bright, brighter = picture_of(disc()), picture_of(disc(), 900.0)
+    both = IntensityContrast.of([(bright, disc()), (brighter, disc())])
+    for shown in (bright, brighter):
+        assert both.evidence(shown)[disc()].mean() > 1
+        assert both.evidence(shown)[~disc()].mean() < -1
+
+
+def test_a_negative_click_takes_all_that_is_wrong_around_it():
+    truth, wrong = disc(col=24), disc(col=44, radius=9)
+    before = truth | wrong
+    refined = refine_clicked_mask(answer_of(logits_of(before)), tensor(before), CellClick(32, 45, positive=False), None)
+    assert dice(before, truth) < 0.85
+    assert dice(mask_of(refined), truth) > 0.92
+
+
+def test_a_positive_click_takes_what_is_missing_around_it():
+    before, missing = disc(col=24), disc(col=44, radius=9)
+    truth = before | missing
+    evidence = np.where(truth, 1.0, -1.0)
+    refined = refine_clicked_mask(answer_of(NOTHING_SAID), tensor(before), CellClick(32, 44, positive=True), evidence)
+    assert dice(before, truth) < 0.8
+    assert dice(mask_of(refined), truth) > 0.85
+
+
+def test_a_positive_click_far_away_takes_no_more_than_is_likely():
+    before = disc(row=12, col=12, radius=6)
+    refined = refine_clicked_mask(
+        answer_of(NOTHING_SAID - 4), tensor(before), CellClick(52, 52, positive=True), np.full((SIDE, SIDE), -1.0)
+    )
+    assert mask_of(refined)[52, 52]
+    assert mask_of(refined).sum() < 2.5 * before.sum()
+
+
+def test_a_click_on_the_border_changes_little_else():
+    before = disc()
+    refined = refine_clicked_mask(answer_of(logits_of(before)), tensor(before), CellClick(32, 43, positive=False), None)
+    assert not mask_of(refined)[32, 43]
+    assert dice(mask_of(refined), before) > 0.97
+
+
+def test_the_reference_refines_nothing():
+    assert EngineOptions.as_reference().refines_masks is False
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return load_model("nano", device="cpu")
+
+
+def ball(contrast):
+    """A bright or dark ball in noise, (24, 96, 96)."""
+    at = np.mgrid[:24, :96, :96]
+    inside = (at[0] - 12) ** 2 + (at[1] - 50) ** 2 + (at[2] - 44) ** 2 <= 9**2
+    noise = np.random.default_rng(0).normal(0, 40, inside.shape)
+    return Volume((1000 + contrast * inside + noise).astype(np.float32), np.eye(4)), inside
+
+
+@pytest.mark.parametrize("contrast", [400.0, -400.0])
+def test_a_session_follows_a_ball_at_least_as_well_with_it(nano, contrast):
+    volume, truth = ball(contrast)
+    found = {}
+    for refines in (False, True):
+        session = Session(nano, volume, options=replace(EngineOptions(), refines_masks=refines))
+        session.add_box(1, "axial", 12, (41, 35, 59, 53))
+        for _ in session.propagate(1):
+            pass
+        found[refines] = dice(session.mask(1), truth)
+    assert found[True] >= found[False] - 0.02
+    assert found[True] > 0.85
