@@ -199,7 +199,10 @@ def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(user,
     loop.until(user.settled)
     loop.until(lambda: user.ui.extendButton.enabled)
     assert "The object ends on slice 3 (its area fell" in user.ui.stateLabel.text
-    assert "ends here: its area became too small beside the largest slice" in user.ui.qualityStripTable.item(0, 9).toolTip()
+    assert (
+        "ends here: its area became too small beside the largest slice"
+        in user.ui.qualityStripTable.item(0, 9).toolTip()
+    )
     user.ui.directionSelector.setCurrentIndex(1)
     user.ui.directionSelector.activated.emit(1)
     user.ui.extendButton.click()
