@@ -10,8 +10,9 @@ import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
+from NeuroSAM2Core.memory import check_memory
 from NeuroSAM2Core.volume.file_types import CONVERT, DICOM_AT, is_dicom
-from NeuroSAM2Core.volume.volume import Volume
+from NeuroSAM2Core.volume.stored_image import StoredImage
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 POSITION, DESCRIPTION = "0020|0032", "0008|103e"
@@ -51,8 +52,8 @@ def find_series(folder: Path) -> list[Series]:
     return [Series(uid=uid, about=_metadata(sitk, names), files=tuple(names)) for uid, names in files.items()]
 
 
-def read_series(folder: Path, chosen: str | int | None) -> Volume:
-    """The volume of a DICOM series.
+def read_series(folder: Path, chosen: str | int | None) -> StoredImage:
+    """The image of a DICOM series.
 
     Args:
         folder: Holds its files.
@@ -67,8 +68,8 @@ def read_series(folder: Path, chosen: str | int | None) -> Volume:
     return _read(_simple_itk(folder.name), folder, list(series.files))
 
 
-def read_file(path: Path) -> Volume:
-    """The volume of a DICOM file with many frames; see `read_series`."""
+def read_file(path: Path) -> StoredImage:
+    """The image of a DICOM file with many frames; see `read_series`."""
     sitk = _simple_itk(path.name)
     return _read(sitk, path, [disk.as_utf8(path)])
 
@@ -123,9 +124,7 @@ def _metadata(sitk: ModuleType, names: Any) -> str:  # noqa: ANN401  (SimpleITK 
     return f"{text or 'without a description'}, {len(names)} file{'s' if len(names) > 1 else ''}"
 
 
-def _read(sitk: ModuleType, path: Path, names: list[str]) -> Volume:
-    from NeuroSAM2Core.volume.files import check_memory
-
+def _read(sitk: ModuleType, path: Path, names: list[str]) -> StoredImage:
     first = sitk.ImageFileReader()
     first.SetFileName(names[0])
     try:
@@ -161,7 +160,7 @@ def _read(sitk: ModuleType, path: Path, names: list[str]) -> Volume:
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()
-    return Volume(voxels, LPS_TO_RAS @ matrix, name=path.stem if path.is_file() else path.name)
+    return StoredImage(voxels, LPS_TO_RAS @ matrix, path.stem if path.is_file() else path.name)
 
 
 def _check_positions(sitk: ModuleType, path: Path, names: list[str]) -> None:

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
-from NeuroSAM2Core.memory import free_memory
+from NeuroSAM2Core.memory import check_memory
 from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.volume.file_types import GZIP, is_dicom, refusal
 from NeuroSAM2Core.volume.header import header_bytes
 from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
-from NeuroSAM2Core.volume.volume import Volume
+from NeuroSAM2Core.volume.stored_image import StoredImage
 
 SUFFIXES = (".nii", ".nii.gz")
 WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
@@ -35,12 +35,10 @@ MAX_OFFSET = 1 << 28
 MAX_SURPLUS = 1 << 26
 """Unpacked bytes after the voxels that are looked at; the check sum comes after them."""
 DAMAGED = "the file may be damaged or cut short; copy it again"
-NEAR_FULL = 0.95
-"""Share of the free memory that a volume may take."""
 
 
-def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
-    """The volume in a NIfTI file, integers as stored, anything scaled as float32; or a DICOM series, where SimpleITK is installed.
+def read_image(path: Path, *, series: str | int | None = None) -> StoredImage:
+    """The image in a NIfTI file, integers as stored, anything scaled as float32; or a DICOM series, where SimpleITK is installed.
 
     Args:
         path: A file, or the folder of a DICOM series.
@@ -78,12 +76,12 @@ def read_volume(path: Path, *, series: str | int | None = None) -> Volume:
     raise refusal(path.name, start)
 
 
-def write_nifti(path: Path, volume: Volume, *, overwrite: bool = False) -> None:
+def write_nifti(path: Path, image: StoredImage, *, overwrite: bool = False) -> None:
     """Writes a NIfTI file with this very place; the file is whole, or what was there before still is.
 
     Args:
         path: Of the file.
-        volume: Booleans become bytes.
+        image: Booleans become bytes.
         overwrite: A file that is there may be replaced.
 
     Raises:
@@ -91,10 +89,10 @@ def write_nifti(path: Path, volume: Volume, *, overwrite: bool = False) -> None:
     """
     check_target(path)
     check_outputs([path], overwrite=overwrite)
-    voxels = volume.voxels.view(np.uint8) if volume.voxels.dtype == bool else volume.voxels
+    voxels = image.voxels.view(np.uint8) if image.voxels.dtype == bool else image.voxels
     if voxels.dtype not in WRITABLE:
         voxels = voxels.astype(np.float32 if voxels.dtype.kind == "f" else np.int32)
-    start = header_bytes(volume, voxels.dtype)
+    start = header_bytes(image, voxels.dtype)
     try:
         with (
             disk.replaced_atomically(path, overwrite=overwrite) as partial,
@@ -124,20 +122,6 @@ def check_target(path: Path) -> None:
         raise DataError(f"cannot write {path.name}: there is no folder {path.parent}")
 
 
-def check_memory(name: str, num_bytes: int) -> None:
-    """Checks that a volume fits into the memory that is free.
-
-    Raises:
-        DataError: It does not.
-    """
-    free = free_memory()
-    if num_bytes > NEAR_FULL * free:
-        raise DataError(
-            f"{name} needs {num_bytes / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free",
-            hint="close other programs, cut the image to what matters, or use a machine with more memory",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Scale:
     """From stored numbers to what they mean."""
@@ -150,7 +134,7 @@ class _Scale:
             return (stored.astype(np.float64) * self.slope + self.intercept).astype(np.float32)
 
 
-def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Header) -> Volume:
+def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Header) -> StoredImage:
     shape = _shape(path, header)
     stored, scale = _voxel_type(path, header)
     dtype = stored.newbyteorder("=") if scale is None else np.dtype(np.float32)
@@ -172,7 +156,7 @@ def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Heade
             plane.byteswap(inplace=True)
     _skip(file, MAX_SURPLUS, may_end=True)
     name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return Volume(voxels, place.ijk_to_ras, name=name, place=place)
+    return StoredImage(voxels, place.ijk_to_ras, name, place)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
 from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
+from NeuroSAM2Core.volume.stored_image import StoredImage
 
 Matrix = NDArray[np.float64]
 
@@ -51,16 +52,22 @@ class Volume:
 
     @classmethod
     def read(cls, path: str | Path, *, series: str | int | None = None) -> "Volume":
-        """The volume in a NIfTI file, or in the folder of a DICOM series; see `files.read_volume`."""
-        from NeuroSAM2Core.volume.files import read_volume
+        """The volume in a NIfTI file, or in the folder of a DICOM series; see `files.read_image`."""
+        from NeuroSAM2Core.volume.files import read_image
 
-        return read_volume(Path(path), series=series)
+        image = read_image(Path(path), series=series)
+        return cls(image.voxels, image.ijk_to_ras, name=image.name, place=image.place)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes a NIfTI file; one that is there already is replaced only when asked. See `files.write_nifti`."""
         from NeuroSAM2Core.volume.files import write_nifti
 
-        write_nifti(Path(path), self, overwrite=overwrite)
+        write_nifti(Path(path), self.stored, overwrite=overwrite)
+
+    @property
+    def stored(self) -> StoredImage:
+        """As a file holds it."""
+        return StoredImage(self.voxels, self.ijk_to_ras, self.name, self.place)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -95,7 +95,7 @@ def test_without_simple_itk_it_is_notified_what_to_do(series, monkeypatch):
 
 
 def test_a_series_too_large_for_the_memory_is_notified(series, monkeypatch):
-    monkeypatch.setattr("NeuroSAM2Core.volume.files.free_memory", lambda: 1000)
+    monkeypatch.setattr("NeuroSAM2Core.memory.free_memory", lambda: 1000)
     with pytest.raises(DataError, match="of memory"):
         Volume.read(series)
 

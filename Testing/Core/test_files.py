@@ -192,7 +192,7 @@ def bomb(path, shape=(2000, 2000, 1000)):
 
 
 def test_a_volume_larger_than_the_memory_is_refused_by_its_header(tmp_path, monkeypatch):
-    monkeypatch.setattr("NeuroSAM2Core.volume.files.free_memory", lambda: 10**9)
+    monkeypatch.setattr("NeuroSAM2Core.memory.free_memory", lambda: 10**9)
     tracemalloc.start()
     try:
         with pytest.raises(DataError, match=r"needs 8\.0 GB of memory, and 1\.0 GB are free"):

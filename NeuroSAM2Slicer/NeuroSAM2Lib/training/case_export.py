@@ -104,7 +104,7 @@ class CaseExport:
             self._partial, (self._image, self._labels), (hashing.volume_id, ""), strict=True
         ):
             with partial.open("xb") as file:
-                file.write(header_bytes(volume, volume.voxels.dtype, note))
+                file.write(header_bytes(volume.stored, volume.voxels.dtype, note))
                 for plane in volume.voxels:
                     file.write(plane.tobytes())
                     yield
