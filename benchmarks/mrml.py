@@ -38,6 +38,7 @@ MIDDLE = SHAPE[0] // 2
 SMALL = (9, 40, 44)
 OBJECTS = 100
 TICKS = 20
+LONG, NUM_TRACKED = (300, 32, 32), 30
 BOX = BoxPrompt(60, 60, 190, 190)
 
 
@@ -58,7 +59,7 @@ class TimedEngine(FakeEngine):
 def measure() -> str:
     """The table of this file."""
     with tempfile.TemporaryDirectory() as folder:
-        return as_table(HEAD, rows(Path(folder)) + rows_of_many(Path(folder)))
+        return as_table(HEAD, rows(Path(folder)) + rows_of_many(Path(folder)) + [row_of_tracking(Path(folder))])
 
 
 def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
@@ -86,6 +87,31 @@ def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
         (f"a tick of the panel, {OBJECTS} objects", ms(statistics.median(ticks)), ms(max(ticks)), "5 ms"),
         (f"added to a click, {OBJECTS} objects", ms(statistics.median(clicks)), ms(max(clicks)), "50 ms"),
     ]
+
+
+def row_of_tracking(folder: Path) -> tuple[str, ...]:
+    """What the scene adds to a propagation of many objects through many slices, in all."""
+    app = HeadlessApplication(folder)
+    volume_node = add_volume(app, np.random.default_rng(0).integers(0, 1000, LONG).astype(np.int16), GEOMETRIES["oblique"])
+    node, _ = add_segmentation(app)
+    engine = TimedEngine()
+    session = SessionController(app, EngineLink(lambda: engine, LoadModel(model="nano")), volume_node, node)
+    session.warm_up()
+    for number in range(NUM_TRACKED):
+        session.next_object()
+        session.add_box(SlicePlane(Axis.K, LONG[0] // 2), BoxPrompt(4, 4, 12 + number % 8, 20))
+        answer(session, engine)
+
+    def propagate() -> None:
+        session.propagate(object_ids=tuple(session.document.records))
+        while session.engine_sync.propagation.request is not None:
+            engine.work(1)
+            session.poll()
+
+    whole = timed(propagate, engine)
+    assert all(len(record.quality) == LONG[0] for record in session.document.records.values())
+    what = f"{NUM_TRACKED} objects propagated through {LONG[0]} slices of {LONG[1]} x {LONG[2]}, in all"
+    return what, f"{whole:.2f} s", "", "2 s"
 
 
 def one_click(session: SessionController, engine: TimedEngine, number: int) -> None:
