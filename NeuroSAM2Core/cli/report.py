@@ -39,9 +39,10 @@ def run(args: argparse.Namespace) -> int:
     config = evaluation_config(args, max_objects=args.max_objects)
     data = data_config(args, args.dataset)
     cases = cases_of(args, data)
-    check_tables(args, TABLES, [args.before, args.after, *args.dataset])
+    inputs = [Path(one) for one in (args.before, args.after, *args.dataset)]
+    check_tables(args, TABLES, inputs)
     picture = args.out and args.out / PICTURE_FILE
-    check_outputs([picture] if picture else [], overwrite=args.overwrite)
+    check_outputs([picture] if picture else [], inputs=inputs, overwrite=args.overwrite)
 
     from NeuroSAM2Core.checkpoint import load_model
     from NeuroSAM2Core.training.evaluation.case_plot import draw_cases
@@ -61,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     text = comparison_markdown(comparison)
     print(text)
     if args.out:
+        is_drawn = draw_cases(comparison.verdict, picture)  # first: who watches the folder waits for the tables
         paths = write_tables(
             args.out, TABLES, csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
         )
-        is_drawn = draw_cases(comparison.verdict, picture)
         print(f"written: {', '.join(map(str, [*paths, picture] if is_drawn else paths))}")
     return 0

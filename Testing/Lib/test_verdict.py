@@ -14,6 +14,7 @@ from NeuroSAM2Lib.training.run_health import RunNumbers, is_rising, overfitted_s
 from NeuroSAM2Lib.training.verdict_view import Tone, missing_proof, view_of
 
 from NeuroSAM2Core.verdict import verdict_of
+from Testing.Support.contrast import contrast
 from Testing.Support.fake_trainer import compared
 
 
@@ -24,17 +25,9 @@ def verdict(*afters, before=0.5):
     return verdict_of({"box": dices[0]}, {"box": dices[1]})
 
 
-def relative_luminance(colour):
-    """WCAG 2.2's."""
-    channels = np.array([int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)])
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
-
-
 @pytest.mark.parametrize("tone", Tone)
 def test_every_colour_of_a_verdict_has_the_contrast_of_wcag_aa(tone):
-    light, dark = sorted(map(relative_luminance, (tone.value.text, tone.value.ground)), reverse=True)
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
+    assert contrast(tone.value.text, tone.value.ground) >= 4.5
 
 
 def test_a_better_model_is_praised_with_its_interval_and_what_it_is_worse_on():

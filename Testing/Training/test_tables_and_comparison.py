@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -203,9 +204,13 @@ def test_a_report_is_read_as_it_was_written_and_one_of_before_is_refused(tmp_pat
         read_report(path)
 
 
-def test_the_cases_are_drawn_and_a_folder_that_is_gone_is_reported(tmp_path):
+def test_the_cases_are_drawn_where_they_can_be(tmp_path, monkeypatch):
     verdict = verdict_of(box_dices(0.5, 0.6, 0.7), box_dices(0.6, 0.5, 0.7))
-    assert draw_cases(verdict, tmp_path / "report.png")
-    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    path = tmp_path / "report" / "report.png"
+    assert draw_cases(verdict, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(DataError, match="cannot write"):
-        draw_cases(verdict, tmp_path / "gone" / "report.png")
+        draw_cases(verdict, path / "report.png")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not draw_cases(verdict, path)
+    assert not path.exists(), "a picture of another comparison would be taken for one of this"

@@ -11,6 +11,8 @@ logger = logging.getLogger(__name__)
 
 BETTER, WORSE, SAME = "#1b6e3c", "#b3261e", "#5f6368"
 
+MAX_INCHES = 40.0
+
 
 def draw_cases(verdict: Verdict, out: Path) -> bool:
     """Draws a line for each case, from its Dice before to that after, as a PNG; the best gain is on top.
@@ -20,7 +22,7 @@ def draw_cases(verdict: Verdict, out: Path) -> bool:
         out: The picture.
 
     Returns:
-        False, with a warning, where matplotlib is not installed.
+        False, with a warning, where matplotlib is not installed; a picture of an earlier comparison is deleted then.
 
     Raises:
         DataError: It cannot be written.
@@ -30,9 +32,10 @@ def draw_cases(verdict: Verdict, out: Path) -> bool:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         logger.warning("no picture of the cases: matplotlib is not installed; `pip install matplotlib` adds it")
+        out.unlink(missing_ok=True)
         return False
     cases = sorted(verdict.cases, key=lambda case: case.difference)
-    figure = Figure(figsize=(5, 1.2 + 0.3 * len(cases)), layout="constrained")
+    figure = Figure(figsize=(5, min(1.2 + 0.3 * len(cases), MAX_INCHES)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for row, case in enumerate(cases):
@@ -44,6 +47,7 @@ def draw_cases(verdict: Verdict, out: Path) -> bool:
     axes.set(xlabel="Dice after the first prompt: before (circle), after (arrow)", xlim=(-0.03, 1.03))
     axes.grid(axis="x", alpha=0.3)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with disk.replaced_atomically(out, suffix=out.suffix) as partial:
             figure.savefig(partial, dpi=90, format="png")
     except OSError as error:

@@ -220,10 +220,8 @@ class TrainPanel:
             self.samples.show(view.run.pictures)
             self._show_estimate()
             self._copy_log()
-        if self._shown is None or view.verdict != self._shown.verdict:
-            state.train_verdict = (
-                None if view.verdict is None else verdict_state(view.verdict, view.run.verdict_picture)
-            )
+        if self._shown is None or _verdict(view) != _verdict(self._shown):
+            state.train_verdict = verdict_state(*_verdict(view))
         self._shown = view
         state.train_sentence, state.train_pace = view.sentence, view.progress_rate
 
@@ -268,8 +266,14 @@ def run_state(view: TrainView) -> Mapping[str, object]:
     }
 
 
-def verdict_state(verdict: VerdictView, picture: Path | None) -> Mapping[str, str]:
-    """A verdict as a variable of the page."""
+def _verdict(view: TrainViewModel) -> tuple[VerdictView | None, Path | None]:
+    return view.verdict, view.run.verdict_picture
+
+
+def verdict_state(verdict: VerdictView | None, picture: Path | None) -> Mapping[str, str] | None:
+    """A verdict as a variable of the page; None without one."""
+    if verdict is None:
+        return None
     return {
         "sentence": verdict.sentence,
         "detail": verdict.detail,
