@@ -122,11 +122,24 @@ class CaseChange:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PromptChange:
+    """The mean Dice after one kind of first prompt, over all objects."""
+
+    kind: str
+    difference: float
+    """After less before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """Whether the new model is better: by Dice of whole volumes after the first prompt, all kinds of prompts together."""
 
     dice: PairedDifference
     cases: tuple[CaseChange, ...]
+    prompts: tuple[PromptChange, ...] = ()
+    """Each kind of prompt apart."""
+    skipped: tuple[str, ...] = ()
+    """Cases that could not be measured."""
 
     @property
     def outcome(self) -> Outcome:
@@ -147,6 +160,13 @@ class Verdict:
     def worse(self) -> tuple[CaseChange, ...]:
         """Cases that the new model is worse on, the worst first."""
         return tuple(sorted((case for case in self.cases if case.is_worse), key=lambda case: case.difference))
+
+    @property
+    def worse_prompts(self) -> tuple[PromptChange, ...]:
+        """Kinds of prompts after which the new model is worse, where it is not worse over all."""
+        if self.dice.difference <= -SAME_DICE:
+            return ()
+        return tuple(one for one in self.prompts if one.difference <= -SAME_DICE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,30 +189,41 @@ def read_report(path: Path) -> Report:
         raise DataError(f"{path} cannot be read: {error}", hint="compare the models again") from error
 
 
-def verdict_of(before: Mapping[str, Mapping[Key, float]], after: Mapping[str, Mapping[Key, float]]) -> Verdict:
+def verdict_of(
+    before: Mapping[str, Mapping[Key, float]],
+    after: Mapping[str, Mapping[Key, float]],
+    *,
+    skipped: tuple[str, ...] = (),
+) -> Verdict:
     """The verdict from Dice.
 
     Args:
         before: By kind of first prompt, then by case and object.
         after: Likewise; what is not there on both sides is left out.
+        skipped: Cases that could not be measured.
 
     Raises:
         DataError: The two have nothing in common.
     """
-    pairs: dict[Key, tuple[list[float], list[float]]] = {}
+    pairs: dict[Key, list[tuple[float, float]]] = {}
+    prompts = []
     for kind, dices in before.items():
-        for key, dice in dices.items():
-            other = after.get(kind, {}).get(key, math.nan)
-            if math.isfinite(dice) and math.isfinite(other):
-                one, two = pairs.setdefault(key, ([], []))
-                one.append(dice)
-                two.append(other)
-    first, second = ({key: float(np.mean(pair[side])) for key, pair in pairs.items()} for side in (0, 1))
+        other = after.get(kind, {})
+        both = {key: (dice, other.get(key, math.nan)) for key, dice in dices.items()}
+        both = {key: pair for key, pair in both.items() if math.isfinite(sum(pair))}
+        for key, pair in both.items():
+            pairs.setdefault(key, []).append(pair)
+        if both:
+            change = float(np.mean([two - one for one, two in both.values()]))
+            prompts.append(PromptChange(kind=kind, difference=change))
+    first, second = ({key: float(np.mean([one[side] for one in of])) for key, of in pairs.items()} for side in (0, 1))
     cases = [
         CaseChange(case=case, before=_mean_of(case, first), after=_mean_of(case, second))
         for case in dict.fromkeys(case for case, _ in pairs)
     ]
-    return Verdict(dice=paired_difference(first, second), cases=tuple(cases))
+    return Verdict(
+        dice=paired_difference(first, second), cases=tuple(cases), prompts=tuple(prompts), skipped=skipped
+    )  # fmt: skip
 
 
 def _mean_of(case: str, dices: Mapping[Key, float]) -> float:

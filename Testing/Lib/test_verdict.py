@@ -58,6 +58,16 @@ def test_a_model_that_is_not_shown_to_be_better_is_asked_about(afters, words):
     assert words in view.question
 
 
+def test_a_prompt_that_became_worse_and_cases_that_were_not_measured_are_named():
+    cases = [(f"case{n}", "1") for n in range(3)]
+    before, box, click = (dict.fromkeys(cases, value) for value in (0.5, 0.9, 0.4))
+    view = view_of(
+        verdict_of({"box": before, "click": before}, {"box": box, "click": click}, skipped=("case7",))
+    )  # fmt: skip
+    assert view.sentence.startswith("Better on 3 of 3 held-out cases, Dice +0.15 (+0.15 to +0.15).")
+    assert view.sentence.endswith("Worse after a click (-0.10). Not measured: case7.")
+
+
 def test_two_cases_have_no_interval():
     assert "too few for an interval" in view_of(verdict(0.9, 0.9)).sentence
     assert "bootstrap" not in view_of(verdict(0.9, 0.9)).detail

@@ -138,6 +138,7 @@ def test_a_report_compares_before_and_after_and_counts_unreached_targets():
     assert json.loads(comparison_json(comparison), parse_constant=pytest.fail)["after_name"] == "mine"
     assert len(list(csv.DictReader(io.StringIO(comparison_csv(comparison))))) == len(comparison.rows)
     assert headline(comparison.verdict) in text
+    assert headline(comparison.verdict).endswith("Not measured: c.")
 
 
 def box_dices(*values):

@@ -77,7 +77,11 @@ def compare(
         before=before,
         after=after,
         config=config,
-        verdict=verdict_of(dices[0], dices[1]),
+        verdict=verdict_of(
+            dices[0],
+            dices[1],
+            skipped=tuple(dict.fromkeys(one.case for one in (*before.skipped, *after.skipped))),
+        ),
         rows=tuple(rows),
     )
 
@@ -125,7 +129,9 @@ def headline(verdict: Verdict) -> str:
     worse = ", ".join(f"{case.case} ({case.difference:+.2f})" for case in verdict.worse[:MAX_NAMED])
     more = len(verdict.worse) - MAX_NAMED
     named = f" Worse on {worse}{f' and {more} more' if more > 0 else ''}." if worse else ""
-    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}"
+    prompts = "".join(f" Worse after a {one.kind} ({one.difference:+.2f})." for one in verdict.worse_prompts)
+    skipped = f" Not measured: {', '.join(verdict.skipped)}." if verdict.skipped else ""
+    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}{prompts}{skipped}"
 
 
 def comparison_csv(comparison: Comparison) -> str:

@@ -52,7 +52,7 @@ def view_of(verdict: Verdict) -> VerdictView:
     """The verdict for people."""
     return VerdictView(
         tone=TONES[verdict.outcome],
-        sentence=_joined(_first_words(verdict), _worse_cases(verdict)),
+        sentence=_joined(_first_words(verdict), _worse_cases(verdict), _worse_prompts(verdict), _skipped(verdict)),
         detail=_detail(verdict),
         question=_question(verdict),
     )
@@ -100,6 +100,24 @@ def _worse_cases(verdict: Verdict) -> str:
     return _("Worse on {cases}.").format(cases=named)
 
 
+def _worse_prompts(verdict: Verdict) -> str:
+    sentences = {"box": _("Worse after a box ({change})."), "click": _("Worse after a click ({change}).")}
+    return _joined(
+        *(
+            sentences[one.kind].format(change=f"{one.difference:+.2f}")
+            for one in verdict.worse_prompts
+            if one.kind in sentences
+        )
+    )
+
+
+def _skipped(verdict: Verdict) -> str:
+    if not verdict.skipped:
+        return ""
+    named = ", ".join(verdict.skipped[:MAX_NAMED]) + (", ..." if len(verdict.skipped) > MAX_NAMED else "")
+    return _("Not measured: {cases}.").format(cases=named)
+
+
 def _detail(verdict: Verdict) -> str:
     dice = _("Dice of whole volumes after the first prompt.")
     if verdict.dice.low is None:
@@ -127,7 +145,7 @@ def _question(verdict: Verdict) -> str:
         after=f"{verdict.dice.after:.2f}",
         drop=f"{max(0.0, -verdict.dice.difference):.2f}",
     )
-    return _joined(reason, _worse_cases(verdict), _("Use it nevertheless?"))
+    return _joined(reason, _worse_cases(verdict), _worse_prompts(verdict), _("Use it nevertheless?"))
 
 
 def _joined(*sentences: str) -> str:
