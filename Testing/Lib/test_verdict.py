@@ -128,7 +128,7 @@ def test_a_loss_that_is_no_number_and_cases_that_are_left_out_are_said(tmp_path,
     reader.read_news()
     first, second = problems(reader.numbers)
     assert first.startswith("The loss of step 2 is not a number")
-    assert second == "1 cases are left out: case3 (the label is empty)."
+    assert second == "Cases that cannot be used are left out: case3 (the label is empty)."
 
 
 def test_a_run_that_is_well_says_nothing(tmp_path):

@@ -52,15 +52,17 @@ def problems(numbers: RunNumbers) -> tuple[str, ...]:
             ).format(best=dice, step=step, now=numbers.dices[-1][1])
         )
     if numbers.skipped:
-        named = list(numbers.skipped.items())
-        found.append(
-            _("{count} cases are left out: {cases}").format(
-                count=len(named),
-                cases="; ".join(f"{case} ({reason})" for case, reason in named[:MAX_NAMED])
-                + ("; ..." if len(named) > MAX_NAMED else "."),
-            )
-        )
+        found.append(_skipped(list(numbers.skipped.items())))
     return tuple(found)
+
+
+def _skipped(cases: Sequence[tuple[str, str]]) -> str:
+    named = "; ".join(f"{case} ({reason})" for case, reason in cases[:MAX_NAMED])
+    if len(cases) > MAX_NAMED:
+        return _("Cases that cannot be used are left out: {cases}; and {more} more.").format(
+            cases=named, more=len(cases) - MAX_NAMED
+        )
+    return _("Cases that cannot be used are left out: {cases}.").format(cases=named)
 
 
 def is_rising(losses: Curve) -> bool:
