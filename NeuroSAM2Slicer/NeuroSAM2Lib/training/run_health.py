@@ -12,8 +12,7 @@ Curve = Sequence[tuple[int, float]]
 MIN_REPORTS = 10
 """In each third of a run, before its losses are compared: they vary with what was drawn for a step."""
 CERTAIN = 0.9
-"""So many of all pairs of an early and a late loss rise. Of 300 simulated runs of 200 reports without a trend, looked at after each report, none
-did."""
+"""So many of all pairs of an early and a late loss rise. In 300 simulated runs of 200 reports without a trend they never did."""
 MIN_FALL = 0.02
 """Of the validation Dice below its best, before it is said to fall."""
 MAX_NAMED = 3
