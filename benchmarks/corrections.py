@@ -13,9 +13,9 @@ from benchmarks.quality import Mask, mni152
 from benchmarks.report import as_table
 from benchmarks.unseen import unseen_objects
 from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
+from NeuroSAM2Core.measures.agreement import dice
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import box_from_mask, click_from_error
-from NeuroSAM2Core.training.evaluation.metrics import dice
 from NeuroSAM2Core.volume import Axis
 from tools.make_finetuning_cases import make_case, template
 

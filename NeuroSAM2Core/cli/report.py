@@ -12,6 +12,8 @@ from NeuroSAM2Core.cli.evaluation_options import (
     evaluation_config,
     measured,
 )
+from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Core.verdict import PICTURE_FILE
 
 TABLES = "report"
 """Name of the tables' files."""
@@ -37,9 +39,13 @@ def run(args: argparse.Namespace) -> int:
     config = evaluation_config(args, max_objects=args.max_objects)
     data = data_config(args, args.dataset)
     cases = cases_of(args, data)
-    check_tables(args, TABLES, [args.before, args.after, *args.dataset])
+    inputs = [Path(one) for one in (args.before, args.after, *args.dataset)]
+    check_tables(args, TABLES, inputs)
+    picture = args.out and args.out / PICTURE_FILE
+    check_outputs([picture] if picture else [], inputs=inputs, overwrite=args.overwrite)
 
     from NeuroSAM2Core.checkpoint import load_model
+    from NeuroSAM2Core.training.evaluation.case_plot import draw_cases
     from NeuroSAM2Core.training.evaluation.comparison import (
         compare,
         comparison_csv,
@@ -56,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     text = comparison_markdown(comparison)
     print(text)
     if args.out:
+        is_drawn = draw_cases(comparison.verdict, picture)  # first: who watches the folder waits for the tables
         paths = write_tables(
             args.out, TABLES, csv_=comparison_csv(comparison), json_=comparison_json(comparison), markdown=text
         )
-        print(f"written: {', '.join(map(str, paths))}")
+        print(f"written: {', '.join(map(str, [*paths, picture] if is_drawn else paths))}")
     return 0

@@ -22,6 +22,7 @@ from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data import fine_tuning_batches
 from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE, SkippedCases
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup, join_process_group
 from NeuroSAM2Core.training.trainer.loop import EngineTuner, Progress, TrainerConfig, Validator, train
@@ -175,6 +176,7 @@ def case_batches(config: FineTuneConfig, *, workers: int) -> BatchSource:
             rank=process_group.rank,
             world_size=process_group.size,
             workers=workers,
+            skipped=SkippedCases(config.run.folder / SKIPPED_FILE),
         )
 
     return batches

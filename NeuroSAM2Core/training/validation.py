@@ -14,6 +14,7 @@ from NeuroSAM2Core.model import SAM2, EngineDefaults
 from NeuroSAM2Core.training.config.evaluation import FirstPrompt
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.data import Case, read_datasets
+from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE, SkippedCases
 from NeuroSAM2Core.training.evaluation import evaluate_cases
 from NeuroSAM2Core.training.evaluation.tuning import tune_engine
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
@@ -45,6 +46,7 @@ def case_validator(config: FineTuneConfig, process_group: ProcessGroup) -> Valid
     if not cases:
         logger.warning("the datasets name no validation cases: no checkpoint will be called the best")
         return None
+    skipped = SkippedCases(config.run.folder / SKIPPED_FILE)
 
     def validate(state: TrainState) -> Validation:
         model = (
@@ -56,6 +58,8 @@ def case_validator(config: FineTuneConfig, process_group: ProcessGroup) -> Valid
             replace(config.data, on_bad_case="skip"),
             config.evaluation,
         )
+        for one in result.skipped:
+            skipped.add(one.case, one.reason)
         numbers: dict[str, float] = {}
         for kind in config.evaluation.kinds:
             for clicks in range(config.evaluation.num_clicks + 1):

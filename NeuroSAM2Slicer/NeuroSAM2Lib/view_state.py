@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from NeuroSAM2Core.verdict import Verdict
 from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 
@@ -163,8 +164,9 @@ class ComparisonRow:
     """A line of the before-and-after table."""
 
     what: str
-    before: float
-    after: float
+    before: str
+    """The mean; "> 5" where no object got there with the corrections that were tried."""
+    after: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +182,12 @@ class TrainView:
     dices: tuple[tuple[int, float], ...]
     """Step and mean Dice on the validation cases."""
     comparison: tuple[ComparisonRow, ...]
+    verdict: Verdict | None
+    """Of the comparison; None where the last run's model has not been compared."""
+    verdict_picture: Path | None
+    """Of Dice before and after, case by case; None where none was drawn."""
+    warnings: tuple[str, ...]
+    """What is missing for a proof, and what goes wrong in the run; a sentence each."""
     pictures: tuple[Path, ...]
     """Of clips with their prompts, as training will see them."""
     report: str

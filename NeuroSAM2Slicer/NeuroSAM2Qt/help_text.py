@@ -28,11 +28,11 @@ def segment_help() -> str:
 def train_help() -> str:
     """Of the training panel, as HTML."""
     return _(
-        "<p><b>In short.</b> Outline a few volumes in NeuroSAM2 Segment and add each with <b>Add current case</b>; hold at least "
-        "one out to compare models on. Press <b>Start</b>. You can go on segmenting, or close Slicer: training goes on, and waits "
-        "while you click. At its end press <b>Compare</b>: the table shows, on cases that were not trained on, how good each model "
-        "is. <b>Use new model</b> if you like what you see; <b>Back</b> returns to the one before.</p>"
-        "<p><b>How many cases?</b> The table tells. Begin with three to train on and one held out, and add more while it gets "
+        "<p><b>In short.</b> Outline a few volumes in NeuroSAM2 Segment and add each with <b>Add current case</b>; hold three "
+        "out to compare models on. Press <b>Start</b>. You can go on segmenting, or close Slicer: training goes on, and waits "
+        "while you click. At its end press <b>Compare</b>: it says, on cases that were not trained on, whether the new model "
+        "is better. <b>Use new model</b> if you like what you see; <b>Back</b> returns to the one before.</p>"
+        "<p><b>How many cases?</b> The verdict tells. Begin with three to train on and three held out, and add more while it gets "
         "better.</p>"
     ) + _link(TUTORIAL, _("Tutorial, with pictures"))
 

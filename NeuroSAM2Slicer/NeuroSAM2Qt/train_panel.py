@@ -24,6 +24,7 @@ from NeuroSAM2Qt.help_text import train_help
 from NeuroSAM2Qt.train_project import TrainProject
 from NeuroSAM2Qt.widgets.sample_viewer import SampleViewer
 from NeuroSAM2Qt.widgets.tables import fill_table, prepare_table
+from NeuroSAM2Qt.widgets.verdict_box import VerdictBox
 
 POLL_MS = 250
 LOG_CHARS = 20_000
@@ -40,7 +41,7 @@ class TrainPanel:
     def __init__(self, ui: SimpleNamespace, project: TrainProject) -> None:
         self.ui, self.project = ui, project
         self.installer, self.plot = Installer(), LossPlot(slicer.mrmlScene)
-        self.viewer = SampleViewer(ui)
+        self.viewer, self.verdict = SampleViewer(ui), VerdictBox(ui)
         self.status = StatusBar()
         self._shown: TrainViewModel | None = None
         self._parts = dict(
@@ -94,6 +95,7 @@ class TrainPanel:
             return
         is_adding = self.presenter.poll()
         self.viewer.fit()
+        self.verdict.fit()
         try:
             self.show(self.presenter.view())
         except NeuroSAM2Error as error:
@@ -116,7 +118,7 @@ class TrainPanel:
             else ""
         )
         self.ui.paceLabel.setVisible(view.run.is_running)
-        self.ui.estimateLabel.setVisible(not view.run.is_running)
+        self.verdict.show(view)
         if has_run_changed:
             self._show_run(view.run)
 
@@ -124,7 +126,7 @@ class TrainPanel:
         ui = self.ui
         files = {True: _("there"), False: _("missing")}
         fill_table(ui.casesTable, [(row.name, ROLE_TITLES[row.role], files[row.is_there]) for row in view.cases])
-        fill_table(ui.comparisonTable, [(row.what, f"{row.before:.3g}", f"{row.after:.3g}") for row in view.comparison])
+        fill_table(ui.comparisonTable, [(row.what, row.before, row.after) for row in view.comparison])
         for button, is_enabled in (
             (ui.lookButton, view.can_validate),
             (ui.startButton, view.can_start),
@@ -165,7 +167,7 @@ class TrainPanel:
             (ui.stopButton, lambda controller: controller.stop()),
             (ui.continueButton, lambda controller: controller.resume()),
             (ui.compareButton, lambda controller: controller.compare()),
-            (ui.useButton, lambda controller: controller.promote()),
+            (ui.useButton, self._use_new_model),
             (ui.backButton, lambda controller: controller.roll_back()),
         ):
             connect(button, "clicked()", self._do(action))
@@ -193,6 +195,10 @@ class TrainPanel:
     def _remove(self, _controller: TrainController) -> None:
         if self.presenter is not None:
             self.presenter.remove(self.ui.casesTable.currentRow())
+
+    def _use_new_model(self, _controller: TrainController) -> None:
+        if self.presenter is not None:
+            self.presenter.use_new_model()
 
     def _start(self, controller: TrainController) -> None:
         if self._has_packages():

@@ -11,8 +11,8 @@ from NeuroSAM2Core import EngineOptions, Session, Volume, load_model
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.inference.prediction.appearance import fit_appearance_model
+from NeuroSAM2Core.measures.agreement import dice
 from NeuroSAM2Core.model import PRESETS, ImageFeatures, MaskPrediction, SAM2Config
-from NeuroSAM2Core.training.evaluation.metrics import dice
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
 

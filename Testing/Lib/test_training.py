@@ -357,8 +357,13 @@ def test_a_model_is_promoted_only_with_comparison_and_can_be_rolled_back(bench):
     bench.add_case("b", "validation")
     bench.training.compare()
     bench.wait(lambda: not bench.training.is_comparing)
-    (row,) = bench.training.view.comparison
-    assert (row.what, row.before, row.after) == ("Dice after the first prompt (box)", 0.5, 0.75)
+    rows = [(row.what, row.before, row.after) for row in bench.training.view.comparison]
+    assert rows == [
+        ("Dice after the first prompt (box)", "0.5", "0.75"),
+        ("corrections to Dice 0.85 (box)", "> 5", "≥ 3.5"),
+    ]
+    assert bench.training.view.verdict.num_better == 3
+    assert bench.training.view.verdict_picture.name == "report.png"
     first = str(bench.training.run.model)
     bench.training.compare()  # as often as one likes
     bench.wait(lambda: not bench.training.is_comparing)

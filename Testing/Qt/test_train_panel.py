@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
+from NeuroSAM2Lib.training.verdict_view import Tone
 
 from NeuroSAM2Core import Volume
 from Testing.Qt.panel_user import blob
@@ -53,6 +54,7 @@ def test_a_run_is_started_watched_stopped_and_continued(train_user, loop):
     assert config["groups"]["trunk"]["frozen"] is True
     loop.turn()
     assert (train_user.ui.progressBar.minimum, train_user.ui.progressBar.maximum) == (0, 0)
+    assert train_user.ui.estimateLabel.isVisibleTo(train_user.ui.trainSection)
     assert train_user.ui.paceLabel.text == "Reading model and cases; the first step takes longest."
     train_user.allow(2)
     loop.until(lambda: train_user.ui.progressBar.value == 2)
@@ -119,12 +121,41 @@ def test_the_new_model_is_compared_used_and_taken_back(train_user, loop):
     assert not train_user.ui.useButton.enabled
     train_user.ui.compareButton.click()
     loop.until(lambda: train_user.ui.useButton.enabled)
-    assert texts(train_user.ui.comparisonTable) == [["Dice after the first prompt (box)", "0.5", "0.75"]]
+    assert texts(train_user.ui.comparisonTable) == [
+        ["Dice after the first prompt (box)", "0.5", "0.75"],
+        ["corrections to Dice 0.85 (box)", "> 5", "≥ 3.5"],
+    ]
+    assert train_user.ui.verdictLabel.text.startswith("Better on 3 of 3 held-out cases, Dice +0.25")
+    assert Tone.GOOD.value.ground in train_user.ui.verdictLabel.styleSheet
+    assert not train_user.ui.verdictPictureLabel.pixmap.isNull()
     assert json.loads((train_user.folder / "proofs" / "001" / "asked.json").read_text(encoding="utf-8"))[0] == "nano"
     train_user.ui.useButton.click()
     assert train_user.user.segment_presenter.choice.model.endswith("model.safetensors")
     train_user.ui.backButton.click()
     assert train_user.user.segment_presenter.choice.model == "nano"
+
+
+def test_a_model_that_is_worse_is_used_only_after_a_yes(train_user, loop, monkeypatch):
+    train_user.add("first")
+    assert "no proof will be possible" in train_user.ui.warningsLabel.text
+    train_user.add("second", role=2)
+    train_user.ui.startButton.click()
+    train_user.finish()
+    assert not train_user.ui.verdictLabel.isVisibleTo(train_user.ui.comparisonSection)
+    (train_user.folder / "proofs").mkdir()
+    (train_user.folder / "proofs" / "afters.json").write_text("[0.4, 0.3, 0.2]", encoding="utf-8")
+    train_user.ui.compareButton.click()
+    loop.until(lambda: train_user.ui.useButton.enabled)
+    assert Tone.BAD.value.ground in train_user.ui.verdictLabel.styleSheet
+    questions = []
+    for is_yes, model in ((False, "nano"), (True, str(train_user.controller.run.model))):
+        monkeypatch.setattr(
+            slicer.util, "confirmYesNoDisplay", lambda q, is_yes=is_yes, **_: questions.append(q) or is_yes
+        )
+        train_user.ui.useButton.click()
+        assert train_user.user.segment_presenter.choice.model == model
+    assert len(questions) == 2
+    assert "0.20 lower" in questions[0]
 
 
 def test_a_run_outlives_the_panel_and_is_found_again(train_user, loop):

@@ -64,14 +64,33 @@ def picture(side: int) -> bytes:
 
 def report(words: list[str]) -> int:
     folder = Path(words[words.index("--out") + 1])
-    if (folder / "report.csv").exists() and "--overwrite" not in words:
+    path = folder / "report.json"
+    if path.exists() and "--overwrite" not in words:
         return 2
-    (folder / "report.csv").write_text(
-        "kind,what,before,after,difference,low,high,pairs\nbox,Dice after the first prompt,0.5,0.75,0.25,0.1,0.4,3\n",
-        encoding="utf-8",
-    )
+    told = folder.parent / "afters.json"  # Dice of each case, where a test wants others
+    afters = json.loads(told.read_text(encoding="utf-8")) if told.exists() else [0.7, 0.75, 0.8]
+    path.write_text(json.dumps(compared(afters)), encoding="utf-8")
+    (folder / "report.png").write_bytes(picture(8))
     (folder / "asked.json").write_text(json.dumps(words), encoding="utf-8")
     return 0
+
+
+def compared(afters: list[float]) -> dict[str, object]:
+    """A report on cases whose Dice was 0.5 before."""
+    after = sum(afters) / len(afters)
+    paired = {"before": 0.5, "after": after, "difference": after - 0.5, "low": None, "high": None, "pairs": len(afters)}
+    if len(afters) > 2:
+        paired |= {"low": min(afters) - 0.5, "high": max(afters) - 0.5}
+    cases = [{"case": f"case{n}", "before": 0.5, "after": one} for n, one in enumerate(afters, start=1)]
+    counts = {"limit": 5, "unreached_before": len(afters), "unreached_after": 1}
+    needed = paired | {"before": 6.0, "after": 3.5}
+    return {
+        "verdict": {"dice": paired, "cases": cases},
+        "rows": [
+            {"kind": "box", "what": "Dice after the first prompt", "paired": paired, "counts": None},
+            {"kind": "box", "what": "corrections to Dice 0.85", "paired": needed, "counts": counts},
+        ],
+    }
 
 
 def download(words: list[str]) -> int:

@@ -134,10 +134,27 @@ def test_short_volumes_missing_classes_and_shared_images_are_notified(tmp_path):
     assert any("the same image is in the list 'training'" in reason for reason in reasons)
 
 
-def test_a_good_dataset_says_so(tmp_path):
-    report = check_datasets(DataConfig(datasets=(str(write_dataset(tmp_path)),)), SAMPLING)
+@pytest.mark.parametrize(
+    ("validation", "sentence"),
+    [
+        (0, "no case is held out: no proof will be possible; add two"),
+        (1, "1 case held out for the proof: too few for an interval"),
+        (3, "nothing is wrong"),
+    ],
+)
+def test_good_cases_say_whether_a_proof_will_be_possible(tmp_path, validation, sentence):
+    path = write_dataset(tmp_path, training=1, validation=validation)
+    report = check_datasets(DataConfig(datasets=(str(path),)), SAMPLING)
     assert report.issues == ()
-    assert "nothing is wrong" in report.as_text()
+    assert sentence in report.as_text()
+
+
+def test_a_held_out_case_that_cannot_be_used_is_none(tmp_path):
+    path = write_dataset(tmp_path, training=1, validation=1)
+    (tmp_path / "label1.nii.gz").unlink()
+    text = check_datasets(DataConfig(datasets=(str(path),)), SAMPLING).as_text()
+    assert "no proof will be possible" in text
+    assert "1 cannot be used" in text
 
 
 def path_of_a_file(folder):

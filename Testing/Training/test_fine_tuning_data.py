@@ -24,6 +24,7 @@ from NeuroSAM2Core.training.data.clip_plan import ClipPlan
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, cut_clip, draw_clip, squared_masks
 from NeuroSAM2Core.training.data.dataset_file import Case
 from NeuroSAM2Core.training.data.objects import find_objects
+from NeuroSAM2Core.training.data.skipped_cases import SkippedCases
 from NeuroSAM2Core.training.data.transforms import prepare
 from NeuroSAM2Core.volume import SliceStack, resolve_axis
 from Testing.Support.cases import two_balls, write_dataset
@@ -193,8 +194,11 @@ def test_a_case_that_goes_bad_in_mid_epoch_is_skipped_with_a_warning_that_counts
     path = write_dataset(tmp_path)
     BAD[how](tmp_path / "image1.nii.gz")
     with caplog.at_level(logging.WARNING):
-        batches = drawn(DataConfig(datasets=(str(path),)), stop=6, workers=workers)
+        skipped = SkippedCases(tmp_path / "skipped.jsonl")
+        batches = drawn(DataConfig(datasets=(str(path),)), stop=6, workers=workers, skipped=skipped)
     assert len(batches) == 6
+    (line,) = (tmp_path / "skipped.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["case"] == "image1"
     output = [record.getMessage() for record in caplog.records]
     assert len(output) == 1, "once, however often it comes up"
     assert "skipped the case image1 (1 bad so far)" in output[0]

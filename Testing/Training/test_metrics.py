@@ -9,8 +9,8 @@ from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
+from NeuroSAM2Core.measures.agreement import dice, iou, surface_agreement
 from NeuroSAM2Core.training.evaluation.medsam2_metrics import THRESHOLDS, medsam2_overlap
-from NeuroSAM2Core.training.evaluation.metrics import dice, iou, surface_agreement
 
 SPACINGS = [(1.0, 1.0, 1.0), (3.0, 0.9, 1.1)]
 

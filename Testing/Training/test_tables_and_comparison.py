@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -12,15 +14,17 @@ from scipy import stats
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
 from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement
+from NeuroSAM2Core.training.evaluation.case_plot import draw_cases
 from NeuroSAM2Core.training.evaluation.comparison import (
     compare,
     comparison_csv,
     comparison_json,
     comparison_markdown,
-    paired_difference,
+    headline,
 )
 from NeuroSAM2Core.training.evaluation.result import SkippedCase
 from NeuroSAM2Core.training.evaluation.tables import as_csv, as_json, as_markdown, summarise, write_tables
+from NeuroSAM2Core.verdict import Outcome, paired_difference, read_report, verdict_of
 
 CONFIG = EvaluationConfig(num_clicks=1)
 
@@ -133,3 +137,81 @@ def test_a_report_compares_before_and_after_and_counts_unreached_targets():
     assert "+0.225" in text
     assert json.loads(comparison_json(comparison), parse_constant=pytest.fail)["after_name"] == "mine"
     assert len(list(csv.DictReader(io.StringIO(comparison_csv(comparison))))) == len(comparison.rows)
+    assert headline(comparison.verdict) in text
+    assert headline(comparison.verdict).endswith("Not measured: c.")
+
+
+def box_dices(*values):
+    return {"box": numbers(values)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "words"),
+    [
+        (
+            (0.5, 0.6, 0.7, 0.5, 0.6, 0.7),
+            (0.6, 0.7, 0.8, 0.6, 0.7, 0.68),
+            Outcome.BETTER,
+            r"Better on 5 of 6 held-out cases: Dice \+0.08 \(\+0.0\d to \+0.\d\d, 95 % bootstrap interval over cases\). "
+            r"Worse on case5 \(-0.02\).",
+        ),
+        ((0.5, 0.5, 0.5), (0.4, 0.45, 0.499), Outcome.WORSE, r"Worse on 2 of 3 held-out cases: Dice -0.05 .*"),
+        ((0.5, 0.5, 0.5), (0.4, 0.7, 0.5), Outcome.NO_DIFFERENCE, r"No difference shown on 3 .*, better on 1: .*"),
+        ((0.5, 0.5, 0.5), (0.501, 0.502, 0.501), Outcome.NO_DIFFERENCE, r"No difference .*, better on 0: .*"),
+        ((0.5, 0.5), (0.9, 0.9), Outcome.TOO_FEW_CASES, r"Better on 2 of 2 .*\(too few cases for an interval\)\."),
+        ((0.5,), (0.4,), Outcome.WORSE, r"Worse on 1 of 1 held-out case: .*too few cases.* Worse on case0 \(-0.10\)\."),
+    ],
+)
+def test_the_verdict_says_in_words_how_sure_it_is(before, after, outcome, words):
+    verdict = verdict_of(box_dices(*before), box_dices(*after))
+    assert verdict.outcome is outcome
+    assert re.fullmatch(words, headline(verdict))
+
+
+def test_a_verdict_joins_all_objects_and_prompts_of_a_case():
+    before = {"box": {("a", "1"): 0.4, ("a", "2"): 0.6}, "click": {("a", "1"): 0.2, ("a", "2"): math.nan}}
+    after = {"box": {("a", "1"): 0.6, ("a", "2"): 0.6}, "click": {("a", "1"): 0.4, ("a", "2"): 0.9}}
+    (case,) = verdict_of(before, after).cases
+    assert (case.case, case.before, case.after) == ("a", pytest.approx(0.45), pytest.approx(0.55))
+
+
+def test_fewer_than_three_cases_have_no_interval_anywhere():
+    result = EvaluationResult((one("a", "box", 0, 0.6), one("b", "box", 0, 0.6)))
+    better = EvaluationResult((one("a", "box", 0, 0.7), one("b", "box", 0, 0.7)))
+    comparison = compare(result, better, CONFIG, before_name="nano", after_name="mine")
+    assert {(row.paired.low, row.paired.high) for row in comparison.rows} == {(None, None)}
+    (dice, *_) = csv.DictReader(io.StringIO(comparison_csv(comparison)))
+    assert (dice["low"], dice["high"]) == ("", "")
+    assert re.search(r"\+0\.100 +\| - +\|", comparison_markdown(comparison))
+
+
+def test_counts_that_were_not_reached_are_bounds():
+    before = EvaluationResult((one("a", "box", 0, 0.2), one("b", "box", 0, 0.2), one("a", "box", 1, 0.3)))
+    after = EvaluationResult((one("a", "box", 0, 0.9), one("b", "box", 0, 0.2), one("b", "box", 1, 0.3)))
+    comparison = compare(before, after, CONFIG, before_name="nano", after_name="mine")
+    (row,) = (row for row in comparison.rows if row.what.startswith("corrections"))
+    assert (row.before_text, row.after_text) == ("> 1", "≥ 1.0")
+    assert "| > 1 " in comparison_markdown(comparison)
+
+
+def test_a_report_is_read_as_it_was_written_and_one_of_before_is_refused(tmp_path):
+    comparison = compare(RESULT, RESULT, CONFIG, before_name="nano", after_name="nano")
+    path = tmp_path / "report.json"
+    path.write_text(comparison_json(comparison), encoding="utf-8")
+    report = read_report(path)
+    assert (report.verdict, report.rows) == (comparison.verdict, comparison.rows)
+    path.write_text('{"rows": []}', encoding="utf-8")
+    with pytest.raises(DataError, match="verdict"):
+        read_report(path)
+
+
+def test_the_cases_are_drawn_where_they_can_be(tmp_path, monkeypatch):
+    verdict = verdict_of(box_dices(0.5, 0.6, 0.7), box_dices(0.6, 0.5, 0.7))
+    path = tmp_path / "report" / "report.png"
+    assert draw_cases(verdict, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(DataError, match="cannot write"):
+        draw_cases(verdict, path / "report.png")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not draw_cases(verdict, path)
+    assert not path.exists(), "a picture of another comparison would be taken for one of this"

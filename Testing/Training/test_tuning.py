@@ -1,5 +1,6 @@
 """Which of the engine's choices suit a model: how they are searched, where they are kept, and who honours them."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -283,6 +284,18 @@ def test_a_run_stores_the_measured_choices_in_the_model_and_in_the_best_one(run,
     assert Checkpoint.load(folder.model).config.engine == chosen
     assert Checkpoint.load(folder.best).config.engine == chosen
     assert "carried boxes" in (folder.path / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_run_writes_down_which_cases_it_skips_and_begins_anew_when_it_goes_on(run, tmp_path):
+    bad = write_dataset(tmp_path, training=1, validation=1, shape=(8, 32, 32))
+    (tmp_path / "label1.nii.gz").unlink()
+    config = replace(run.config, data=DataConfig(datasets=(str(bad),)))
+    folder = run(config, validator=lambda process_group: case_validator(config, process_group))
+    path = folder.path / "skipped.jsonl"
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["case"] == "image1"
+    run(config, resume=True)
+    assert not path.exists()
 
 
 def test_a_run_measures_no_choices_where_it_is_notified_not_to_or_has_too_few_cases(run, tmp_path, caplog):

@@ -1,9 +1,18 @@
 """The curves of a run as lines of a drawing."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
+from NeuroSAM2Web.ui import page
 from NeuroSAM2Web.ui.curves import BOX, MAX_POINTS, draw
+
+from Testing.Support.contrast import contrast
+
+CLIENT = Path(page.__file__).parents[1] / "client"
+INFO, TINT = "#2196f3", 0.12
+"""Vuetify's colour of information, and how much of it the ground of a line of state has."""
 
 
 def corners(line):
@@ -45,3 +54,18 @@ def test_values_that_are_none_are_left_out():
     assert len(corners(drawing.loss)) == 2
     assert draw([(1, 0.0)], (), 0).loss
     assert draw((), (), 0).loss == ""
+
+
+@pytest.mark.parametrize(("theme", "scope"), [("dark", ":root"), ("light", ".ns-light")])
+def test_curves_and_the_line_of_state_can_be_seen_in_both_themes(theme, scope):
+    surface = page.THEMES[theme]["colors"]["surface"]
+    curves = re.search(
+        rf"^{re.escape(scope)} {{(.*)}}", (CLIENT / "shell.css").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    for colour in re.findall(r"#\w{6}", curves[1]):
+        assert contrast(colour, surface) >= 3.0, colour
+    line = rf"\.ns-{theme} \.ns-line\.text-info {{ color: (#\w+)"
+    (text,) = re.findall(line, (CLIENT / "neurosam2.css").read_text(encoding="utf-8"))
+    parts = zip(*([int(one[n : n + 2], 16) for n in (1, 3, 5)] for one in (INFO, surface)), strict=True)
+    ground = "#" + "".join(f"{round(TINT * info + (1 - TINT) * below):02x}" for info, below in parts)
+    assert contrast(text, ground) >= 4.5

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.training.verdict_view import Tone
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.train_panel import FOLDER, TrainPanel
 
@@ -147,15 +148,19 @@ def test_a_run_is_started_watched_stopped_and_continued(train_user):
     assert "s per step" in train_user.state.train_estimate
 
 
-def test_the_new_model_is_compared_used_and_taken_back(train_user):
-    train_user.outline()
-    train_user.add("training")
+def add_held_out(train_user):
     image, label = (train_user.data / f"held/{what}/held.nii.gz" for what in ("images", "labels"))
     for path in (image, label):
         path.parent.mkdir(parents=True)
         Volume(np.ones((3, 4, 5), np.int16), np.eye(4)).write(path)
     train_user.state.train_role, train_user.state.train_source = "test", "held"
     train_user.panel.add_folder()
+
+
+def test_the_new_model_is_compared_used_and_taken_back(train_user):
+    train_user.outline()
+    train_user.add("training")
+    add_held_out(train_user)
     assert [row["role"] for row in train_user.state.train_cases] == ["training", "held out"]
     train_user.panel.start()
     train_user.finish()
@@ -164,12 +169,41 @@ def test_the_new_model_is_compared_used_and_taken_back(train_user):
     train_user.panel.does(lambda controller: controller.compare())()
     train_user.until(lambda: train_user.state.train_can_promote)
     assert train_user.state.train_comparison == [
-        {"what": "Dice after the first prompt (box)", "before": "0.5", "after": "0.75"}
+        {"what": "Dice after the first prompt (box)", "before": "0.5", "after": "0.75"},
+        {"what": "corrections to Dice 0.85 (box)", "before": "> 5", "after": "≥ 3.5"},
     ]
-    train_user.panel.does(lambda controller: controller.promote())()
+    assert train_user.state.train_verdict["sentence"].startswith("Better on 3 of 3 held-out cases")
+    assert train_user.state.train_verdict["picture"].startswith("data:image/png")
+    train_user.panel.use_new_model()
+    assert train_user.state.question == ""
     assert train_user.user.presenter.choice.model.endswith("model.safetensors")
     train_user.panel.does(lambda controller: controller.roll_back())()
     assert train_user.user.presenter.choice.model == "nano"
+
+
+def test_a_model_that_is_worse_is_used_only_after_a_yes(train_user):
+    train_user.outline()
+    train_user.add("training")
+    assert "no proof will be possible" in train_user.state.train_warnings[0]
+    add_held_out(train_user)
+    train_user.panel.start()
+    assert train_user.state.train_estimate
+    train_user.finish()
+    proofs = train_user.data / FOLDER / "proofs"
+    proofs.mkdir()
+    (proofs / "afters.json").write_text("[0.4, 0.3, 0.2]", encoding="utf-8")
+    train_user.panel.does(lambda controller: controller.compare())()
+    train_user.until(lambda: train_user.state.train_can_promote)
+    assert Tone.BAD.value.ground in train_user.state.train_verdict["colours"]
+    train_user.panel.use_new_model()
+    assert "0.20 lower" in train_user.state.question
+    host = train_user.user.app_state.host
+    host.answer(is_yes=False)
+    assert train_user.user.presenter.choice.model == "nano"
+    train_user.panel.use_new_model()
+    host.answer(is_yes=True)
+    assert train_user.user.presenter.choice.model.endswith("model.safetensors")
+    assert train_user.state.train_sentence.startswith("The new model is in use")
 
 
 def test_a_folder_that_says_what_its_cases_are_for_is_believed(train_user):

@@ -16,7 +16,7 @@ from Testing.Web.file_helpers import open_file, wait_volume
 from Testing.Web.screenshots import save
 from Testing.Web.visit import ROOT, AppProcess, Visit, open_browser
 
-NUM_CASES = {"to train on": 4, "to check while training": 1, "to compare models on": 2}
+NUM_CASES = {"to train on": 4, "to check while training": 1, "to compare models on": 3}
 SETTINGS = """sampling.slices = 3
 sampling.max_objects = 1
 prompts.num_corrections = 2
@@ -99,6 +99,9 @@ def train(visit):
     for state, button in (("can_compare", "Compare on held-out cases"), ("can_promote", "Use new model")):
         visit.page.wait_for_function("name => trame.state.get(name)", arg=f"train_{state}", timeout=LIMIT_MS)
         visit.page.get_by_role("button", name=button).click()
+    visit.page.wait_for_function("trame.state.get('train_can_roll_back') || trame.state.get('question')")
+    if visit.state("question"):
+        visit.page.get_by_role("button", name="Yes", exact=True).click()
     visit.page.wait_for_function("trame.state.get('train_can_roll_back')")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.dataset_file import Case, read_cases, read_dataset, read_datasets, with_unique_names
+from NeuroSAM2Core.training.data.skipped_cases import SkippedCases
 
 __all__ = [
     "Case",
@@ -30,6 +31,7 @@ def fine_tuning_batches(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    skipped: SkippedCases | None = None,
 ) -> Iterator[ClipBatch]:
     """The batches of the steps from `start` up to and without `stop`.
 
@@ -45,6 +47,7 @@ def fine_tuning_batches(
         rank: Of this process, from 0.
         world_size: Processes that train together; each gets its own cases.
         workers: Processes that prepare batches ahead; 0 prepares them when they are asked for.
+        skipped: Gets the cases that cannot be used.
 
     Raises:
         DataError: A dataset file cannot be read, a case cannot be used and the run is to stop, or none can.
@@ -62,4 +65,4 @@ def fine_tuning_batches(
     plan = BatchPlan(
         data=data, sampling=sampling, image_size=image_size, seed=seed, rank=rank, world_size=world_size
     )  # fmt: skip
-    return batches(plan, start=start, stop=stop, workers=workers)
+    return batches(plan, start=start, stop=stop, workers=workers, skipped=skipped or SkippedCases())

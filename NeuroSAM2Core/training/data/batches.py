@@ -6,10 +6,9 @@ that is counted, or stops the run.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, draw_clip
 from NeuroSAM2Core.training.data.dataset_file import Case, read_cases
 from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.data.objects import find_objects
+from NeuroSAM2Core.training.data.skipped_cases import SkippedCases
 from NeuroSAM2Core.training.data.transforms import prepare
 
 logger = logging.getLogger(__name__)
@@ -130,36 +130,23 @@ class FineTuningClips(Dataset[Prepared]):
         return volume
 
 
-@dataclass(slots=True)
-class SkippedCases:
-    """Counts what could not be used and says so, once for every case and reason."""
-
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, skipped: tuple[tuple[str, str], ...]) -> None:
-        """Counts and warns."""
-        for case, reason in skipped:
-            self.counts[case, reason] += 1
-            if self.counts[case, reason] == 1:
-                logger.warning("skipped the case %s (%d bad so far): %s", case, len(self.counts), reason)
-
-
-def batches(plan: BatchPlan, *, start: int, stop: int, workers: int) -> Iterator[ClipBatch]:
-    """The batches of the steps from `start` up to and without `stop`.
+def batches(plan: BatchPlan, *, start: int, stop: int, workers: int, skipped: SkippedCases) -> Iterator[ClipBatch]:
+    """The batches of the steps from `start` up to and without `stop`; cases that could not be used are added to `skipped`.
 
     Raises:
         DataError: A dataset file cannot be read, or a case cannot be used and the run is to stop, or none can.
     """
     cases = read_cases(plan.data.datasets, "training")
     clips = FineTuningClips(plan, cases, cache_bytes=plan.data.cache_mb * MIB // max(1, workers))
-    return _unpacked(loaded(clips, range(start, stop), workers=workers))
+    return _unpacked(loaded(clips, range(start, stop), workers=workers), skipped)
 
 
-def _unpacked(items: Generator[Prepared, None, None]) -> Iterator[ClipBatch]:
-    skipped = SkippedCases()
+def _unpacked(items: Generator[Prepared, None, None], skipped: SkippedCases) -> Iterator[ClipBatch]:
     with closing(items):
         for prepared in items:
-            skipped.add(prepared.skipped)
+            for case, reason in prepared.skipped:
+                if skipped.add(case, reason):
+                    logger.warning("skipped the case %s (%d bad so far): %s", case, len(skipped.found), reason)
             if prepared.error is not None:
                 raise prepared.error
             assert prepared.batch is not None

@@ -17,6 +17,7 @@ from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.dataset_file import SPLITS, Case, DatasetFile, Split, read_datasets
 from NeuroSAM2Core.training.data.labelled_volume import LabelledVolume, read_labelled
 from NeuroSAM2Core.training.data.objects import ObjectMap, areas_by_slice, find_objects
+from NeuroSAM2Core.verdict import MIN_CASES
 from NeuroSAM2Core.volume import Axis, Volume, is_constant, padding_mark, percentile_window, resolve_axis
 
 Severity = Literal["error", "warning"]
@@ -54,6 +55,20 @@ class CheckReport:
         """Cases that cannot be used."""
         return len({(f.split, f.case) for f in self.issues if f.severity == "error"})
 
+    @property
+    def proof(self) -> str:
+        """What is missing for a proof that training helps; empty where there is enough."""
+        split: Split = "test" if self.cases["test"] else "validation"
+        bad = {f.case for f in self.issues if f.severity == "error" and f.split == split}
+        usable = self.cases[split] - len(bad)
+        if usable == 0:
+            return "no case is held out: no proof will be possible; add two, or better three, which give an interval"
+        if usable < MIN_CASES:
+            return (
+                f"{_counted(usable, 'case')} held out for the proof: too few for an interval, which takes {MIN_CASES}"
+            )
+        return ""
+
     def as_text(self) -> str:
         """A table for people, the errors first."""
         counts = "; ".join(
@@ -61,7 +76,7 @@ class CheckReport:
             for split in SPLITS
         )
         if not self.issues:
-            return f"{counts}\nnothing is wrong\n"
+            return f"{counts}\n{self.proof or 'nothing is wrong'}\n"
         rows = [("", "list", "case", "reason")]
         rows += [
             (f.severity, f.split, f.case, f.reason)
@@ -69,7 +84,8 @@ class CheckReport:
         ]
         widths = [max(len(row[n]) for row in rows) for n in range(3)]
         lines = ["  ".join((*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[3])) for row in rows]
-        return f"{counts}\n{self.num_bad} cannot be used\n\n" + "\n".join(line.rstrip() for line in lines) + "\n"
+        proof = f"{self.proof}\n" if self.proof else ""
+        return f"{counts}\n{proof}{self.num_bad} cannot be used\n\n" + "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _counted(count: int, what: str) -> str:

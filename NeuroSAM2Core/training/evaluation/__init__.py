@@ -1,7 +1,7 @@
 """Evaluation: measures a model through the real engine with simulated prompts on held-out volumes."""
 
+from NeuroSAM2Core.measures.agreement import dice
 from NeuroSAM2Core.training.evaluation.cases import evaluate_cases
-from NeuroSAM2Core.training.evaluation.metrics import dice
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement
 from NeuroSAM2Core.training.evaluation.rounds import Round, clicks_to, evaluate, largest_slice
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.inference import EngineOptions, Session
+from NeuroSAM2Core.measures.agreement import SurfaceAgreement, iou, surface_agreement
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
@@ -15,7 +16,6 @@ from NeuroSAM2Core.training.data.dataset_file import Case, with_unique_names
 from NeuroSAM2Core.training.data.labelled_volume import LabelledVolume, read_labelled
 from NeuroSAM2Core.training.data.objects import ObjectMap, find_objects
 from NeuroSAM2Core.training.evaluation.medsam2_metrics import medsam2_overlap
-from NeuroSAM2Core.training.evaluation.metrics import SurfaceAgreement, iou, surface_agreement
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement, SkippedCase
 from NeuroSAM2Core.training.evaluation.rounds import OBJECT_ID, evaluate
 from NeuroSAM2Core.volume import Axis, Volume, resolve_axis

@@ -1,48 +1,26 @@
-"""Before and after on the same cases: differences with intervals, from pairs.
-
-Objects of one case are alike, so whole cases are drawn again, with all their objects. An interval that holds 0 shows no difference.
-
-Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13 (percentile intervals) and 8 (units that are resampled).
-"""
+"""Before and after on the same cases: the verdict and the differences with their intervals."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.training.config.evaluation import EvaluationConfig, FirstPrompt
 from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement
 from NeuroSAM2Core.training.evaluation.tables import csv_text, json_text, markdown_table, number
+from NeuroSAM2Core.verdict import (
+    ComparisonRow,
+    CorrectionCounts,
+    Key,
+    Outcome,
+    PairedDifference,
+    Verdict,
+    paired_difference,
+    verdict_of,
+)
 
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PairedDifference:
-    """A mean before and after, over the same objects."""
-
-    before: float
-    after: float
-    difference: float
-    low: float
-    """Lower end of the interval of the difference."""
-    high: float
-    pairs: int
-    """Objects that have both."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ComparisonRow:
-    """One line of the report."""
-
-    kind: FirstPrompt
-    what: str
-    paired: PairedDifference
+MAX_NAMED = 3
+"""Cases that the verdict names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,39 +32,8 @@ class Comparison:
     before: EvaluationResult
     after: EvaluationResult
     config: EvaluationConfig
+    verdict: Verdict
     rows: tuple[ComparisonRow, ...]
-
-
-def paired_difference(
-    before: Mapping[Key, float], after: Mapping[Key, float], *, seed: int = 0, resamples: int = RESAMPLES
-) -> PairedDifference:
-    """Compares two sets of numbers of the same objects.
-
-    Args:
-        before: By case and object; what is not a number on either side is left out on both.
-        after: Likewise.
-        seed: Decides which cases are drawn.
-        resamples: How often.
-
-    Raises:
-        DataError: No object has both numbers.
-    """
-    keys = [key for key in before if key in after and math.isfinite(before[key]) and math.isfinite(after[key])]
-    if not keys:
-        raise DataError("the two results have no object in common", hint="measure both models on the same cases")
-    cases = sorted({case for case, _ in keys})
-    place = {case: n for n, case in enumerate(cases)}
-    sums, counts = np.zeros(len(cases)), np.zeros(len(cases))
-    for key in keys:
-        sums[place[key[0]]] += after[key] - before[key]
-        counts[place[key[0]]] += 1
-    drawn = np.random.default_rng(seed).integers(len(cases), size=(resamples, len(cases)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    first, second = (float(np.mean([side[key] for key in keys])) for side in (before, after))
-    return PairedDifference(
-        before=first, after=second, difference=second - first, low=float(low), high=float(high), pairs=len(keys)
-    )
 
 
 def compare(
@@ -113,13 +60,30 @@ def compare(
             for side in (before, after)
         ]
         paired = paired_difference(needed[0], needed[1])
-        rows.append(ComparisonRow(kind=kind, what=f"corrections to Dice {config.target_dice:.2f}", paired=paired))
+        both = [key for key in needed[0] if key in needed[1]]
+        unreached = [sum(side[key] > last for key in both) for side in needed]
+        counts = CorrectionCounts(limit=last, unreached_before=unreached[0], unreached_after=unreached[1])
+        what = f"corrections to Dice {config.target_dice:.2f}"
+        rows.append(ComparisonRow(kind=kind, what=what, paired=paired, counts=counts))
         reached = [{key: float(n <= last) for key, n in side.items()} for side in needed]
         paired = paired_difference(reached[0], reached[1])
         rows.append(ComparisonRow(kind=kind, what=f"share that reached {config.target_dice:.2f}", paired=paired))
+    dices: list[dict[str, dict[Key, float]]] = [
+        {kind: _numbers(side, kind, 0, lambda m: m.dice) for kind in before.kinds} for side in (before, after)
+    ]
     return Comparison(
-        before_name=before_name, after_name=after_name, before=before, after=after, config=config, rows=tuple(rows)
-    )  # fmt: skip
+        before_name=before_name,
+        after_name=after_name,
+        before=before,
+        after=after,
+        config=config,
+        verdict=verdict_of(
+            dices[0],
+            dices[1],
+            skipped=tuple(dict.fromkeys(one.case for one in (*before.skipped, *after.skipped))),
+        ),
+        rows=tuple(rows),
+    )
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -129,35 +93,68 @@ def comparison_markdown(comparison: Comparison) -> str:
         (
             row.kind,
             row.what,
-            number(row.paired.before),
-            number(row.paired.after),
+            row.before_text if row.counts else number(row.paired.before),
+            row.after_text if row.counts else number(row.paired.after),
             f"{row.paired.difference:+.3f}",
-            f"{row.paired.low:+.3f} to {row.paired.high:+.3f}",
+            _interval_text(row.paired, 3) or "-",
             str(row.paired.pairs),
         )
         for row in comparison.rows
     ]
     cases = len({m.case for m in comparison.after.measurements})
     text = (
-        f"# {comparison.after_name} against {comparison.before_name} on {cases} cases\n\n{markdown_table(head, rows)}\n"
-        "Intervals are from a paired bootstrap over cases. An object that did not reach the target counts as one correction more than was "
-        f"tried.\n\n## Dice of every object\n\n{markdown_table(*_objects(comparison))}"
+        f"# {comparison.after_name} against {comparison.before_name} on {cases} cases\n\n"
+        f"**{headline(comparison.verdict)}**\n\n{markdown_table(head, rows)}\n"
+        "Intervals are from a paired bootstrap over cases; with fewer than about ten cases they are too narrow, and with fewer than three "
+        "there are none. An object that did not reach the target counts as one correction more than was tried: a mean with such objects "
+        f"is a lower bound (≥), and > says that none reached it.\n\n## Dice of every object\n\n{markdown_table(*_objects(comparison))}"
     )
     if comparison.after.skipped:
         text += "\nLeft out:\n\n" + "".join(f"- {s.case}: {s.reason}\n" for s in comparison.after.skipped)
     return text
 
 
+def headline(verdict: Verdict) -> str:
+    """The verdict in words."""
+    dice, count = verdict.dice, len(verdict.cases)
+    interval = _interval_text(dice, 2)
+    held_out = f"{count} held-out case{'s' if count > 1 else ''}"
+    words = {
+        Outcome.BETTER: f"Better on {verdict.num_better} of {held_out}",
+        Outcome.WORSE: f"Worse on {len(verdict.worse)} of {held_out}",
+        Outcome.NO_DIFFERENCE: f"No difference shown on {held_out}, better on {verdict.num_better}",
+        Outcome.TOO_FEW_CASES: f"Better on {verdict.num_better} of {held_out}, which proves nothing",
+    }[verdict.outcome]
+    certainty = f"{interval}, 95 % bootstrap interval over cases" if interval else "too few cases for an interval"
+    worse = ", ".join(f"{case.case} ({case.difference:+.2f})" for case in verdict.worse[:MAX_NAMED])
+    more = len(verdict.worse) - MAX_NAMED
+    named = f" Worse on {worse}{f' and {more} more' if more > 0 else ''}." if worse else ""
+    prompts = "".join(f" Worse after a {one.kind} ({one.difference:+.2f})." for one in verdict.worse_prompts)
+    skipped = f" Not measured: {', '.join(verdict.skipped)}." if verdict.skipped else ""
+    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}{prompts}{skipped}"
+
+
 def comparison_csv(comparison: Comparison) -> str:
     """The rows."""
     names = [field.name for field in dataclasses.fields(PairedDifference)]
-    rows = [[row.kind, row.what, *(getattr(row.paired, name) for name in names)] for row in comparison.rows]
+    numbers = [[getattr(row.paired, name) for name in names] for row in comparison.rows]
+    rows = [
+        [row.kind, row.what, *("" if value is None else value for value in values)]
+        for row, values in zip(comparison.rows, numbers, strict=True)
+    ]
     return csv_text(["kind", "what", *names], rows)
 
 
 def comparison_json(comparison: Comparison) -> str:
     """Everything."""
     return json_text(dataclasses.asdict(comparison))
+
+
+def _interval_text(paired: PairedDifference, places: int) -> str:
+    """Both ends; empty where there is no interval."""
+    if paired.low is None or paired.high is None:
+        return ""
+    return f"{paired.low:+.{places}f} to {paired.high:+.{places}f}"
 
 
 def _objects(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

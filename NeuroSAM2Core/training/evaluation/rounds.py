@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.measures.agreement import dice
 from NeuroSAM2Core.prompts import box_from_mask, click_from_error
 from NeuroSAM2Core.training.config.evaluation import FirstPrompt
-from NeuroSAM2Core.training.evaluation.metrics import dice
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 OBJECT_ID = 1

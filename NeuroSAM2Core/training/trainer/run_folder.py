@@ -1,9 +1,9 @@
 """The run folder: all results of a run, and all that it needs to resume.
 
-`config.toml` (as it was resolved), `metrics.jsonl`, `tensorboard/`, `curves.png`, `log.txt`, `checkpoints/` (the last ones and the best),
-and, once the run is over, `model.safetensors`. A file named `stop` asks it to save and stop. Training and whoever watches it share nothing
-else. Every file is whole or not there, and only one run at a time is in a folder: it holds a lock there, which the system releases when
-its process ends, however it does.
+`config.toml` (as it was resolved), `metrics.jsonl`, `tensorboard/`, `curves.png`, `log.txt`, `skipped.jsonl` (cases that could not be
+used), `checkpoints/` (the last ones and the best), and, once the run is over, `model.safetensors`. A file named `stop` asks it to save and
+stop. Training and whoever watches it share nothing else. Every file is whole or not there, and only one run at a time is in a folder: it
+holds a lock there, which the system releases when its process ends, however it does.
 """
 
 import logging
@@ -25,6 +25,7 @@ from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroS
 from NeuroSAM2Core.legacy import current_line
 from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE
 from NeuroSAM2Core.training.trainer.curves import CURVES_FILE
 from NeuroSAM2Core.training.trainer.recorder import METRICS_FILE
 
@@ -35,7 +36,7 @@ LOG_FILE = "log.txt"
 MODEL_FILE = "model.safetensors"
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
-WRITTEN = (CONFIG_FILE, METRICS_FILE, CURVES_FILE, MODEL_FILE)
+WRITTEN = (CONFIG_FILE, METRICS_FILE, CURVES_FILE, MODEL_FILE, SKIPPED_FILE)
 """What a run replaces."""
 STEP = re.compile(r"step-(\d+)\.safetensors")
 KEPT = 2
@@ -128,6 +129,7 @@ class RunFolder:
             for place in (self.path, self.path / CHECKPOINTS):
                 for left in place.glob(f".*{disk.PARTIAL_SUFFIX}"):
                     disk.delete(left)
+            (self.path / SKIPPED_FILE).unlink(missing_ok=True)  # a case may have been mended since
             if not is_taken or changeable:
                 write_atomically(path, config.encode())
         except (OSError, CheckpointError) as error:

@@ -21,6 +21,7 @@ from NeuroSAM2Lib.training.cases import labels_of
 from NeuroSAM2Lib.training.controller import TrainController
 from NeuroSAM2Lib.training.estimate import estimate
 from NeuroSAM2Lib.training.roles import Role
+from NeuroSAM2Lib.training.verdict_view import VerdictView, view_of
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 WELCOME = _("Add the cases that you have segmented, then press Start.")
@@ -36,6 +37,8 @@ class TrainViewModel:
     sentence: str
     progress_rate: str
     """Of the run under way; empty without one."""
+    verdict: VerdictView | None
+    """Of the last comparison; None without one."""
 
 
 class TrainPresenter:
@@ -130,12 +133,21 @@ class TrainPresenter:
         """
         run = self.controller.view
         return TrainViewModel(
-            run=run, sentence=capitalized(run.notice) or _welcome(run), progress_rate=self._rate_message(run)
+            run=run,
+            sentence=capitalized(run.notice) or _welcome(run),
+            progress_rate=self._rate_message(run),
+            verdict=None if run.verdict is None else view_of(run.verdict),
         )
 
+    def use_new_model(self) -> None:
+        """Puts the run's model to work; asks first where held-out cases do not show that it is better."""
+        self.act(self._use_new_model)
+
     def estimate(self, steps: int) -> str:
-        """How long so many steps will take, in a sentence."""
-        return estimate(self.controller.folder, steps)
+        """How long so many steps, or those of the run under way, take in all, in a sentence."""
+        run = self.controller.run
+        asked = run.num_steps if run is not None and self.controller.is_running else 0
+        return estimate(self.controller.folder, asked or steps)
 
     def close(self) -> None:
         """Ends what is on its way to the list and a look at the cases; a run goes on."""
@@ -146,6 +158,12 @@ class TrainPresenter:
         if self._export is not None:
             self._export.cancel()
             self._export = None
+
+    def _use_new_model(self, controller: TrainController) -> None:
+        verdict = controller.view.verdict
+        question = "" if verdict is None else view_of(verdict).question
+        if not question or self.segment_presenter.host.confirm(question):
+            controller.promote()
 
     def _begin_export(self, controller: TrainController, role: Role) -> None:
         session = self.segment_presenter.session

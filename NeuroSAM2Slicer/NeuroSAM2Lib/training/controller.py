@@ -14,11 +14,15 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, exit_summary
+from NeuroSAM2Core.verdict import Report
 from NeuroSAM2Lib.engine.programs import StartProgram
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.training.cases import CaseList
-from NeuroSAM2Lib.training.run import RunReader, TrainChoice, read_comparison
+from NeuroSAM2Lib.training.report_reader import ReportReader
+from NeuroSAM2Lib.training.run import RunReader, TrainChoice
+from NeuroSAM2Lib.training.run_health import problems
 from NeuroSAM2Lib.training.samples import LOOKING, Samples
+from NeuroSAM2Lib.training.verdict_view import missing_proof
 from NeuroSAM2Lib.view_state import CaseRow, ComparisonRow, TrainView
 
 YIELD_CPU_S = 2.0
@@ -56,6 +60,7 @@ class TrainController:
         self._start, self._python, self._use_model, self._clock = start, tuple(python), use_model, clock
         self._training: ProcessTree | None = None
         self._comparing: ProcessTree | None = None
+        self._report_reader: ReportReader | None = None
         self._waits_until = 0.0
         self._ends_by = math.inf
         self._was_asked_to_stop = False
@@ -157,7 +162,7 @@ class TrainController:
         Raises:
             DataError: There is no comparison yet.
         """
-        if self.run is None or self.run.model is None or not self._comparison:
+        if self.run is None or self.run.model is None or self._report is None:
             raise DataError(_("this model has not been compared yet"), hint=_("compare it on held-out cases first"))
         history = self._history()
         model = str(self.run.model)
@@ -235,8 +240,9 @@ class TrainController:
     def view(self) -> TrainView:
         """What the panel shows."""
         cases = self.cases.read()
-        run, comparison = self.run, self._comparison
-        is_idle = not self.is_running
+        run, report, is_idle = self.run, self._report, not self.is_running
+        is_unfinished = run is not None and (self.is_running or not run.is_over)
+        rows = () if report is None else report.rows
         return TrainView(
             cases=tuple(CaseRow(name=c.name, role=c.role, is_there=c.is_there) for c in cases),
             is_running=self.is_running,
@@ -244,7 +250,15 @@ class TrainController:
             num_steps=0 if run is None else run.num_steps,
             losses=() if run is None else tuple(run.losses),
             dices=() if run is None else tuple(run.dices),
-            comparison=comparison,
+            comparison=tuple(
+                ComparisonRow(what=f"{row.what} ({row.kind})", before=row.before_text, after=row.after_text)
+                for row in rows
+            ),
+            verdict=None if report is None else report.verdict,
+            verdict_picture=None if report is None or self._report_reader is None else self._report_reader.picture,
+            warnings=tuple(
+                one for one in (missing_proof(cases), *(problems(run.numbers) if run and is_unfinished else ())) if one
+            ),
             pictures=self.samples.pictures,
             report="" if self.samples.is_running else self.samples.report,
             can_validate=bool(cases) and not self.samples.is_running,
@@ -252,7 +266,7 @@ class TrainController:
             can_stop=self.is_running,
             can_continue=is_idle and run is not None and not run.is_over,
             can_compare=is_idle and run is not None and run.model is not None and not self.is_comparing,
-            can_promote=is_idle and bool(comparison),
+            can_promote=is_idle and report is not None,
             can_roll_back=bool(self._history()),
             notice=self.notice,
         )
@@ -272,8 +286,13 @@ class TrainController:
         return self.folder / "proofs" / self.run.folder.name
 
     @property
-    def _comparison(self) -> tuple[ComparisonRow, ...]:
-        return () if self.run is None else read_comparison(self._comparison_folder / "report.csv")
+    def _report(self) -> Report | None:
+        """Of the last run's comparison."""
+        if self.run is None:
+            return None
+        if self._report_reader is None or self._report_reader.folder != self._comparison_folder:
+            self._report_reader = ReportReader(self._comparison_folder)
+        return self._report_reader.read()
 
     def _launch(self) -> None:
         assert self.run is not None

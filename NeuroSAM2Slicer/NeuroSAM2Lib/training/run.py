@@ -3,17 +3,17 @@
 `config.toml`, `metrics.jsonl`, `checkpoints/` and `model.safetensors` are all that training and its panel share.
 """
 
-import csv
 import json
 import math
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from NeuroSAM2Lib.view_state import ComparisonRow
+from NeuroSAM2Lib.training.run_health import RunNumbers
 
 SAVED = re.compile(r"step-(\d+)\.safetensors")
 Part = Literal["trunk", "neck", "decoder", "memory"]
@@ -71,7 +71,18 @@ class RunReader:
         """Step and loss."""
         self.dices: list[tuple[int, float]] = []
         """Step and mean Dice on the validation cases, after a box and after a click."""
+        self.not_finite_at: int | None = None
+        """The step of a loss that is no number."""
+        self.skipped: dict[str, str] = {}
+        """Cases that the run cannot use, each with the reason."""
         self._offset = 0
+
+    @property
+    def numbers(self) -> RunNumbers:
+        """What was reported so far."""
+        return RunNumbers(
+            losses=self.losses, dices=self.dices, not_finite_at=self.not_finite_at, skipped=self.skipped
+        )  # fmt: skip
 
     @property
     def num_steps(self) -> int:
@@ -104,12 +115,13 @@ class RunReader:
 
     def read_news(self) -> None:
         """Takes in the reports that have come; a restart that goes back rewrites them."""
+        self.skipped = _skipped_cases(self.folder / "skipped.jsonl")
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return
         data = path.read_bytes()
         if len(data) < self._offset:
-            self.losses, self.dices, self._offset = [], [], 0
+            self.losses, self.dices, self.not_finite_at, self._offset = [], [], None, 0
         whole = data.rfind(b"\n") + 1
         for line in data[self._offset : whole].splitlines():
             self._take(line)
@@ -129,6 +141,8 @@ class RunReader:
             dices = [float(row[key]) for key in DICES if key in row]
         except (ValueError, KeyError, TypeError, OverflowError):  # damaged; the run says so when it goes on
             return
+        if ("seconds_per_step" in row and not losses) or not all(map(math.isfinite, losses)):
+            self.not_finite_at = step  # a run leaves out what is no number
         if not all(map(math.isfinite, (*losses, *dices))):
             return
         for curve, values in ((self.losses, losses), (self.dices, dices)):
@@ -138,15 +152,18 @@ class RunReader:
                 curve.append((step, sum(values) / len(values)))
 
 
-def read_comparison(path: Path) -> tuple[ComparisonRow, ...]:
-    """The lines of a `report.csv`; none where it is not there."""
-    if not path.exists():
-        return ()
-    with path.open(newline="", encoding="utf-8") as file:
-        return tuple(
-            ComparisonRow(what=f"{row['what']} ({row['kind']})", before=float(row["before"]), after=float(row["after"]))
-            for row in csv.DictReader(file)
-        )
+def _skipped_cases(path: Path) -> dict[str, str]:
+    """Cases and reasons in a file of a run; those whose lines are damaged are left out."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return {}
+    found = {}
+    for line in lines:
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            found[str(row["case"])] = str(row["reason"])
+    return found
 
 
 def _text(value: str) -> str:

@@ -34,8 +34,15 @@ class Samples:
         picture = self._carousel.picture
         if picture is None:
             return
-        try:
-            data = base64.b64encode(picture.read_bytes()).decode()
-        except OSError:  # drawn anew at this moment
-            return
-        self._state.train_sample = {"src": f"data:image/png;base64,{data}", "caption": self._carousel.caption}
+        source = png_source(picture)
+        if source:
+            self._state.train_sample = {"src": source, "caption": self._carousel.caption}
+
+
+def png_source(picture: Path) -> str:
+    """A picture as the source of an image of the page; empty where it is drawn anew at this moment."""
+    try:
+        data = picture.read_bytes()
+    except OSError:
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"

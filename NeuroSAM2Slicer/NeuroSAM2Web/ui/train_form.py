@@ -29,6 +29,14 @@ def build_train_form(panel: TrainPanel) -> None:
         raw_attrs=['role="status"', 'data-test="train-line"'],
     ):
         html.Span("{{ train_sentence }}")
+    html.Div(
+        "{{ one }}",
+        v_for="one in train_warnings",
+        key="one",
+        classes="ns-verdict mb-2",
+        style=("train_warning_colours",),
+        raw_attrs=['role="status"', 'data-test="train-warning"'],
+    )
     _cases(panel)
     _settings(panel)
     _samples(panel)
@@ -176,7 +184,7 @@ def _samples(panel: TrainPanel) -> None:
 
 
 def _run(panel: TrainPanel) -> None:
-    html.Div("{{ train_estimate }}", v_if="!train_is_running", classes="ns-hint mb-2")
+    html.Div("{{ train_estimate }}", classes="ns-hint mb-2", raw_attrs=['data-test="estimate"'])
     with html.Div(classes="ns-row"):
         key_button(
             "Start",
@@ -222,6 +230,20 @@ def _comparison(panel: TrainPanel) -> None:
         disabled=("!train_can_compare",),
         classes="w-100 mb-2",
     )
+    with html.Div(v_if="train_verdict", classes="mb-2"):
+        html.Div(
+            "{{ train_verdict.sentence }}",
+            classes="ns-verdict",
+            style=("train_verdict.colours",),
+            raw_attrs=['role="status"', 'data-test="verdict"'],
+        )
+        html.Div("{{ train_verdict.detail }}", classes="ns-hint my-1")
+        html.Img(
+            v_if="train_verdict.picture",
+            src=("train_verdict.picture",),
+            style="width: 100%",
+            raw_attrs=['alt="Dice of every held-out case before and after"'],
+        )
     with v3.VTable(v_if="train_comparison.length", density="compact", classes="ns-comparison mb-2"):
         with html.Thead(), html.Tr():
             for title in ("On held-out cases", "Before", "After"):
@@ -237,7 +259,7 @@ def _comparison(panel: TrainPanel) -> None:
         key_button(
             "Use new model",
             tip="Let the new model outline from now on",
-            click=panel.does(lambda controller: controller.promote()),
+            click=panel.use_new_model,
             disabled=("!train_can_promote",),
         )
         key_button(

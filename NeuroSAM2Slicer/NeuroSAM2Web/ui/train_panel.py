@@ -4,19 +4,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
 from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, matching, parse_settings
 from NeuroSAM2Lib.training.controller import TrainController
 from NeuroSAM2Lib.training.roles import ROLE_TITLES, ROLES, Role
 from NeuroSAM2Lib.training.run import PARTS, PRESETS, TrainChoice
+from NeuroSAM2Lib.training.verdict_view import Tone, VerdictView
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.curves import draw
-from NeuroSAM2Web.ui.samples import Samples
+from NeuroSAM2Web.ui.samples import Samples, png_source
 
 FOLDER = "NeuroSAM2 training"
 LOG_CHARS = 20_000
@@ -54,6 +56,8 @@ class TrainPanel:
                 "train_pace": "",
                 "train_has_log": False,
                 "train_log": "",
+                "train_verdict": None,
+                "train_warning_colours": colours(Tone.UNSURE),
             }
         )
         self.adapt(0)
@@ -133,6 +137,15 @@ class TrainPanel:
         """Begins a run with what is chosen."""
         self.does(lambda controller: controller.begin(self._choice()))()
 
+    def use_new_model(self) -> None:
+        """Puts the run's model to work; where it is not shown to be better, the page asks first."""
+        self.page.host.attempt(self._use_new_model)
+
+    def _use_new_model(self) -> None:
+        if self.presenter is not None:
+            self.presenter.use_new_model()
+            self._show_now()
+
     def adapt(self, number: int) -> None:
         """What to adapt, in a person's words; the number after the last leaves the expert's choice as it is."""
         state = self.page.state
@@ -207,6 +220,8 @@ class TrainPanel:
             self.samples.show(view.run.pictures)
             self._show_estimate()
             self._copy_log()
+        if self._shown is None or _verdict(view) != _verdict(self._shown):
+            state.train_verdict = verdict_state(*_verdict(view))
         self._shown = view
         state.train_sentence, state.train_pace = view.sentence, view.progress_rate
 
@@ -229,9 +244,8 @@ def run_state(view: TrainView) -> Mapping[str, object]:
             {"name": row.name, "role": ROLE_TITLES[row.role], "files": "" if row.is_there else "files are missing"}
             for row in view.cases
         ],
-        "train_comparison": [
-            {"what": row.what, "before": f"{row.before:.3g}", "after": f"{row.after:.3g}"} for row in view.comparison
-        ],
+        "train_comparison": [{"what": row.what, "before": row.before, "after": row.after} for row in view.comparison],
+        "train_warnings": list(view.warnings),
         "train_curves": asdict(draw(view.losses, view.dices, view.num_steps)) if view.losses else None,
         "train_report": view.report,
         "train_is_running": view.is_running,
@@ -250,6 +264,27 @@ def run_state(view: TrainView) -> Mapping[str, object]:
             )
         },
     }
+
+
+def _verdict(view: TrainViewModel) -> tuple[VerdictView | None, Path | None]:
+    return view.verdict, view.run.verdict_picture
+
+
+def verdict_state(verdict: VerdictView | None, picture: Path | None) -> Mapping[str, str] | None:
+    """A verdict as a variable of the page; None without one."""
+    if verdict is None:
+        return None
+    return {
+        "sentence": verdict.sentence,
+        "detail": verdict.detail,
+        "colours": colours(verdict.tone),
+        "picture": "" if picture is None else png_source(picture),
+    }
+
+
+def colours(tone: Tone) -> str:
+    """A style: text on its own ground, in the light theme and in the dark one."""
+    return f"background: {tone.value.ground}; color: {tone.value.text}"
 
 
 def whole_number(what: str, value: object, least: int, most: int) -> int:

@@ -1,0 +1,178 @@
+"""`neurosam2 measure`: a table of the objects in a label map, for a paper."""
+
+import argparse
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.measures import (
+    PERCENTILES,
+    LabelDifference,
+    ObjectMeasures,
+    SliceCounts,
+    label_difference,
+    measure_object,
+    read_slice_counts,
+)
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, is_there
+from NeuroSAM2Core.volume import Volume, resolve_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIZE = ("label", "voxels", "volume_ml", "left_right_mm", "front_back_mm", "up_down_mm", "surface_mm2")
+VALUES = ("mean", "sd", *(f"percentile_{at}" for at in PERCENTILES))
+PROMPTS = ("name", "slices_prompted", "slices_corrected", "slices_confirmed")
+DIFFERENCE = ("dice", "hd95_mm", "most_different_slices")
+STDOUT = Path("-")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """An object."""
+
+    label: int
+    measures: ObjectMeasures | None
+    """None where only the other label map has it."""
+    counts: SliceCounts | None = None
+    difference: LabelDifference | None = None
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "measure",
+        help="volumes, extents, surfaces and intensities of the objects in a label map",
+        description="A line for each label value: volume, extents, surface area (Crofton's formula), and mean, standard deviation and "
+        "percentiles of the image. With --against also Dice, HD95 and the slices that differ most from another label map.",
+    )
+    parser.add_argument("image", type=Path, metavar="IMAGE")
+    parser.add_argument("labels", type=Path, metavar="LABELS", help="on the grid of the image")
+    parser.add_argument("--against", type=Path, metavar="LABELS", help="compare with another label map, value by value")
+    parser.add_argument("--axis", default="axial", help="of the slices: axial, coronal, sagittal, i, j or k (axial)")
+    parser.add_argument(
+        "--prompts",
+        type=Path,
+        metavar="FILE.json",
+        help="the file beside a saved segmentation: names, and slices prompted, corrected and confirmed; its first object is label 1",
+    )
+    parser.add_argument(
+        "--csv", type=Path, nargs="?", const=STDOUT, metavar="FILE.csv", help="as CSV, printed or into a file"
+    )
+    add_overwrite_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures; see `add_parser`."""
+    inputs = [one for one in (args.image, args.labels, args.against, args.prompts) if one is not None]
+    if args.csv and args.csv != STDOUT:
+        check_outputs([args.csv], inputs=inputs, overwrite=args.overwrite)
+    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid, whole_labels
+
+    def labels_in(path: Path) -> NDArray[np.int32]:
+        label = Volume.read(path)
+        check_same_grid(image, label)
+        return whole_labels(label)
+
+    image = Volume.read(args.image)
+    counts = read_slice_counts(args.prompts) if args.prompts else ()
+    other = labels_in(args.against) if args.against else None
+    rows = measured_rows(image, labels_in(args.labels), other, counts, axis=args.axis)
+    head = [*SIZE, *VALUES, *(PROMPTS if args.prompts else ()), *(DIFFERENCE if args.against else ())]
+    cells = [_cells(row, has_prompts=bool(args.prompts), is_compared=other is not None) for row in rows]
+    if args.csv and args.csv != STDOUT:
+        _write(args.csv, _csv(head, cells), overwrite=args.overwrite)
+        print(f"written: {args.csv}")
+    else:
+        print(_csv(head, cells) if args.csv else _lines(head, cells), end="")
+    return 0
+
+
+def measured_rows(
+    image: Volume,
+    labels: NDArray[np.int32],
+    other: NDArray[np.int32] | None,
+    counts: "Sequence[SliceCounts]",
+    *,
+    axis: str,
+) -> list[Row]:
+    """A row for each value of either label map.
+
+    Raises:
+        DataError: There is none, or `counts` are of other objects.
+    """
+    values = np.union1d(labels, [] if other is None else other).astype(int)
+    values = values[values > 0]
+    if not len(values):
+        raise DataError("the label is empty: it has no voxel above 0")
+    if counts and values[-1] > len(counts):
+        raise DataError(
+            f"the label has the value {values[-1]}, and the file with the prompts has {len(counts)} objects",
+            hint="give the file that was saved with it",
+        )
+    along = resolve_axis(image, axis)
+    rows = []
+    for value in values.tolist():
+        mask = labels == value
+        rows.append(
+            Row(
+                label=value,
+                measures=measure_object(image, mask) if mask.any() else None,
+                counts=counts[value - 1] if counts else None,
+                difference=None if other is None else label_difference(image, mask, other == value, along),
+            )
+        )
+    return rows
+
+
+def _cells(row: Row, *, has_prompts: bool, is_compared: bool) -> list[str]:
+    measures, counts, difference = row.measures, row.counts, row.difference
+    cells = [str(row.label)]
+    if measures is None:
+        cells += ["0", "0", *[""] * (len(SIZE) - 3 + len(VALUES))]
+    else:
+        cells.append(str(measures.voxels))
+        numbers = (measures.volume_ml, *measures.extent_mm, measures.surface_mm2, measures.mean, measures.sd)
+        cells += [_number(value) for value in (*numbers, *measures.percentiles)]
+    if has_prompts and counts is not None:
+        cells += [counts.name, *map(str, (counts.prompted, counts.corrected, counts.confirmed))]
+    if is_compared and difference is not None:
+        slices = " ".join(map(str, difference.worst_slices))
+        cells += [_number(difference.dice), _number(difference.hd95_mm), slices]
+    return cells
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""
+
+
+def _csv(head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    return file.getvalue()
+
+
+def _lines(head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:
+    """Each object as a block, a number on a line: the table is too wide for a terminal."""
+    width = max(map(len, head))
+    blocks = ["".join(f"{name:{width}}  {cell}\n" for name, cell in zip(head, row, strict=True)) for row in rows]
+    return "\n".join(blocks)
+
+
+def _write(path: Path, text: str, *, overwrite: bool) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write_atomically(path, text, overwrite=overwrite)
+    except FileExistsError as error:
+        raise is_there(path) from error
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error

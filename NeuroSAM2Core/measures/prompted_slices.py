@@ -1,0 +1,62 @@
+"""How many slices of each object a person has prompted, corrected and confirmed, from the file beside a saved segmentation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
+from NeuroSAM2Core.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceCounts:
+    """Slices of an object."""
+
+    name: str
+    prompted: int
+    """With a click or a box."""
+    corrected: int
+    """Of those, with more than one."""
+    confirmed: int
+    """As they were, by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OnSlice:
+    slice: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    name: str
+    points: tuple[_OnSlice, ...]
+    boxes: tuple[_OnSlice, ...]
+    slices_confirmed_by_hand: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    objects: tuple[_Object, ...]
+
+
+def read_slice_counts(path: Path) -> tuple[SliceCounts, ...]:
+    """The objects of the file, in its order.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        content = decoded(_Prompts, parse_json(disk.read_text(path)), "", Rules(skips_unknown=True))
+    except (OSError, DecodingError, UnicodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", hint="give the .json beside a saved segmentation") from error
+    return tuple(_counts(one) for one in content.objects)
+
+
+def _counts(one: _Object) -> SliceCounts:
+    slices = [prompt.slice for prompt in (*one.points, *one.boxes)]
+    return SliceCounts(
+        name=one.name,
+        prompted=len(set(slices)),
+        corrected=sum(slices.count(index) > 1 for index in set(slices)),
+        confirmed=len(one.slices_confirmed_by_hand),
+    )
