@@ -92,7 +92,9 @@ def rows_of_many(folder: Path) -> list[tuple[str, ...]]:
 def row_of_tracking(folder: Path) -> tuple[str, ...]:
     """What the scene adds to a propagation of many objects through many slices, in all."""
     app = HeadlessApplication(folder)
-    volume_node = add_volume(app, np.random.default_rng(0).integers(0, 1000, LONG).astype(np.int16), GEOMETRIES["oblique"])
+    volume_node = add_volume(
+        app, np.random.default_rng(0).integers(0, 1000, LONG).astype(np.int16), GEOMETRIES["oblique"]
+    )
     node, _ = add_segmentation(app)
     engine = TimedEngine()
     session = SessionController(app, EngineLink(lambda: engine, LoadModel(model="nano")), volume_node, node)
