@@ -198,7 +198,7 @@ def test_an_outline_that_has_ended_says_why_and_goes_on_for_one_more_slice(user,
     user.ui.propagateButton.click()
     loop.until(user.settled)
     loop.until(lambda: user.ui.extendButton.enabled)
-    assert "The object ends on slice 3 (its area fell" in user.ui.stateLabel.text
+    assert "The object ends on slice 3 (its area became too small" in user.ui.stateLabel.text
     assert (
         "ends here: its area became too small beside the largest slice"
         in user.ui.qualityStripTable.item(0, 9).toolTip()
