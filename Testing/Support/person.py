@@ -46,12 +46,15 @@ class Person:
             self.sync.restore(self.session_state, number)
 
     def note(self, event):
-        """What an event says of prompts and masks is kept."""
+        """What an event says of prompts and masks is kept and shown; an answer to prompts that are no longer the latest is neither."""
         answered = self.sync.settle(event)
         if isinstance(event, SliceAnswered) and answered is not None:
             self.session_state.answer(answered, event)
         elif isinstance(event, SliceTracked):
             self.session_state.put(event.mask)
+        else:
+            return
+        self.shown[event.mask.plane] = event.mask
 
     def click(self):
         plane = SlicePlane(Axis.K, self.random.randrange(8))
@@ -75,8 +78,6 @@ class Person:
                 if isinstance(event, Disconnected):
                     return False
                 self.note(event)
-                if isinstance(event, SliceAnswered | SliceTracked):
-                    self.shown[event.mask.plane] = event.mask
             count -= len(events)
         return True
 
@@ -118,8 +119,6 @@ class Person:
         events = events_until(self.client, lambda e: isinstance(e, Disconnected))
         for event in events:
             self.note(event)
-            if isinstance(event, SliceAnswered | SliceTracked):
-                self.shown[event.mask.plane] = event.mask
         self.client.close()
         self.begin()
 
