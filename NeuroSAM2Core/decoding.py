@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 import reprlib
+import tomllib
 import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 
 T = TypeVar("T")
 MAX_DIGITS = 18
+NESTED = "it is nested too deeply"
 
 
 class DecodingError(ValueError):
@@ -103,7 +105,21 @@ def parse_json(text: str | bytes, *, nan_is_none: bool = False) -> object:
     except ValueError as error:  # also: it is not UTF-8, or has a number of thousands of digits
         raise DecodingError(str(error)[:80]) from error
     except RecursionError:
-        raise DecodingError("it is nested too deeply") from None
+        raise DecodingError(NESTED) from None
+
+
+def parse_toml(text: str) -> dict[str, object]:
+    """What a TOML text says.
+
+    Raises:
+        DecodingError: It is not TOML; neither is what is nested without end. Names the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # also: it has a number of thousands of digits
+        raise DecodingError(str(error)[:200]) from error
+    except RecursionError:
+        raise DecodingError(NESTED) from None
 
 
 def _refuse_constant(name: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.decoding import decoded, parse_json
+from NeuroSAM2Core.decoding import decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, exit_summary
 from NeuroSAM2Core.verdict import Report
@@ -107,7 +107,7 @@ class TrainController:
 
     def _new_run(self, runs: Path, choice: TrainChoice) -> Path:
         """The folder of a run with a number that no other window has taken; its configuration is written."""
-        number = max((int(path.stem) for path in runs.glob("*.toml") if path.stem.isdigit()), default=0)
+        number = max((parse_count(path.stem) or 0 for path in runs.glob("*.toml")), default=0)
         while True:
             number += 1
             folder = runs / f"{number:03d}"

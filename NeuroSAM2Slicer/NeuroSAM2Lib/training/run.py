@@ -5,14 +5,14 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json, parse_toml
 from NeuroSAM2Lib.training.run_health import RunNumbers
 
 SAVED = re.compile(r"step-(\d+)\.safetensors")
@@ -155,9 +155,9 @@ class RunReader:
 
     def _asked(self) -> "_Asked":
         try:
-            content = tomllib.loads(self.folder.with_suffix(".toml").read_text(encoding="utf-8"))
+            content = parse_toml(disk.read_text(self.folder.with_suffix(".toml")))
             return decoded(_Asked, content, "", Rules(skips_unknown=True))
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             return _Asked()
 
     def _take(self, line: bytes) -> None:
