@@ -156,9 +156,10 @@ def _cells(row: Row, *, has_prompts: bool, is_compared: bool) -> list[str]:
         cells.append(str(measures.voxels))
         numbers = (measures.volume_ml, *measures.extent_mm, measures.surface_mm2, measures.mean, measures.sd)
         cells += [_number(value) for value in (*numbers, *measures.percentiles)]
-    if has_prompts:
-        numbers = () if counts is None else (counts.prompted, counts.corrected, counts.confirmed)
-        cells += [""] * len(PROMPTS) if counts is None else [counts.name, *map(str, numbers)]
+    if has_prompts and counts is not None:
+        cells += [counts.name, *map(str, (counts.prompted, counts.corrected, counts.confirmed))]
+    elif has_prompts:
+        cells += [""] * len(PROMPTS)
     if is_compared and difference is not None:
         slices = " ".join(map(str, difference.worst_slices))
         cells += [_number(difference.dice), _number(difference.hd95_mm), slices]

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
 from NeuroSAM2Lib.training.bids import images_of
@@ -15,8 +18,8 @@ from NeuroSAM2Lib.training.run import RunReader
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.verdict import read_report
-from NeuroSAM2Core.volume import Axis
-from Testing.Support.sessions import SimulatedUser
+from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.sessions import SimulatedUser, place_point
 
 NESTED = '{"a": ' + "[" * 100_000
 LONG = "9" * 5000
@@ -56,6 +59,48 @@ def test_a_number_in_a_scene_that_is_none_is_zero(node, text):
 def test_qualities_in_a_scene_that_are_none_are_left_out(node, values):
     node.node.SetParameter("Quality1", json.dumps({"axis": "k", "grid": GRID, "slices": {"3": values}}))
     assert node.read_quality(1) == {}
+
+
+def test_a_quality_of_a_slice_outside_the_image_is_left_out(app):
+    user = SimulatedUser(app)
+    place_point(user.session, SlicePlane(Axis.K, 4), 7, 10)
+    user.settle()
+    document = user.document
+    text = document.node.node.GetParameter("Quality1")
+    document.node.node.SetParameter(
+        "Quality1", text.replace('"slices": {', '"slices": {"-1": [1, 1, 0], "999": [1, 1, 0], ')
+    )
+    again = SegmentationDocument(app, user.volume_node, document.objects.node)
+    assert again.active_record.quality.keys() == document.active_record.quality.keys() != set()
+
+
+@pytest.mark.parametrize("reading", [[], [1e300], [1.5], [-1.0], [0.0], [1.0, 2.0]])
+def test_a_reading_in_a_scene_that_is_none_is_left_out(app, reading):
+    user = SimulatedUser(app)
+    place_point(user.session, SlicePlane(Axis.K, 4), 7, 10)
+    user.settle()
+    (points,) = (one for one in user.document.nodes.all_nodes(1) if one.GetAttribute("NeuroSAM2.Role") == "positive")
+    grid = user.document.volume.ijk_to_ras.ravel().tolist()
+    points.SetAttribute("NeuroSAM2.Readings", json.dumps({"axis": "k", "grid": grid, "slices": {"4": reading}}))
+    assert user.document.nodes.read(1, user.document.volume).readings == frozenset()
+
+
+@pytest.mark.parametrize("number", ["x", "²", "", LONG])
+def test_a_prompt_in_a_scene_of_no_object_is_left_out(app, number):
+    user = SimulatedUser(app)
+    place_point(user.session, SlicePlane(Axis.K, 4), 7, 10)
+    user.settle()
+    for one in user.document.nodes.all_nodes(1):
+        one.SetAttribute("NeuroSAM2.Object", number)
+    assert PromptNodes(app.scene, user.volume_node, user.document.objects.node).all_nodes() == []
+
+
+@pytest.mark.parametrize("text", ["²", LONG])
+def test_a_range_in_a_scene_that_is_none_is_the_whole_image(app, text):
+    settings = PanelSettings(app.scene)
+    settings.node.SetParameter("First", "1")
+    settings.node.SetParameter("Last", text)
+    assert settings.slice_range is None
 
 
 @pytest.mark.parametrize(
