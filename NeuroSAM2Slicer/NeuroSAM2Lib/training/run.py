@@ -201,7 +201,7 @@ def report_of(line: bytes) -> tuple[int, dict[str, float | None]]:
     row = decoded(dict[str, float | None], parse_json(line, nan_is_none=True), "")
     step = row.get("step")
     if step is None or step < 0 or not step.is_integer():
-        raise DecodingError(f"the step is {step}")
+        raise DecodingError(str(step))
     return int(step), row
 
 

@@ -66,5 +66,5 @@ class StoredSlices:
 def _index(text: str) -> int:
     index = parse_count(text.removeprefix("-"))
     if index is None:
-        raise DecodingError(f"{text[:80]!r} is no slice")
+        raise DecodingError(text[:80])
     return -index if text.startswith("-") else index
