@@ -10,6 +10,7 @@ import difflib
 import json
 import math
 import reprlib
+import tomllib
 import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from typing import Literal, TypeVar, Union, cast, get_args, get_origin, get_type
 from NeuroSAM2Core.errors import NeuroSAM2Error
 
 T = TypeVar("T")
+MAX_DIGITS = 18
+NESTED = "it is nested too deeply"
 
 
 class DecodingError(ValueError):
@@ -87,22 +90,49 @@ def decoded(kind: type[T], value: object, place: str, rules: Rules = STRICT) -> 
     return cast(T, _decoder(schema)(value, place, rules))
 
 
-def parse_json(text: str | bytes) -> object:
+def parse_json(text: str | bytes, *, nan_is_none: bool = False) -> object:
     """What a JSON text says.
+
+    Args:
+        text: Of a file or a message.
+        nan_is_none: NaN and the infinities are None, instead of refused.
 
     Raises:
         DecodingError: It is not JSON; neither is NaN, nor what is nested without end.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_none_of if nan_is_none else _refuse_constant)
     except ValueError as error:  # also: it is not UTF-8, or has a number of thousands of digits
         raise DecodingError(str(error)[:80]) from error
     except RecursionError:
-        raise DecodingError("it is nested too deeply") from None
+        raise DecodingError(NESTED) from None
+
+
+def parse_toml(text: str) -> dict[str, object]:
+    """What a TOML text says.
+
+    Raises:
+        DecodingError: It is not TOML; neither is what is nested without end. Names the line.
+    """
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # also: it has a number of thousands of digits
+        raise DecodingError(str(error)[:200]) from error
+    except RecursionError:
+        raise DecodingError(NESTED) from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
+
+
+def _none_of(name: str) -> None:
+    return None
+
+
+def parse_count(text: str) -> int | None:
+    """The number that digits say; None for any other text, and for more digits than 64 bits have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 @cache
@@ -118,6 +148,8 @@ def _decoder(kind: object) -> Decoder:
         return _choice_decoder({one: one for one in arguments})
     if origin is tuple:
         return _tuple_decoder(arguments)
+    if origin is dict:
+        return _dict_decoder(arguments[1])
     if origin is not None:
         return _custom_decoder(origin)
     assert isinstance(kind, type)
@@ -200,6 +232,18 @@ def _tuple_decoder(arguments: tuple[object, ...]) -> Decoder:
             one(part, f"{place}[{number}]", rules)
             for number, (one, part) in enumerate(zip(decoders, value, strict=True))
         )
+
+    return decode
+
+
+def _dict_decoder(kind: object) -> Decoder:
+    inner = _decoder(kind)
+
+    def decode(value: object, place: str, rules: Rules) -> object:
+        if not isinstance(value, Mapping):
+            raise _wrong(place, "a table", value)
+        prefix = f"{place}." if place else ""
+        return {_text(key, place, rules): inner(one, f"{prefix}{key}", rules) for key, one in value.items()}
 
     return decode
 

@@ -140,6 +140,8 @@ class Verdict:
     """Each kind of prompt apart."""
     skipped: tuple[str, ...] = ()
     """Cases that could not be measured."""
+    cases_chose_checkpoint: bool = False
+    """The new model is the checkpoint that was best on these very cases, which flatters it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -194,6 +196,7 @@ def verdict_of(
     after: Mapping[str, Mapping[Key, float]],
     *,
     skipped: tuple[str, ...] = (),
+    cases_chose_checkpoint: bool = False,
 ) -> Verdict:
     """The verdict from Dice.
 
@@ -201,6 +204,7 @@ def verdict_of(
         before: By kind of first prompt, then by case and object.
         after: Likewise; what is not there on both sides is left out.
         skipped: Cases that could not be measured.
+        cases_chose_checkpoint: They are the validation cases of the training.
 
     Raises:
         DataError: The two have nothing in common.
@@ -222,8 +226,12 @@ def verdict_of(
         for case in dict.fromkeys(case for case, _ in pairs)
     ]
     return Verdict(
-        dice=paired_difference(first, second), cases=tuple(cases), prompts=tuple(prompts), skipped=skipped
-    )  # fmt: skip
+        dice=paired_difference(first, second),
+        cases=tuple(cases),
+        prompts=tuple(prompts),
+        skipped=skipped,
+        cases_chose_checkpoint=cases_chose_checkpoint,
+    )
 
 
 def _mean_of(case: str, dices: Mapping[Key, float]) -> float:

@@ -17,6 +17,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import SET_HOME, CatalogEntry, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, write_atomically
 from NeuroSAM2Core.checkpoint.official import official_model, read_bytes
+from NeuroSAM2Core.decoding import decoded, parse_json
 from NeuroSAM2Core.errors import Cancelled, CheckpointError, DataError, DownloadError
 from NeuroSAM2Core.model import PRESETS
 from NeuroSAM2Core.outputs import check_outputs
@@ -266,8 +267,8 @@ def _metadata(part: Path) -> Path:
 
 
 def _known_tag(part: Path) -> str:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(_metadata(part).read_text(encoding="utf-8"))["tag"])
+    with contextlib.suppress(OSError, ValueError):
+        return decoded(dict[str, str], parse_json(disk.read_text(_metadata(part))), "").get("tag", "")
     return ""
 
 

@@ -3,7 +3,6 @@
 `neurosam2 tune` writes it, `load_checkpoint` puts it into the model's configuration. Whoever deletes it has the model's own choices back.
 """
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import SET_HOME, find, models_folder
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
 from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES
+from NeuroSAM2Core.decoding import DecodingError, parse_toml
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import EngineDefaults
 
@@ -36,13 +36,13 @@ def read_engine_file(path: Path) -> EngineDefaults:
         ConfigError: It is not TOML, or a key (the nearest known one is named) or value cannot be used.
     """
     try:
-        values = tomllib.loads(disk.read_text(path))
+        values = parse_toml(disk.read_text(path))
         return EngineDefaults.from_dict(values)
     except FileNotFoundError:
         return EngineDefaults()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (DecodingError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", hint=HINT) from error
     except ConfigError as error:
         raise ConfigError(f"{path.name}: {error.message}", hint=HINT) from error

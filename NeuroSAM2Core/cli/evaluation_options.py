@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from NeuroSAM2Core.training.config.data import DataConfig
     from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
     from NeuroSAM2Core.training.data import Case
+    from NeuroSAM2Core.training.data.dataset_file import Split
     from NeuroSAM2Core.training.evaluation import EvaluationResult
 
 
@@ -84,16 +85,24 @@ def data_config(args: argparse.Namespace, datasets: list[Path]) -> "DataConfig":
     )
 
 
-def cases_of(args: argparse.Namespace, data: "DataConfig") -> "tuple[Case, ...]":
+def split_of(args: argparse.Namespace, data: "DataConfig") -> "Split":
     """The list that was named, or the test cases, or without any the validation cases."""
     from NeuroSAM2Core.training.data import read_cases
 
     if args.split:
-        return read_cases(data.datasets, args.split)
+        return cast("Split", args.split)
     try:
-        return read_cases(data.datasets, "test")
+        read_cases(data.datasets, "test")
     except DataError:
-        return read_cases(data.datasets, "validation")
+        return "validation"
+    return "test"
+
+
+def cases_of(args: argparse.Namespace, data: "DataConfig") -> "tuple[Case, ...]":
+    """The cases of `split_of`."""
+    from NeuroSAM2Core.training.data import read_cases
+
+    return read_cases(data.datasets, split_of(args, data))
 
 
 def measured(

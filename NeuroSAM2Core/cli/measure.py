@@ -62,7 +62,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--prompts",
         type=Path,
         metavar="FILE.json",
-        help="the file beside a saved segmentation: names, and slices prompted, corrected and confirmed; its first object is label 1",
+        help="the file beside a saved segmentation: names, and slices prompted, corrected and confirmed",
     )
     parser.add_argument(
         "--csv", type=Path, nargs="?", const=STDOUT, metavar="FILE.csv", help="as CSV, printed or into a file"
@@ -114,11 +114,7 @@ def measured_rows(
     values = values[values > 0]
     if not len(values):
         raise DataError("the label is empty: it has no voxel above 0")
-    if counts and values[-1] > len(counts):
-        raise DataError(
-            f"the label has the value {values[-1]}, and the file with the prompts has {len(counts)} objects",
-            hint="give the file that was saved with it",
-        )
+    counts_by_label = _by_label(counts, values.tolist())
     along = resolve_axis(image, axis)
     rows = []
     for value in values.tolist():
@@ -127,11 +123,28 @@ def measured_rows(
             Row(
                 label=value,
                 measures=measure_object(image, mask) if mask.any() else None,
-                counts=counts[value - 1] if counts else None,
+                counts=counts_by_label.get(value),
                 difference=None if other is None else label_difference(image, mask, other == value, along),
             )
         )
     return rows
+
+
+def _by_label(counts: "Sequence[SliceCounts]", values: list[int]) -> dict[int, SliceCounts]:
+    """The objects by label value; by their order where the file names no values.
+
+    Raises:
+        DataError: They are not those of a label map with these values.
+    """
+    hint = "give the file that was saved with it"
+    by_label = {one.label or number: one for number, one in enumerate(counts, start=1)}
+    if counts and values[-1] not in by_label and counts[0].label is None:
+        raise DataError(
+            f"the label has the value {values[-1]}, and the file with the prompts has {len(counts)} objects", hint=hint
+        )
+    if counts and not by_label.keys() & set(values):
+        raise DataError("the file with the prompts has none of the label values", hint=hint)
+    return by_label
 
 
 def _cells(row: Row, *, has_prompts: bool, is_compared: bool) -> list[str]:
@@ -145,6 +158,8 @@ def _cells(row: Row, *, has_prompts: bool, is_compared: bool) -> list[str]:
         cells += [_number(value) for value in (*numbers, *measures.percentiles)]
     if has_prompts and counts is not None:
         cells += [counts.name, *map(str, (counts.prompted, counts.corrected, counts.confirmed))]
+    elif has_prompts:
+        cells += [""] * len(PROMPTS)
     if is_compared and difference is not None:
         slices = " ".join(map(str, difference.worst_slices))
         cells += [_number(difference.dice), _number(difference.hd95_mm), slices]

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.cli.evaluation_options import (
     add_dataset_options,
     add_options,
@@ -11,6 +12,7 @@ from NeuroSAM2Core.cli.evaluation_options import (
     data_config,
     evaluation_config,
     measured,
+    split_of,
 )
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.verdict import PICTURE_FILE
@@ -58,7 +60,14 @@ def run(args: argparse.Namespace) -> int:
     before, after = (
         measured(model, cases, data, config, when) for model, when in zip(models, ("before", "after"), strict=True)
     )
-    comparison = compare(before, after, config, before_name=Path(args.before).stem, after_name=Path(args.after).stem)
+    comparison = compare(
+        before,
+        after,
+        config,
+        before_name=Path(args.before).stem,
+        after_name=Path(args.after).stem,
+        cases_chose_checkpoint=split_of(args, data) == "validation" and args.after not in catalog(),
+    )
     text = comparison_markdown(comparison)
     print(text)
     if args.out:

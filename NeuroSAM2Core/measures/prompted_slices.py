@@ -19,6 +19,8 @@ class SliceCounts:
     """Of those, with more than one."""
     confirmed: int
     """As they were, by hand."""
+    label: int | None = None
+    """The object's value in a label map; None where the file, of an earlier version, names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class _Object:
     points: tuple[_OnSlice, ...]
     boxes: tuple[_OnSlice, ...]
     slices_confirmed_by_hand: tuple[int, ...]
+    label: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,18 @@ def read_slice_counts(path: Path) -> tuple[SliceCounts, ...]:
     """The objects of the file, in its order.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: It cannot be read, or its label values are none.
     """
     try:
         content = decoded(_Prompts, parse_json(disk.read_text(path)), "", Rules(skips_unknown=True))
     except (OSError, DecodingError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint="give the .json beside a saved segmentation") from error
+    labels = [one.label for one in content.objects if one.label is not None]
+    if labels and (len(set(labels)) < len(content.objects) or min(labels) < 1):
+        raise DataError(
+            f"{path} cannot be read: objects have the same label value, none or one below 1",
+            hint="give the .json beside a saved segmentation",
+        )
     return tuple(_counts(one) for one in content.objects)
 
 
@@ -59,4 +68,5 @@ def _counts(one: _Object) -> SliceCounts:
         prompted=len(set(slices)),
         corrected=sum(slices.count(index) > 1 for index in set(slices)),
         confirmed=len(one.slices_confirmed_by_hand),
+        label=one.label,
     )

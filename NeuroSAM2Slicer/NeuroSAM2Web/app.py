@@ -69,7 +69,9 @@ class App:
         self.server = get_server("neurosam2", client_type="vue3")
         self.host = WebHost(options.home)
         settings = options.home / "engine.json"
-        choice = EngineChoice.from_text(settings.read_text(encoding="utf-8") if settings.is_file() else "")
+        choice = EngineChoice.from_text(
+            settings.read_text(encoding="utf-8", errors="replace") if settings.is_file() else ""
+        )
         self.presenter = SegmentPresenter(self.host, choice, start_engine, sys.executable)
         self.bridge = WorkerBridge(self.poll, lambda: self.presenter.link.engine)
         self.app_state = AppState(self.host, self.presenter, self.server, self.bridge.wake)

@@ -118,6 +118,7 @@ def test_two_models_are_compared_on_the_same_cases(folder, dataset, capsys):
     output = capsys.readouterr().out
     assert "# small against small on 2 cases" in output
     assert "too few cases for an interval" in output
+    assert "These cases also chose the checkpoint" in output
     assert (folder / "report" / "report.png").exists()
     assert (folder / "report" / "report.md").read_text(encoding="utf-8") in output
 

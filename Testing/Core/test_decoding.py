@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typing_extensions import TypeAliasType
 
-from NeuroSAM2Core.decoding import DecodingError, Rules, decoded
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import ConfigError
 
 
@@ -124,3 +124,21 @@ def test_an_array_is_read_where_numpy_names_its_type_by_an_alias():
     )  # as NDArray is from NumPy 2.5 on
     rules = Rules(custom={np.ndarray: lambda value, place: (value, place)})
     assert decoded(alias[np.bool_], 3, "mask", rules) == (3, "mask")
+
+
+def test_a_table_of_any_names_holds_values_of_one_type():
+    assert decoded(dict[str, float], {"a": 1, "b": 2.5}, "") == {"a": 1.0, "b": 2.5}
+    for value, words in (([1], "expected a table"), ({"a": True}, "numbers.a is True"), ({"\ud800": 1}, "a text")):
+        with pytest.raises(DecodingError, match=words):
+            decoded(dict[str, float], value, "numbers")
+
+
+def test_what_is_not_a_number_is_refused_or_none():
+    with pytest.raises(DecodingError, match="NaN is not a number"):
+        parse_json("NaN")
+    assert parse_json("[NaN, -Infinity, 1]", nan_is_none=True) == [None, None, 1]
+
+
+def test_only_digits_are_a_count():
+    assert [parse_count(text) for text in ("0", "07", "9" * 18)] == [0, 7, 10**18 - 1]
+    assert {parse_count(text) for text in ("", "-1", "1.0", " 1", "\u00b2", "\u0663", "9" * 19)} == {None}

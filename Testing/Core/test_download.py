@@ -110,6 +110,17 @@ def test_a_file_that_changed_meanwhile_is_fetched_from_the_start(entry, tmp_path
     assert download(entry, tmp_path).exists()
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"tag": 3}', "[]", "9" * 5000])
+def test_a_cut_download_whose_record_is_damaged_begins_anew(entry, tmp_path, server, text):
+    server.cut_after = 3_000_000
+    with pytest.raises(DownloadError):
+        download(entry, tmp_path)
+    (record,) = tmp_path.glob("*.part.json")
+    record.write_text(text, encoding="utf-8")
+    server.cut_after = None
+    assert download(entry, tmp_path).exists()
+
+
 def test_a_spoilt_file_is_deleted_and_reported_so(entry, tmp_path, server):
     server.content = bytes([server.content[0] ^ 1]) + server.content[1:]
     with pytest.raises(DownloadError, match="does not verify"):

@@ -144,6 +144,41 @@ def test_the_command_writes_a_line_for_each_object(files, capsys):
     assert "percentile_95" in capsys.readouterr().out
 
 
+def write_objects(path, *labels):
+    """The file with the prompts, with label values in it."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    objects = [one | {"label": label} for one, label in zip(content["objects"], labels, strict=False)]
+    path.write_text(json.dumps(content | {"objects": objects}), encoding="utf-8")
+
+
+def names_by_label(files, capsys):
+    image, labels = (str(files / f"{name}.nii.gz") for name in ("image", "labels"))
+    assert main(["measure", image, labels, "--prompts", f"{labels}.json", "--csv"]) == 0
+    return {row["label"]: row["name"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+
+
+def test_prompts_belong_to_the_label_that_the_file_names(files, capsys):
+    assert names_by_label(files, capsys) == {"1": "ball 0", "2": "ball 1"}
+    write_objects(files / "labels.nii.gz.json", 2, 1)
+    assert names_by_label(files, capsys) == {"1": "ball 1", "2": "ball 0"}
+
+
+def test_an_object_that_was_not_prompted_has_no_prompts(files, capsys):
+    write_objects(files / "labels.nii.gz.json", 2)
+    assert names_by_label(files, capsys) == {"1": "", "2": "ball 0"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [((7, 8), "none of the label values"), ((1, 1), "same label value"), ((1, None), "none"), ((0, 1), "below 1")],
+)
+def test_labels_that_do_not_fit_are_one_sentence(files, capsys, labels, words):
+    path = files / "labels.nii.gz.json"
+    write_objects(path, *labels)
+    assert main(["measure", *(str(files / f"{n}.nii.gz") for n in ("image", "labels")), "--prompts", str(path)]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_prompts_of_other_objects_are_refused(files, capsys):
     path = files / "labels.nii.gz.json"
     content = json.loads(path.read_text(encoding="utf-8"))

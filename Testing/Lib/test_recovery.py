@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
+from NeuroSAM2Lib.scene.files.node_files import labels_on
 from NeuroSAM2Lib.scene.fingerprint import Fingerprint
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.journal import (
@@ -234,6 +235,20 @@ def test_the_sidecar_has_the_hash_of_what_the_engine_read(app, monkeypatch):
     place_point(user.session, SlicePlane(Axis.K, 5), 7, 10)
     user.settle()
     assert json.loads(sidecar_text(user.document))["model"] == {"name": "nano", "sha256": "cd" * 32}
+
+
+def test_the_sidecar_names_the_value_of_each_object_in_a_label_map(app):
+    user = worked(app)
+    segmentation = user.document.objects.node.GetSegmentation()
+    segmentation.AddEmptySegment("own", "a segment of the person")
+    segmentation.SetSegmentIndex("own", 0)
+    segmentation.SetSegmentIndex(user.document.objects.segment_id(2), 0)
+    labels = labels_on(user.document.objects.node, user.volume_node).voxels
+    objects = json.loads(sidecar_text(user.document))["objects"]
+    assert [one["label"] for one in objects] == [3, 1]
+    for number, one in enumerate(objects, start=1):
+        assert (labels == one["label"]).any()
+        assert user.voxels_of(number)[labels == one["label"]].all()
 
 
 def test_the_sidecar_says_what_led_to_the_masks(app, tmp_path):

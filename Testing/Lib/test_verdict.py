@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_a_prompt_that_became_worse_and_cases_that_were_not_measured_are_named()
     )  # fmt: skip
     assert view.sentence.startswith("Better on 3 of 3 held-out cases, Dice +0.15 (+0.15 to +0.15).")
     assert view.sentence.endswith("Worse after a click (-0.10). Not measured: case7.")
+
+
+@pytest.mark.parametrize("after", [0.9, 0.4])
+def test_cases_that_also_chose_the_checkpoint_are_said_to_flatter_the_gain(after):
+    independent = verdict(after, after, after)
+    view = view_of(replace(independent, cases_chose_checkpoint=True))
+    words = "These cases also chose the checkpoint: the gain is flattered. Hold out others for the test."
+    assert view.sentence == f"{view_of(independent).sentence} {words}"
+    assert words not in view_of(independent).sentence
 
 
 def test_two_cases_have_no_interval():

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from NeuroSAM2Core import Session, Volume
 from NeuroSAM2Core.errors import DataError
@@ -282,6 +283,15 @@ def test_prepared_volumes_on_disk_give_the_same_batches_and_notice_a_change(data
     assert CaseFolder(tmp_path / "cache", replace(kept, labels="instances")).path(case) not in files
     path.write_bytes(path.read_bytes()[:100])
     assert all(same(a, b) for a, b in zip(first, drawn(kept, stop=3), strict=True)), "a damaged one is made anew"
+
+
+@pytest.mark.parametrize("names", ["[" * 100_000, "[3]", "3", "{}"])
+def test_a_prepared_volume_whose_names_are_damaged_is_made_anew(data, tmp_path, names):
+    (case, *_) = read_cases(data.datasets, "training")
+    prepared = CaseFolder(tmp_path, data)
+    arrays = {name: np.zeros((2, 2, 2)) for name in ("image", "numbers", "matrix")}
+    save_file(arrays, prepared.path(case), metadata={"names": names})
+    assert prepared.read(case) is None
 
 
 def test_a_cache_folder_that_cannot_be_used_is_only_warned_about(data, tmp_path, caplog):

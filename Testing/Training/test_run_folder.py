@@ -223,6 +223,11 @@ DAMAGE = [
     b'{"step": "x"}',
     b'{"step": 1, "loss": "x"}',
     b'{"step": 1e999}',
+    b'{"step": true, "loss": 1}',
+    b'{"step": 1, "loss": true}',
+    b'{"step": -1, "loss": 1}',
+    b'{"a": ' + b"[" * 100_000,
+    b'{"step": 1, "loss": 1' + b"0" * 400 + b"}",
 ]
 
 

@@ -194,6 +194,17 @@ def test_counts_that_were_not_reached_are_bounds():
     assert "| > 1 " in comparison_markdown(comparison)
 
 
+def test_a_report_on_cases_that_chose_the_checkpoint_says_so(tmp_path):
+    words = "These cases also chose the checkpoint: the gain is flattered."
+    names = {"before_name": "nano", "after_name": "mine"}
+    assert words not in comparison_markdown(compare(RESULT, RESULT, CONFIG, **names))
+    comparison = compare(RESULT, RESULT, CONFIG, **names, cases_chose_checkpoint=True)
+    assert words in comparison_markdown(comparison)
+    path = tmp_path / "report.json"
+    path.write_text(comparison_json(comparison), encoding="utf-8")
+    assert read_report(path).verdict.cases_chose_checkpoint
+
+
 def test_a_report_is_read_as_it_was_written_and_one_of_before_is_refused(tmp_path):
     comparison = compare(RESULT, RESULT, CONFIG, before_name="nano", after_name="nano")
     path = tmp_path / "report.json"

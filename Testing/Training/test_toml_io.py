@@ -137,3 +137,17 @@ def test_a_short_or_misspelt_name_is_understood_by_its_own_word(word, meant):
 def test_a_strange_name_is_answered_with_what_its_section_has():
     with pytest.raises(ConfigError, match=r"unknown setting 'optim.zebra' \(optim has steps, accumulation"):
         overrides(FineTuneConfig, ["optim.zebra=1"])
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 9999, "a = " + "9" * 5000, "a" + ".a" * 9999 + " = 1"])
+def test_a_file_without_end_is_one_sentence(tmp_path, text):
+    path = tmp_path / "a.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"a.toml is not TOML"):
+        read_toml(path)
+
+
+@pytest.mark.parametrize("value", ["[" * 9999, "9" * 5000])
+def test_a_value_without_end_is_one_sentence(value):
+    with pytest.raises(ConfigError, match=r"front\.size is"):
+        build(Bicycle, merged({"name": "a"}, overrides(Bicycle, [f"front.size={value}"])))

@@ -177,6 +177,8 @@ def test_the_settings_file_beside_a_model_changes_a_session_until_removed(model_
         ("min_area_ratio = true", "min_area_ratio is True; expected a number"),
         ("min_area_ratio = 2", "min_area_ratio is a number from 0 to 1; got 2"),
         ("crops =", "is not TOML"),
+        ("crops = " + "[" * 9999, "is not TOML"),
+        ("min_area_ratio = " + "9" * 5000, "is not TOML"),
     ],
 )
 def test_a_file_with_a_mistake_is_an_error_that_names_it(model_file, text, sentence):

@@ -241,6 +241,7 @@ def test_a_run_outlives_the_app_and_is_found_again(train_user):
         ("train_settings", "losses.focal = 10\nfaster please", "Line 2 of the settings is 'faster please'"),
         ("train_steps", "many", "Steps: 'many' will not do (a whole number from 1 to 1000000)."),
         ("train_steps", "0", "Steps: '0' will not do"),
+        ("train_steps", "²", "Steps: '²' will not do"),
         ("train_rank", "-3", "Adapter rank: '-3' will not do"),
         ("train_parts", [], "Nothing is chosen to be adapted"),
     ],

@@ -6,13 +6,20 @@ What a file may say follows from the dataclass it is read as (see `decoding`); n
 import dataclasses
 import difflib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.decoding import DecodingError, MissingFieldError, Rules, UnknownFieldError, decoded
+from NeuroSAM2Core.decoding import (
+    NESTED,
+    DecodingError,
+    MissingFieldError,
+    Rules,
+    UnknownFieldError,
+    decoded,
+    parse_toml,
+)
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import current_name, current_names
 
@@ -27,11 +34,13 @@ def read_toml(path: Path) -> Table:
         ConfigError: There is no such file, or it is not TOML; names the line.
     """
     try:
-        return current_names(tomllib.loads(disk.read_text(path)))
+        return current_names(parse_toml(disk.read_text(path)))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (DecodingError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    except RecursionError:  # a key of thousands of words
+        raise ConfigError(f"{path} is not TOML: {NESTED}") from None
 
 
 def merged(below: Mapping[str, object], above: Mapping[str, object]) -> Table:
@@ -124,8 +133,8 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
 def _parsed_value(text: str, wanted: object) -> object:
     """A value as a person types it: TOML, but words need no quotes."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except DecodingError:
         pass
     if get_origin(wanted) is tuple:
         return [

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import decoded, parse_json
 from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume
 from NeuroSAM2Core.training.data.dataset_file import Case
@@ -77,7 +78,7 @@ class CaseFolder:
             if not path.exists():
                 return None
             with safe_open(path, framework="np") as file:
-                names = tuple(json.loads(file.metadata()["names"]))
+                names = decoded(tuple[str, ...], parse_json(file.metadata()["names"]), "names")
                 image, numbers, matrix = (file.get_tensor(name) for name in ("image", "numbers", "matrix"))
         except (OSError, SafetensorError, KeyError, ValueError):
             return None

@@ -21,6 +21,7 @@ from NeuroSAM2Core.verdict import (
 
 MAX_NAMED = 3
 """Cases that the verdict names."""
+FLATTERED = "These cases also chose the checkpoint: the gain is flattered. Hold out others for the test."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,13 @@ class Comparison:
 
 
 def compare(
-    before: EvaluationResult, after: EvaluationResult, config: EvaluationConfig, *, before_name: str, after_name: str
+    before: EvaluationResult,
+    after: EvaluationResult,
+    config: EvaluationConfig,
+    *,
+    before_name: str,
+    after_name: str,
+    cases_chose_checkpoint: bool = False,
 ) -> Comparison:
     """The lines of a report: overlaps and surfaces after the first prompt and after all corrections, and corrections needed.
 
@@ -81,6 +88,7 @@ def compare(
             dices[0],
             dices[1],
             skipped=tuple(dict.fromkeys(one.case for one in (*before.skipped, *after.skipped))),
+            cases_chose_checkpoint=cases_chose_checkpoint,
         ),
         rows=tuple(rows),
     )
@@ -131,7 +139,8 @@ def headline(verdict: Verdict) -> str:
     named = f" Worse on {worse}{f' and {more} more' if more > 0 else ''}." if worse else ""
     prompts = "".join(f" Worse after a {one.kind} ({one.difference:+.2f})." for one in verdict.worse_prompts)
     skipped = f" Not measured: {', '.join(verdict.skipped)}." if verdict.skipped else ""
-    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}{prompts}{skipped}"
+    flattered = f" {FLATTERED}" if verdict.cases_chose_checkpoint else ""
+    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}{prompts}{skipped}{flattered}"
 
 
 def comparison_csv(comparison: Comparison) -> str:

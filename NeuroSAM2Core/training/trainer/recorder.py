@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from NeuroSAM2Core.checkpoint.checkpoint import write_atomically
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.legacy import current_names
 
@@ -155,7 +156,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     rows = []
     lines = path.read_bytes().splitlines()
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        with suppress(DecodingError):
             rows.append(_report_of(line))
     if len(rows) < len(lines):
         logger.warning(
@@ -168,14 +169,13 @@ def _report_of(line: bytes) -> dict[str, float]:
     """Numbers by name, and the step.
 
     Raises:
-        ValueError: It is no report; also TypeError and others.
+        DecodingError: It is no report.
     """
-    row = json.loads(line.decode())
-    if isinstance(row["step"], bool) or not isinstance(row["step"], int):
-        raise ValueError(f"the step is {row['step']!r}")
-    if not all(math.isfinite(value) for value in row.values()):
-        raise ValueError("a value is no number")
-    return current_names(row)
+    row = decoded(dict[str, float], parse_json(line), "")
+    step = row.get("step", math.nan)
+    if step < 0 or not step.is_integer():
+        raise DecodingError(f"the step is {step}")
+    return current_names({**row, "step": int(step)})
 
 
 @contextmanager

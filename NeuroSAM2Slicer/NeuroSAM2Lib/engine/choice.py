@@ -2,11 +2,13 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
 
 from NeuroSAM2Core import disk, errors
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.remote import EngineClient, LoadModel
 from NeuroSAM2Lib.engine.programs import startup_environment
@@ -118,17 +120,13 @@ class EngineChoice:
     def from_text(cls, text: str) -> "EngineChoice":
         """From settings; what cannot be read any more is as it is by default."""
         try:
-            payload = json.loads(text or "{}")
-        except ValueError:
+            payload = parse_json(text or "{}")
+        except DecodingError:
             return cls()
         if not isinstance(payload, dict):
             return cls()
         result = cls()
-        for field in fields(cls):
-            value = payload.get(field.name)
-            if field.name == "place":
-                places = {place.value: place for place in Place}
-                result = replace(result, place=places.get(str(value), Place.SLICER))
-            elif isinstance(value, type(getattr(result, field.name))):
-                result = replace(result, **{field.name: value})
-        return result
+        for name in payload.keys() & {field.name for field in fields(cls)}:
+            with suppress(DecodingError):  # the other settings are kept
+                result = replace(result, **{name: getattr(decoded(cls, {name: payload[name]}, ""), name)})
+        return result if result.port in PORTS else replace(result, port=0)

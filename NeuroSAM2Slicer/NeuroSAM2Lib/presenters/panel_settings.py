@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 import slicer
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import former_name
 from NeuroSAM2Core.remote import EngineSwitches
@@ -132,8 +133,8 @@ class PanelSettings:
     @property
     def slice_range(self) -> tuple[int, int] | None:
         """First and last slice of propagation; None for all."""
-        first, last = self.node.GetParameter(FIRST), self.node.GetParameter(LAST)
-        return (int(first), int(last)) if first.isdigit() and last.isdigit() else None
+        first, last = (parse_count(self.node.GetParameter(name)) for name in (FIRST, LAST))
+        return None if first is None or last is None else (first, last)
 
     @slice_range.setter
     def slice_range(self, slice_range: tuple[int, int] | None) -> None:

@@ -332,6 +332,8 @@ class SegmentationDocument:
         prompts = self.nodes.read(number, self.volume)
         record = ObjectRecord(prompts=prompts)
         for plane, quality in self.node.read_quality(number).items():
+            if plane.index not in range(self.volume.shape[plane.axis.array_axis]):
+                continue
             record = record.with_quality(plane, replace(quality, digest=self.slice_io.digest(number, plane)))
         return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
 

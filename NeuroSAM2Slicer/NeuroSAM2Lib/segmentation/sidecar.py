@@ -8,6 +8,7 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import is_there
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2Lib.scene.files.node_files import label_values
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 
 FORMAT = 1
@@ -51,6 +52,7 @@ def _object(document: SegmentationDocument, number: int) -> dict[str, object]:
     voxels = count_voxels(document, number)
     return {
         "name": document.objects.name(number),
+        "label": label_values(document.objects.node)[document.objects.segment_id(number)],
         "axis": prompts.axis,
         "points": [
             {"slice": p.index, "row": p.point.row, "col": p.point.col, "positive": p.point.positive}

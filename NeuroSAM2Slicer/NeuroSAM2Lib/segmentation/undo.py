@@ -13,6 +13,7 @@ from typing import Protocol
 import slicer
 import vtk
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP
@@ -277,4 +278,5 @@ class UndoStack:
     def _number(self, segment_id: str) -> int:
         text = vtk.mutable("")
         segment = self.objects.node.GetSegmentation().GetSegment(segment_id)
-        return int(str(text)) if segment.GetTag(STATE, text) and str(text).isdigit() else NOWHERE
+        number = parse_count(str(text)) if segment.GetTag(STATE, text) else None
+        return NOWHERE if number is None else number

@@ -3,11 +3,12 @@
 Source: Brain Imaging Data Structure, "Common principles" (entities, indices) and "Derivatives: imaging data types" (segmentations).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import Rules, decoded, parse_json
 from NeuroSAM2Core.naming import stem_of
 
 INDICES = ("run", "echo", "flip", "inv", "split", "chunk")
@@ -19,8 +20,6 @@ NATIVE = ("orig", "native", "individual", "scanner")
 OWN_SPACES = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "UNIT1")
 """Spaces that are named after the image whose own they are."""
 SEGMENTATIONS = ("dseg", "probseg", "mask", "defacemask")
-SOURCES = ("Sources", "RawSources")
-"""Where a segmentation's metadata names what it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,14 @@ class BidsName:
         return cls(suffix, source, frozenset(entities))
 
 
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    """What a segmentation was made from, in the words of BIDS: one file or several."""
+
+    Sources: tuple[str, ...] | None = None
+    RawSources: tuple[str, ...] | None = None
+
+
 def images_of(label: Path, images: Iterable[Path]) -> list[Path]:
     """The images that a segmentation can belong to: those that its metadata name, or of the same entities, or else with more of them."""
     parsed = BidsName.of(label)
@@ -71,12 +78,9 @@ def _grid(name: BidsName) -> set[tuple[str, str]]:
 def _sources(label: Path) -> set[str]:
     """The names of the files that a segmentation's metadata say it was made from; empty where they say nothing."""
     try:
-        parsed = json.loads(label.with_name(f"{stem_of(label)}.json").read_text(encoding="utf-8"))
-        listed = [
-            one
-            for key in SOURCES
-            for one in ([parsed[key]] if isinstance(parsed.get(key), str) else parsed.get(key) or ())
-        ]
-        return {str(one).replace(":", "/").rsplit("/", 1)[-1] for one in listed}
-    except (OSError, ValueError, AttributeError, TypeError):
+        text = disk.read_text(label.with_name(f"{stem_of(label)}.json"))
+        metadata = decoded(_Metadata, parse_json(text), "", Rules(skips_unknown=True, is_for_people=True))
+    except (OSError, ValueError):
         return set()
+    listed = (*(metadata.Sources or ()), *(metadata.RawSources or ()))
+    return {one.replace(":", "/").rsplit("/", 1)[-1] for one in listed}

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, exit_summary
 from NeuroSAM2Core.verdict import Report
@@ -106,7 +107,7 @@ class TrainController:
 
     def _new_run(self, runs: Path, choice: TrainChoice) -> Path:
         """The folder of a run with a number that no other window has taken; its configuration is written."""
-        number = max((int(path.stem) for path in runs.glob("*.toml") if path.stem.isdigit()), default=0)
+        number = max((parse_count(path.stem) or 0 for path in runs.glob("*.toml")), default=0)
         while True:
             number += 1
             folder = runs / f"{number:03d}"
@@ -257,7 +258,13 @@ class TrainController:
             verdict=None if report is None else report.verdict,
             verdict_picture=None if report is None or self._report_reader is None else self._report_reader.picture,
             warnings=tuple(
-                one for one in (missing_proof(cases), *(problems(run.numbers) if run and is_unfinished else ())) if one
+                one
+                for one in (
+                    missing_proof(cases),
+                    *(problems(run.numbers) if run and is_unfinished else ()),
+                    self._damaged_history(),
+                )
+                if one
             ),
             pictures=self.samples.pictures,
             report="" if self.samples.is_running else self.samples.report,
@@ -330,10 +337,35 @@ class TrainController:
         history = self._history()
         return history[-1] if history else BUNDLED if self.run is None else self.run.start_model
 
+    @property
+    def _history_file(self) -> Path:
+        return self.folder / "promoted.json"
+
+    def _read_history(self) -> list[str]:
+        """Models that were promoted, oldest first.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
+        path = self._history_file
+        return list(decoded(tuple[str, ...], parse_json(disk.read_text(path)), "")) if path.exists() else []
+
     def _history(self) -> list[str]:
-        path = self.folder / "promoted.json"
-        return [str(one) for one in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+        """Models that were promoted, oldest first; none where the file is damaged, which `_damaged_history` says."""
+        try:
+            return self._read_history()
+        except (OSError, ValueError):
+            return []
+
+    def _damaged_history(self) -> str:
+        """A sentence; empty where the file is whole."""
+        try:
+            self._read_history()
+        except (OSError, ValueError):
+            return _("{file} cannot be read: Back does not know the models that were in use before.").format(
+                file=self._history_file.name
+            )
+        return ""
 
     def _write_history(self, history: list[str]) -> None:
-        path = self.folder / "promoted.json"
-        disk.write_atomically(path, json.dumps(history))
+        disk.write_atomically(self._history_file, json.dumps(history))

@@ -1,12 +1,13 @@
 """How long a run will take and how much memory it needs, judged by an earlier run on this computer. Never guessed."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from NeuroSAM2Core.decoding import DecodingError
 from NeuroSAM2Lib.engine.progress_rate import duration
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.training.run import report_of
 
 UNKNOWN = _("How long it takes is known after the first steps; nothing was trained here before.")
 
@@ -34,10 +35,10 @@ def cost_of(run_folder: Path) -> Cost | None:
         return None
     steps, memory = 0, [0.0]
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError, OverflowError):  # cut off or damaged
-            row = json.loads(line)
-            steps = max(steps, int(row["step"]))
-            memory.append(float(row.get("memory_gb", 0.0)))
+        with suppress(DecodingError):  # cut off or damaged
+            step, values = report_of(line)
+            steps = max(steps, step)
+            memory.append(values.get("memory_gb") or 0.0)
     return Cost(seconds / steps, max(memory) or None) if steps > 0 else None
 
 

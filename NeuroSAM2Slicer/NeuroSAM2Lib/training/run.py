@@ -4,15 +4,15 @@
 """
 
 import json
-import math
 import re
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json, parse_toml
 from NeuroSAM2Lib.training.run_health import RunNumbers
 
 SAVED = re.compile(r"step-(\d+)\.safetensors")
@@ -58,6 +58,32 @@ class TrainChoice:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class _Optim:
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    model: str = "nano"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is read of a run's configuration."""
+
+    optim: _Optim = _Optim()
+    start: _Start = _Start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """A line of `skipped.jsonl`."""
+
+    case: str
+    reason: str
+
+
 class RunReader:
     """Follows a run.
 
@@ -87,12 +113,12 @@ class RunReader:
     @property
     def num_steps(self) -> int:
         """Steps of the whole run; 0 where its file cannot be read."""
-        return int(self._asked().get("optim", {}).get("steps", 0))
+        return self._asked().optim.steps
 
     @property
     def start_model(self) -> str:
         """What it started from."""
-        return str(self._asked().get("start", {}).get("model", "nano"))
+        return self._asked().start.model
 
     @property
     def model(self) -> Path | None:
@@ -127,29 +153,29 @@ class RunReader:
             self._take(line)
         self._offset = whole
 
-    def _asked(self) -> dict[str, Any]:
+    def _asked(self) -> "_Asked":
         try:
-            return tomllib.loads(self.folder.with_suffix(".toml").read_text(encoding="utf-8"))
+            content = parse_toml(disk.read_text(self.folder.with_suffix(".toml")))
+            return decoded(_Asked, content, "", Rules(skips_unknown=True))
         except (OSError, ValueError):
-            return {}
+            return _Asked()
 
     def _take(self, line: bytes) -> None:
         try:
-            row = json.loads(line)
-            step = int(row["step"])
-            losses = [float(row["loss"])] if "loss" in row else []
-            dices = [float(row[key]) for key in DICES if key in row]
-        except (ValueError, KeyError, TypeError, OverflowError):  # damaged; the run says so when it goes on
+            step, row = report_of(line)
+        except DecodingError:  # damaged; the run says so when it goes on
             return
-        if ("seconds_per_step" in row and not losses) or not all(map(math.isfinite, losses)):
+        losses, dices = ([row[key] for key in keys if key in row] for keys in (("loss",), DICES))
+        if ("seconds_per_step" in row and not losses) or None in losses:
             self.not_finite_at = step  # a run leaves out what is no number
-        if not all(map(math.isfinite, (*losses, *dices))):
+        if None in (*losses, *dices):
             return
         for curve, values in ((self.losses, losses), (self.dices, dices)):
-            while curve and (curve[-1][0] > step or (values and curve[-1][0] == step)):
+            numbers = [value for value in values if value is not None]
+            while curve and (curve[-1][0] > step or (numbers and curve[-1][0] == step)):
                 curve.pop()
-            if values:
-                curve.append((step, sum(values) / len(values)))
+            if numbers:
+                curve.append((step, sum(numbers) / len(numbers)))
 
 
 def _skipped_cases(path: Path) -> dict[str, str]:
@@ -160,10 +186,23 @@ def _skipped_cases(path: Path) -> dict[str, str]:
         return {}
     found = {}
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):
-            row = json.loads(line)
-            found[str(row["case"])] = str(row["reason"])
+        with suppress(DecodingError):
+            skipped = decoded(_Skipped, parse_json(line), "", Rules(skips_unknown=True))
+            found[skipped.case] = skipped.reason
     return found
+
+
+def report_of(line: bytes) -> tuple[int, dict[str, float | None]]:
+    """The step of a line of `metrics.jsonl`, and its numbers by name; None for what is not a number.
+
+    Raises:
+        DecodingError: It is no report.
+    """
+    row = decoded(dict[str, float | None], parse_json(line, nan_is_none=True), "")
+    step = row.get("step")
+    if step is None or step < 0 or not step.is_integer():
+        raise DecodingError(str(step))
+    return int(step), row
 
 
 def _text(value: str) -> str:

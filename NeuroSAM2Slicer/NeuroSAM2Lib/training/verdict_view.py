@@ -52,7 +52,13 @@ def view_of(verdict: Verdict) -> VerdictView:
     """The verdict for people."""
     return VerdictView(
         tone=TONES[verdict.outcome],
-        sentence=_joined(_first_words(verdict), _worse_cases(verdict), _worse_prompts(verdict), _skipped(verdict)),
+        sentence=_joined(
+            _first_words(verdict),
+            _worse_cases(verdict),
+            _worse_prompts(verdict),
+            _skipped(verdict),
+            _flattered(verdict),
+        ),
         detail=_detail(verdict),
         question=_question(verdict),
     )
@@ -116,6 +122,12 @@ def _skipped(verdict: Verdict) -> str:
         return ""
     named = ", ".join(verdict.skipped[:MAX_NAMED]) + (", ..." if len(verdict.skipped) > MAX_NAMED else "")
     return _("Not measured: {cases}.").format(cases=named)
+
+
+def _flattered(verdict: Verdict) -> str:
+    if not verdict.cases_chose_checkpoint:
+        return ""
+    return _("These cases also chose the checkpoint: the gain is flattered. Hold out others for the test.")
 
 
 def _detail(verdict: Verdict) -> str:

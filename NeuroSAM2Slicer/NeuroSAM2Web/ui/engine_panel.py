@@ -8,6 +8,7 @@ from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.presenters.engine_presenter import EnginePresenter
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.ui.widgets import choices
 
@@ -69,7 +70,7 @@ class EnginePanel:
         return EngineChoice(
             place=Place(state.engine_place),
             host=str(state.engine_host).strip(),
-            port=int(state.engine_port) if str(state.engine_port).isdigit() else 0,
+            port=parse_count(str(state.engine_port)) or 0,
             token=str(state.engine_token).strip(),
             model=str(state.engine_file).strip() if state.engine_model == OWN_FILE else str(state.engine_model),
             device=str(state.engine_device),

@@ -14,6 +14,7 @@ from NeuroSAM2Lib.training.run import PARTS, PRESETS, TrainChoice
 from NeuroSAM2Lib.training.verdict_view import Tone, VerdictView
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
@@ -195,8 +196,8 @@ class TrainPanel:
 
     def _name_choice(self) -> None:
         state = self.page.state
-        rank = str(state.train_rank)
-        number = matching(state.train_parts, int(rank)) if rank.isdigit() else None
+        rank = parse_count(str(state.train_rank))
+        number = None if rank is None else matching(state.train_parts, rank)
         state.train_adapt = len(ADAPTATIONS) if number is None else number
 
     def _show_now(self) -> None:
@@ -226,10 +227,9 @@ class TrainPanel:
         state.train_sentence, state.train_pace = view.sentence, view.progress_rate
 
     def _show_estimate(self) -> None:
-        steps = str(self.page.state.train_steps)
-        is_number = self.presenter is not None and steps.isdigit()
+        steps = parse_count(str(self.page.state.train_steps))
         self.page.state.train_estimate = (
-            self.presenter.estimate(int(steps)) if self.presenter is not None and is_number else ""
+            "" if self.presenter is None or steps is None else self.presenter.estimate(steps)
         )
 
     def _copy_log(self) -> None:
@@ -294,6 +294,7 @@ def whole_number(what: str, value: object, least: int, most: int) -> int:
         ConfigError: It is none, or out of range.
     """
     text = str(value).strip()
-    if not text.isdigit() or not least <= int(text) <= most:
+    number = parse_count(text)
+    if number is None or not least <= number <= most:
         raise ConfigError(f"{what}: {text!r} will not do", hint=f"a whole number from {least} to {most}")
-    return int(text)
+    return number

@@ -85,19 +85,25 @@ def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path, *, over
     write_complete(path, write, overwrite=overwrite)
 
 
+def label_values(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+    """What each segment is in a label map of all, by its id: 1 for the first, and so on."""
+    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
+    return {segment_id: number for number, segment_id in enumerate(ids, start=1)}
+
+
 def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-    """All segments on a volume's own grid: 0 for nothing, 1 for the first segment, and so on; where some overlap, the later one has it.
+    """All segments on a volume's own grid: 0 for nothing, else as `label_values` says; where some overlap, the later one has it.
 
     Raises:
         DataError: There are none, or one is not stored as a labelmap.
     """
     volume = read_volume(volume_node)
-    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
-    if not ids:
+    values = label_values(segmentation_node)
+    if not values:
         raise DataError(f"{segmentation_node.GetName()} is empty", hint="outline something first")
     segments = SegmentWriter(segmentation_node, volume_node, volume)
-    voxels = np.zeros(volume.shape, np.min_scalar_type(len(ids)))
-    for number, segment_id in enumerate(ids, start=1):
+    voxels = np.zeros(volume.shape, np.min_scalar_type(len(values)))
+    for segment_id, number in values.items():
         for index, labels in enumerate(voxels):
             labels[segments.read(segment_id, SlicePlane(Axis.K, index))] = number
     return volume.with_voxels(voxels)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.prompts.object_prompts import SlicePoint, rounded_point
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.scene.arrays import Matrix
@@ -34,15 +35,15 @@ def read_points(node: slicer.vtkMRMLMarkupsNode, axis: Axis, volume: Volume, *, 
     for number, place in zip(np.array(defined)[is_inside].tolist(), ijk[is_inside].tolist(), strict=True):
         index = nearest_index(place[across])
         point = rounded_point(*SlicePlane(axis, index).to_pixel(*place), positive=positive)
-        text = node.GetNthControlPointDescription(number)
-        order = (0, int(text)) if text.isdigit() else (1, number)
+        numbered = parse_count(node.GetNthControlPointDescription(number))
+        order = (1, number) if numbered is None else (0, numbered)
         found.append(ListedPoint(number, order, SlicePoint(index, point)))
     return found
 
 
 def take_new_points(node: slicer.vtkMRMLMarkupsNode) -> list[Matrix]:
     """Takes the points that were just placed, and have no number yet, out of a list: their world positions, (3,) in mm."""
-    new = [number for number in _defined(node) if not node.GetNthControlPointDescription(number).isdigit()]
+    new = [number for number in _defined(node) if parse_count(node.GetNthControlPointDescription(number)) is None]
     places = list(_world(node, new))
     for number in reversed(new):
         node.RemoveNthControlPoint(number)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import slicer
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import ChosenReading, ObjectPrompts, SliceBox
 from NeuroSAM2Core.volume import Axis, Volume
@@ -23,6 +24,8 @@ from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_poin
 from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
 
 OBJECT, ROLE, SLICES, READINGS = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices", "NeuroSAM2.Readings"
+READING_NUMBERS = range(1, 100)
+"""More than any model gives; 0, the most likely one, is not chosen."""
 VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
 COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
@@ -74,10 +77,10 @@ class PromptNodes:
 
     def object_of(self, node: slicer.vtkMRMLNode) -> int | None:
         """The object that a node speaks of; None if it is no prompt of this segmentation."""
-        prompts = node.GetAttribute(OBJECT)
-        if prompts is None or node.GetNodeReferenceID(SEGMENTATION) != self.segmentation_node.GetID():
+        number = node.GetAttribute(OBJECT)
+        if number is None or node.GetNodeReferenceID(SEGMENTATION) != self.segmentation_node.GetID():
             return None
-        return int(prompts)
+        return parse_count(number)
 
     def read(self, object_id: int, volume: Volume) -> ObjectPrompts:
         """What the nodes say, as far as it lies in the volume; read anew only where one of them has changed.
@@ -180,7 +183,11 @@ class PromptNodes:
         for node in self._nodes(object_id, POSITIVE):
             if text := node.GetAttribute(READINGS):
                 chosen = StoredSlices.from_text(text, local_matrix(self.volume_node)).values
-                return frozenset(ChosenReading(index, int(known[0])) for index, known in chosen.items())
+                return frozenset(
+                    ChosenReading(index, int(known[0]))
+                    for index, known in chosen.items()
+                    if len(known) == 1 and known[0] in READING_NUMBERS
+                )
         return frozenset()
 
     def _remember(self, node: slicer.vtkMRMLMarkupsNode, prompts: ObjectPrompts) -> None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import slicer
 import vtk
 
+from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
@@ -158,6 +159,4 @@ class SegmentedObjects:
 def object_number(segment: slicer.vtkSegment) -> int | None:
     """The object that a segment is; None for one of the person's own."""
     text = vtk.mutable("")
-    if not segment.GetTag(OBJECT_TAG, text) or not str(text).isdigit():
-        return None
-    return int(str(text))
+    return parse_count(str(text)) if segment.GetTag(OBJECT_TAG, text) else None

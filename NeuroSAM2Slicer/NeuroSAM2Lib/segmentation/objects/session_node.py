@@ -12,6 +12,7 @@ from pathlib import Path
 
 import slicer
 
+from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.version import __version__
@@ -101,10 +102,13 @@ class SessionNode:
 
     @property
     def model(self) -> ModelIdentity:
-        """The model that answered last."""
-        text = self.node.GetParameter(MODEL)
-        payload = json.loads(text) if text else {}
-        return ModelIdentity(name=payload.get("name", ""), sha256=payload.get("sha256", ""))
+        """The model that answered last; unknown where the text cannot be read."""
+        try:
+            return decoded(
+                ModelIdentity, parse_json(self.node.GetParameter(MODEL) or "{}"), "", Rules(skips_unknown=True)
+            )
+        except DecodingError:
+            return ModelIdentity()
 
     @model.setter
     def model(self, model: ModelIdentity) -> None:
@@ -149,6 +153,8 @@ class SessionNode:
             return {}
         known = {}
         for index, values in slices.values.items():
+            if not 3 <= len(values) <= 3 + len(DEFAULTS):
+                continue
             iou, object_score, is_stale, *more = values
             review_iou_threshold, num_readings, ending = (*more, *DEFAULTS[len(more) :])
             known[SlicePlane(slices.axis, index)] = SliceQuality(
@@ -176,4 +182,4 @@ def _number_of(ending: str) -> int:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return parse_count(text) or 0

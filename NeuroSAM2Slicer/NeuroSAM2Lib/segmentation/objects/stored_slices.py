@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import nearest_index
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the text holds."""
+
+    axis: Axis
+    grid: tuple[float, ...]
+    slices: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +48,23 @@ class StoredSlices:
             DataError: It is not what `to_text` writes.
         """
         try:
-            payload = json.loads(text)
-            axis, then = Axis(payload["axis"]), np.array(payload["grid"], dtype=float).reshape(4, 4)
-            values = {int(index): tuple(map(float, known)) for index, known in payload["slices"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            content = decoded(_Content, parse_json(text), "")
+            then = np.reshape(content.grid, (4, 4))
+            number = "ijk".index(content.axis)
+            with np.errstate(over="raise", invalid="raise"):
+                change = np.linalg.inv(matrix) @ then
+                now = int(np.abs(change[:3, number] * np.linalg.norm(matrix[:3, :3], axis=0)).argmax())
+                moved = {
+                    nearest_index(change[now, number] * _index(i) + change[now, 3]): known
+                    for i, known in content.slices.items()
+                }
+        except (ValueError, ArithmeticError) as error:
             raise DataError(_("what the scene remembers of the slices of an object cannot be read")) from error
-        number = "ijk".index(axis)
-        change = np.linalg.inv(matrix) @ then
-        now = int(np.abs(change[:3, number] * np.linalg.norm(matrix[:3, :3], axis=0)).argmax())
-        moved = {nearest_index(change[now, number] * i + change[now, 3]): known for i, known in values.items()}
         return cls(list(Axis)[now], moved)
+
+
+def _index(text: str) -> int:
+    index = parse_count(text.removeprefix("-"))
+    if index is None:
+        raise DecodingError(text[:80])
+    return -index if text.startswith("-") else index
