@@ -341,3 +341,14 @@ def test_the_bridge_wakes_when_the_engine_speaks_and_survives_a_failure():
     ours.close()
     theirs.close()
     assert heard == ["start", b"news"]
+
+
+def test_names_and_colours_are_edited_in_the_list(user):
+    box(user)
+    (row,) = user.state.objects
+    user.panel.rename(row["id"], " tumour ")
+    user.panel.recolour(row["id"], "#ff8000")
+    user.panel.recolour(row["id"], "red")
+    assert [(row["name"], row["colour"]) for row in user.state.objects] == [("tumour", "#ff8000")]
+    user.panel.rename(row["id"], "")
+    assert "needs a name" in user.state.line

@@ -27,6 +27,7 @@ from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_pla
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
@@ -157,6 +158,10 @@ class SegmentPresenter:
             action(self.session)
         except NeuroSAM2Error as error:
             self.session.notice = str(error)
+
+    def edit_objects(self, action: Callable[[ObjectActions], object]) -> None:
+        """Does something to an object as a whole; a mistake becomes the session's notice."""
+        self.act(lambda session: action(ObjectActions(session)))
 
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""

@@ -158,7 +158,7 @@ class SessionController:
         Raises:
             PromptError: The place is outside the volume.
         """
-        with self._action():
+        with self.action():
             number = object_id if object_id in self.document.objects.segments else None
             picked = self._pick(number, ras, view)
             point = PointPrompt(picked.row, picked.col, positive)
@@ -167,7 +167,7 @@ class SessionController:
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box around the active object between two world positions of a slice view; see `place_point`."""
-        with self._action():
+        with self.action():
             picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
@@ -180,7 +180,7 @@ class SessionController:
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `place_point`."""
-        with self._action():
+        with self.action():
             self._box(plane, box)
 
     def next_reading(self, plane: SlicePlane) -> None:
@@ -189,7 +189,7 @@ class SessionController:
         Raises:
             PromptError: There is nothing to choose on that slice.
         """
-        with self._action():
+        with self.action():
             record = self.document.active_record
             chosen = record.open_reading(plane)
             if chosen is None:
@@ -206,14 +206,14 @@ class SessionController:
 
     def remove_last_prompt(self, plane: SlicePlane) -> None:
         """Removes all prompts of the active object on a slice."""
-        with self._action():
+        with self.action():
             self._set_prompts(
                 self._active(), self.document.active_record.prompts.without(plane.index), _("Remove prompts")
             )
 
     def confirm(self, plane: SlicePlane) -> None:
         """Accepts the active object's mask on a slice as it is; it is never overwritten from then on."""
-        with self._action():
+        with self.action():
             number = self._active()
             if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
                 self.notice = _("slice {index} is confirmed already").format(index=plane.index)
@@ -242,7 +242,7 @@ class SessionController:
         Raises:
             PromptError: The object has no prompts.
         """
-        with self._action():
+        with self.action():
             asked = object_ids or (() if self.document.active is None else (self.document.active,))
             numbers = tuple(n for n in asked if self.document.objects.record(n).prompts.indices)
             if not numbers:
@@ -260,7 +260,7 @@ class SessionController:
         Raises:
             PromptError: It has not ended there.
         """
-        with self._action():
+        with self.action():
             number = self._active()
             ends = [p for p in self.document.active_record.ends(direction) if not self.document.is_edited(number, p)]
             if not ends:
@@ -290,17 +290,17 @@ class SessionController:
 
     def next_object(self, name: str = "") -> int:
         """A new object with an empty segment; prompts go to it from now on."""
-        with self._action():
+        with self.action():
             return self.document.new_object(name)
 
     def choose(self, segment_id: str) -> int:
         """Prompts go to this segment from now on; one of the person's own becomes an object."""
-        with self._action():
+        with self.action():
             return self.document.choose(segment_id)
 
     def clear(self) -> None:
         """Takes everything about the active object back: prompts and voxels."""
-        with self._action():
+        with self.action():
             number = self._active()
             self.engine_sync.propagation.abandon()
             self.document.clear(number)
@@ -316,7 +316,7 @@ class SessionController:
         return next_doubtful(self.document.active_record, plane)
 
     @contextmanager
-    def _action(self) -> Iterator[None]:
+    def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""
         if self.ended:
             raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))

@@ -189,6 +189,18 @@ class SegmentationDocument:
         self.node.active_object = number
         return number
 
+    def set_display_properties(self, number: int, display_properties: DisplayProperties, name: str) -> None:
+        """Gives an object another name or colour, as one undo step.
+
+        Args:
+            number: The object.
+            display_properties: Its name and colour from now on.
+            name: Of the step.
+        """
+        with self.step(name):
+            self.restore_appearance(number, display_properties)
+        self.journal.note_prompts(number)
+
     def clear(self, number: int) -> None:
         """Removes prompts and masks of an object, as one undo step."""
         with self.step(_("Clear")):

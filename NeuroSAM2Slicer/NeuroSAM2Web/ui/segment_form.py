@@ -1,6 +1,7 @@
 """What the segmentation panel looks like."""
 
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
+from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -16,6 +17,17 @@ SWITCHES = (
     ("ends_by_shape", "End by size and quality", "End an object also where its outline becomes small or poor"),
     ("use_appearance_model", "Appearance", "Keep other slices to what looks like the object where you clicked"),
 )
+RENAME_BEGINS = ('@dblclick="renaming = row.id"', 'title="Double-click to rename"')
+RENAME_ENDS = (
+    'aria-label="Name"',
+    '@vue:mounted="({ el }) => el.select()"',
+    "@click.stop",
+    "@keydown.stop",
+    '@keydown.enter="$event.target.blur()"',
+    '@keydown.esc="$event.target.value = row.name; $event.target.blur()"',
+    "@blur=\"renaming = ''\"",
+)
+"""Enter and a click elsewhere take the name that was typed; Escape keeps the old one."""
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
     ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
@@ -160,9 +172,28 @@ def _object_rows(panel: SegmentPanel) -> None:
         ),
         html.Div(classes="d-flex align-center"),
     ):
-        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
-        with html.Div(classes="flex-grow-1"):
-            html.Div("{{ row.name }}", classes="text-body-2")
+        html.Input(
+            type="color",
+            classes="ns-swatch",
+            value=("row.colour",),
+            change=(panel.recolour, "[row.id, $event.target.value]"),
+            raw_attrs=[
+                "@click.stop",
+                "@keydown.stop",
+                'title="Another colour"',
+                ":aria-label=\"'Colour of ' + row.name\"",
+            ],
+        )
+        with html.Div(classes="flex-grow-1 ns-name"):
+            html.Div("{{ row.name }}", classes="text-body-2", v_if="renaming !== row.id", raw_attrs=RENAME_BEGINS)
+            html.Input(
+                v_else=True,
+                classes="text-body-2",
+                value=("row.name",),
+                maxlength=MAX_NAME_LENGTH,
+                change=(panel.rename, "[row.id, $event.target.value]"),
+                raw_attrs=RENAME_ENDS,
+            )
             html.Div(
                 "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
             )

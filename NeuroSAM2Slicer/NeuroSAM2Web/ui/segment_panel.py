@@ -1,11 +1,13 @@
 """The segmentation panel: buttons call the presenter, its view model is copied into the page's state. The twin of Slicer's."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from NeuroSAM2Lib.presenters.panel_settings import SWITCHES, PanelSettings
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core.errors import ConfigError
@@ -16,6 +18,7 @@ from NeuroSAM2Web.ui.segment_state import segment_state
 QUIET = (Activity.READY, Activity.ENDED)
 SWITCH_WORDS = {"auto": None, "on": True, "off": False}
 POINT_TOOLS = ("positive", "negative")
+HEX_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
 class SegmentPanel:
@@ -27,7 +30,7 @@ class SegmentPanel:
 
     def __init__(self, app_state: AppState) -> None:
         self.app_state, self.presenter = app_state, app_state.presenter
-        app_state.state.update({"tool": "look", "line": "", "previews": True})
+        app_state.state.update({"tool": "look", "line": "", "previews": True, "renaming": ""})
         self.show_settings()
         self._copy()
 
@@ -57,6 +60,21 @@ class SegmentPanel:
         """Prompts go to this object from now on."""
         self.presenter.act(lambda session: session.choose(segment_id))
         self.app_state.wake()
+
+    def edit(self, action: Callable[[ObjectActions], object]) -> None:
+        """Does something to an object."""
+        self.presenter.edit_objects(action)
+        self.app_state.wake()
+
+    def rename(self, segment_id: str, text: str) -> None:
+        """A name was typed."""
+        self.edit(lambda objects: objects.rename(segment_id, text))
+
+    def recolour(self, segment_id: str, code: str) -> None:
+        """A colour was chosen, as #rrggbb; what is none is not taken."""
+        if HEX_COLOUR.fullmatch(code):
+            red, green, blue = (part / 255 for part in bytes.fromhex(code[1:]))
+            self.edit(lambda objects: objects.recolour(segment_id, (red, green, blue)))
 
     def use_mask(self) -> None:
         """The active object's mask on the shown slice becomes the prompt there."""

@@ -51,7 +51,7 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
     return {
         "id": row.segment_id,
         "name": row.name,
-        "colour": _rgb(row.colour),
+        "colour": "#" + bytes(_channels(row.colour)).hex(),
         "is_active": row.is_active,
         "done": row.num_done,
         "confirmed": row.num_confirmed,
@@ -61,7 +61,12 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
 
 
 def _rgb(colour: tuple[float, float, float]) -> str:
-    return _css(tuple(round(255 * part) for part in colour))
+    return _css(_channels(colour))
+
+
+def _channels(colour: tuple[float, float, float]) -> tuple[int, ...]:
+    """Red, green and blue, 0 to 255, of a colour from 0 to 1."""
+    return tuple(min(255, max(0, round(255 * part))) for part in colour)
 
 
 def _css(colour: tuple[int, ...]) -> str:

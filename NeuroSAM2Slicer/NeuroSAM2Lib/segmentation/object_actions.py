@@ -1,0 +1,54 @@
+"""Actions on whole objects, as the list of objects offers them. Each that changes data is one undo step.
+
+Prompts and propagation are `SessionController`'s; how segments are shown is `SegmentDisplay`'s.
+"""
+
+from dataclasses import replace
+
+from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.objects.scene_objects import checked_name
+
+
+class ObjectActions:
+    """What can be done to the objects of a session. Objects are named by their segments.
+
+    Every action raises `DataError` where the object is gone.
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: SessionController) -> None:
+        self._session, self._document = session, session.document
+        self._objects = session.document.objects
+
+    def rename(self, segment_id: str, text: str) -> None:
+        """Gives an object another name; one that another segment has gets a number.
+
+        Raises:
+            DataError: It is empty or too long.
+        """
+        with self._session.action():
+            number, name = self._objects.number_of(segment_id), checked_name(text)
+            before, free = self._objects.display_properties(number), self._objects.free_name(name, number)
+            if free != before.name:
+                self._document.set_display_properties(number, replace(before, name=free), _("Rename"))
+            if free != name:
+                self._session.notice = _("{name} is taken: this object is called {free}").format(name=name, free=free)
+
+    def recolour(self, segment_id: str, colour: tuple[float, float, float]) -> None:
+        """Gives an object another colour: red, green and blue, 0 to 1.
+
+        Raises:
+            DataError: A part of the colour is outside that.
+        """
+        with self._session.action():
+            number = self._objects.number_of(segment_id)
+            if not all(0 <= part <= 1 for part in colour):
+                raise DataError(_("that is no colour"), hint=_("give red, green and blue from 0 to 1"))
+            before = self._objects.display_properties(number)
+            wanted = replace(before, colour=colour)
+            if wanted != before:
+                self._document.set_display_properties(number, wanted, _("Colour"))

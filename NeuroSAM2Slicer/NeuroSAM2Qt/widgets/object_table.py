@@ -1,0 +1,122 @@
+"""The table of objects: one row for each, edited in place."""
+
+from collections.abc import Callable, Mapping
+
+import qt
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.view_state import ObjectView
+
+from NeuroSAM2Qt.connections import connect
+from NeuroSAM2Qt.widgets.tables import ROW_PX, prepare_table
+
+Colour = tuple[float, float, float]
+COLOUR, NAME, VOLUME = range(3)
+"""The columns."""
+NUM_ROWS_SHOWN = 5
+MAX_CHANNEL = 255
+
+
+def ask_colour(colour: Colour) -> Colour | None:
+    """The colour that the person chooses in a dialog; None where there is none."""
+    chosen = qt.QColorDialog.getColor(qt.QColor(*(round(MAX_CHANNEL * part) for part in colour)))
+    if not chosen.isValid():
+        return None
+    return chosen.red() / MAX_CHANNEL, chosen.green() / MAX_CHANNEL, chosen.blue() / MAX_CHANNEL
+
+
+class ObjectTable:
+    """One table.
+
+    Args:
+        table: The widget.
+        choose: Called with the segment of the row that was chosen.
+        edit: Does something to an object.
+        ask_colour: Asks for a colour in place of another one.
+    """
+
+    def __init__(
+        self,
+        table: qt.QTableWidget,
+        choose: Callable[[str], None],
+        edit: Callable[[Callable[[ObjectActions], object]], None],
+        ask_colour: Callable[[Colour], Colour | None] = ask_colour,
+    ) -> None:
+        self.table, self.ask_colour = table, ask_colour
+        self._choose, self._edit = choose, edit
+        self._rows: tuple[ObjectView, ...] = ()
+        self._is_showing = False
+        prepare_table(table, ("", _("Object"), _("mL")))
+        header = table.horizontalHeader()
+        header.setMinimumSectionSize(ROW_PX)
+        header.setSectionResizeMode(COLOUR, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
+        table.setEditTriggers(qt.QAbstractItemView.DoubleClicked | qt.QAbstractItemView.EditKeyPressed)
+        table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.setFixedHeight((NUM_ROWS_SHOWN + 1) * ROW_PX)
+        connect(table, "currentCellChanged(int,int,int,int)", lambda row, column, before, column_before: self._on(row))
+        connect(table, "cellChanged(int,int)", self._on_changed)
+        connect(table, "cellDoubleClicked(int,int)", self._on_double_clicked)
+
+    def show(self, rows: tuple[ObjectView, ...], volumes_ml: Mapping[str, float]) -> None:
+        """Changes what differs from what is shown, so that a name that is being typed stays."""
+        self._is_showing, self._rows = True, rows
+        if self.table.rowCount != len(rows):
+            self.table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            self._show_row(number, row, volumes_ml.get(row.segment_id))
+            if row.is_active and self.table.currentRow() != number:
+                self.table.setCurrentCell(number, NAME)
+        if not any(row.is_active for row in rows):
+            self.table.setCurrentCell(-1, -1)
+        self._is_showing = False
+
+    def _show_row(self, number: int, row: ObjectView, millilitres: float | None) -> None:
+        if self.table.item(number, NAME) is None:
+            for column in range(self.table.columnCount):
+                item = qt.QTableWidgetItem()
+                is_text = column == NAME
+                item.setFlags(
+                    qt.Qt.ItemIsEnabled
+                    | qt.Qt.ItemIsSelectable
+                    | (qt.Qt.ItemIsEditable if is_text else qt.Qt.NoItemFlags)
+                )
+                self.table.setItem(number, column, item)
+            self.table.item(number, COLOUR).setToolTip(_("Double-click for another colour"))
+            self.table.setRowHeight(number, ROW_PX)
+        self.table.item(number, COLOUR).setBackground(
+            qt.QBrush(qt.QColor(*(round(MAX_CHANNEL * part) for part in row.colour)))
+        )
+        self._set_text(number, NAME, row.name)
+        self._set_text(number, VOLUME, "" if millilitres is None else f"{millilitres:.2f}")
+        self.table.item(number, NAME).setToolTip(
+            _("{name} ({num_done} done, {num_confirmed} confirmed). Double-click to rename.").format(
+                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
+            )
+        )
+
+    def _set_text(self, row: int, column: int, text: str) -> None:
+        item = self.table.item(row, column)
+        if item.data(qt.Qt.DisplayRole) != text:
+            item.setData(qt.Qt.DisplayRole, text)
+
+    def _on(self, row: int) -> None:
+        if not self._is_showing and 0 <= row < len(self._rows):
+            self._choose(self._rows[row].segment_id)
+
+    def _on_changed(self, row: int, column: int) -> None:
+        if self._is_showing or column != NAME or row >= len(self._rows):
+            return
+        known, typed = self._rows[row], str(self.table.item(row, NAME).data(qt.Qt.DisplayRole))
+        self._is_showing = True
+        self._set_text(row, NAME, known.name)  # until it has that name: a name may be refused
+        self._is_showing = False
+        self._edit(lambda objects: objects.rename(known.segment_id, typed))
+
+    def _on_double_clicked(self, row: int, column: int) -> None:
+        if column != COLOUR or row >= len(self._rows):
+            return
+        known = self._rows[row]
+        colour = self.ask_colour(known.colour)
+        if colour is not None:
+            self._edit(lambda objects: objects.recolour(known.segment_id, colour))

@@ -1,0 +1,50 @@
+"""The table of objects in Slicer's panel."""
+
+import pytest
+from NeuroSAM2Lib.engine.choice import EngineChoice
+
+from Testing.Qt.panel_user import PanelUser
+from Testing.Support.fake_engine import FakeEngine
+
+
+@pytest.fixture
+def user(slicer_app, loop, monkeypatch):
+    """A person with two objects."""
+    monkeypatch.setattr(EngineChoice, "connect", lambda choice, slicer_python: FakeEngine())
+    user = PanelUser(slicer_app, loop)
+    user.load()
+    for low, high in (((10, 10, 6), (30, 30, 6)), ((20, 20, 6), (40, 40, 6))):
+        if user.session.document.active is not None:
+            user.ui.nextObjectButton.click()
+        user.ui.boxButton.click()
+        user.drag(low, high)
+        loop.until(user.settled)
+    loop.until(lambda: user.ui.objectTable.rowCount == 2)
+    yield user
+    user.close()
+
+
+def segment(user, number=1):
+    objects = user.session.document.objects
+    return objects.node.GetSegmentation().GetSegment(objects.segment_id(number))
+
+
+def test_a_name_is_edited_in_place_and_a_refused_one_gives_way(user, loop):
+    user.object_cell(0, "Object").setText("  tumour ")
+    loop.until(lambda: user.object_text(0, "Object") == "tumour")
+    assert segment(user).GetName() == "tumour"
+    user.object_cell(0, "Object").setText(" ")
+    assert user.object_text(0, "Object") == "tumour"
+    loop.until(lambda: "needs a name" in user.ui.stateLabel.text)
+    segment(user).SetName("renamed in another module")
+    loop.until(lambda: user.object_text(0, "Object") == "renamed in another module")
+
+
+def test_a_double_click_on_the_colour_asks_for_another_one(user, loop):
+    answers = [None, (1.0, 0.0, 0.0)]
+    user.panel.objects.ask_colour = lambda colour: answers.pop(0)
+    before = segment(user, 2).GetColor()
+    user.ui.objectTable.cellDoubleClicked.emit(1, 0)
+    assert segment(user, 2).GetColor() == before
+    user.ui.objectTable.cellDoubleClicked.emit(1, 0)
+    assert segment(user, 2).GetColor() == (1.0, 0.0, 0.0)
