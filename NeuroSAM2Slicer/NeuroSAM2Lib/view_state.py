@@ -48,6 +48,7 @@ class ObjectView:
     num_done: int
     """Slices with a mask that is up to date."""
     is_active: bool
+    is_shown: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

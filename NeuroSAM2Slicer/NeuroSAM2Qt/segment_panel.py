@@ -28,6 +28,7 @@ from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
+from NeuroSAM2Qt.widgets.display_box import DisplayBox
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
@@ -84,6 +85,7 @@ class SegmentPanel:
         self.objects = ObjectTable(
             ui.objectTable, self._do(self._choose), self._do(self.segment_presenter.edit_objects)
         )
+        self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
         self.range = RangeBox(ui)
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
@@ -197,6 +199,7 @@ class SegmentPanel:
         connect(ui.undoButton, "clicked()", act(lambda session: session.undo()))
         connect(ui.redoButton, "clicked()", act(lambda session: session.redo()))
         connect(ui.clearButton, "clicked()", act(lambda session: session.clear()))
+        connect(ui.showOnlyButton, "clicked()", self._do(self.segment_presenter.show_only_active))
         connect(ui.readingButton, "clicked()", self._do(self.segment_presenter.next_reading))
         connect(ui.propagateButton, "clicked()", self._do(self.segment_presenter.propagate))
         connect(ui.extendButton, "clicked()", self._do(self.segment_presenter.extend))
@@ -214,6 +217,7 @@ class SegmentPanel:
             "M": ui.maskButton,
             "E": ui.readingButton,
             "O": ui.nextObjectButton,
+            "H": ui.hideButton,
             "A": ui.propagateButton,
             "Q": ui.stopButton,
             "D": ui.doubtfulButton,
@@ -285,6 +289,8 @@ class SegmentPanel:
             _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
         )
         self.objects.show(session.objects, view.volumes_ml)
+        self.display.show(view.style, can_change=bool(session.objects))
+        ui.showOnlyButton.setEnabled(session.can_clear)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))
         self._show_progress(view)
         self.quality_strip.show(view.cells, view.shown)

@@ -1,6 +1,7 @@
 """The list of objects: what a person can do to whole objects, each in one undo step."""
 
 import pytest
+from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, Fill
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
@@ -49,7 +50,7 @@ def test_a_name_is_trimmed_and_taken_back_and_brought_back(user, objects):
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\ud800", "x" * 201])
 def test_an_empty_or_endless_name_is_refused_and_no_step(user, objects, text):
-    with pytest.raises(DataError, match="needs a name|201 characters"):
+    with pytest.raises(DataError, match=r"needs a name|201 characters"):
         objects.rename(segment(user), text)
     assert names(user) == ["object 1", "object 2"]
     assert session_view(user.session).undo_name == "Box"
@@ -94,3 +95,50 @@ def test_an_object_that_is_gone_is_reported(user, objects):
     user.segmentation_node.GetSegmentation().RemoveSegment(gone)
     with pytest.raises(DataError, match="deleted"):
         objects.rename(gone, "late")
+
+
+def shown(user):
+    return [row.is_shown for row in session_view(user.session).objects]
+
+
+def test_one_object_is_hidden_alone_or_shown_alone(user, objects):
+    objects.display.show(segment(user), is_shown=False)
+    assert shown(user) == [False, True]
+    user.session.next_object()
+    objects.display.show_only(segment(user))
+    assert shown(user) == [True, False, False]
+    objects.display.show_only(segment(user))
+    assert shown(user) == [True, True, True]
+    user.segmentation_node.GetDisplayNode().SetSegmentVisibility(segment(user, 2), False)
+    assert shown(user) == [True, False, True]
+
+
+def test_all_are_hidden_and_shown_again_as_they_were(user, objects):
+    objects.display.show(segment(user), is_shown=False)
+    objects.display.toggle_all()
+    assert objects.display.style.is_hidden
+    assert not user.segmentation_node.GetDisplayNode().GetVisibility()
+    objects.display.toggle_all()
+    assert not objects.display.style.is_hidden
+    assert shown(user) == [False, True]
+
+
+@pytest.mark.parametrize("fill", Fill)
+def test_opacity_and_fill_are_those_of_the_display_node(user, objects, fill):
+    objects.display.set_opacity(0.25)
+    objects.display.set_fill(fill)
+    assert objects.display.style == DisplayStyle(opacity=0.25, fill=fill)
+    display = user.segmentation_node.GetDisplayNode()
+    assert display.GetOpacity() == 0.25
+    assert (display.GetVisibility2DFill(), display.GetVisibility2DOutline()) == (
+        fill is not Fill.OUTLINE,
+        fill is not Fill.FILL,
+    )
+
+
+def test_a_segmentation_without_a_display_node_gets_one_with_the_first_change(user, objects):
+    user.app.scene.RemoveNode(user.segmentation_node.GetDisplayNode())
+    assert shown(user) == [True, True]
+    assert objects.display.style == DisplayStyle()
+    objects.display.show(segment(user), is_shown=False)
+    assert shown(user) == [False, True]

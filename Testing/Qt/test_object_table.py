@@ -3,7 +3,7 @@
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
 
-from Testing.Qt.panel_user import PanelUser
+from Testing.Qt.panel_user import PanelUser, qt
 from Testing.Support.fake_engine import FakeEngine
 
 
@@ -48,3 +48,30 @@ def test_a_double_click_on_the_colour_asks_for_another_one(user, loop):
     assert segment(user, 2).GetColor() == before
     user.ui.objectTable.cellDoubleClicked.emit(1, 0)
     assert segment(user, 2).GetColor() == (1.0, 0.0, 0.0)
+
+
+def test_objects_are_hidden_by_their_box_alone_and_all_by_the_key(user, loop):
+    display = user.session.document.segmentation_node.GetDisplayNode()
+    first = user.session.document.objects.segment_id(1)
+    user.object_cell(0, "Shown").setCheckState(qt.Qt.Unchecked)
+    assert not display.GetSegmentVisibility(first)
+    display.SetSegmentVisibility(first, True)
+    loop.until(lambda: user.object_cell(0, "Shown").checkState() == qt.Qt.Checked)
+    user.ui.showOnlyButton.click()
+    assert not display.GetSegmentVisibility(first)
+    user.key("H")
+    assert not display.GetVisibility()
+    loop.until(lambda: user.ui.hideButton.checked)
+    user.key("H")
+    assert display.GetVisibility()
+
+
+def test_opacity_and_fill_are_set_for_all_objects(user, loop):
+    display = user.session.document.segmentation_node.GetDisplayNode()
+    user.ui.opacitySlider.setValue(30)
+    user.ui.fillSelector.setCurrentIndex(2)
+    user.ui.fillSelector.activated.emit(2)
+    assert display.GetOpacity() == 0.3
+    assert (display.GetVisibility2DFill(), display.GetVisibility2DOutline()) == (False, True)
+    display.SetOpacity(0.8)
+    loop.until(lambda: user.ui.opacitySlider.value == 80)

@@ -352,3 +352,17 @@ def test_names_and_colours_are_edited_in_the_list(user):
     assert [(row["name"], row["colour"]) for row in user.state.objects] == [("tumour", "#ff8000")]
     user.panel.rename(row["id"], "")
     assert "needs a name" in user.state.line
+
+
+def test_what_is_shown_is_set_in_the_list(user):
+    box(user)
+    segment_id, display = user.state.objects[0]["id"], user.presenter.chosen[1].GetDisplayNode()
+    user.panel.show(segment_id, False)
+    assert not user.state.objects[0]["is_shown"]
+    user.panel.show_only(segment_id)
+    assert user.state.objects[0]["is_shown"]
+    user.panel.set_opacity(30)
+    user.panel.set_fill("outline")
+    user.panel.toggle_all()
+    assert (user.state.opacity, user.state.fill, user.state.is_hidden) == (30, "outline", True)
+    assert (display.GetOpacity(), display.GetVisibility2DFill(), display.GetVisibility()) == (0.3, False, False)

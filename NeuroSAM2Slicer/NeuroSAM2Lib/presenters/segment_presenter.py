@@ -163,6 +163,12 @@ class SegmentPresenter:
         """Does something to an object as a whole; a mistake becomes the session's notice."""
         self.act(lambda session: action(ObjectActions(session)))
 
+    def show_only_active(self) -> None:
+        """Hides all objects but the active one; where they are hidden already, shows all."""
+        if self.session is not None and (number := self.session.document.active) is not None:
+            segment_id = self.session.document.objects.segment_id(number)
+            self.edit_objects(lambda objects: objects.display.show_only(segment_id))
+
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""
         PanelSettings(self.host.scene).cleanup = cleanup

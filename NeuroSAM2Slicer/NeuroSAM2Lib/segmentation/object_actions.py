@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.scene_objects import checked_name
 
@@ -23,6 +24,8 @@ class ObjectActions:
     def __init__(self, session: SessionController) -> None:
         self._session, self._document = session, session.document
         self._objects = session.document.objects
+        self.display = SegmentDisplay(session.document.segmentation_node)
+        """What is shown, and how; no steps to undo, as in Slicer's own modules."""
 
     def rename(self, segment_id: str, text: str) -> None:
         """Gives an object another name; one that another segment has gets a number.

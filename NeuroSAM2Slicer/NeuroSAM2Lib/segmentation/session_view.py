@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import slicer
 
+from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 from NeuroSAM2Lib.segmentation.undo import MANUAL_EDIT
@@ -60,6 +61,7 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
         num_confirmed=len(prompts.planes),
         num_done=sum(not one.is_stale for one in quality.values()),
         is_active=number == document.active,
+        is_shown=SegmentDisplay(document.segmentation_node).is_shown(segment_id),
     )
 
 

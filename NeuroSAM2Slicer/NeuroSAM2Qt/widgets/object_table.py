@@ -11,8 +11,10 @@ from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.widgets.tables import ROW_PX, prepare_table
 
 Colour = tuple[float, float, float]
-COLOUR, NAME, VOLUME = range(3)
+COLOUR, NAME, VOLUME, SHOWN = range(4)
 """The columns."""
+FLAGS = {NAME: qt.Qt.ItemIsEditable, SHOWN: qt.Qt.ItemIsUserCheckable}
+"""What a person can do to a cell, besides choosing it."""
 NUM_ROWS_SHOWN = 5
 MAX_CHANNEL = 255
 
@@ -45,8 +47,9 @@ class ObjectTable:
         self.table, self.ask_colour = table, ask_colour
         self._choose, self._edit = choose, edit
         self._rows: tuple[ObjectView, ...] = ()
+        self._volumes_ml: Mapping[str, float] = {}
         self._is_showing = False
-        prepare_table(table, ("", _("Object"), _("mL")))
+        prepare_table(table, ("", _("Object"), _("mL"), _("Shown")))
         header = table.horizontalHeader()
         header.setMinimumSectionSize(ROW_PX)
         header.setSectionResizeMode(COLOUR, qt.QHeaderView.ResizeToContents)
@@ -54,13 +57,17 @@ class ObjectTable:
         table.setEditTriggers(qt.QAbstractItemView.DoubleClicked | qt.QAbstractItemView.EditKeyPressed)
         table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         table.setFixedHeight((NUM_ROWS_SHOWN + 1) * ROW_PX)
-        connect(table, "currentCellChanged(int,int,int,int)", lambda row, column, before, column_before: self._on(row))
+        connect(
+            table,
+            "currentCellChanged(int,int,int,int)",
+            lambda row, column, before, column_before: self._on_chosen(row),
+        )
         connect(table, "cellChanged(int,int)", self._on_changed)
         connect(table, "cellDoubleClicked(int,int)", self._on_double_clicked)
 
     def show(self, rows: tuple[ObjectView, ...], volumes_ml: Mapping[str, float]) -> None:
         """Changes what differs from what is shown, so that a name that is being typed stays."""
-        self._is_showing, self._rows = True, rows
+        self._is_showing, self._rows, self._volumes_ml = True, rows, volumes_ml
         if self.table.rowCount != len(rows):
             self.table.setRowCount(len(rows))
         for number, row in enumerate(rows):
@@ -75,12 +82,7 @@ class ObjectTable:
         if self.table.item(number, NAME) is None:
             for column in range(self.table.columnCount):
                 item = qt.QTableWidgetItem()
-                is_text = column == NAME
-                item.setFlags(
-                    qt.Qt.ItemIsEnabled
-                    | qt.Qt.ItemIsSelectable
-                    | (qt.Qt.ItemIsEditable if is_text else qt.Qt.NoItemFlags)
-                )
+                item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | FLAGS.get(column, qt.Qt.NoItemFlags))
                 self.table.setItem(number, column, item)
             self.table.item(number, COLOUR).setToolTip(_("Double-click for another colour"))
             self.table.setRowHeight(number, ROW_PX)
@@ -88,6 +90,7 @@ class ObjectTable:
             qt.QBrush(qt.QColor(*(round(MAX_CHANNEL * part) for part in row.colour)))
         )
         self._set_text(number, NAME, row.name)
+        self.table.item(number, SHOWN).setCheckState(qt.Qt.Checked if row.is_shown else qt.Qt.Unchecked)
         self._set_text(number, VOLUME, "" if millilitres is None else f"{millilitres:.2f}")
         self.table.item(number, NAME).setToolTip(
             _("{name} ({num_done} done, {num_confirmed} confirmed). Double-click to rename.").format(
@@ -100,18 +103,22 @@ class ObjectTable:
         if item.data(qt.Qt.DisplayRole) != text:
             item.setData(qt.Qt.DisplayRole, text)
 
-    def _on(self, row: int) -> None:
+    def _on_chosen(self, row: int) -> None:
         if not self._is_showing and 0 <= row < len(self._rows):
             self._choose(self._rows[row].segment_id)
 
     def _on_changed(self, row: int, column: int) -> None:
-        if self._is_showing or column != NAME or row >= len(self._rows):
+        if self._is_showing or row >= len(self._rows):
             return
-        known, typed = self._rows[row], str(self.table.item(row, NAME).data(qt.Qt.DisplayRole))
+        known, item = self._rows[row], self.table.item(row, column)
+        typed, is_checked = str(item.data(qt.Qt.DisplayRole)), item.checkState() == qt.Qt.Checked
         self._is_showing = True
-        self._set_text(row, NAME, known.name)  # until it has that name: a name may be refused
+        self._show_row(row, known, self._volumes_ml.get(known.segment_id))  # the change may be refused
         self._is_showing = False
-        self._edit(lambda objects: objects.rename(known.segment_id, typed))
+        if column == NAME:
+            self._edit(lambda objects: objects.rename(known.segment_id, typed))
+        elif column == SHOWN:
+            self._edit(lambda objects: objects.display.show(known.segment_id, is_shown=is_checked))
 
     def _on_double_clicked(self, row: int, column: int) -> None:
         if column != COLOUR or row >= len(self._rows):

@@ -1,6 +1,7 @@
 """What the segmentation panel looks like."""
 
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
+from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
@@ -10,6 +11,7 @@ from NeuroSAM2Web.ui.segment_panel import SegmentPanel
 from NeuroSAM2Web.ui.widgets import choices, key_button, progress, section, switch
 
 DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
+FILLS = {Fill.BOTH.value: "Fill and outline", Fill.FILL.value: "Fill", Fill.OUTLINE.value: "Outline"}
 STATES = {"auto": "Automatic", "on": "On", "off": "Off"}
 SWITCHES = (
     ("crops", "Crops around small objects", "Show the model a part of the slice around a small object"),
@@ -158,6 +160,7 @@ def _objects(panel: SegmentPanel) -> None:
             disabled=("!can_clear",),
             tip="Take all clicks and the whole outline of this object away. Undo brings them back.",
         )
+    _display(panel)
 
 
 def _object_rows(panel: SegmentPanel) -> None:
@@ -198,6 +201,67 @@ def _object_rows(panel: SegmentPanel) -> None:
                 "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
             )
         html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+        v3.VBtn(
+            icon=("row.is_shown ? 'mdi-eye-outline' : 'mdi-eye-off-outline'",),
+            size="x-small",
+            variant="text",
+            click=(panel.show, "[row.id, !row.is_shown]"),
+            raw_attrs=[
+                "@click.stop",
+                "@keydown.stop",
+                'data-test="shown"',
+                ":title=\"row.is_shown ? 'Hide' : 'Show'\"",
+                ':aria-pressed="row.is_shown"',
+            ],
+        )
+        _row_menu(panel)
+
+
+def _row_menu(panel: SegmentPanel) -> None:
+    """What can be done to one object, behind three dots."""
+    with v3.VBtn(
+        icon="mdi-dots-vertical",
+        size="x-small",
+        variant="text",
+        raw_attrs=["@click.stop", "@keydown.stop", 'title="More"', 'data-test="more"'],
+    ):
+        v3.VIcon("mdi-dots-vertical")
+        with v3.VMenu(activator="parent"), v3.VList(density="compact"):
+            v3.VListItem("Rename", click="renaming = row.id")
+            v3.VListItem("Show only this", click=(panel.show_only, "[row.id]"))
+
+
+def _display(panel: SegmentPanel) -> None:
+    """How all objects are shown."""
+    with html.Div(classes="ns-row"):
+        key_button(
+            "{{ is_hidden ? 'Show all' : 'Hide all' }}",
+            "H",
+            click=panel.toggle_all,
+            disabled=("!objects.length",),
+            tip="Hide all objects, or show them again",
+        )
+        v3.VSelect(
+            items=("fills", choices(FILLS)),
+            model_value=("fill",),
+            update_modelValue=(panel.set_fill, "[$event]"),
+            disabled=("!objects.length",),
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+            raw_attrs=['aria-label="Fill or outline"', 'title="What the views show of all objects"'],
+        )
+    v3.VSlider(
+        model_value=("opacity",),
+        end=(panel.set_opacity, "[$event]"),
+        disabled=("!objects.length",),
+        max=100,
+        step=1,
+        label="Opacity",
+        density="compact",
+        hide_details=True,
+        classes="mb-2",
+    )
 
 
 def _other_rows(panel: SegmentPanel) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from NeuroSAM2Lib.presenters.panel_settings import SWITCHES, PanelSettings
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.view_state import Activity
@@ -75,6 +76,26 @@ class SegmentPanel:
         if HEX_COLOUR.fullmatch(code):
             red, green, blue = (part / 255 for part in bytes.fromhex(code[1:]))
             self.edit(lambda objects: objects.recolour(segment_id, (red, green, blue)))
+
+    def show(self, segment_id: str, is_shown: bool) -> None:
+        """Shows or hides an object."""
+        self.edit(lambda objects: objects.display.show(segment_id, is_shown=is_shown))
+
+    def show_only(self, segment_id: str) -> None:
+        """Shows no other object, or all."""
+        self.edit(lambda objects: objects.display.show_only(segment_id))
+
+    def set_opacity(self, percent: float) -> None:
+        """Of all objects."""
+        self.edit(lambda objects: objects.display.set_opacity(percent / 100))
+
+    def set_fill(self, fill: str) -> None:
+        """Fill or outline of all objects."""
+        self.edit(lambda objects: objects.display.set_fill(Fill(fill)))
+
+    def toggle_all(self) -> None:
+        """Hides or shows all objects."""
+        self.edit(lambda objects: objects.display.toggle_all())
 
     def use_mask(self) -> None:
         """The active object's mask on the shown slice becomes the prompt there."""
