@@ -29,6 +29,7 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
@@ -85,6 +86,7 @@ class SegmentPanel:
         self.objects = ObjectTable(
             ui.objectTable, self._do(self._choose), self._do(self.segment_presenter.edit_objects)
         )
+        self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
         self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
         self.range = RangeBox(ui)
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
@@ -289,6 +291,7 @@ class SegmentPanel:
             _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
         )
         self.objects.show(session.objects, view.volumes_ml)
+        self.menu.show(session.objects)
         self.display.show(view.style, can_change=bool(session.objects))
         ui.showOnlyButton.setEnabled(session.can_clear)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))

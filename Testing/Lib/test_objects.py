@@ -8,7 +8,7 @@ from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 
@@ -142,3 +142,186 @@ def test_a_segmentation_without_a_display_node_gets_one_with_the_first_change(us
     assert objects.display.style == DisplayStyle()
     objects.display.show(segment(user), is_shown=False)
     assert shown(user) == [False, True]
+
+
+def test_a_deleted_object_comes_back_with_prompts_voxels_and_whether_it_is_shown(user, objects):
+    objects.display.show(segment(user, 2), is_shown=False)
+    before, prompts = user.bytes(), user.document.objects.record(2).prompts
+    objects.delete(segment(user, 2))
+    after = user.bytes()
+    assert names(user) == ["object 1"]
+    assert user.document.active == 1
+    assert not user.document.nodes.all_nodes(2)
+    user.session.undo()
+    assert user.bytes() == before
+    assert user.document.objects.record(2).prompts == prompts
+    assert user.document.nodes.read(2, user.document.volume) == prompts
+    assert shown(user) == [True, False]
+    user.session.redo()
+    assert user.bytes() == after
+    assert names(user) == ["object 1"]
+    objects.delete(segment(user))
+    assert user.document.active is None
+
+
+def test_a_locked_object_takes_no_prompt_and_no_propagation(user, objects):
+    objects.lock(segment(user, 2), is_locked=True)
+    before, prompts = user.bytes(), user.document.objects.record(2).prompts
+    for refused in (
+        lambda: user.session.add_box(PLANE, BoxPrompt(1, 1, 3, 3)),
+        user.session.propagate,
+        user.session.clear,
+        lambda: user.session.confirm(PLANE),
+        lambda: objects.delete(segment(user, 2)),
+        lambda: objects.merge(segment(user), segment(user, 2)),
+        lambda: objects.merge(segment(user, 2), segment(user)),
+        lambda: objects.subtract(segment(user, 2), segment(user)),
+    ):
+        with pytest.raises(DataError, match="object 2 is locked"):
+            refused()
+    place_point(user.session, PLANE, 3, 3)
+    assert "locked" in user.session.notice
+    user.document.nodes.all_nodes(2)[-1].SetSize(3.0, 3.0, 1.0)
+    user.session.sync_prompts()
+    assert "its prompts stay" in user.session.notice
+    user.settle()
+    assert user.bytes() == before
+    assert user.document.nodes.read(2, user.document.volume) == prompts
+    objects.lock(segment(user, 2), is_locked=False)
+    user.session.add_box(PLANE, BoxPrompt(1, 1, 3, 3))
+    user.settle()
+    assert user.bytes() != before
+
+
+def test_a_locked_object_gives_no_voxels_to_another_one(user, objects):
+    user.app.editor = user.app.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    user.app.editor.SetOverwriteMode(user.app.editor.OverwriteAllSegments)
+    other = SlicePlane(Axis.K, 2)
+    objects.merge(segment(user, 2), segment(user))
+    user.session.next_object()
+    user.session.add_box(other, BoxPrompt(4, 4, 12, 15))
+    user.settle()
+    objects.lock(segment(user, 3), is_locked=True)
+    before = user.mask(other, 3)
+    user.session.next_object()
+    user.session.add_box(SlicePlane(Axis.K, 2), BoxPrompt(8, 8, 16, 20))
+    user.settle()
+    assert (user.mask(other, 3) == before).all()
+    assert user.mask(other, 4).any()
+
+
+def test_a_lock_during_a_propagation_ends_it_and_is_undone(user, objects):
+    user.session.propagate()
+    objects.lock(segment(user, 2), is_locked=True)
+    before = user.bytes()
+    user.settle()
+    assert user.bytes() == before
+    assert [row.is_locked for row in session_view(user.session).objects] == [False, True]
+    user.session.undo()
+    assert not any(row.is_locked for row in session_view(user.session).objects)
+
+
+def test_an_answer_that_was_under_way_waits_for_the_unlocking(app):
+    user = SimulatedUser(app, is_patient=True)
+    user.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    objects = ObjectActions(user.session)
+    objects.lock(segment(user), is_locked=True)
+    user.settle()
+    assert not user.voxels_of().any()
+    objects.lock(segment(user), is_locked=False)
+    user.settle()
+    assert user.mask(PLANE).any()
+
+
+def test_the_lock_is_saved_with_the_segmentation(user, objects):
+    objects.lock(segment(user), is_locked=True)
+    user.watch.end("reopened")
+    user.begin()
+    assert [row.is_locked for row in session_view(user.session).objects] == [True, False]
+
+
+def test_a_duplicate_has_the_same_prompts_and_voxels_and_goes_its_own_way(user, objects):
+    user.session.propagate()
+    user.settle()
+    before = user.bytes()
+    copy = objects.duplicate(segment(user, 2))
+    assert names(user) == ["object 1", "object 2", "object 2 copy"]
+    assert user.document.active == copy
+    assert (user.voxels_of(copy) == user.voxels_of(2)).all()
+    assert user.document.objects.record(copy) == user.document.objects.record(2)
+    assert not list(user.document.slice_io.edited_by_hand(copy))
+    after = user.bytes()
+    user.session.undo()
+    assert user.bytes() == before
+    user.session.redo()
+    assert user.bytes() == after
+    original = user.voxels_of(2)
+    user.session.clear()
+    assert (user.voxels_of(2) == original).all()
+
+
+def test_merging_adds_voxels_confirms_what_changed_and_is_one_step(user, objects):
+    user.session.propagate()
+    user.settle()
+    before, wanted = user.bytes(), user.voxels_of(1) | user.voxels_of(2)
+    first = user.document.objects.record(1).prompts
+    objects.merge(segment(user, 2), segment(user))
+    after = user.bytes()
+    assert names(user) == ["object 1"]
+    assert (user.voxels_of() == wanted).all()
+    assert user.document.active == 1
+    user.settle()
+    user.session.propagate()
+    user.settle()
+    assert (user.voxels_of() == wanted).all()
+    for _ in range(2):
+        user.session.undo()
+    assert user.bytes() == before
+    assert user.document.objects.record(1).prompts == first
+    user.session.redo()
+    assert user.bytes() == after
+
+
+def test_subtracting_takes_voxels_and_leaves_the_other_as_it_is(user, objects):
+    before, wanted, other = user.bytes(), user.voxels_of(1) & ~user.voxels_of(2), user.voxels_of(2)
+    objects.subtract(segment(user), segment(user, 2))
+    assert (user.voxels_of(1) == wanted).all()
+    assert (user.voxels_of(2) == other).all()
+    after = user.bytes()
+    user.session.undo()
+    assert user.bytes() == before
+    user.session.redo()
+    assert user.bytes() == after
+    with pytest.raises(DataError, match="same object"):
+        objects.subtract(segment(user), segment(user))
+
+
+def test_merging_leaves_a_third_object_that_overlaps_as_it_is(user, objects):
+    user.session.next_object()
+    user.session.add_box(PLANE, BoxPrompt(10, 2, 18, 12))
+    user.settle()
+    wanted, third = user.voxels_of(1) | user.voxels_of(2), user.voxels_of(3)
+    objects.merge(segment(user, 2), segment(user))
+    assert (user.voxels_of(1) == wanted).all()
+    assert (user.voxels_of(3) == third).all()
+
+
+def test_an_object_without_voxels_is_duplicated_merged_and_subtracted(user, objects):
+    empty = user.session.next_object()
+    before = user.voxels_of(1)
+    objects.duplicate(segment(user, empty))
+    objects.subtract(segment(user), segment(user, empty))
+    objects.merge(segment(user, empty), segment(user))
+    assert (user.voxels_of(1) == before).all()
+    assert names(user) == ["object 1", "object 2", "object 3 copy"]
+
+
+def test_objects_are_reordered_and_that_is_undone(user, objects):
+    objects.move(segment(user, 2), -1)
+    assert names(user) == ["object 2", "object 1"]
+    objects.move(segment(user, 2), -1)
+    assert names(user) == ["object 2", "object 1"]
+    user.session.undo()
+    assert names(user) == ["object 1", "object 2"]
+    user.session.redo()
+    assert names(user) == ["object 2", "object 1"]

@@ -75,3 +75,42 @@ def test_opacity_and_fill_are_set_for_all_objects(user, loop):
     assert (display.GetVisibility2DFill(), display.GetVisibility2DOutline()) == (False, True)
     display.SetOpacity(0.8)
     loop.until(lambda: user.ui.opacitySlider.value == 80)
+
+
+def choose(menu, title):
+    """An entry of a menu."""
+    menu.aboutToShow.emit()
+    next(one for one in menu.actions() if one.text == title).trigger()
+
+
+def test_a_locked_object_takes_no_click_and_no_paint(user, loop):
+    user.object_cell(1, "Lock").setCheckState(qt.Qt.Checked)
+    loop.until(lambda: user.object_cell(1, "Lock").checkState() == qt.Qt.Checked)
+    before = user.mask(6, 2)
+    user.key("P")
+    user.click(5, 5, 6)
+    loop.until(lambda: "object 2 is locked" in user.ui.stateLabel.text.lower())
+    loop.until(user.settled)
+    assert (user.mask(6, 2) == before).all()
+
+
+def test_the_menu_deletes_duplicates_merges_and_subtracts(user, loop):
+    menu, wanted = user.panel.menu, user.mask(6, 1) | user.mask(6, 2)
+    user.key("P")
+    choose(menu.menu, "Duplicate")
+    choose(menu.menu, "Move up")
+    loop.until(
+        lambda: [user.object_text(row, "Object") for row in range(3)] == ["object 1", "object 2 copy", "object 2"]
+    )
+    choose(menu.menu, "Delete")
+    loop.until(lambda: user.ui.objectTable.rowCount == 2)
+    loop.until(lambda: user.session.document.active == 2)
+    choose(menu.subtract_menu, "object 1")
+    assert not (user.mask(6, 1) & user.mask(6, 2)).any()
+    choose(menu.merge_menu, "object 1")
+    assert (user.mask(6, 1) == wanted).all()
+    loop.until(lambda: user.ui.objectTable.rowCount == 1)
+    for _ in range(5):
+        user.key("Ctrl+Z")
+    loop.until(lambda: user.ui.objectTable.rowCount == 2)
+    assert (user.mask(6, 1) | user.mask(6, 2) == wanted).all()

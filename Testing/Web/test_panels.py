@@ -366,3 +366,22 @@ def test_what_is_shown_is_set_in_the_list(user):
     user.panel.toggle_all()
     assert (user.state.opacity, user.state.fill, user.state.is_hidden) == (30, "outline", True)
     assert (display.GetOpacity(), display.GetVisibility2DFill(), display.GetVisibility()) == (0.3, False, False)
+
+
+def test_whole_objects_are_locked_copied_put_together_and_deleted(user):
+    box(user)
+    first = user.state.objects[0]["id"]
+    user.panel.lock(first, True)
+    user.panel.delete(first)
+    assert "is locked" in user.state.line
+    user.panel.lock(first, False)
+    user.panel.duplicate(first)
+    copy = user.state.objects[1]["id"]
+    user.panel.move(copy, -1)
+    assert [row["name"] for row in user.state.objects] == ["object 1 copy", "object 1"]
+    user.panel.subtract(copy, first)
+    assert not user.presenter.session.document.slice_io.read(2, user.presenter.visible_plane()).any()
+    user.panel.merge(copy, first)
+    assert [row["name"] for row in user.state.objects] == ["object 1"]
+    user.panel.delete(first)
+    assert not user.state.objects

@@ -81,6 +81,11 @@ class SessionController:
         """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
         self._try(self.engine_sync.sync)
 
+    def warm_up_if_due(self) -> None:
+        """The same, if the scene holds prompts without an answer."""
+        if any(self.engine_sync.unanswered.values()):
+            self.warm_up()
+
     def switch(self, switches: EngineSwitches) -> None:
         """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
         self.notice = ""
@@ -102,6 +107,10 @@ class SessionController:
         for number in self.document.objects.segments:
             before = self.document.objects.record(number).prompts
             prompts = self.document.nodes.read(number, self.document.volume).keeping_readings_since(before)
+            if prompts != before and self.document.objects.is_locked(number):
+                self.document.restore_nodes(number)
+                self.notice = _("{name} is locked: its prompts stay").format(name=self.document.objects.name(number))
+                continue
             more = len(prompts.points) - len(before.points)
             self._set_prompts(
                 number,
@@ -160,6 +169,7 @@ class SessionController:
         """
         with self.action():
             number = object_id if object_id in self.document.objects.segments else None
+            self.document.objects.check_unlocked(number)
             picked = self._pick(number, ras, view)
             point = PointPrompt(picked.row, picked.col, positive)
             prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
@@ -168,6 +178,7 @@ class SessionController:
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box around the active object between two world positions of a slice view; see `place_point`."""
         with self.action():
+            self.document.objects.check_unlocked(self.document.active)
             picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
@@ -181,6 +192,7 @@ class SessionController:
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `place_point`."""
         with self.action():
+            self.document.objects.check_unlocked(self.document.active)
             self._box(plane, box)
 
     def next_reading(self, plane: SlicePlane) -> None:
@@ -245,6 +257,8 @@ class SessionController:
         with self.action():
             asked = object_ids or (() if self.document.active is None else (self.document.active,))
             numbers = tuple(n for n in asked if self.document.objects.record(n).prompts.indices)
+            for number in asked:
+                self.document.objects.check_unlocked(number)
             if not numbers:
                 raise PromptError(_("there is nothing to propagate"), hint=_("place a point or a box first"))
             self._start_propagation(
@@ -392,6 +406,7 @@ class SessionController:
     def _active(self) -> int:
         if self.document.active is None:
             raise PromptError(_("there is no object yet"), hint=_("place a point or a box first"))
+        self.document.objects.check_unlocked(self.document.active)
         return self.document.active
 
     def _confirm_edited(self, number: int) -> None:

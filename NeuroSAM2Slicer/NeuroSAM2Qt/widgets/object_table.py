@@ -11,9 +11,9 @@ from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.widgets.tables import ROW_PX, prepare_table
 
 Colour = tuple[float, float, float]
-COLOUR, NAME, VOLUME, SHOWN = range(4)
+COLOUR, NAME, VOLUME, SHOWN, LOCKED = range(5)
 """The columns."""
-FLAGS = {NAME: qt.Qt.ItemIsEditable, SHOWN: qt.Qt.ItemIsUserCheckable}
+FLAGS = {NAME: qt.Qt.ItemIsEditable, SHOWN: qt.Qt.ItemIsUserCheckable, LOCKED: qt.Qt.ItemIsUserCheckable}
 """What a person can do to a cell, besides choosing it."""
 NUM_ROWS_SHOWN = 5
 MAX_CHANNEL = 255
@@ -49,7 +49,7 @@ class ObjectTable:
         self._rows: tuple[ObjectView, ...] = ()
         self._volumes_ml: Mapping[str, float] = {}
         self._is_showing = False
-        prepare_table(table, ("", _("Object"), _("mL"), _("Shown")))
+        prepare_table(table, ("", _("Object"), _("mL"), _("Shown"), _("Lock")))
         header = table.horizontalHeader()
         header.setMinimumSectionSize(ROW_PX)
         header.setSectionResizeMode(COLOUR, qt.QHeaderView.ResizeToContents)
@@ -90,7 +90,8 @@ class ObjectTable:
             qt.QBrush(qt.QColor(*(round(MAX_CHANNEL * part) for part in row.colour)))
         )
         self._set_text(number, NAME, row.name)
-        self.table.item(number, SHOWN).setCheckState(qt.Qt.Checked if row.is_shown else qt.Qt.Unchecked)
+        for column, is_checked in ((SHOWN, row.is_shown), (LOCKED, row.is_locked)):
+            self.table.item(number, column).setCheckState(qt.Qt.Checked if is_checked else qt.Qt.Unchecked)
         self._set_text(number, VOLUME, "" if millilitres is None else f"{millilitres:.2f}")
         self.table.item(number, NAME).setToolTip(
             _("{name} ({num_done} done, {num_confirmed} confirmed). Double-click to rename.").format(
@@ -119,6 +120,8 @@ class ObjectTable:
             self._edit(lambda objects: objects.rename(known.segment_id, typed))
         elif column == SHOWN:
             self._edit(lambda objects: objects.display.show(known.segment_id, is_shown=is_checked))
+        elif column == LOCKED:
+            self._edit(lambda objects: objects.lock(known.segment_id, is_locked=is_checked))
 
     def _on_double_clicked(self, row: int, column: int) -> None:
         if column != COLOUR or row >= len(self._rows):

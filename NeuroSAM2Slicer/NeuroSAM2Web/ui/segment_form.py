@@ -1,5 +1,7 @@
 """What the segmentation panel looks like."""
 
+from collections.abc import Callable
+
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
 from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
@@ -201,20 +203,38 @@ def _object_rows(panel: SegmentPanel) -> None:
                 "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
             )
         html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
-        v3.VBtn(
-            icon=("row.is_shown ? 'mdi-eye-outline' : 'mdi-eye-off-outline'",),
-            size="x-small",
-            variant="text",
-            click=(panel.show, "[row.id, !row.is_shown]"),
-            raw_attrs=[
-                "@click.stop",
-                "@keydown.stop",
-                'data-test="shown"',
-                ":title=\"row.is_shown ? 'Hide' : 'Show'\"",
-                ':aria-pressed="row.is_shown"',
-            ],
-        )
+        _row_switch("shown", "mdi-eye-outline", "mdi-eye-off-outline", "Hide", "Show", panel.show)
+        _row_switch("locked", "mdi-lock", "mdi-lock-open-variant-outline", "Unlock", "Lock", panel.lock)
         _row_menu(panel)
+
+
+def _row_switch(
+    name: str, icon_on: str, icon_off: str, tip_on: str, tip_off: str, change: Callable[[str, bool], None]
+) -> None:
+    """A button of a row for what is on or off.
+
+    Args:
+        name: Of it, as in `row.is_shown`.
+        icon_on: While it is on.
+        icon_off: While it is off.
+        tip_on: What the button does while it is on.
+        tip_off: What it does while it is off.
+        change: Called with the segment, and whether it shall be on.
+    """
+    field = f"row.is_{name}"
+    v3.VBtn(
+        icon=(f"{field} ? '{icon_on}' : '{icon_off}'",),
+        size="x-small",
+        variant="text",
+        click=(change, f"[row.id, !{field}]"),
+        raw_attrs=[
+            "@click.stop",
+            "@keydown.stop",
+            f'data-test="{name}"',
+            f":title=\"{field} ? '{tip_on}' : '{tip_off}'\"",
+            f':aria-pressed="{field}"',
+        ],
+    )
 
 
 def _row_menu(panel: SegmentPanel) -> None:
@@ -229,6 +249,13 @@ def _row_menu(panel: SegmentPanel) -> None:
         with v3.VMenu(activator="parent"), v3.VList(density="compact"):
             v3.VListItem("Rename", click="renaming = row.id")
             v3.VListItem("Show only this", click=(panel.show_only, "[row.id]"))
+            v3.VListItem("Duplicate", click=(panel.duplicate, "[row.id]"))
+            v3.VListItem("Move up", click=(panel.move, "[row.id, -1]"))
+            v3.VListItem("Move down", click=(panel.move, "[row.id, 1]"))
+            v3.VListItem("Delete", click=(panel.delete, "[row.id]"))
+            with html.Template(v_for="other in objects.filter(one => one.id !== row.id)", key="other.id"):
+                v3.VListItem("Merge into {{ other.name }}", click=(panel.merge, "[row.id, other.id]"))
+                v3.VListItem("Subtract {{ other.name }}", click=(panel.subtract, "[row.id, other.id]"))
 
 
 def _display(panel: SegmentPanel) -> None:

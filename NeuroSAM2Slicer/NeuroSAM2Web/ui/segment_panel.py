@@ -85,6 +85,30 @@ class SegmentPanel:
         """Shows no other object, or all."""
         self.edit(lambda objects: objects.display.show_only(segment_id))
 
+    def lock(self, segment_id: str, is_locked: bool) -> None:
+        """Locks or unlocks an object."""
+        self.edit(lambda objects: objects.lock(segment_id, is_locked=is_locked))
+
+    def delete(self, segment_id: str) -> None:
+        """Removes an object."""
+        self.edit(lambda objects: objects.delete(segment_id))
+
+    def duplicate(self, segment_id: str) -> None:
+        """A new object like this one."""
+        self.edit(lambda objects: objects.duplicate(segment_id))
+
+    def merge(self, segment_id: str, into: str) -> None:
+        """Adds an object to another one."""
+        self.edit(lambda objects: objects.merge(segment_id, into))
+
+    def subtract(self, segment_id: str, other: str) -> None:
+        """Takes another object from an object."""
+        self.edit(lambda objects: objects.subtract(segment_id, other))
+
+    def move(self, segment_id: str, offset: int) -> None:
+        """Moves an object up (-1) or down (1) in the list."""
+        self.edit(lambda objects: objects.move(segment_id, offset))
+
     def set_opacity(self, percent: float) -> None:
         """Of all objects."""
         self.edit(lambda objects: objects.display.set_opacity(percent / 100))

@@ -57,6 +57,7 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
         "colour": "#" + bytes(_channels(row.colour)).hex(),
         "is_active": row.is_active,
         "is_shown": row.is_shown,
+        "is_locked": row.is_locked,
         "done": row.num_done,
         "confirmed": row.num_confirmed,
         "prompts": row.num_prompts,

@@ -1,4 +1,4 @@
-"""How segments are shown in the slice and 3D views. Kept in the display node of the segmentation, which Slicer's own modules change, too."""
+"""How segments are shown in the slice and 3D views. Kept in its display node, which Slicer's modules change, too."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -83,6 +83,10 @@ class SegmentDisplay:
         display.SetSegmentVisibility(segment_id, True)
         display.SetVisibility(True)
         display.EndModify(was_modifying)
+
+    def keep_deleted(self) -> None:
+        """A segment that is deleted and comes back by undo is shown as before from now on."""
+        self._display().SetRemoveUnusedDisplayProperties(False)
 
     def _display(self) -> slicer.vtkMRMLSegmentationDisplayNode:
         if self._node.GetDisplayNode() is None:
