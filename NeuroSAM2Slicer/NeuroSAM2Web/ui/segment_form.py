@@ -32,6 +32,8 @@ RENAME_ENDS = (
     "@blur=\"renaming = ''\"",
 )
 """Enter and a click elsewhere take the name that was typed; Escape keeps the old one."""
+APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
+"""Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
     ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
@@ -183,8 +185,7 @@ def _object_rows(panel: SegmentPanel) -> None:
             value=("row.colour",),
             change=(panel.recolour, "[row.id, $event.target.value]"),
             raw_attrs=[
-                "@click.stop",
-                "@keydown.stop",
+                *APART,
                 'title="Another colour"',
                 ":aria-label=\"'Colour of ' + row.name\"",
             ],
@@ -228,8 +229,7 @@ def _row_switch(
         variant="text",
         click=(change, f"[row.id, !{field}]"),
         raw_attrs=[
-            "@click.stop",
-            "@keydown.stop",
+            *APART,
             f'data-test="{name}"',
             f":title=\"{field} ? '{tip_on}' : '{tip_off}'\"",
             f':aria-pressed="{field}"',
@@ -243,7 +243,7 @@ def _row_menu(panel: SegmentPanel) -> None:
         icon="mdi-dots-vertical",
         size="x-small",
         variant="text",
-        raw_attrs=["@click.stop", "@keydown.stop", 'title="More"', 'data-test="more"'],
+        raw_attrs=[*APART, 'title="More"', 'data-test="more"'],
     ):
         v3.VIcon("mdi-dots-vertical")
         with v3.VMenu(activator="parent"), v3.VList(density="compact"):
