@@ -1,8 +1,11 @@
 """The list of objects: what a person can do to whole objects, each in one undo step."""
 
 import pytest
+from NeuroSAM2Lib.scene.arrays import voxels_of
+from NeuroSAM2Lib.scene.segments import segment_masks
 from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, Fill
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.segmentation.objects import locked_masks
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.errors import DataError
@@ -325,3 +328,72 @@ def test_objects_are_reordered_and_that_is_undone(user, objects):
     assert names(user) == ["object 1", "object 2"]
     user.session.redo()
     assert names(user) == ["object 2", "object 1"]
+
+
+def paint(user, number):
+    """What a manual tool does, a step of the editor's own: a segment has all of the labelmap from now on."""
+    user.app.edit_history(user.segmentation_node).save()
+    mask = segment_masks.read_mask(user.segmentation_node, segment(user, number))
+    voxels_of(mask)[:] = 1
+    segment_masks.replace_mask(user.segmentation_node, segment(user, number), mask)
+
+
+def test_what_others_paint_on_a_locked_object_is_taken_back(user, objects):
+    objects.lock(segment(user), is_locked=True)
+    before, quality = user.voxels_of(1), user.document.objects.record(1)
+    paint(user, 1)
+    user.session.poll()
+    assert "object 1 is locked" in user.session.notice
+    assert (user.voxels_of(1) == before).all()
+    paint(user, 2)
+    user.session.poll()
+    assert (user.voxels_of(1) == before).all()
+    assert user.mask(PLANE, 2).all()
+    assert user.document.objects.record(1) == quality
+    for _ in range(3):
+        user.session.undo()
+    assert not user.document.objects.is_locked(1)
+    assert (user.voxels_of(1) == before).all()
+
+
+def test_the_voxels_of_a_locked_object_are_those_of_the_step_that_undo_goes_to(user, objects):
+    first = user.voxels_of(2)
+    objects.lock(segment(user, 2), is_locked=True)
+    objects.lock(segment(user, 2), is_locked=False)
+    user.session.add_box(PLANE, BoxPrompt(1, 1, 5, 5))
+    user.settle()
+    second = user.voxels_of(2)
+    objects.lock(segment(user, 2), is_locked=True)
+    for _ in range(3):
+        user.session.undo()
+        user.session.poll()
+    assert user.document.objects.is_locked(2)
+    assert (user.voxels_of(2) == first).all()
+    for _ in range(3):
+        user.session.redo()
+        user.session.poll()
+    assert user.document.objects.is_locked(2)
+    assert (user.voxels_of(2) == second).all()
+    assert "stays" not in user.session.notice
+
+
+def test_an_effect_of_the_editor_on_a_locked_object_is_put_down(user, objects):
+    editor = user.app.editor = user.app.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(user.segmentation_node)
+    objects.lock(segment(user), is_locked=True)
+    for number, is_left in ((2, True), (1, False)):
+        editor.SetSelectedSegmentID(segment(user, number))
+        editor.SetActiveEffectName("Paint")
+        user.session.poll()
+        assert bool(editor.GetActiveEffectName()) is is_left
+    assert "object 1 is locked" in user.session.notice
+
+
+def test_a_propagation_beside_a_locked_object_looks_at_its_voxels_only_once(user, objects, monkeypatch):
+    objects.lock(segment(user), is_locked=True)
+    read = []
+    monkeypatch.setattr(locked_masks, "read_mask", lambda *arguments: read.append(arguments))
+    user.session.propagate()
+    user.settle()
+    assert user.voxels_of(2).any(axis=(1, 2)).all()
+    assert not read

@@ -129,6 +129,7 @@ class SessionController:
         if self.ended:
             return
         self._try(self._follow_history)
+        self._guard_locked()
         for notice in self.engine_sync.handle(events, self.preview.take):
             if notice.is_mask and self._is_error:
                 self.notice = ""
@@ -337,6 +338,7 @@ class SessionController:
         self.notice = ""
         self._follow_image()
         self._follow_history()
+        self._guard_locked()
         self.sync_prompts()
         yield
         if self.document.journal.problem:
@@ -346,6 +348,25 @@ class SessionController:
         if self.document.notice_new_image():
             self.engine_sync.invalidate_volume()
             self.notice = NEW_IMAGE
+
+    def _guard_locked(self) -> None:
+        """Locked objects stay as they are, whoever paints: an effect of the Segment Editor on one is put down."""
+        editor, objects = self.document.host.editor_node(), self.document.objects
+        changed = self.document.restore_locked()
+        names = [objects.name(number) for number in changed]
+        if (
+            editor is not None
+            and editor.GetActiveEffectName()
+            and editor.GetSegmentationNode() is self.document.segmentation_node
+        ):
+            chosen = [number for number, known in objects.segments.items() if known == editor.GetSelectedSegmentID()]
+            if chosen and objects.is_locked(chosen[0]):
+                editor.SetActiveEffectName("")
+                names = [objects.name(chosen[0])]
+        if names:
+            self.notice = _("{name} is locked: it stays as it is (unlock it in the list of objects)").format(
+                name=names[0]
+            )
 
     def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
         changed = self.document.set_prompts(number, prompts, name)

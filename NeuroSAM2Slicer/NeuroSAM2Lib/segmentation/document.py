@@ -20,6 +20,7 @@ from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask,
 from NeuroSAM2Lib.scene.segments.surfaces import SurfaceUpdater
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
+from NeuroSAM2Lib.segmentation.objects.locked_masks import LockedMasks
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects
@@ -54,6 +55,7 @@ class SegmentationDocument:
         self.nodes.follow_volume()
         self.nodes.keep_colours()
         self.objects = SegmentedObjects(segmentation_node)
+        self.locked_masks = LockedMasks(self.objects)
         self.surfaces = SurfaceUpdater(segmentation_node)
         self.slice_io = SegmentSliceIO(host, self.objects, volume_node, self.volume, self.surfaces)
         history = host.edit_history(segmentation_node)
@@ -66,6 +68,7 @@ class SegmentationDocument:
         self._stamp = stamp_of(volume_node)
         for number in self.objects.segments:
             self.objects.records[number] = self._remembered(number)
+        self.locked_masks.keep()
         self._mark("")
 
     @property
@@ -207,6 +210,19 @@ class SegmentationDocument:
         """Locks or unlocks an object, as one undo step."""
         with self.step(_("Lock") if is_locked else _("Unlock")), self.writing():
             self.objects.lock(number, is_locked=is_locked)
+        self.locked_masks.keep()
+
+    def restore_locked(self) -> tuple[int, ...]:
+        """Takes back what others have painted over locked objects; these objects."""
+        changed = self.locked_masks.changed()
+        if changed:
+            self.undo_stack.notice_edits()
+            with self.writing():
+                for number in changed:
+                    self.locked_masks.restore(number)
+            self.surfaces.note([self.objects.segment_id(number) for number in changed])
+            self.undo_stack.ignore_edits()
+        return changed
 
     def move(self, number: int, offset: int) -> None:
         """Moves an object up (-1) or down (1) in the list, as one undo step; at the end of the list nothing happens."""
@@ -389,6 +405,7 @@ class SegmentationDocument:
         for number in concerned:
             self._record(number, known.get(number, ObjectRecord()) if number in there else ObjectRecord())
         self._position = position
+        self.locked_masks.keep()
         self.undo_stack.arrive()
         self.journal.note_all()
         return concerned
@@ -397,10 +414,12 @@ class SegmentationDocument:
     def writing(self) -> Iterator[None]:
         """Marks changes in the scene meanwhile as the session's own."""
         was, self.is_writing = self.is_writing, True
+        unchanged = self.locked_masks.unchanged()
         try:
             with self.surfaces.kept():
                 yield
         finally:
+            self.locked_masks.trust(unchanged)
             self.is_writing = was
 
     def axis_of(self, number: int | None) -> Axis | None:

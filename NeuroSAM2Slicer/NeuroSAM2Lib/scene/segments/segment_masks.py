@@ -1,11 +1,13 @@
 """Whole masks of segments: copied, put together, and taken from each other, in whatever labelmaps they are stored."""
 
+from typing import TypeAlias
+
 import slicer
 
 from NeuroSAM2Lib.scene.arrays import voxels_of
 from NeuroSAM2Lib.scene.segments.layers import Layer
 
-Mask = slicer.vtkOrientedImageData
+Mask: TypeAlias = slicer.vtkOrientedImageData
 """The voxels of one segment, 1 inside and 0 outside."""
 
 
@@ -35,7 +37,15 @@ def take_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str
     same_grid = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(taken, mask, same_grid)
     voxels_of(mask)[voxels_of(same_grid) != 0] = 0
-    _write(segmentation_node, segment_id, mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE)
+    replace_mask(segmentation_node, segment_id, mask)
+
+
+def replace_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: Mask | None) -> None:
+    """Makes a segment have these voxels, none if None; other segments keep theirs."""
+    if mask is None:
+        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(segmentation_node, segment_id)
+    else:
+        _write(segmentation_node, segment_id, mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE)
 
 
 def _write(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: Mask, mode: int) -> None:
