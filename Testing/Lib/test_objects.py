@@ -1,16 +1,23 @@
 """The list of objects: what a person can do to whole objects, each in one undo step."""
 
+import json
+
 import pytest
 from NeuroSAM2Lib.scene.arrays import voxels_of
 from NeuroSAM2Lib.scene.segments import segment_masks
-from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, Fill
+from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, Fill, SegmentDisplay
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects import locked_masks
+from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties
+from NeuroSAM2Lib.segmentation.objects.session_node import sessions_in
+from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.scenes import make_app
 from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
@@ -397,3 +404,50 @@ def test_a_propagation_beside_a_locked_object_looks_at_its_voxels_only_once(user
     user.settle()
     assert user.voxels_of(2).any(axis=(1, 2)).all()
     assert not read
+
+
+def test_merged_voxels_come_back_after_a_crash(user, objects, tmp_path):
+    user.session.propagate()
+    user.settle()
+    objects.merge(segment(user), segment(user, 2))
+    wanted, path = user.voxels_of(2), user.document.journal.path
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    gone = json.loads(head)
+    gone["head"]["owner"] = "gone"
+    path.write_text("\n".join([json.dumps(gone), *lines]) + "\n", encoding="utf-8")
+    (tmp_path / "another").mkdir()
+    another = SimulatedUser(make_app(tmp_path / "another"))
+    (unsaved,) = unsaved_work(path.parent, another.document.volume)
+    assert recover(another.document, unsaved) == 1
+    assert names(another) == ["object 2"]
+    assert (another.voxels_of(another.document.active) == wanted).all()
+
+
+def test_names_colours_locks_and_what_is_shown_are_saved_with_the_scene(user, objects, tmp_path):
+    objects.rename(segment(user), "left | hippocampus, 50 %")
+    objects.recolour(segment(user), (1.0, 0.5, 0.0))
+    objects.lock(segment(user), is_locked=True)
+    objects.display.show(segment(user, 2), is_shown=False)
+    user.app.save(tmp_path / "scene.mrb")
+    (tmp_path / "another").mkdir()
+    app = make_app(tmp_path / "another")
+    app.load(tmp_path / "scene.mrb")
+    (node,) = sessions_in(app.scene)
+    document = SegmentationDocument(app, node.volume_node, node.segmentation_node)
+    first, second = document.objects.segments.values()
+    assert document.objects.display_properties(1) == DisplayProperties("left | hippocampus, 50 %", (1.0, 0.5, 0.0))
+    assert (document.objects.is_locked(1), document.objects.is_locked(2)) == (True, False)
+    display = SegmentDisplay(node.segmentation_node)
+    assert (display.is_shown(first), display.is_shown(second)) == (True, False)
+
+
+def test_what_was_stopped_on_a_deleted_object_cannot_be_continued(app):
+    user = SimulatedUser(app, is_patient=True)
+    user.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    user.settle()
+    user.session.propagate()
+    user.session.stop()
+    user.settle()
+    assert user.session.can_continue
+    ObjectActions(user.session).delete(segment(user))
+    assert not user.session.can_continue

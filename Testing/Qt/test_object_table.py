@@ -53,7 +53,9 @@ def test_a_double_click_on_the_colour_asks_for_another_one(user, loop):
 def test_objects_are_hidden_by_their_box_alone_and_all_by_the_key(user, loop):
     display = user.session.document.segmentation_node.GetDisplayNode()
     first = user.session.document.objects.segment_id(1)
+    user.ui.objectTable.setCurrentCell(0, 3)
     user.object_cell(0, "Shown").setCheckState(qt.Qt.Unchecked)
+    assert user.session.document.active == 2
     assert not display.GetSegmentVisibility(first)
     display.SetSegmentVisibility(first, True)
     loop.until(lambda: user.object_cell(0, "Shown").checkState() == qt.Qt.Checked)

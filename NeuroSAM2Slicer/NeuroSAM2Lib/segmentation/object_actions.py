@@ -128,5 +128,7 @@ class ObjectActions:
         request = engine_sync.propagation.request
         if request is not None and not set(numbers).isdisjoint(request.object_ids):
             engine_sync.propagation.abandon()
+        if self._session.stopped is not None and not set(numbers).isdisjoint(self._session.stopped.object_ids):
+            self._session.stopped = None
         for number in numbers:
             engine_sync.forget(number)

@@ -60,7 +60,7 @@ class ObjectTable:
         connect(
             table,
             "currentCellChanged(int,int,int,int)",
-            lambda row, column, before, column_before: self._on_chosen(row),
+            lambda row, column, before, column_before: self._on_chosen(row, column),
         )
         connect(table, "cellChanged(int,int)", self._on_changed)
         connect(table, "cellDoubleClicked(int,int)", self._on_double_clicked)
@@ -104,8 +104,9 @@ class ObjectTable:
         if item.data(qt.Qt.DisplayRole) != text:
             item.setData(qt.Qt.DisplayRole, text)
 
-    def _on_chosen(self, row: int) -> None:
-        if not self._is_showing and 0 <= row < len(self._rows):
+    def _on_chosen(self, row: int, column: int) -> None:
+        """What is hidden or locked by its box is not chosen by that."""
+        if not self._is_showing and 0 <= row < len(self._rows) and column not in (SHOWN, LOCKED):
             self._choose(self._rows[row].segment_id)
 
     def _on_changed(self, row: int, column: int) -> None:
