@@ -451,3 +451,20 @@ def test_what_was_stopped_on_a_deleted_object_cannot_be_continued(app):
     assert user.session.can_continue
     ObjectActions(user.session).delete(segment(user))
     assert not user.session.can_continue
+
+
+@pytest.mark.parametrize("geometry", ["under a shear", "left-handed oblique", "sagittal storage"])
+def test_masks_are_put_together_exactly_on_any_grid(app, geometry):
+    user = SimulatedUser(app, geometry=geometry)
+    objects = ObjectActions(user.session)
+    for box in (BoxPrompt(4, 4, 12, 15), BoxPrompt(8, 8, 16, 20)):
+        user.session.next_object()
+        user.session.add_box(PLANE, box)
+        user.settle()
+    first, second = user.voxels_of(1), user.voxels_of(2)
+    copy = objects.duplicate(segment(user))
+    objects.subtract(segment(user, copy), segment(user, 2))
+    assert (user.voxels_of(copy) == first & ~second).all()
+    objects.merge(segment(user), segment(user, 2))
+    assert (user.voxels_of(2) == first | second).all()
+    assert (user.voxels_of(copy) == first & ~second).all()

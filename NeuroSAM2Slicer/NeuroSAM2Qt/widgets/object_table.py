@@ -13,8 +13,15 @@ from NeuroSAM2Qt.widgets.tables import ROW_PX, prepare_table
 Colour = tuple[float, float, float]
 COLOUR, NAME, VOLUME, SHOWN, LOCKED = range(5)
 """The columns."""
-FLAGS = {NAME: qt.Qt.ItemIsEditable, SHOWN: qt.Qt.ItemIsUserCheckable, LOCKED: qt.Qt.ItemIsUserCheckable}
-"""What a person can do to a cell, besides choosing it."""
+CHECKABLE = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable
+FLAGS = {
+    COLOUR: qt.Qt.ItemIsEnabled,  # a selection would hide it
+    NAME: qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable,
+    VOLUME: qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable,
+    SHOWN: CHECKABLE,
+    LOCKED: CHECKABLE,
+}
+"""What a person can do to a cell."""
 NUM_ROWS_SHOWN = 5
 MAX_CHANNEL = 255
 
@@ -82,7 +89,7 @@ class ObjectTable:
         if self.table.item(number, NAME) is None:
             for column in range(self.table.columnCount):
                 item = qt.QTableWidgetItem()
-                item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | FLAGS.get(column, qt.Qt.NoItemFlags))
+                item.setFlags(FLAGS[column])
                 self.table.setItem(number, column, item)
             self.table.item(number, COLOUR).setToolTip(_("Double-click for another colour"))
             self.table.setRowHeight(number, ROW_PX)

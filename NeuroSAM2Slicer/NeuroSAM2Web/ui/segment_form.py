@@ -203,7 +203,9 @@ def _object_rows(panel: SegmentPanel) -> None:
             html.Div(
                 "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
             )
-        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+        html.Span(
+            "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
+        )
         _row_switch("shown", "mdi-eye-outline", "mdi-eye-off-outline", "Hide", "Show", panel.show)
         _row_switch("locked", "mdi-lock", "mdi-lock-open-variant-outline", "Unlock", "Lock", panel.lock)
         _row_menu(panel)
@@ -260,7 +262,7 @@ def _row_menu(panel: SegmentPanel) -> None:
 
 def _display(panel: SegmentPanel) -> None:
     """How all objects are shown."""
-    with html.Div(classes="ns-row"):
+    with html.Div(classes="ns-row align-center"):
         key_button(
             "{{ is_hidden ? 'Show all' : 'Hide all' }}",
             "H",
