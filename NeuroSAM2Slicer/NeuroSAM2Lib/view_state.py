@@ -49,6 +49,8 @@ class ObjectView:
     num_done: int
     """Slices with a mask that is up to date."""
     is_active: bool
+    is_shown: bool = True
+    is_locked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

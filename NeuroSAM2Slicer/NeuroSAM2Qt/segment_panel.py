@@ -14,7 +14,7 @@ from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.view_state import Activity, ObjectView
+from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Qt.application.desktop_host import DesktopHost
 from NeuroSAM2Qt.application.installer import Installer
@@ -28,6 +28,9 @@ from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
+from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
+from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.widgets.range_box import RangeBox
@@ -80,6 +83,11 @@ class SegmentPanel:
         self.quality_strip = QualityStripTable(
             ui.qualityStripTable, ui.legendLabel, self._do(self.segment_presenter.jump_to_cell)
         )
+        self.objects = ObjectTable(
+            ui.objectTable, self._do(self._choose), self._do(self.segment_presenter.edit_objects)
+        )
+        self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
+        self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
         self.range = RangeBox(ui)
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
@@ -183,7 +191,6 @@ class SegmentPanel:
         for tool, button in self._tools.items():
             connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
         connect(ui.stateButton, "clicked()", self._on_status_action)
-        connect(ui.objectSelector, "activated(int)", self._on_object)
         connect(ui.editorWidget, "currentSegmentIDChanged(QString)", self._do(self.segment_presenter.follow_segment))
         connect(ui.nextObjectButton, "clicked()", act(lambda session: session.next_object()))
         connect(
@@ -194,6 +201,7 @@ class SegmentPanel:
         connect(ui.undoButton, "clicked()", act(lambda session: session.undo()))
         connect(ui.redoButton, "clicked()", act(lambda session: session.redo()))
         connect(ui.clearButton, "clicked()", act(lambda session: session.clear()))
+        connect(ui.showOnlyButton, "clicked()", self._do(self.segment_presenter.show_only_active))
         connect(ui.readingButton, "clicked()", self._do(self.segment_presenter.next_reading))
         connect(ui.propagateButton, "clicked()", self._do(self.segment_presenter.propagate))
         connect(ui.extendButton, "clicked()", self._do(self.segment_presenter.extend))
@@ -211,6 +219,7 @@ class SegmentPanel:
             "M": ui.maskButton,
             "E": ui.readingButton,
             "O": ui.nextObjectButton,
+            "H": ui.hideButton,
             "A": ui.propagateButton,
             "Q": ui.stopButton,
             "D": ui.doubtfulButton,
@@ -281,29 +290,14 @@ class SegmentPanel:
         ui.undoButton.setToolTip(
             _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
         )
-        self._show_objects(session.objects)
-        ui.volumeInMlLabel.text = (
-            "" if view.volume_ml is None else _("Volume: {millilitres:.2f} mL").format(millilitres=view.volume_ml)
-        )
+        self.objects.show(session.objects, view.volumes_ml)
+        self.menu.show(session.objects)
+        self.display.show(view.style, can_change=bool(session.objects))
+        ui.showOnlyButton.setEnabled(session.can_clear)
+        self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))
         self._show_progress(view)
         self.quality_strip.show(view.cells, view.shown)
         self._is_showing = False
-
-    def _show_objects(self, objects: tuple[ObjectView, ...]) -> None:
-        selector = self.ui.objectSelector
-        titles = [
-            _("{name} ({num_done} done, {num_confirmed} confirmed)").format(
-                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
-            )
-            for row in objects
-        ]
-        selector.clear()
-        selector.addItems(titles or [_("Begins with your first click")])
-        selector.setEnabled(bool(objects))
-        for number, row in enumerate(objects):
-            if row.is_active:
-                selector.setCurrentIndex(number)
-        self._select_in_editor(next((row.segment_id for row in objects if row.is_active), ""))
 
     def _select_in_editor(self, segment_id: str) -> None:
         """The editor follows to another active object; until then the segment that is chosen there stays chosen."""
@@ -352,11 +346,8 @@ class SegmentPanel:
         self.tools.activate(Tool.LOOK if self.tools.tool is tool else tool, slice_views)
         self.bridge.wake()
 
-    def _on_object(self, number: int) -> None:
-        view = self._shown
-        if view is not None and number < len(view.session.objects):
-            self.segment_presenter.act(lambda session: session.choose(view.session.objects[number].segment_id))
-            self.bridge.wake()
+    def _choose(self, segment_id: str) -> None:
+        self.segment_presenter.act(lambda session: session.choose(segment_id))
 
     def _on_status_action(self) -> None:
         fix = self.segment_presenter.view().state.fix

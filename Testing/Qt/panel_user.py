@@ -90,6 +90,15 @@ class PanelUser:
             if shortcut.key.toString() == text:
                 shortcut.activated.emit()
 
+    def object_cell(self, row, title):
+        """A cell of the table of objects, by its column's title."""
+        table = self.ui.objectTable
+        titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
+        return table.item(row, titles.index(title))
+
+    def object_text(self, row, title):
+        return self.object_cell(row, title).data(qt.Qt.DisplayRole)
+
     def paint(self, k, segment_id=None):
         """What a manual tool does: a rectangle on a slice, and nothing else of the segment changes. Returns the slice."""
         segmentation, node = self.ui.segmentationSelector.currentNode(), self.ui.volumeSelector.currentNode()

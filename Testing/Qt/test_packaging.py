@@ -44,6 +44,7 @@ INPUTS = {
     "QLineEdit",
     "QCheckBox",
     "QTableWidget",
+    "QSlider",
     "QPlainTextEdit",
 } | {
     "qMRMLNodeComboBox",

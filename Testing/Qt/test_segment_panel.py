@@ -62,7 +62,7 @@ def test_a_box_dragged_in_a_view_becomes_a_mask_there(user, loop):
     assert user.mask(6).any()
     assert not user.ui.boxButton.checked
     assert user.ui.propagateButton.enabled
-    assert user.ui.volumeInMlLabel.text.endswith("mL")
+    loop.until(lambda: float(user.object_text(0, "mL") or 0) > 0)
 
 
 def test_points_of_both_signs_are_placed_by_keys_and_clicks(user, loop):
@@ -245,9 +245,9 @@ def test_the_next_object_gets_its_own_segment_and_the_list_chooses(user, loop):
     user.key("P")
     user.click(10, 10, 3)
     loop.until(user.settled)
-    assert user.ui.objectSelector.count == 2
-    assert user.ui.objectSelector.currentIndex == 1
-    user.ui.objectSelector.activated.emit(0)
+    assert user.ui.objectTable.rowCount == 2
+    assert user.ui.objectTable.currentRow() == 1
+    user.ui.objectTable.setCurrentCell(0, 1)
     assert user.session.document.active == 1
     assert user.ui.editorWidget.currentSegmentID() == user.session.document.objects.segment_id(1)
 
@@ -372,7 +372,7 @@ def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(use
     user.load()
     user.key("A")
     assert user.session.engine_sync.propagation.request is None
-    assert len(user.panel.shortcuts.active()) == 13
+    assert len(user.panel.shortcuts.active()) == 14
     for button, key in ((user.ui.positiveButton, "(P)"), (user.ui.stopButton, "(Q)"), (user.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     user.panel.exit()

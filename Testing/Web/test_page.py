@@ -26,7 +26,7 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     assert look.state("activity") == "ready"
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
     assert sorted(keys) == sorted(
-        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
+        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
     )
 
 

@@ -341,3 +341,47 @@ def test_the_bridge_wakes_when_the_engine_speaks_and_survives_a_failure():
     ours.close()
     theirs.close()
     assert heard == ["start", b"news"]
+
+
+def test_names_and_colours_are_edited_in_the_list(user):
+    box(user)
+    (row,) = user.state.objects
+    user.panel.rename(row["id"], " tumour ")
+    user.panel.recolour(row["id"], "#ff8000")
+    user.panel.recolour(row["id"], "red")
+    assert [(row["name"], row["colour"]) for row in user.state.objects] == [("tumour", "#ff8000")]
+    user.panel.rename(row["id"], "")
+    assert "needs a name" in user.state.line
+
+
+def test_what_is_shown_is_set_in_the_list(user):
+    box(user)
+    segment_id, display = user.state.objects[0]["id"], user.presenter.chosen[1].GetDisplayNode()
+    user.panel.show(segment_id, False)
+    assert not user.state.objects[0]["is_shown"]
+    user.panel.show_only(segment_id)
+    assert user.state.objects[0]["is_shown"]
+    user.panel.set_opacity(30)
+    user.panel.set_fill("outline")
+    user.panel.toggle_all()
+    assert (user.state.opacity, user.state.fill, user.state.is_hidden) == (30, "outline", True)
+    assert (display.GetOpacity(), display.GetVisibility2DFill(), display.GetVisibility()) == (0.3, False, False)
+
+
+def test_whole_objects_are_locked_copied_put_together_and_deleted(user):
+    box(user)
+    first = user.state.objects[0]["id"]
+    user.panel.lock(first, True)
+    user.panel.delete(first)
+    assert "is locked" in user.state.line
+    user.panel.lock(first, False)
+    user.panel.duplicate(first)
+    copy = user.state.objects[1]["id"]
+    user.panel.move(copy, -1)
+    assert [row["name"] for row in user.state.objects] == ["object 1 copy", "object 1"]
+    user.panel.subtract(copy, first)
+    assert not user.presenter.session.document.slice_io.read(2, user.presenter.visible_plane()).any()
+    user.panel.merge(copy, first)
+    assert [row["name"] for row in user.state.objects] == ["object 1"]
+    user.panel.delete(first)
+    assert not user.state.objects

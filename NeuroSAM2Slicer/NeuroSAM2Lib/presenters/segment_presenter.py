@@ -27,6 +27,7 @@ from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_pla
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
@@ -157,6 +158,16 @@ class SegmentPresenter:
             action(self.session)
         except NeuroSAM2Error as error:
             self.session.notice = str(error)
+
+    def edit_objects(self, action: Callable[[ObjectActions], object]) -> None:
+        """Does something to an object as a whole; a mistake becomes the session's notice."""
+        self.act(lambda session: action(ObjectActions(session)))
+
+    def show_only_active(self) -> None:
+        """Hides all objects but the active one; where they are hidden already, shows all."""
+        if self.session is not None and (number := self.session.document.active) is not None:
+            segment_id = self.session.document.objects.segment_id(number)
+            self.edit_objects(lambda objects: objects.display.show_only(segment_id))
 
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""

@@ -12,6 +12,7 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.quality_strip import QualityCell, quality_cells
 from NeuroSAM2Lib.presenters.status_bar import StatusMessage, status_message
 from NeuroSAM2Lib.scene.segments.layers import Layer
+from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, SegmentDisplay
 from NeuroSAM2Lib.scene.segments.segment_volume import volume_ml
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_view import session_view
@@ -24,6 +25,8 @@ class SegmentViewModel:
 
     state: StatusMessage
     session: SessionView
+    style: DisplayStyle
+    """Of all objects."""
     progress_rate: str
     """Of the propagation under way; empty without one."""
     volume_ml: float | None
@@ -110,6 +113,7 @@ class SegmentViewModelReader:
         return SegmentViewModel(
             state=state,
             session=view,
+            style=DisplayStyle() if session is None else SegmentDisplay(session.document.segmentation_node).style,
             progress_rate=self._rate_message(view),
             volume_ml=volumes.get(active),
             volumes_ml={segment_id: ml for segment_id, ml in volumes.items() if ml is not None},

@@ -81,6 +81,11 @@ class SessionController:
         """Starts the engine, sends the volume, and asks what the scene holds without an answer."""
         self._try(self.engine_sync.sync)
 
+    def warm_up_if_due(self) -> None:
+        """The same, if the scene holds prompts without an answer."""
+        if any(self.engine_sync.unanswered.values()):
+            self.warm_up()
+
     def switch(self, switches: EngineSwitches) -> None:
         """The engine does these things from now on. Masks stay as they are; it is told all of them, and goes on with what it was at."""
         self.notice = ""
@@ -102,6 +107,10 @@ class SessionController:
         for number in self.document.objects.segments:
             before = self.document.objects.record(number).prompts
             prompts = self.document.nodes.read(number, self.document.volume).keeping_readings_since(before)
+            if prompts != before and self.document.objects.is_locked(number):
+                self.document.restore_nodes(number)
+                self.notice = _("{name} is locked: its prompts stay").format(name=self.document.objects.name(number))
+                continue
             more = len(prompts.points) - len(before.points)
             self._set_prompts(
                 number,
@@ -120,6 +129,7 @@ class SessionController:
         if self.ended:
             return
         self._try(self._follow_history)
+        self._guard_locked()
         for notice in self.engine_sync.handle(events, self.preview.take):
             if notice.is_mask and self._is_error:
                 self.notice = ""
@@ -158,8 +168,9 @@ class SessionController:
         Raises:
             PromptError: The place is outside the volume.
         """
-        with self._action():
+        with self.action():
             number = object_id if object_id in self.document.objects.segments else None
+            self.document.objects.check_unlocked(number)
             picked = self._pick(number, ras, view)
             point = PointPrompt(picked.row, picked.col, positive)
             prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
@@ -167,7 +178,8 @@ class SessionController:
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box around the active object between two world positions of a slice view; see `place_point`."""
-        with self._action():
+        with self.action():
+            self.document.objects.check_unlocked(self.document.active)
             picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
@@ -180,7 +192,8 @@ class SessionController:
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `place_point`."""
-        with self._action():
+        with self.action():
+            self.document.objects.check_unlocked(self.document.active)
             self._box(plane, box)
 
     def next_reading(self, plane: SlicePlane) -> None:
@@ -189,7 +202,7 @@ class SessionController:
         Raises:
             PromptError: There is nothing to choose on that slice.
         """
-        with self._action():
+        with self.action():
             record = self.document.active_record
             chosen = record.open_reading(plane)
             if chosen is None:
@@ -206,14 +219,14 @@ class SessionController:
 
     def remove_last_prompt(self, plane: SlicePlane) -> None:
         """Removes all prompts of the active object on a slice."""
-        with self._action():
+        with self.action():
             self._set_prompts(
                 self._active(), self.document.active_record.prompts.without(plane.index), _("Remove prompts")
             )
 
     def confirm(self, plane: SlicePlane) -> None:
         """Accepts the active object's mask on a slice as it is; it is never overwritten from then on."""
-        with self._action():
+        with self.action():
             number = self._active()
             if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
                 self.notice = _("slice {index} is confirmed already").format(index=plane.index)
@@ -242,9 +255,11 @@ class SessionController:
         Raises:
             PromptError: The object has no prompts.
         """
-        with self._action():
+        with self.action():
             asked = object_ids or (() if self.document.active is None else (self.document.active,))
             numbers = tuple(n for n in asked if self.document.objects.record(n).prompts.indices)
+            for number in asked:
+                self.document.objects.check_unlocked(number)
             if not numbers:
                 raise PromptError(_("there is nothing to propagate"), hint=_("place a point or a box first"))
             self._start_propagation(
@@ -260,7 +275,7 @@ class SessionController:
         Raises:
             PromptError: It has not ended there.
         """
-        with self._action():
+        with self.action():
             number = self._active()
             ends = [p for p in self.document.active_record.ends(direction) if not self.document.is_edited(number, p)]
             if not ends:
@@ -290,17 +305,17 @@ class SessionController:
 
     def next_object(self, name: str = "") -> int:
         """A new object with an empty segment; prompts go to it from now on."""
-        with self._action():
+        with self.action():
             return self.document.new_object(name)
 
     def choose(self, segment_id: str) -> int:
         """Prompts go to this segment from now on; one of the person's own becomes an object."""
-        with self._action():
+        with self.action():
             return self.document.choose(segment_id)
 
     def clear(self) -> None:
         """Takes everything about the active object back: prompts and voxels."""
-        with self._action():
+        with self.action():
             number = self._active()
             self.engine_sync.propagation.abandon()
             self.document.clear(number)
@@ -316,13 +331,14 @@ class SessionController:
         return next_doubtful(self.document.active_record, plane)
 
     @contextmanager
-    def _action(self) -> Iterator[None]:
+    def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""
         if self.ended:
             raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))
         self.notice = ""
         self._follow_image()
         self._follow_history()
+        self._guard_locked()
         self.sync_prompts()
         yield
         if self.document.journal.problem:
@@ -332,6 +348,25 @@ class SessionController:
         if self.document.notice_new_image():
             self.engine_sync.invalidate_volume()
             self.notice = NEW_IMAGE
+
+    def _guard_locked(self) -> None:
+        """Locked objects stay as they are, whoever paints: an effect of the Segment Editor on one is put down."""
+        editor, objects = self.document.host.editor_node(), self.document.objects
+        changed = self.document.restore_locked()
+        names = [objects.name(number) for number in changed]
+        if (
+            editor is not None
+            and editor.GetActiveEffectName()
+            and editor.GetSegmentationNode() is self.document.segmentation_node
+        ):
+            chosen = [number for number, known in objects.segments.items() if known == editor.GetSelectedSegmentID()]
+            if chosen and objects.is_locked(chosen[0]):
+                editor.SetActiveEffectName("")
+                names = [objects.name(chosen[0])]
+        if names:
+            self.notice = _("{name} is locked: it stays as it is (unlock it in the list of objects)").format(
+                name=names[0]
+            )
 
     def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
         changed = self.document.set_prompts(number, prompts, name)
@@ -392,6 +427,7 @@ class SessionController:
     def _active(self) -> int:
         if self.document.active is None:
             raise PromptError(_("there is no object yet"), hint=_("place a point or a box first"))
+        self.document.objects.check_unlocked(self.document.active)
         return self.document.active
 
     def _confirm_edited(self, number: int) -> None:

@@ -15,9 +15,12 @@ from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
+from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
 from NeuroSAM2Lib.scene.segments.surfaces import SurfaceUpdater
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
+from NeuroSAM2Lib.segmentation.objects.locked_masks import LockedMasks
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects
@@ -52,6 +55,7 @@ class SegmentationDocument:
         self.nodes.follow_volume()
         self.nodes.keep_colours()
         self.objects = SegmentedObjects(segmentation_node)
+        self.locked_masks = LockedMasks(self.objects)
         self.surfaces = SurfaceUpdater(segmentation_node)
         self.slice_io = SegmentSliceIO(host, self.objects, volume_node, self.volume, self.surfaces)
         history = host.edit_history(segmentation_node)
@@ -64,6 +68,7 @@ class SegmentationDocument:
         self._stamp = stamp_of(volume_node)
         for number in self.objects.segments:
             self.objects.records[number] = self._remembered(number)
+        self.locked_masks.keep()
         self._mark("")
 
     @property
@@ -189,6 +194,92 @@ class SegmentationDocument:
         self.node.active_object = number
         return number
 
+    def set_display_properties(self, number: int, display_properties: DisplayProperties, name: str) -> None:
+        """Gives an object another name or colour, as one undo step.
+
+        Args:
+            number: The object.
+            display_properties: Its name and colour from now on.
+            name: Of the step.
+        """
+        with self.step(name):
+            self.restore_appearance(number, display_properties)
+        self.journal.note_prompts(number)
+
+    def lock(self, number: int, *, is_locked: bool) -> None:
+        """Locks or unlocks an object, as one undo step."""
+        with self.step(_("Lock") if is_locked else _("Unlock")), self.writing():
+            self.objects.lock(number, is_locked=is_locked)
+        self.locked_masks.keep()
+
+    def restore_locked(self) -> tuple[int, ...]:
+        """Takes back what others have painted over locked objects; these objects."""
+        changed = self.locked_masks.changed()
+        if changed:
+            self.undo_stack.notice_edits()
+            with self.writing():
+                for number in changed:
+                    self.locked_masks.restore(number)
+            self.surfaces.note([self.objects.segment_id(number) for number in changed])
+            self.undo_stack.ignore_edits()
+        return changed
+
+    def move(self, number: int, offset: int) -> None:
+        """Moves an object up (-1) or down (1) in the list, as one undo step; at the end of the list nothing happens."""
+        order = list(self.objects.segments.values())
+        segment_id = self.objects.segment_id(number)
+        place = order.index(segment_id) + offset
+        if 0 <= place < len(order):
+            segmentation = self.segmentation_node.GetSegmentation()
+            with self.step(_("Reorder")), self.writing():
+                segmentation.SetSegmentIndex(segment_id, segmentation.GetSegmentIndex(order[place]))
+
+    def delete(self, number: int) -> None:
+        """Removes an object with its prompts, as one undo step; if it is the active one, its neighbour in the list is that now."""
+        order = list(self.objects.segments)
+        place = order.index(number)
+        neighbour = next(iter(order[place + 1 : place + 2] or order[max(0, place - 1) : place]), 0)
+        is_active = number == self.active
+        with self.step(_("Delete object")):
+            self._delete(number)
+            if is_active:
+                self.node.active_object = neighbour
+        self.journal.note_all()
+
+    def duplicate(self, number: int) -> int:
+        """A new object with the same prompts and voxels, as one undo step."""
+        record, mask = self.objects.record(number), self._mask(number)
+        with self.step(_("Duplicate")):
+            copy = self._add_object(_("{name} copy").format(name=self.objects.name(number)))
+            if mask is not None:
+                with self.writing():
+                    add_mask(self.segmentation_node, self.objects.segment_id(copy), mask)
+            self._record(copy, record)
+        self.surfaces.note([self.objects.segment_id(copy)])
+        self.journal.note_all()
+        return copy
+
+    def merge(self, number: int, target: int) -> None:
+        """Adds an object's voxels to another one and deletes it, as one undo step. Slices that change are confirmed."""
+        mask = self._mask(number)
+        axis = self.axis_of(target) or self.axis_of(number)
+        with self.step(_("Merge")):
+            with self._keeping_changes(target, axis), self.writing():
+                self._delete(number)
+                if mask is not None:
+                    add_mask(self.segmentation_node, self.objects.segment_id(target), mask)
+            self.node.active_object = target
+        self.journal.note_all()
+
+    def subtract(self, number: int, other: int) -> None:
+        """Takes another object's voxels from an object, as one undo step. Slices that change are confirmed."""
+        mask = self._mask(other)
+        if mask is None or self._mask(number) is None:
+            return
+        with self.step(_("Subtract")), self._keeping_changes(number, self.axis_of(number)), self.writing():
+            take_mask(self.segmentation_node, self.objects.segment_id(number), mask)
+        self.journal.note_all()
+
     def clear(self, number: int) -> None:
         """Removes prompts and masks of an object, as one undo step."""
         with self.step(_("Clear")):
@@ -267,6 +358,11 @@ class SegmentationDocument:
         again = None if quality is None else replace(quality, digest=written.digest)
         self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
 
+    def restore_nodes(self, number: int) -> None:
+        """Makes the prompt nodes of an object say what is known of it, after others have changed them."""
+        with self.writing():
+            self.nodes.write(number, self.objects.record(number).prompts, self.volume)
+
     def restore_stale(self, number: int, axis: Axis, first: int, last: int) -> None:
         """Slices that were out of date; part of a step that has begun."""
         self.objects.records[number] = self.objects.record(number).with_stale(axis, first, last)
@@ -309,6 +405,7 @@ class SegmentationDocument:
         for number in concerned:
             self._record(number, known.get(number, ObjectRecord()) if number in there else ObjectRecord())
         self._position = position
+        self.locked_masks.keep()
         self.undo_stack.arrive()
         self.journal.note_all()
         return concerned
@@ -317,10 +414,12 @@ class SegmentationDocument:
     def writing(self) -> Iterator[None]:
         """Marks changes in the scene meanwhile as the session's own."""
         was, self.is_writing = self.is_writing, True
+        unchanged = self.locked_masks.unchanged()
         try:
             with self.surfaces.kept():
                 yield
         finally:
+            self.locked_masks.trust(unchanged)
             self.is_writing = was
 
     def axis_of(self, number: int | None) -> Axis | None:
@@ -336,6 +435,27 @@ class SegmentationDocument:
                 continue
             record = record.with_quality(plane, replace(quality, digest=self.slice_io.digest(number, plane)))
         return record.with_unanswered(frozenset(set(prompts.planes) - set(record.quality)))
+
+    def _mask(self, number: int) -> Mask | None:
+        return read_mask(self.segmentation_node, self.objects.segment_id(number))
+
+    def _delete(self, number: int) -> None:
+        SegmentDisplay(self.segmentation_node).keep_deleted()
+        with self.writing():
+            self.segmentation_node.GetSegmentation().RemoveSegment(self.objects.segment_id(number))
+            self.nodes.remove(number)
+        self.objects.records[number] = ObjectRecord()
+
+    @contextmanager
+    def _keeping_changes(self, number: int, axis: Axis | None) -> Iterator[None]:
+        """Confirms the slices of an object that are changed meanwhile, so that no answer or propagation overwrites them."""
+        planes = (
+            [] if axis is None else [SlicePlane(axis, index) for index in range(self.volume.shape[axis.array_axis])]
+        )
+        before = {plane: self.slice_io.digest(number, plane) for plane in planes}
+        yield
+        self.surfaces.note([self.objects.segment_id(number)])
+        self.keep(number, [plane for plane in planes if self.slice_io.digest(number, plane) != before[plane]])
 
     def _add_object(self, name: str) -> int:
         with self.writing():

@@ -54,13 +54,14 @@ class SegmentSliceIO:
         """
         policy = EditPolicy.of(self._host.editor_node())
         segments = self._objects.segments
-        confirmed = {
-            segments[other]
-            for other, record in self._objects.records.items()
-            if other != object_id and other in segments and mask.plane in record.prompts.planes
+        kept = {
+            segment_id
+            for other, segment_id in segments.items()
+            if other != object_id
+            and (mask.plane in self._objects.record(other).prompts.planes or self._objects.is_locked(other))
         }
         segment_id = self._objects.segment_id(object_id)
-        changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=confirmed)
+        changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=kept)
         self._surfaces.note(changed)
         if policy.overwrite is not Overwrite.NONE:
             self._record_other_edits(object_id, mask.plane)

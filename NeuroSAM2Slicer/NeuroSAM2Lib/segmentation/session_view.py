@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import slicer
 
+from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 from NeuroSAM2Lib.segmentation.undo import MANUAL_EDIT
@@ -21,7 +22,7 @@ def session_view(session: SessionController) -> SessionView:
         activity=_activity(session),
         notice=session.notice,
         progress=engine_sync.propagation.progress if is_running else None,
-        objects=tuple(_object_view(session, number) for number in sorted(document.objects.segments)),
+        objects=tuple(_object_view(session, number) for number in document.objects.segments),
         others=_others(session),
         quality_strip=_quality_strip(record),
         can_prompt=True,
@@ -60,6 +61,8 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
         num_confirmed=len(prompts.planes),
         num_done=sum(not one.is_stale for one in quality.values()),
         is_active=number == document.active,
+        is_locked=document.objects.is_locked(number),
+        is_shown=SegmentDisplay(document.segmentation_node).is_shown(segment_id),
     )
 
 

@@ -163,6 +163,10 @@ class UndoStack:
         if images != self._images:
             self._edits, self._images = self._edits + 1, images
 
+    def ignore_edits(self) -> None:
+        """What has changed since the last look is no edit of its own."""
+        self._images = self._image_times()
+
     @property
     def is_unchanged_since_restore(self) -> bool:
         """True if nothing has changed since undo or redo."""

@@ -249,7 +249,7 @@
   // A key presses the button that bears it, exactly when the button could be pressed; never while somebody types.
   function pressByKey(event) {
     if (event.altKey || event.metaKey || event.repeat) return;
-    if (event.target.closest?.("input, textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
+    if (event.target.closest?.("input:not([type=color]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
     if (key === "Escape") window.trame.state.set("tool", "look");
     const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);

@@ -19,6 +19,7 @@ KEYS = (
     ("P, N, X", "Include, Exclude, Box; once more puts the tool down, and so does Escape"),
     ("E", "The next outline that a single click can mean"),
     ("O, M", "Next object, use its mask"),
+    ("H", "Hide all objects, or show them again"),
     ("A, Q", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),
     ("Ctrl+Z, Ctrl+Y", "Undo, redo"),

@@ -1,6 +1,10 @@
 """What the segmentation panel looks like."""
 
+from collections.abc import Callable
+
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
+from NeuroSAM2Lib.scene.segments.segment_display import Fill
+from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -9,6 +13,7 @@ from NeuroSAM2Web.ui.segment_panel import SegmentPanel
 from NeuroSAM2Web.ui.widgets import choices, key_button, progress, section, switch
 
 DIRECTIONS = {Direction.BOTH.value: "Both ways", Direction.UP.value: "Up", Direction.DOWN.value: "Down"}
+FILLS = {Fill.BOTH.value: "Fill and outline", Fill.FILL.value: "Fill", Fill.OUTLINE.value: "Outline"}
 STATES = {"auto": "Automatic", "on": "On", "off": "Off"}
 SWITCHES = (
     ("crops", "Crops around small objects", "Show the model a part of the slice around a small object"),
@@ -16,6 +21,19 @@ SWITCHES = (
     ("ends_by_shape", "End by size and quality", "End an object also where its outline becomes small or poor"),
     ("use_appearance_model", "Appearance", "Keep other slices to what looks like the object where you clicked"),
 )
+RENAME_BEGINS = ('@dblclick="renaming = row.id"', 'title="Double-click to rename"')
+RENAME_ENDS = (
+    'aria-label="Name"',
+    '@vue:mounted="({ el }) => el.select()"',
+    "@click.stop",
+    "@keydown.stop",
+    '@keydown.enter="$event.target.blur()"',
+    '@keydown.esc="$event.target.value = row.name; $event.target.blur()"',
+    "@blur=\"renaming = ''\"",
+)
+"""Enter and a click elsewhere take the name that was typed; Escape keeps the old one."""
+APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
+"""Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
     ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
     ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
@@ -146,6 +164,7 @@ def _objects(panel: SegmentPanel) -> None:
             disabled=("!can_clear",),
             tip="Take all clicks and the whole outline of this object away. Undo brings them back.",
         )
+    _display(panel)
 
 
 def _object_rows(panel: SegmentPanel) -> None:
@@ -160,13 +179,118 @@ def _object_rows(panel: SegmentPanel) -> None:
         ),
         html.Div(classes="d-flex align-center"),
     ):
-        html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
-        with html.Div(classes="flex-grow-1"):
-            html.Div("{{ row.name }}", classes="text-body-2")
+        html.Input(
+            type="color",
+            classes="ns-swatch",
+            value=("row.colour",),
+            change=(panel.recolour, "[row.id, $event.target.value]"),
+            raw_attrs=[
+                *APART,
+                'title="Another colour"',
+                ":aria-label=\"'Colour of ' + row.name\"",
+            ],
+        )
+        with html.Div(classes="flex-grow-1 ns-name"):
+            html.Div("{{ row.name }}", classes="text-body-2", v_if="renaming !== row.id", raw_attrs=RENAME_BEGINS)
+            html.Input(
+                v_else=True,
+                classes="text-body-2",
+                value=("row.name",),
+                maxlength=MAX_NAME_LENGTH,
+                change=(panel.rename, "[row.id, $event.target.value]"),
+                raw_attrs=RENAME_ENDS,
+            )
             html.Div(
                 "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
             )
-        html.Span("{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number")
+        html.Span(
+            "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
+        )
+        _row_switch("shown", "mdi-eye-outline", "mdi-eye-off-outline", "Hide", "Show", panel.show)
+        _row_switch("locked", "mdi-lock", "mdi-lock-open-variant-outline", "Unlock", "Lock", panel.lock)
+        _row_menu(panel)
+
+
+def _row_switch(
+    name: str, icon_on: str, icon_off: str, tip_on: str, tip_off: str, change: Callable[[str, bool], None]
+) -> None:
+    """A button of a row for what is on or off.
+
+    Args:
+        name: Of it, as in `row.is_shown`.
+        icon_on: While it is on.
+        icon_off: While it is off.
+        tip_on: What the button does while it is on.
+        tip_off: What it does while it is off.
+        change: Called with the segment, and whether it shall be on.
+    """
+    field = f"row.is_{name}"
+    v3.VBtn(
+        icon=(f"{field} ? '{icon_on}' : '{icon_off}'",),
+        size="x-small",
+        variant="text",
+        click=(change, f"[row.id, !{field}]"),
+        raw_attrs=[
+            *APART,
+            f'data-test="{name}"',
+            f":title=\"{field} ? '{tip_on}' : '{tip_off}'\"",
+            f':aria-pressed="{field}"',
+        ],
+    )
+
+
+def _row_menu(panel: SegmentPanel) -> None:
+    """What can be done to one object, behind three dots."""
+    with v3.VBtn(
+        icon="mdi-dots-vertical",
+        size="x-small",
+        variant="text",
+        raw_attrs=[*APART, 'title="More"', 'data-test="more"'],
+    ):
+        v3.VIcon("mdi-dots-vertical")
+        with v3.VMenu(activator="parent"), v3.VList(density="compact"):
+            v3.VListItem("Rename", click="renaming = row.id")
+            v3.VListItem("Show only this", click=(panel.show_only, "[row.id]"))
+            v3.VListItem("Duplicate", click=(panel.duplicate, "[row.id]"))
+            v3.VListItem("Move up", click=(panel.move, "[row.id, -1]"))
+            v3.VListItem("Move down", click=(panel.move, "[row.id, 1]"))
+            v3.VListItem("Delete", click=(panel.delete, "[row.id]"))
+            with html.Template(v_for="other in objects.filter(one => one.id !== row.id)", key="other.id"):
+                v3.VListItem("Merge into {{ other.name }}", click=(panel.merge, "[row.id, other.id]"))
+                v3.VListItem("Subtract {{ other.name }}", click=(panel.subtract, "[row.id, other.id]"))
+
+
+def _display(panel: SegmentPanel) -> None:
+    """How all objects are shown."""
+    with html.Div(classes="ns-row align-center"):
+        key_button(
+            "{{ is_hidden ? 'Show all' : 'Hide all' }}",
+            "H",
+            click=panel.toggle_all,
+            disabled=("!objects.length",),
+            tip="Hide all objects, or show them again",
+        )
+        v3.VSelect(
+            items=("fills", choices(FILLS)),
+            model_value=("fill",),
+            update_modelValue=(panel.set_fill, "[$event]"),
+            disabled=("!objects.length",),
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+            raw_attrs=['aria-label="Fill or outline"', 'title="What the views show of all objects"'],
+        )
+    v3.VSlider(
+        model_value=("opacity",),
+        end=(panel.set_opacity, "[$event]"),
+        disabled=("!objects.length",),
+        max=100,
+        step=1,
+        label="Opacity",
+        density="compact",
+        hide_details=True,
+        classes="mb-2",
+    )
 
 
 def _other_rows(panel: SegmentPanel) -> None:

@@ -1,11 +1,14 @@
 """The segmentation panel: buttons call the presenter, its view model is copied into the page's state. The twin of Slicer's."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from NeuroSAM2Lib.presenters.panel_settings import SWITCHES, PanelSettings
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core.errors import ConfigError
@@ -16,6 +19,7 @@ from NeuroSAM2Web.ui.segment_state import segment_state
 QUIET = (Activity.READY, Activity.ENDED)
 SWITCH_WORDS = {"auto": None, "on": True, "off": False}
 POINT_TOOLS = ("positive", "negative")
+HEX_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
 class SegmentPanel:
@@ -27,7 +31,7 @@ class SegmentPanel:
 
     def __init__(self, app_state: AppState) -> None:
         self.app_state, self.presenter = app_state, app_state.presenter
-        app_state.state.update({"tool": "look", "line": "", "previews": True})
+        app_state.state.update({"tool": "look", "line": "", "previews": True, "renaming": ""})
         self.show_settings()
         self._copy()
 
@@ -57,6 +61,65 @@ class SegmentPanel:
         """Prompts go to this object from now on."""
         self.presenter.act(lambda session: session.choose(segment_id))
         self.app_state.wake()
+
+    def edit(self, action: Callable[[ObjectActions], object]) -> None:
+        """Does something to an object."""
+        self.presenter.edit_objects(action)
+        self.app_state.wake()
+
+    def rename(self, segment_id: str, text: str) -> None:
+        """A name was typed."""
+        self.edit(lambda objects: objects.rename(segment_id, text))
+
+    def recolour(self, segment_id: str, code: str) -> None:
+        """A colour was chosen, as #rrggbb; what is none is not taken."""
+        if HEX_COLOUR.fullmatch(code):
+            red, green, blue = (part / 255 for part in bytes.fromhex(code[1:]))
+            self.edit(lambda objects: objects.recolour(segment_id, (red, green, blue)))
+
+    def show(self, segment_id: str, is_shown: bool) -> None:
+        """Shows or hides an object."""
+        self.edit(lambda objects: objects.display.show(segment_id, is_shown=is_shown))
+
+    def show_only(self, segment_id: str) -> None:
+        """Shows no other object, or all."""
+        self.edit(lambda objects: objects.display.show_only(segment_id))
+
+    def lock(self, segment_id: str, is_locked: bool) -> None:
+        """Locks or unlocks an object."""
+        self.edit(lambda objects: objects.lock(segment_id, is_locked=is_locked))
+
+    def delete(self, segment_id: str) -> None:
+        """Removes an object."""
+        self.edit(lambda objects: objects.delete(segment_id))
+
+    def duplicate(self, segment_id: str) -> None:
+        """A new object like this one."""
+        self.edit(lambda objects: objects.duplicate(segment_id))
+
+    def merge(self, segment_id: str, into: str) -> None:
+        """Adds an object to another one."""
+        self.edit(lambda objects: objects.merge(segment_id, into))
+
+    def subtract(self, segment_id: str, other: str) -> None:
+        """Takes another object from an object."""
+        self.edit(lambda objects: objects.subtract(segment_id, other))
+
+    def move(self, segment_id: str, offset: int) -> None:
+        """Moves an object up (-1) or down (1) in the list."""
+        self.edit(lambda objects: objects.move(segment_id, offset))
+
+    def set_opacity(self, percent: float) -> None:
+        """Of all objects."""
+        self.edit(lambda objects: objects.display.set_opacity(percent / 100))
+
+    def set_fill(self, fill: str) -> None:
+        """Fill or outline of all objects."""
+        self.edit(lambda objects: objects.display.set_fill(Fill(fill)))
+
+    def toggle_all(self) -> None:
+        """Hides or shows all objects."""
+        self.edit(lambda objects: objects.display.toggle_all())
 
     def use_mask(self) -> None:
         """The active object's mask on the shown slice becomes the prompt there."""

@@ -32,6 +32,9 @@ def segment_state(view: SegmentViewModel) -> State:
         "undo_tip": f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back",
         "objects": [_row(row, view) for row in session.objects],
         "others": [{"id": one.segment_id, "name": one.name, "colour": _rgb(one.colour)} for one in session.others],
+        "opacity": round(100 * view.style.opacity),
+        "fill": view.style.fill.value,
+        "is_hidden": view.style.is_hidden,
         "is_under_way": session.progress is not None,
         "percent": 100 * done / total if total else 0,
         "pace": view.progress_rate,
@@ -51,8 +54,10 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
     return {
         "id": row.segment_id,
         "name": row.name,
-        "colour": _rgb(row.colour),
+        "colour": "#" + bytes(_channels(row.colour)).hex(),
         "is_active": row.is_active,
+        "is_shown": row.is_shown,
+        "is_locked": row.is_locked,
         "done": row.num_done,
         "confirmed": row.num_confirmed,
         "prompts": row.num_prompts,
@@ -61,7 +66,12 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
 
 
 def _rgb(colour: tuple[float, float, float]) -> str:
-    return _css(tuple(round(255 * part) for part in colour))
+    return _css(_channels(colour))
+
+
+def _channels(colour: tuple[float, float, float]) -> tuple[int, ...]:
+    """Red, green and blue, 0 to 255, of a colour from 0 to 1."""
+    return tuple(min(255, max(0, round(255 * part))) for part in colour)
 
 
 def _css(colour: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ the scene. Records of segments that are gone are kept in case they come back.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -19,6 +20,10 @@ from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 
 OBJECT_TAG = "NeuroSAM2.Object"
+LOCKED_TAG = "NeuroSAM2.Locked"
+MAX_NAME_LENGTH = 200
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""The Unicode categories of line breaks, control characters and halves of characters, which no name has."""
 COLOURS = (
     (0.25, 0.60, 1.00),
     (0.95, 0.50, 0.15),
@@ -39,6 +44,23 @@ class DisplayProperties:
     name: str
     colour: tuple[float, float, float]
     """Red, green, blue, 0 to 1."""
+
+
+def checked_name(text: str) -> str:
+    """The name that a person has typed, without line breaks and without blanks around it.
+
+    Raises:
+        DataError: Nothing is left, or it is too long.
+    """
+    name = "".join(" " if unicodedata.category(one) in NO_TEXT else one for one in text).strip()
+    if not name:
+        raise DataError(_("an object needs a name"), hint=_("type one, or press Esc to keep the one it has"))
+    if len(name) > MAX_NAME_LENGTH:
+        raise DataError(
+            _("that name has {length} characters").format(length=len(name)),
+            hint=_("use {most} at most").format(most=MAX_NAME_LENGTH),
+        )
+    return name
 
 
 class SegmentedObjects:
@@ -111,8 +133,49 @@ class SegmentedObjects:
     def show(self, object_id: int, display_properties: DisplayProperties) -> None:
         """Gives it a name and a colour."""
         segment = self.node.GetSegmentation().GetSegment(self.segment_id(object_id))
-        segment.SetName(display_properties.name)
+        if display_properties.name != segment.GetName():
+            segment.SetName(self.free_name(display_properties.name, object_id))
         segment.SetColor(*display_properties.colour)
+
+    def free_name(self, name: str, object_id: int | None = None) -> str:
+        """The name, with a number if another segment has it, and not longer than names may be.
+
+        Args:
+            name: As wanted.
+            object_id: The object that it is for; a new one if None.
+        """
+        segmentation, own = self.node.GetSegmentation(), self.segments.get(object_id or 0)
+        ids = [segment_id for segment_id in segmentation.GetSegmentIDs() if segment_id != own]
+        taken = {segmentation.GetSegment(segment_id).GetName() for segment_id in ids}
+        endings = ("", *(f" ({number})" for number in range(2, 3 + len(taken))))
+        names = (name[: MAX_NAME_LENGTH - len(ending)].rstrip() + ending for ending in endings)
+        return next(free for free in names if free not in taken)
+
+    def is_locked(self, object_id: int | None) -> bool:
+        """Nothing may change the voxels and the prompts of the object."""
+        segment_id = self.segments.get(object_id or 0)
+        return segment_id is not None and bool(
+            self.node.GetSegmentation().GetSegment(segment_id).GetTag(LOCKED_TAG, vtk.mutable(""))
+        )
+
+    def lock(self, object_id: int, *, is_locked: bool) -> None:
+        """Locks or unlocks an object; kept in its segment, so that it is saved with the scene."""
+        segment = self.node.GetSegmentation().GetSegment(self.segment_id(object_id))
+        if is_locked:
+            segment.SetTag(LOCKED_TAG, "1")
+        else:
+            segment.RemoveTag(LOCKED_TAG)
+
+    def check_unlocked(self, object_id: int | None) -> None:
+        """Checks that an object may be changed.
+
+        Raises:
+            DataError: It is locked.
+        """
+        if object_id is not None and self.is_locked(object_id):
+            raise DataError(
+                _("{name} is locked").format(name=self.name(object_id)), hint=_("unlock it in the list of objects")
+            )
 
     def record(self, object_id: int | None) -> ObjectRecord:
         """What is known of it; nothing of one that is still to be made, None."""
@@ -127,7 +190,7 @@ class SegmentedObjects:
         """A new object with an empty segment."""
         number = self.next_number
         segmentation = self.node.GetSegmentation()
-        segment_id = segmentation.AddEmptySegment("", name or self._next_name())
+        segment_id = segmentation.AddEmptySegment("", self.free_name(name or self._next_name()))
         segment = segmentation.GetSegment(segment_id)
         segment.SetTag(OBJECT_TAG, str(number))
         segment.SetColor(*COLOURS[(number - 1) % len(COLOURS)])
@@ -138,6 +201,17 @@ class SegmentedObjects:
         """One more than the highest that is in use; numbers of objects that undo took away are not, to a person."""
         named = [re.fullmatch(r"object (\d+)", self.name(number)) for number in self.segments]
         return f"object {1 + max((int(match[1]) for match in named if match), default=0)}"
+
+    def number_of(self, segment_id: str) -> int:
+        """The object of a segment.
+
+        Raises:
+            DataError: It is gone, or is none.
+        """
+        number = next((number for number, known in self.segments.items() if known == segment_id), None)
+        if number is None:
+            raise DataError(_("that object was deleted"), hint=_("undo the deletion, or choose another"))
+        return number
 
     def register_segment(self, segment_id: str) -> int:
         """The object of a segment; a segment of the person's own becomes one.

@@ -106,6 +106,11 @@ class EngineSync:
         return self._objects.volume_id
 
     @property
+    def unanswered(self) -> dict[int, frozenset[SlicePlane]]:
+        """Slices whose prompts have no answer yet, by object."""
+        return self._state.unanswered
+
+    @property
     def is_starting(self) -> bool:
         """The volume is not open yet."""
         return self.link.engine is not None and not self._is_open

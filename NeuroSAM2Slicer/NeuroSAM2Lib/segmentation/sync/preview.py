@@ -111,6 +111,8 @@ class Preview:
 
     def _hovered_pixel(self, ras: Matrix, positive: bool, view: slicer.vtkMRMLSliceNode | None) -> HoveredPixel | None:
         document = self._document
+        if document.objects.is_locked(document.active):
+            return None
         try:
             if document.has_new_image:
                 return None

@@ -20,8 +20,9 @@ class SceneState:
 
     @property
     def unanswered(self) -> dict[int, frozenset[SlicePlane]]:
-        """See `StateSource`."""
-        return {number: record.unanswered for number, record in self._document.records.items()}
+        """See `StateSource`; a locked object waits until it is unlocked."""
+        is_locked = self._document.objects.is_locked
+        return {number: record.unanswered for number, record in self._document.records.items() if not is_locked(number)}
 
     def snapshots(self, object_id: int) -> list[SliceSnapshot]:
         """See `StateSource`."""

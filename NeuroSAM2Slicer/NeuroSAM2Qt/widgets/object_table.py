@@ -1,0 +1,140 @@
+"""The table of objects: one row for each, edited in place."""
+
+from collections.abc import Callable, Mapping
+
+import qt
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.view_state import ObjectView
+
+from NeuroSAM2Qt.connections import connect
+from NeuroSAM2Qt.widgets.tables import ROW_PX, prepare_table
+
+Colour = tuple[float, float, float]
+COLOUR, NAME, VOLUME, SHOWN, LOCKED = range(5)
+"""The columns."""
+CHECKABLE = qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable
+FLAGS = {
+    COLOUR: qt.Qt.ItemIsEnabled,  # a selection would hide it
+    NAME: qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEditable,
+    VOLUME: qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable,
+    SHOWN: CHECKABLE,
+    LOCKED: CHECKABLE,
+}
+"""What a person can do to a cell."""
+NUM_ROWS_SHOWN = 5
+MAX_CHANNEL = 255
+
+
+def ask_colour(colour: Colour) -> Colour | None:
+    """The colour that the person chooses in a dialog; None where there is none."""
+    chosen = qt.QColorDialog.getColor(qt.QColor(*(round(MAX_CHANNEL * part) for part in colour)))
+    if not chosen.isValid():
+        return None
+    return chosen.red() / MAX_CHANNEL, chosen.green() / MAX_CHANNEL, chosen.blue() / MAX_CHANNEL
+
+
+class ObjectTable:
+    """One table.
+
+    Args:
+        table: The widget.
+        choose: Called with the segment of the row that was chosen.
+        edit: Does something to an object.
+        ask_colour: Asks for a colour in place of another one.
+    """
+
+    def __init__(
+        self,
+        table: qt.QTableWidget,
+        choose: Callable[[str], None],
+        edit: Callable[[Callable[[ObjectActions], object]], None],
+        ask_colour: Callable[[Colour], Colour | None] = ask_colour,
+    ) -> None:
+        self.table, self.ask_colour = table, ask_colour
+        self._choose, self._edit = choose, edit
+        self._rows: tuple[ObjectView, ...] = ()
+        self._volumes_ml: Mapping[str, float] = {}
+        self._is_showing = False
+        prepare_table(table, ("", _("Object"), _("mL"), _("Shown"), _("Lock")))
+        header = table.horizontalHeader()
+        header.setMinimumSectionSize(ROW_PX)
+        header.setSectionResizeMode(COLOUR, qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(NAME, qt.QHeaderView.Stretch)
+        table.setEditTriggers(qt.QAbstractItemView.DoubleClicked | qt.QAbstractItemView.EditKeyPressed)
+        table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.setFixedHeight((NUM_ROWS_SHOWN + 1) * ROW_PX)
+        connect(
+            table,
+            "currentCellChanged(int,int,int,int)",
+            lambda row, column, before, column_before: self._on_chosen(row, column),
+        )
+        connect(table, "cellChanged(int,int)", self._on_changed)
+        connect(table, "cellDoubleClicked(int,int)", self._on_double_clicked)
+
+    def show(self, rows: tuple[ObjectView, ...], volumes_ml: Mapping[str, float]) -> None:
+        """Changes what differs from what is shown, so that a name that is being typed stays."""
+        self._is_showing, self._rows, self._volumes_ml = True, rows, volumes_ml
+        if self.table.rowCount != len(rows):
+            self.table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            self._show_row(number, row, volumes_ml.get(row.segment_id))
+            if row.is_active and self.table.currentRow() != number:
+                self.table.setCurrentCell(number, NAME)
+        if not any(row.is_active for row in rows):
+            self.table.setCurrentCell(-1, -1)
+        self._is_showing = False
+
+    def _show_row(self, number: int, row: ObjectView, millilitres: float | None) -> None:
+        if self.table.item(number, NAME) is None:
+            for column in range(self.table.columnCount):
+                item = qt.QTableWidgetItem()
+                item.setFlags(FLAGS[column])
+                self.table.setItem(number, column, item)
+            self.table.item(number, COLOUR).setToolTip(_("Double-click for another colour"))
+            self.table.setRowHeight(number, ROW_PX)
+        self.table.item(number, COLOUR).setBackground(
+            qt.QBrush(qt.QColor(*(round(MAX_CHANNEL * part) for part in row.colour)))
+        )
+        self._set_text(number, NAME, row.name)
+        for column, is_checked in ((SHOWN, row.is_shown), (LOCKED, row.is_locked)):
+            self.table.item(number, column).setCheckState(qt.Qt.Checked if is_checked else qt.Qt.Unchecked)
+        self._set_text(number, VOLUME, "" if millilitres is None else f"{millilitres:.2f}")
+        self.table.item(number, NAME).setToolTip(
+            _("{name} ({num_done} done, {num_confirmed} confirmed). Double-click to rename.").format(
+                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
+            )
+        )
+
+    def _set_text(self, row: int, column: int, text: str) -> None:
+        item = self.table.item(row, column)
+        if item.data(qt.Qt.DisplayRole) != text:
+            item.setData(qt.Qt.DisplayRole, text)
+
+    def _on_chosen(self, row: int, column: int) -> None:
+        """What is hidden or locked by its box is not chosen by that."""
+        if not self._is_showing and 0 <= row < len(self._rows) and column not in (SHOWN, LOCKED):
+            self._choose(self._rows[row].segment_id)
+
+    def _on_changed(self, row: int, column: int) -> None:
+        if self._is_showing or row >= len(self._rows):
+            return
+        known, item = self._rows[row], self.table.item(row, column)
+        typed, is_checked = str(item.data(qt.Qt.DisplayRole)), item.checkState() == qt.Qt.Checked
+        self._is_showing = True
+        self._show_row(row, known, self._volumes_ml.get(known.segment_id))  # the change may be refused
+        self._is_showing = False
+        if column == NAME:
+            self._edit(lambda objects: objects.rename(known.segment_id, typed))
+        elif column == SHOWN:
+            self._edit(lambda objects: objects.display.show(known.segment_id, is_shown=is_checked))
+        elif column == LOCKED:
+            self._edit(lambda objects: objects.lock(known.segment_id, is_locked=is_checked))
+
+    def _on_double_clicked(self, row: int, column: int) -> None:
+        if column != COLOUR or row >= len(self._rows):
+            return
+        known = self._rows[row]
+        colour = self.ask_colour(known.colour)
+        if colour is not None:
+            self._edit(lambda objects: objects.recolour(known.segment_id, colour))

@@ -1,0 +1,41 @@
+"""The list of objects in a page: names edited in place, and what its menu and buttons do."""
+
+
+def test_the_list_renames_hides_locks_and_deletes(visit):
+    page = visit.page
+    visit.take("x", "box")
+    visit.drag((0.35, 0.35), (0.6, 0.6))
+    visit.wait_object("ml > 0")
+    visit.wait_quiet()
+    page.get_by_text("object 1", exact=True).dblclick()
+    name = page.get_by_label("Name", exact=True)
+    name.fill("left p n o")
+    name.press("Enter")
+    page.wait_for_selector('[data-object="left p n o"]')
+    page.get_by_text("left p n o", exact=True).dblclick()
+    name.fill("not this one")
+    name.press("Escape")
+    name.wait_for(state="detached")
+    row = page.locator('[data-object="left p n o"]')
+    colour = row.locator("input[type=color]")
+    colour.evaluate("one => { one.value = '#ff0000'; one.dispatchEvent(new Event('change', { bubbles: true })); }")
+    page.wait_for_function("trame.state.get('objects')[0].colour === '#ff0000'")
+    for test, field in (("shown", "is_shown"), ("locked", "is_locked")):
+        before = visit.state("objects")[0][field]
+        row.locator(f"[data-test={test}]").click()
+        page.wait_for_function(f"trame.state.get('objects')[0].{field} === {str(not before).lower()}")
+        row.locator(f"[data-test={test}]").click()
+        page.wait_for_function(f"trame.state.get('objects')[0].{field} === {str(before).lower()}")
+    visit.key("h")
+    page.wait_for_function("trame.state.get('is_hidden')")
+    row.locator("[data-test=more]").click()
+    page.get_by_text("Duplicate", exact=True).click()
+    page.wait_for_selector('[data-object="left p n o copy"]')
+    row.locator("[data-test=more]").click()
+    page.get_by_text("Merge into left p n o copy", exact=True).click()
+    row.wait_for(state="detached")
+    page.locator("[data-test=more]").click()
+    page.get_by_text("Delete", exact=True).click()
+    page.locator("[data-object]").wait_for(state="detached")
+    visit.key("Control+z")
+    page.wait_for_selector('[data-object="left p n o copy"]')
