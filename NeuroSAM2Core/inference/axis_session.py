@@ -217,12 +217,13 @@ class AxisSession:
             return PromptHistory(self._look(lambda crop: self._without_memory(number, crop), number), None)
         others = [n for n in track.confirmed if n != number]
         look = self._look(lambda crop: self._with_memory(track, number, others, crop), number)
+        contrast = intensity_contrast_of(self.context, track, number, others)
         if number in track.confirmed:  # from before this session, with its prompts
-            return self.predictor.resume(look, self._use_mask(track.imported[number], number), track.prompts[number])
+            answer = self._use_mask(track.imported[number], number)
+            return self.predictor.resume(look, answer, track.prompts[number], contrast)
         if there.area == 0 and self.options.crops and (near := self._nearest_present(track, number)) is not None:
             there = near
         is_close = self._is_close(track, number)
-        contrast = intensity_contrast_of(self.context, track, number) if self.options.refines_masks else None
         start = SliceAnswer(_as_prediction(there), there.crop)
         return PromptHistory(look, start, contrast=contrast, is_close=is_close)
 

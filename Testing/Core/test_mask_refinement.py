@@ -160,6 +160,22 @@ def ball(contrast):
     return Volume((1000 + contrast * inside + noise).astype(np.float32), np.eye(4)), inside
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(("value", "least"), [(np.nan, 0.8), (np.inf, 0.8), (-np.inf, 0.8), (3e38, 0.5)])
+def test_voxels_that_are_no_numbers_or_endless_do_not_spoil_the_others(nano, value, least):
+    volume, truth = ball(400.0)
+    voxels = volume.voxels.copy()
+    voxels[:, :, :20] = value
+    session = Session(nano, Volume(voxels, volume.ijk_to_ras))
+    session.add_box(1, "axial", 12, (41, 35, 59, 53))
+    for _ in session.propagate(1):
+        pass
+    session.add_point(1, "axial", 14, (50, 58), positive=False)
+    for _ in session.propagate(1):
+        pass
+    assert dice(session.mask(1), truth) > least
+
+
 @pytest.mark.parametrize("contrast", [400.0, -400.0])
 def test_a_session_follows_a_ball_at_least_as_well_with_it(nano, contrast):
     volume, truth = ball(contrast)

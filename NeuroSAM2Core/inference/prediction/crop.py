@@ -36,6 +36,8 @@ MIN_CROP_RATIO = 0.6
 MAX_WIDENINGS = 2
 """How often a slice is seen again in a wider crop."""
 FAR_LOGIT = 32.0
+MAX_INTENSITY = 1e37
+"""Sums of larger ones are beyond float32."""
 
 Logits = Float[Tensor, "1 1 s4 s4"]
 Bounds = tuple[float, float, float, float]
@@ -62,9 +64,15 @@ class Crop:
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def picture(self, voxels: NDArray[Any], size: int) -> NDArray[np.float32]:
-        """The intensities of this part of a slice (H, W) in the volume's units, resized to a square of so many cells."""
-        seen = torch.from_numpy(self.of(voxels).astype(np.float32))[None, None]
-        return resized(seen, size, size)[0, 0].numpy()
+        """The intensities of this part of a slice (H, W) in the volume's units, resized to a square of so many cells.
+
+        What is no number is black; what lies far beyond the crop's window, infinity too, is brought near to it.
+        """
+        low, high = self.window.low, self.window.high
+        least, most = max(2 * low - high, -MAX_INTENSITY), min(2 * high - low, MAX_INTENSITY)
+        seen = self.of(voxels).astype(np.float32)
+        seen = np.where(np.isnan(seen), np.float32(max(low, least)), seen).clip(np.float32(least), np.float32(most))
+        return resized(torch.from_numpy(seen)[None, None], size, size)[0, 0].numpy()
 
     def contains(self, row: float, col: float) -> bool:
         """A place on the slice is inside."""

@@ -96,11 +96,14 @@ class SlicePredictor:
         self.model, self.crops, self.options = model, crops, options
         self.stack = crops.stack
 
-    def resume(self, look: SliceContext, answer: SliceAnswer, prompts: PromptSet) -> PromptHistory:
+    def resume(
+        self, look: SliceContext, answer: SliceAnswer, prompts: PromptSet, contrast: IntensityContrast | None
+    ) -> PromptHistory:
         """A slice that was prompted before this session, of which only the last answer is known."""
         prompt_list = _in_order(prompts)
         unknown: list[SliceAnswer | None] = [None] * max(0, len(prompt_list) - 1)
-        return PromptHistory(look, answer, prompt_list, [*unknown, answer] if prompt_list else [])
+        answers = [*unknown, answer] if prompt_list else []
+        return PromptHistory(look, answer, prompt_list, answers, contrast=contrast)
 
     def answer(self, prompts: PromptSet, number: int, history: PromptHistory) -> SliceAnswer:
         """The answer to all prompts of slice `number`; `history` goes on from what it has in common with them."""

@@ -72,7 +72,7 @@ class SliceTracker:
             min(beyond, key=lambda n: abs(n - run.start), default=None) if context.options.interpolates else None
         )
         self.largest_area = max(state.area for state in (*track.confirmed.values(), *recent.values()))
-        self.contrast = intensity_contrast_of(context, track, run.start) if context.options.refines_masks else None
+        self.contrast = intensity_contrast_of(context, track, run.start, track.confirmed)
         self._crop: Crop | None = None
         self._bank: MemoryBank
         self._appearance: AppearanceModel | None
@@ -205,10 +205,17 @@ def appearance_model_of(
         return fit_appearance_model(examples)
 
 
-def intensity_contrast_of(context: AxisContext, track: ObjectTrack, number: int) -> IntensityContrast | None:
-    """How the object's intensities differ from those around it on the confirmed slices closest to one."""
+def intensity_contrast_of(
+    context: AxisContext, track: ObjectTrack, number: int, confirmed: Iterable[int]
+) -> IntensityContrast | None:
+    """How the object's intensities differ from those around it on the confirmed slices closest to one.
+
+    None where that is not asked for or is unknown.
+    """
+    if not context.options.refines_masks:
+        return None
     examples = []
-    for n in closest_slices(present_slices(track.confirmed), number):
+    for n in closest_slices((n for n in confirmed if track.confirmed[n].area > 0), number):
         state = track.confirmed[n]
         mask = (state.logits[0, 0] > 0).cpu().numpy()
         examples.append((state.crop.picture(context.stack.voxels[n], mask.shape[-1]), mask))
