@@ -136,6 +136,14 @@ def test_a_positive_click_far_away_takes_no_more_than_is_likely():
     assert mask_of(refined).sum() < 2.5 * before.sum()
 
 
+@pytest.mark.parametrize(("col", "is_positive"), [(56, False), (32, True)])
+def test_a_click_that_the_mask_agrees_with_changes_nothing_far_from_it(col, is_positive):
+    before = disc()
+    click = CellClick(32, col, positive=is_positive)
+    refined = refine_clicked_mask(answer_of(logits_of(before)), tensor(before), click, None)
+    assert dice(mask_of(refined), before) > 0.99
+
+
 def test_a_click_on_the_border_changes_little_else():
     before = disc()
     refined = refine_clicked_mask(answer_of(logits_of(before)), tensor(before), CellClick(32, 43, positive=False), None)

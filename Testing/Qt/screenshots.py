@@ -112,12 +112,12 @@ def main(folder: Path) -> None:
         segment(studio, folder)
         train(studio, folder)
         studio.train_user.module.close()
-        studio.document.close()
+        studio.user.close()
 
 
 def segment(studio: Studio, folder: Path) -> None:
     """From an empty scene to a reviewed object."""
-    user, (i, j, k) = studio.document, LESION
+    user, (i, j, k) = studio.user, LESION
     studio.show_segment()
     studio.panel(folder / "start.png")
     user.ui.stateButton.click()

@@ -116,7 +116,8 @@ def refine_clicked_mask(
 ) -> MaskPrediction:
     """The answer to a correction with the mask that the click, the mask before and the intensities suggest.
 
-    A person clicks in the middle of what is wrong: a click speaks for all that is as close to it as the border of the mask before.
+    A person clicks in the middle of what is wrong: a click speaks for all that is as close to it as the border of the mask before. One that
+    the mask before agrees with speaks for its own place.
 
     Args:
         answer: The model's, for one object. Its expected IoU and object score are kept.
@@ -128,7 +129,8 @@ def refine_clicked_mask(
     distances = signed_distance(last)
     row, col = np.mgrid[: last.shape[0], : last.shape[1]]
     squared = (row - click.row) ** 2 + (col - click.col) ** 2
-    radius = abs(distances[click.row, click.col])
+    depth = distances[click.row, click.col]
+    radius = max(-depth if click.positive else depth, 0.0)  # 0 where the mask before agrees with the click
     if click.positive:
         radius = min(POSITIVE_REACH * radius, MAX_RADIUS_RATIO * np.sqrt(last.sum() / np.pi))
     radius = max(radius, MIN_CLICK_RADIUS)
