@@ -6,24 +6,10 @@ import torch
 
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.inference.prediction.box_refinement import CellBox, refine_box_mask
-from NeuroSAM2Core.model import MaskPrediction
+from Testing.Support.answers import answer_of, logits_of
 
 SIDE = 64
 BOX = (16.0, 20.0, 44.0, 52.0)
-
-
-def answer_of(mask):
-    logits = torch.where(torch.from_numpy(mask), 4.0, -4.0).float()[None, None]
-    nothing = torch.zeros(1, 1)
-    return MaskPrediction(
-        logits=logits,
-        iou=nothing + 0.7,
-        pointer=torch.zeros(1, 8),
-        object_score_logits=nothing + 3,
-        all_logits=logits,
-        all_ious=nothing + 0.7,
-        all_pointers=torch.zeros(1, 1, 8),
-    )
 
 
 def filled_box():
@@ -45,7 +31,7 @@ def dice(one, other):
 def test_a_mask_that_fills_the_box_becomes_the_object_in_it(contrast):
     truth = ellipse()
     picture = 0.5 + contrast * truth + np.random.default_rng(0).normal(0, 0.05, truth.shape)
-    refined = refine_box_mask(answer_of(filled_box()), picture.astype(np.float32), BOX)
+    refined = refine_box_mask(answer_of(logits_of(filled_box())), picture.astype(np.float32), BOX)
     assert dice(filled_box(), truth) < 0.9
     assert dice(refined.logits[0, 0].numpy() > 0, truth) > 0.97
     assert refined.iou.item() == pytest.approx(0.7)
@@ -55,7 +41,7 @@ def test_a_mask_that_fills_the_box_becomes_the_object_in_it(contrast):
 @pytest.mark.parametrize("seed", range(5))
 def test_where_intensities_do_not_differ_the_models_mask_stays(seed):
     picture = np.random.default_rng(seed).normal(0.5, 0.05, (SIDE, SIDE)).astype(np.float32)
-    answer = answer_of(ellipse())
+    answer = answer_of(logits_of(ellipse()))
     assert refine_box_mask(answer, picture, BOX) is answer
 
 
@@ -64,7 +50,9 @@ def test_specks_beside_the_object_are_dropped_and_parts_are_not():
     truth[18:22, 22:34] = True
     picture = 0.2 + 0.6 * truth
     picture[42, 50] = 0.8
-    refined = refine_box_mask(answer_of(filled_box()), picture.astype(np.float32), BOX).logits[0, 0].numpy() > 0
+    refined = (
+        refine_box_mask(answer_of(logits_of(filled_box())), picture.astype(np.float32), BOX).logits[0, 0].numpy() > 0
+    )
     assert refined[19:21, 24:32].all()
     assert not refined[42, 50]
 
@@ -74,7 +62,7 @@ def test_nothing_outside_the_box_is_object():
     picture[16:44, 14:44] = 0.9
     mask = np.zeros((SIDE, SIDE), bool)
     mask[10:60, 10:60] = True
-    refined = refine_box_mask(answer_of(mask), picture, BOX).logits[0, 0].numpy() > 0
+    refined = refine_box_mask(answer_of(logits_of(mask)), picture, BOX).logits[0, 0].numpy() > 0
     assert not (refined & ~filled_box()).any()
 
 
@@ -83,15 +71,15 @@ def test_boxes_at_the_limits_give_a_mask(bounds):
     rng = np.random.default_rng(0)
     mask = np.zeros((SIDE, SIDE), bool)
     mask[28:34, 28:34] = True
-    refined = refine_box_mask(answer_of(mask), rng.random((SIDE, SIDE), dtype=np.float32), bounds)
+    refined = refine_box_mask(answer_of(logits_of(mask)), rng.random((SIDE, SIDE), dtype=np.float32), bounds)
     assert torch.isfinite(refined.logits).all()
     assert refined.logits.shape == (1, 1, SIDE, SIDE)
 
 
 def test_an_empty_mask_and_a_constant_picture_stay_as_they_are():
-    empty = answer_of(np.zeros((SIDE, SIDE), bool))
+    empty = answer_of(logits_of(np.zeros((SIDE, SIDE), bool)))
     assert refine_box_mask(empty, np.zeros((SIDE, SIDE), np.float32), BOX) is empty
-    filled = answer_of(filled_box())
+    filled = answer_of(logits_of(filled_box()))
     assert refine_box_mask(filled, np.zeros((SIDE, SIDE), np.float32), BOX) is filled
 
 

@@ -14,27 +14,10 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
     refine_clicked_mask,
     refine_propagated_mask,
 )
-from NeuroSAM2Core.model import MaskPrediction
+from Testing.Support.answers import answer_of, logits_of
 
 SIDE = 64
 NOTHING_SAID = torch.zeros(1, 1, SIDE, SIDE)
-
-
-def answer_of(logits):
-    nothing = torch.zeros(1, 1)
-    return MaskPrediction(
-        logits=logits,
-        iou=nothing + 0.7,
-        pointer=torch.zeros(1, 8),
-        object_score_logits=nothing + 3,
-        all_logits=logits,
-        all_ious=nothing + 0.7,
-        all_pointers=torch.zeros(1, 1, 8),
-    )
-
-
-def logits_of(mask, size=4.0):
-    return torch.where(torch.from_numpy(mask), size, -size).float()[None, None]
 
 
 def disc(row=32, col=32, radius=12):
