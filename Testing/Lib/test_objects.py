@@ -49,7 +49,7 @@ def segment(user, number=1):
 
 
 def test_a_name_is_trimmed_and_taken_back_and_brought_back(user, objects):
-    objects.rename(segment(user), "  left\nhippocampus ")
+    objects.set_name(segment(user), "  left\nhippocampus ")
     assert names(user) == ["left hippocampus", "object 2"]
     assert session_view(user.session).undo_name == "Rename"
     assert user.session.undo()
@@ -61,19 +61,19 @@ def test_a_name_is_trimmed_and_taken_back_and_brought_back(user, objects):
 @pytest.mark.parametrize("text", ["", " \n\t", "\ud800", "x" * 201])
 def test_an_empty_or_endless_name_is_refused_and_no_step(user, objects, text):
     with pytest.raises(DataError, match=r"needs a name|201 characters"):
-        objects.rename(segment(user), text)
+        objects.set_name(segment(user), text)
     assert names(user) == ["object 1", "object 2"]
     assert session_view(user.session).undo_name == "Box"
 
 
 def test_a_name_that_is_taken_gets_a_number_and_that_is_reported(user, objects):
     long = "x" * 200
-    objects.rename(segment(user), long)
+    objects.set_name(segment(user), long)
     assert not user.session.notice
-    objects.rename(segment(user, 2), long)
+    objects.set_name(segment(user, 2), long)
     assert names(user) == [long, "x" * 196 + " (2)"]
     assert "is taken" in user.session.notice
-    objects.rename(segment(user, 2), long)
+    objects.set_name(segment(user, 2), long)
     assert names(user)[1] == "x" * 196 + " (2)"
 
 
@@ -104,7 +104,7 @@ def test_an_object_that_is_gone_is_reported(user, objects):
     gone = segment(user)
     user.segmentation_node.GetSegmentation().RemoveSegment(gone)
     with pytest.raises(DataError, match="deleted"):
-        objects.rename(gone, "late")
+        objects.set_name(gone, "late")
 
 
 def shown(user):
@@ -424,7 +424,7 @@ def test_merged_voxels_come_back_after_a_crash(user, objects, tmp_path):
 
 
 def test_names_colours_locks_and_what_is_shown_are_saved_with_the_scene(user, objects, tmp_path):
-    objects.rename(segment(user), "left | hippocampus, 50 %")
+    objects.set_name(segment(user), "left | hippocampus, 50 %")
     objects.recolour(segment(user), (1.0, 0.5, 0.0))
     objects.lock(segment(user), is_locked=True)
     objects.display.show(segment(user, 2), is_shown=False)

@@ -27,7 +27,7 @@ class ObjectActions:
         self.display = SegmentDisplay(session.document.segmentation_node)
         """What is shown, and how; no steps to undo, as in Slicer's own modules."""
 
-    def rename(self, segment_id: str, text: str) -> None:
+    def set_name(self, segment_id: str, text: str) -> None:
         """Gives an object another name; one that another segment has gets a number.
 
         Raises:

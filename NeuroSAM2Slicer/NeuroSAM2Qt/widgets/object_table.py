@@ -125,7 +125,7 @@ class ObjectTable:
         self._show_row(row, known, self._volumes_ml.get(known.segment_id))  # the change may be refused
         self._is_showing = False
         if column == NAME:
-            self._edit(lambda objects: objects.rename(known.segment_id, typed))
+            self._edit(lambda objects: objects.set_name(known.segment_id, typed))
         elif column == SHOWN:
             self._edit(lambda objects: objects.display.show(known.segment_id, is_shown=is_checked))
         elif column == LOCKED:

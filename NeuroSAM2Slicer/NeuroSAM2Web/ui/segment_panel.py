@@ -69,7 +69,7 @@ class SegmentPanel:
 
     def rename(self, segment_id: str, text: str) -> None:
         """A name was typed."""
-        self.edit(lambda objects: objects.rename(segment_id, text))
+        self.edit(lambda objects: objects.set_name(segment_id, text))
 
     def recolour(self, segment_id: str, code: str) -> None:
         """A colour was chosen, as #rrggbb; what is none is not taken."""
