@@ -404,7 +404,7 @@ class Disconnected:
     hint: str = ""
 
 
-Request = (
+ComputeRequest = (
     LoadModel
     | OpenVolume
     | CloseVolume
@@ -415,9 +415,9 @@ Request = (
     | Propagate
     | CleanObject
     | Precompute
-    | Cancel
-    | Status
 )
+"""What waits for the model."""
+Request = ComputeRequest | Cancel | Status
 """What a client may ask."""
 
 ClientMessage = Request | Hello | VoxelChunk | VoxelFile

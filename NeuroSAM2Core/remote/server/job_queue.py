@@ -14,15 +14,11 @@ from dataclasses import dataclass, field
 
 from NeuroSAM2Core.remote.messages import (
     CleanObject,
-    CloseVolume,
-    LoadModel,
-    OpenVolume,
+    ComputeRequest,
     Precompute,
     PredictSlice,
     PreviewSlice,
     Propagate,
-    RemoveObject,
-    RestoreSlice,
 )
 from NeuroSAM2Core.remote.server.volume_store import IncomingVolume
 from NeuroSAM2Core.volume import SliceMask, Volume
@@ -39,19 +35,7 @@ class ForgetClient:
     """A sentence for the client; empty where it has left."""
 
 
-Work = (
-    LoadModel
-    | OpenVolume
-    | CloseVolume
-    | PredictSlice
-    | PreviewSlice
-    | RestoreSlice
-    | RemoveObject
-    | Propagate
-    | CleanObject
-    | Precompute
-    | ForgetClient
-)
+Work = ComputeRequest | ForgetClient
 """What the compute thread does."""
 
 
