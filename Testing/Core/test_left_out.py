@@ -20,16 +20,16 @@ sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *sys.arg
 
 
 def test_without_the_scenes_library_its_tests_are_skipped_with_a_sentence():
-    files = ["Lib/test_surfaces.py", "Lib/test_fuzz.py", "Qt/test_host.py", "Web/test_page.py"]
+    files = ["Lib/test_surfaces.py", "Core/test_left_out.py", "Qt/test_host.py", "Web/test_page.py"]
     ran = subprocess.run(
         [sys.executable, "-c", COLLECT, *(f"Testing/{file}" for file in files)],
         cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
-    for reason in (NO_SCENE, "the panels are not tested: pip install slicer-core", "the app needs slicer: "):
+    for reason in (NO_SCENE, "the panels are not tested: ", "the app needs "):
         assert reason in ran.stdout
     for file in files:
-        assert (f"Testing/{file}::" in ran.stdout) == (file == "Lib/test_fuzz.py")
+        assert (f"Testing/{file}::" in ran.stdout) == (file == "Core/test_left_out.py")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such locales")
@@ -54,5 +54,5 @@ def test_a_locale_that_could_not_be_made_is_not_taken(tmp_path, localedef, local
     assert ran.returncode == 3
     assert said.startswith(b"locale " + set_)
     assert set_ == locale.encode()
-    assert folder.isascii() == (locale == "C")
+    assert os.path.basename(folder).isascii() == (locale == "C")  # noqa: PTH119
     assert not Path(os.fsdecode(folder)).exists()
