@@ -222,7 +222,7 @@ def test_nothing_to_repair_and_impossible_lengths_are_refused(app):
     user = SimulatedUser(app)
     with pytest.raises(PromptError, match="no object yet"):
         repairs(user).grow()
-    with pytest.raises(ConfigError, match="0 mm"):
+    with pytest.raises(ConfigError, match="length is 0 mm"):
         RepairSettings(length_mm=0)
     user = user_with(app, blocks())
     with pytest.raises(PromptError, match="not on this slice"):

@@ -54,7 +54,8 @@ class RepairSettings:
     def __post_init__(self) -> None:
         if not 0 < self.length_mm <= MAX_MM:
             raise ConfigError(
-                f"the length of a repair is {self.length_mm:g} mm; expected more than 0 and at most {MAX_MM:g}"
+                _("the length is {length_mm} mm").format(length_mm=self.length_mm),
+                hint=_("give more than 0 and at most {most} mm").format(most=MAX_MM),
             )
 
 
