@@ -4,7 +4,7 @@ from NeuroSAM2Core.labels.freesurfer import FREESURFER
 from NeuroSAM2Core.labels.kind import ImageKind, kind_of_image
 from NeuroSAM2Core.labels.regrid import SAME_POSITION_MM, Regridded, corners_apart_mm, labels_on_grid, whole_numbers
 from NeuroSAM2Core.labels.table import LabelEntry, LabelTable, table_for
-from NeuroSAM2Core.labels.table_files import TableFormat, find_table, read_table, write_table
+from NeuroSAM2Core.labels.table_files import TableFormat, find_table, only_table, read_table, write_table
 
 __all__ = [
     "FREESURFER",
@@ -18,6 +18,7 @@ __all__ = [
     "find_table",
     "kind_of_image",
     "labels_on_grid",
+    "only_table",
     "read_table",
     "table_for",
     "whole_numbers",

@@ -87,6 +87,12 @@ def find_table(labels: Path) -> Path | None:
     return None
 
 
+def only_table(folder: Path) -> Path | None:
+    """The table in a folder of files that were sent together; None where there is none, or more than one."""
+    found = [one for one in folder.iterdir() if one.suffix.lower() in ENDINGS]
+    return found[0] if len(found) == 1 else None
+
+
 def _entries(text: str) -> Iterator[LabelEntry]:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
