@@ -28,6 +28,7 @@ from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_pla
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.label_import import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
@@ -164,6 +165,10 @@ class SegmentPresenter:
     def edit_objects(self, action: Callable[[ObjectActions], object]) -> None:
         """Does something to an object as a whole; a mistake becomes the session's notice."""
         self.act(lambda session: action(ObjectActions(session)))
+
+    def add_labels(self, labels: LabelObjects) -> None:
+        """The objects of a label map, which `read_objects` has read; a mistake becomes the session's notice."""
+        self.act(lambda session: add_objects(session, labels))
 
     def show_only_active(self) -> None:
         """Hides all objects but the active one; where they are hidden already, shows all."""

@@ -261,6 +261,23 @@ class SegmentationDocument:
         self.journal.note_all()
         return copy
 
+    def add_objects(self, labelmap: Mask, known: Sequence[tuple[DisplayProperties, ObjectRecord]]) -> list[int]:
+        """New objects that are known already; part of a step that has begun. The last one is active.
+
+        Args:
+            labelmap: In the coordinates of the segmentation: 1 for the first of them, and so on.
+            known: Name, which gets a number if another segment has it, and colour; prompts, and slices with the digests of the masks.
+        """
+        numbers = []
+        for label, (shown, record) in enumerate(known, start=1):
+            with self.writing():
+                numbers.append(self.objects.add(shown.name, shown.colour, labelmap, label))
+            self._drop_old_prompts(numbers[-1])
+            self._record(numbers[-1], record)
+        self.node.active_object = numbers[-1]
+        self.surfaces.note([self.objects.segment_id(number) for number in numbers])
+        return numbers
+
     def merge(self, number: int, target: int) -> None:
         """Adds an object's voxels to another one and deletes it, as one undo step. Slices that change are confirmed."""
         mask = self._mask(number)
