@@ -92,8 +92,10 @@ def value_cells(values: Intensities | None) -> list[str]:
 
 
 def number_text(value: float, *, digits: int = 6) -> str:
-    """A number with so many significant digits; empty where it is none."""
-    return f"{value:.{digits}g}" if math.isfinite(value) else ""
+    """A number with so many significant digits, of a large one all before the point; empty where it is none."""
+    if not math.isfinite(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def table_text(head: Sequence[str], rows: Sequence[Sequence[str]], *, delimiter: str = ",") -> str:

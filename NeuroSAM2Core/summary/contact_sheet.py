@@ -66,10 +66,12 @@ class ContactSheet:
         """What the sheet shows, in a sentence."""
         shown = self.slices
         names = ", ".join(one.name for one in self.objects)
-        return (
-            f"{len(shown)} slices along {self.axis}, from {shown[0]} to {shown[-1]}, with the outlines of {names}; as radiologists look at "
-            "them, the patient's right on the left."
+        which = (
+            f"Slice {shown[0]} along {self.axis}"
+            if len(shown) == 1
+            else f"{len(shown)} slices along {self.axis}, from {shown[0]} to {shown[-1]}"
         )
+        return f"{which}, with the outlines of {names}; as radiologists look at them, the patient's right on the left."
 
     def _numbers(self, stack: SliceStack) -> list[int]:
         count = min(max(1, self.num_slices), MAX_SLICES)
