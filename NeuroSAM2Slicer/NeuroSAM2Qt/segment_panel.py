@@ -29,6 +29,7 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
 from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
@@ -92,6 +93,9 @@ class SegmentPanel:
         self.range = RangeBox(ui)
         self.repair = RepairBox(ui, self._do(self.segment_presenter.repair))
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
+        self.measurements = MeasurementsBox(
+            ui, self.segment_presenter.measurements, self._do, self.segment_presenter.jump_to_slice
+        )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
@@ -265,6 +269,7 @@ class SegmentPanel:
         self._save_choice()
         view = self.segment_presenter.view()
         self.show(view)
+        self.measurements.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK

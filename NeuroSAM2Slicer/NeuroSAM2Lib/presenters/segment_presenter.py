@@ -20,6 +20,7 @@ from NeuroSAM2Lib.engine.installation import READY, InstallPlan
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.engine.programs import starter
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.repairs import BY_NAME
@@ -66,6 +67,7 @@ class SegmentPresenter:
         self._problem = ""
         self._unsaved: list[Unsaved] = []
         self._reader = SegmentViewModelReader()
+        self.measurements = Measurements(host, lambda: self.session)
         self.link = self._new_link()
         self.models = self._new_models()
 
@@ -249,7 +251,7 @@ class SegmentPresenter:
     @property
     def has_more(self) -> bool:
         """The last `poll` has left something for the next one, which is due at once."""
-        return self.session is not None and self.session.has_more
+        return self.measurements.is_busy or (self.session is not None and self.session.has_more)
 
     def poll(self) -> None:
         """Handles the engine's events, for a bounded time. Never waits."""
@@ -259,6 +261,7 @@ class SegmentPresenter:
             self.session.poll()
         else:
             self.link.poll()
+        self.measurements.poll()
         try:
             self.models.poll()
         except NeuroSAM2Error as error:

@@ -6,6 +6,7 @@ Methods return what must be sent to the engine; `SessionController` sends it.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -28,6 +29,9 @@ from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
 from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
 from NeuroSAM2Lib.segmentation.undo import UndoStack
+
+if TYPE_CHECKING:
+    from NeuroSAM2Core.measures import SliceCounts
 
 SliceMasks = Mapping[SlicePlane, NDArray[np.bool_]]
 """An object on several slices, (H, W) each."""
@@ -139,6 +143,18 @@ class SegmentationDocument:
         self._mark(name)
         self.journal.note_prompts(number)
         return number, changed
+
+    def slice_counts(self, number: int) -> "SliceCounts":
+        """How many slices of an object were prompted, corrected and confirmed, and the time spent on it."""
+        from NeuroSAM2Core.measures import counts_of
+
+        prompts = self.objects.record(number).prompts
+        return counts_of(
+            self.objects.name(number),
+            [*(point.index for point in prompts.points), *(box.index for box in prompts.boxes)],
+            prompts.kept,
+            seconds=self.node.seconds(number),
+        )
 
     def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
         """Confirms slices with their current masks; the caller begins and marks the step."""

@@ -389,6 +389,14 @@ def _review(panel: SegmentPanel) -> None:
             disabled=("!can_outline",),
             tip="Go to the next slice that the model is not sure of",
         )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Measurements",
+            icon="mdi-ruler",
+            click="trigger('measures')",
+            disabled=("!objects.length",),
+            tip="Volumes, extents, surfaces and intensities of all objects; comparisons; a report",
+        )
     with html.Div(classes="ns-legend", v_if="quality_strip.length"):
         for mark, word in LEGEND:
             with html.Span():
