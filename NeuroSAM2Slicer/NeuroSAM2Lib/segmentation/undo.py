@@ -142,6 +142,15 @@ class UndoStack:
             self._edits_before = 0
         self.history.save()
 
+    def has_been_left(self) -> frozenset[int]:
+        """The objects that neither undo nor redo can bring back once a new step has begun."""
+        here, segments = self.position()
+        if here == NOWHERE and self.history.can_undo():  # whoever deleted the last object left no mark
+            return frozenset()
+        kept = {number for state, known in self._states.items() if state <= here for number in known.records}
+        everything = {number for known in self._states.values() for number in known.records}
+        return frozenset(everything - kept - segments)
+
     def mark(self, name: str, records: Records) -> None:
         """Says what the change was, and what is known since."""
         self._enter(UndoState(name, dict(records), False, edits_before=self._edits_before))
