@@ -130,6 +130,8 @@ class SegmentWriter:
         block[gained] = layer.label
         block[lost] = 0
         layer.announce()
+        for name in poorer & sharing:
+            others[name].announce()
         self.node.EndModify(was_modifying)
         return frozenset({layer.segment_id, *poorer})
 
