@@ -95,6 +95,11 @@ class SegmentationDocument:
         return self.objects.record(self.active)
 
     @property
+    def next_number(self) -> int:
+        """Of the object that a click would begin."""
+        return self.objects.next_number_without(self.undo_stack.has_been_left())
+
+    @property
     def has_new_image(self) -> bool:
         """The voxels or the place of the volume have changed since it was read.
 
@@ -535,6 +540,8 @@ class SegmentationDocument:
             self.nodes.write(number, record.prompts, self.volume)
 
     def _begin(self) -> None:
+        for number in self.undo_stack.has_been_left():
+            self.objects.forget(number)
         with self.writing():
             self.undo_stack.begin(self.records)
 
