@@ -47,7 +47,7 @@
   const SliceView = {
     inject: ["trame"],
     props: { name: String, label: String, number: Number, tool: String, about: String, previews: Boolean },
-    data: () => ({ shown: -1, band: null }),
+    data: () => ({ shown: -1, band: null, readout: [] }),
     template: `
       <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
         :data-view="name" :data-shown="shown" :data-number="number"
@@ -55,15 +55,21 @@
         @wheel.prevent="wheel" @keydown="key" @contextmenu.prevent>
         <canvas ref="canvas"></canvas>
         <div v-if="band" class="ns-band" :style="bandStyle"></div>
+        <div v-if="readout.length" class="ns-readout" data-test="readout">
+          <div v-for="line in readout">{{ line }}</div>
+        </div>
         <slot></slot>
       </div>`,
     computed: {
       placesPoints() { return this.tool === "positive" || this.tool === "negative"; },
+      placesRulers() { return this.tool === "distance" || this.tool === "angle"; },
+      drawsBand() { return this.tool === "box" || this.tool === "region"; },
       bandStyle() {
         const { x0, y0, x1, y1 } = this.band;
         return {
           left: Math.min(x0, x1) + "px", top: Math.min(y0, y1) + "px",
           width: Math.abs(x1 - x0) + "px", height: Math.abs(y1 - y0) + "px",
+          borderRadius: this.tool === "region" ? "50%" : "",
         };
       },
     },
@@ -83,6 +89,11 @@
         return steps ? this.trame.trigger("wheel", [this.name, steps]) : null;
       });
       this.point = newest((...where) => this.trame.trigger(where.length ? "point" : "leave", where));
+      this.goThere = newest((...where) => this.trame.trigger("there", where));
+      this.look = newest(async (...where) => {
+        const lines = where.length ? await this.trame.trigger("readout", where) : [];
+        this.readout = lines ?? [];
+      });
       this.isPointing = false;
       this.steps = this.travel = 0;
       this.button = null;
@@ -136,15 +147,23 @@
           this.trame.trigger("click", this.pointAt(event));
           return;
         }
+        if (isPlain && this.placesRulers) {
+          const [name, ...where] = this.pointAt(event);
+          this.trame.trigger("ruler", [name, this.tool, ...where.slice(0, 4)]);
+          return;
+        }
         this.$el.setPointerCapture(event.pointerId);
         this.button = event.button === 0 && event.ctrlKey ? 2 : event.button;
-        if (isPlain && this.tool === "box") {
+        if (isPlain && this.drawsBand) {
           this.band = { x0: x, y0: y, x1: x, y1: y };
           return;
         }
         this.trame.trigger("mouse", [this.name, this.press("down", event)]);
       },
       move(event) {
+        const where = this.pointAt(event).slice(0, 5);
+        this.look(...where);
+        if (event.shiftKey && this.button === null) this.goThere(...where);
         if (this.band) {
           const { x, y } = this.place(event);
           this.band = { ...this.band, x1: x, y1: y };
@@ -160,6 +179,7 @@
         return [this.name, x * scale, y * scale, width, height, this.tool === "positive"];
       },
       leave() {
+        this.look();
         if (this.isPointing) this.point();
         this.isPointing = false;
       },
@@ -178,7 +198,7 @@
         const { x, y } = this.place(event), { x0, y0 } = this.band;
         if (Math.max(Math.abs(x - x0), Math.abs(y - y0)) < SMALLEST_BOX_PX) return;
         const corners = [x0, y0, x, y].map((one) => one * scale);
-        this.trame.trigger("box", [this.name, corners, width, height]);
+        this.trame.trigger(this.tool === "region" ? "region" : "box", [this.name, corners, width, height]);
         this.trame.state.set("tool", "look");
       },
       wheel(event) {
