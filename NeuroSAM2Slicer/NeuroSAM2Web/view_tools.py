@@ -49,7 +49,7 @@ class ViewTools:
     def go_there(self, name: str, x: float, y: float, width: int, height: int) -> None:
         """The other views show the slices through the pointer."""
         ras = self._views.to_ras(name, x, y, width, height)
-        self.presenter.go_there(ras, self._views.views[name].node)
+        self.presenter.go_there(ras, self._views.view(name).node)
         self._wake()
 
     def place_ruler(self, name: str, kind: str, x: float, y: float, width: int, height: int) -> None:
@@ -62,7 +62,7 @@ class ViewTools:
         """An ellipse between two opposite corners."""
         x0, y0, x1, y1 = corners
         start, end = (self._views.to_ras(name, x, y, width, height) for x, y in ((x0, y0), (x1, y1)))
-        self.presenter.measure_region(start, end, self._views.views[name].node)
+        self.presenter.measure_region(start, end, self._views.view(name).node)
         self._wake()
 
     def fit(self) -> None:

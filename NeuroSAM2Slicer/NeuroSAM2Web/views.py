@@ -89,12 +89,16 @@ class SliceViews:
 
     def compare(self, volume_node: slicer.vtkMRMLVolumeNode | None) -> None:
         """A second image, in a view of its own that looks like the large one."""
-        if SECOND not in self.views:
-            self.views[SECOND] = SliceView(self._host, SECOND, "Axial", overlay=self.overlay)
-            self.views[SECOND].watch(partial(self._note, SECOND))
-        composite = self.views[SECOND].logic.GetSliceCompositeNode()
+        composite = self.view(SECOND).logic.GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(None if volume_node is None else volume_node.GetID())
         self._note(SECOND)
+
+    def view(self, name: str) -> SliceView:
+        """A view; that of the second image is made when it is first needed."""
+        if name == SECOND and name not in self.views:
+            self.views[name] = SliceView(self._host, name, "Axial", overlay=self.overlay)
+            self.views[name].watch(partial(self._note, name))
+        return self.views[name]
 
     def to_ras(self, name: str, x: float, y: float, width: int, height: int) -> Matrix:
         """The world position, (3,) in mm, of a pixel of a view as large as in the page that asks."""
@@ -199,7 +203,7 @@ class SliceViews:
 
     def _sized(self, name: str, width: int, height: int) -> SliceView:
         """The view, as large as in the page that asks."""
-        view, size = self.views[name], (min(max(width, 1), MAX_PX), min(max(height, 1), MAX_PX))
+        view, size = self.view(name), (min(max(width, 1), MAX_PX), min(max(height, 1), MAX_PX))
         if view.size != size:
             self._is_drawing = True
             try:

@@ -81,6 +81,7 @@ def test_pointer_crosshair_window_and_measurements(visit):
     page.wait_for_function("document.querySelector('[data-test=window] input').value === '55.5'")
     visit.wait_drawn()
     visit.num_changed(0.4, 0.4)
+    page.evaluate("document.activeElement.blur()")
     visit.key("i")
     page.wait_for_function("trame.state.get('is_inverted')")
     visit.wait_drawn()
