@@ -29,11 +29,13 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
 from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.widgets.range_box import RangeBox
+from NeuroSAM2Qt.widgets.repair_box import RepairBox
 from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
 
 CHOICE_KEY = "NeuroSAM2/Engine"
@@ -89,7 +91,11 @@ class SegmentPanel:
         self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
         self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
         self.range = RangeBox(ui)
+        self.repair = RepairBox(ui, self._do(self.segment_presenter.repair))
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
+        self.measurements = MeasurementsBox(
+            ui, self.segment_presenter.measurements, self._do, self.segment_presenter.jump_to_slice
+        )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
@@ -177,6 +183,7 @@ class SegmentPanel:
         self.ui.volumeSelector.setCurrentNode(volume)
         self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
+        self.repair.restore()
         self.cleanup.restore()
         self.switches.restore()
         self._ignores_events = False
@@ -227,7 +234,11 @@ class SegmentPanel:
             "Ctrl+Z": ui.undoButton,
             "Ctrl+Y": ui.redoButton,
         }
-        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.release_tool)}
+        return (
+            {key: button.click for key, button in buttons.items()}
+            | self.repair.keys
+            | {"Esc": self._do(self.tools.release_tool)}
+        )
 
     def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
@@ -258,6 +269,7 @@ class SegmentPanel:
         self._save_choice()
         view = self.segment_presenter.view()
         self.show(view)
+        self.measurements.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
@@ -292,6 +304,7 @@ class SegmentPanel:
         )
         self.objects.show(session.objects, view.volumes_ml)
         self.menu.show(session.objects)
+        self.repair.show(can_repair=session.can_clear)
         self.display.show(view.style, can_change=bool(session.objects))
         ui.showOnlyButton.setEnabled(session.can_clear)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))

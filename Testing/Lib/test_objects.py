@@ -470,6 +470,18 @@ def test_masks_are_put_together_exactly_on_any_grid(app, geometry):
     assert (user.voxels_of(copy) == first & ~second).all()
 
 
+def test_merging_objects_that_share_a_labelmap_leaves_a_third_alone(app):
+    user = SimulatedUser(app)
+    for box in ((1, 1, 4, 4), (6, 6, 9, 9), (12, 12, 16, 16)):
+        user.session.add_box(PLANE, BoxPrompt(*box))
+        user.settle()
+        user.session.next_object()
+    before = [user.voxels_of(number) for number in (1, 2, 3)]
+    ObjectActions(user.session).merge(segment(user, 3), segment(user, 2))
+    assert (user.voxels_of(1) == before[0]).all()
+    assert (user.voxels_of(2) == before[1] | before[2]).all()
+
+
 def looks_of(user):
     """Numbers, names and colours of the objects, and how many points the lists in the scene hold."""
     objects = user.document.objects

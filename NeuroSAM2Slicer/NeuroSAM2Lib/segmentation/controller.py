@@ -24,6 +24,7 @@ from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
 from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
+from NeuroSAM2Lib.segmentation.working_time import WorkingTime
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
@@ -55,6 +56,7 @@ class SessionController:
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
         self._notice, self._is_error = "", False
+        self.working_time = WorkingTime(self.document.node)
         self.ended = ""
         """Why the session is over; empty while it is not."""
         self.stopped: PropagationRequest | None = None
@@ -330,6 +332,16 @@ class SessionController:
         """The next slice of the active object that a person should look at."""
         return next_doubtful(self.document.active_record, plane)
 
+    def abandon(self, *numbers: int) -> None:
+        """Ends a propagation of these objects; answers under way about them are void, and the engine is told of them anew."""
+        request = self.engine_sync.propagation.request
+        if request is not None and not set(numbers).isdisjoint(request.object_ids):
+            self.engine_sync.propagation.abandon()
+        if self.stopped is not None and not set(numbers).isdisjoint(self.stopped.object_ids):
+            self.stopped = None
+        for number in numbers:
+            self.engine_sync.forget(number)
+
     @contextmanager
     def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""
@@ -341,6 +353,7 @@ class SessionController:
         self._guard_locked()
         self.sync_prompts()
         yield
+        self.working_time.note(self.document.active)
         if self.document.journal.problem:
             self.notice = self.document.journal.problem
 
@@ -386,6 +399,7 @@ class SessionController:
         self.stopped = None
         with self.document.writing():
             has_moved = go()
+        self.working_time.note(self.document.active)
         self._follow_history(has_moved=has_moved)
         return has_moved
 

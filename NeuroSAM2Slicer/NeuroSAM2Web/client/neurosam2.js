@@ -3,6 +3,7 @@
   const MAX_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
   const WHEEL_STEP = 50;
   const SMALLEST_BOX_PX = 3;
+  const SLICE_KEYS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
   // Calls the server with the newest arguments only, one call at a time; nothing that changes the scene goes through here.
   function newest(call) {
@@ -214,9 +215,10 @@
         this.turn();
       },
       key(event) {
-        const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+        const steps = SLICE_KEYS[event.key];
         if (!steps) return;
         event.preventDefault();
+        event.stopPropagation();
         this.step(steps);
       },
     },
@@ -235,7 +237,12 @@
       </div>`,
     data: () => ({ title: "" }),
     created() {
-      this.goTo = newest((index) => this.trame.trigger("go", [this.name, index]));
+      this.wanted = null; // what was asked for and is not shown yet: the next key counts from there
+      this.goTo = newest(async (index) => {
+        this.wanted = index;
+        await this.trame.trigger("go", [this.name, index]);
+        if (this.wanted === index) this.wanted = null;
+      });
     },
     methods: {
       sentence(index) {
@@ -254,25 +261,34 @@
         if (event.buttons & 1) this.goTo(this.under(event));
       },
       key(event) {
-        const last = this.count - 1;
+        const last = this.count - 1, here = this.wanted ?? this.index;
         const index = {
-          ArrowRight: this.index + 1, ArrowUp: this.index + 1, ArrowLeft: this.index - 1, ArrowDown: this.index - 1,
-          PageUp: this.index + 10, PageDown: this.index - 10, Home: 0, End: last,
+          ArrowRight: here + 1, ArrowUp: here + 1, ArrowLeft: here - 1, ArrowDown: here - 1,
+          PageUp: here + 10, PageDown: here - 10, Home: 0, End: last,
         }[event.key];
         if (index === undefined) return;
         event.preventDefault();
-        this.goTo(Math.min(last, Math.max(0, index)));
+        this.wanted = Math.min(last, Math.max(0, index));
+        this.goTo(this.wanted);
       },
     },
   };
 
   // A key presses the button that bears it, exactly when the button could be pressed; never while somebody types.
+  // Keys that go to other slices count for the view in hand where nothing else has use for them.
   function pressByKey(event) {
-    if (event.altKey || event.metaKey || event.repeat) return;
+    if (event.altKey || event.metaKey) return;
+    if (SLICE_KEYS[event.key] && event.target.matches?.("body, button:not([role=tab])")) {
+      event.preventDefault();
+      [...painter.views].find((view) => view.name === painter.inHand)?.step(SLICE_KEYS[event.key]);
+      return;
+    }
+    if (event.repeat) return;
     if (event.target.closest?.("input:not([type=color]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
     if (key === "Escape") window.trame.state.set("tool", "look");
-    const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const named = (name) => document.querySelector(`[data-key="${CSS.escape(name)}"]`);
+    const button = (event.shiftKey && named("Shift+" + key)) || named(key);
     if (!button || button.disabled) return;
     event.preventDefault();
     button.click();

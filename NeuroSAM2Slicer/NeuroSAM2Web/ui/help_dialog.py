@@ -25,6 +25,8 @@ KEYS = (
     ("I, F", "Invert the image, show all of it"),
     ("A, Q", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),
+    ("I, Shift+N", "Fill between confirmed slices; the object is not on this slice"),
+    ("U, J", "Copy what is on this slice to the next one, or to the one before"),
     ("Ctrl+Z, Ctrl+Y", "Undo, redo"),
     ("Ctrl+O, Ctrl+S", "Open, save"),
 )

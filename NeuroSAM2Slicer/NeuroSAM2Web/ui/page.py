@@ -14,6 +14,8 @@ from NeuroSAM2Web.server.client_files import MODULE
 from NeuroSAM2Web.ui.file_dialogs import build_buttons, build_dialogs
 from NeuroSAM2Web.ui.file_panel import FilePanel
 from NeuroSAM2Web.ui.help_dialog import build_help
+from NeuroSAM2Web.ui.measurements_form import build_measurements
+from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.segment_state import quality_strip_style
 from NeuroSAM2Web.ui.widgets import slice_bar, slice_view, surface_view
 from NeuroSAM2Web.view_tools import NUMBER_3D
@@ -50,13 +52,14 @@ class Tab:
     """Makes its part of the page."""
 
 
-def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel) -> None:
+def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measurements: MeasurementsPanel) -> None:
     """Makes the page.
 
     Args:
         app_state: What it shows.
         tabs: The panels, in their order.
         files: Opens and saves.
+        measurements: Of all objects.
     """
     server = app_state.server
     server.enable_module(MODULE)
@@ -83,6 +86,7 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel) -> No
         _build_question(app_state)
         build_help()
         build_dialogs(files)
+        build_measurements(measurements)
         layout.flush_content()
 
 
