@@ -201,7 +201,8 @@ def _object_rows(panel: SegmentPanel) -> None:
                 raw_attrs=RENAME_ENDS,
             )
             html.Div(
-                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+                "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
+                classes="text-caption text-medium-emphasis",
             )
         html.Span(
             "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
