@@ -35,15 +35,15 @@ RENAME_ENDS = (
 APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
 """Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
-    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
-    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "include"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "exclude"),
     (
         "box",
         "Box",
         "X",
         "mdi-vector-square",
         "Drag a box around the object in a slice view. The best way to begin.",
-        "amber",
+        "box",
     ),
 )
 
