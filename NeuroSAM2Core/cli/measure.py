@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.labels import whole_numbers
 from NeuroSAM2Core.measures import (
     LabelDifference,
     ObjectMeasures,
@@ -73,12 +74,12 @@ def run(args: argparse.Namespace) -> int:
     inputs = [one for one in (args.image, args.labels, args.against, args.prompts) if one is not None]
     if args.csv and args.csv != STDOUT:
         check_outputs([args.csv], inputs=inputs, overwrite=args.overwrite)
-    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid, whole_labels
+    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
 
     def labels_in(path: Path) -> NDArray[np.int32]:
         label = Volume.read(path)
         check_same_grid(image, label)
-        return whole_labels(label)
+        return whole_numbers(label)
 
     image = Volume.read(args.image)
     counts = read_slice_counts(args.prompts) if args.prompts else ()

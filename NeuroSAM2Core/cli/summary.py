@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("PIL") is None:
         raise ConfigError("pictures need Pillow", hint="install it with `pip install pillow`")
 
+    from NeuroSAM2Core.labels import whole_numbers
     from NeuroSAM2Core.measures import (
         MeasuredObject,
         ObjectMask,
@@ -80,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
         table_text,
     )
     from NeuroSAM2Core.summary import ContactSheet, ShownObject, SummaryPage, drawing_sheet, page_html
-    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid, whole_labels
+    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
 
     image, label = Volume.read(args.image), Volume.read(args.labels)
     check_same_grid(image, label)
-    labels = whole_labels(label)
+    labels = whole_numbers(label)
     values = [int(value) for value in np.unique(labels) if value > 0]
     if not values:
         raise DataError("the label is empty: it has no voxel above 0")

@@ -88,6 +88,15 @@ class ObjectPrompts:
         """The prompted slices."""
         return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
 
+    def confirms(self, plane: SlicePlane) -> bool:
+        """The slice has prompts."""
+        index = plane.index
+        return plane.axis == self.axis and (
+            index in self.kept
+            or any(p.index == index for p in self.points)
+            or any(b.index == index for b in self.boxes)
+        )
+
     def on(self, index: int) -> "ObjectPrompts":
         """The prompts on one slice."""
         return replace(

@@ -35,6 +35,7 @@ from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
 from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.widgets.range_box import RangeBox
+from NeuroSAM2Qt.widgets.repair_box import RepairBox
 from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
 
 CHOICE_KEY = "NeuroSAM2/Engine"
@@ -90,6 +91,7 @@ class SegmentPanel:
         self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
         self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
         self.range = RangeBox(ui)
+        self.repair = RepairBox(ui, self._do(self.segment_presenter.repair))
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
         self.measurements = MeasurementsBox(
             ui, self.segment_presenter.measurements, self._do, self.segment_presenter.jump_to_slice
@@ -181,6 +183,7 @@ class SegmentPanel:
         self.ui.volumeSelector.setCurrentNode(volume)
         self.ui.segmentationSelector.setCurrentNode(segmentation)
         self.range.restore()
+        self.repair.restore()
         self.cleanup.restore()
         self.switches.restore()
         self._ignores_events = False
@@ -231,7 +234,11 @@ class SegmentPanel:
             "Ctrl+Z": ui.undoButton,
             "Ctrl+Y": ui.redoButton,
         }
-        return {key: button.click for key, button in buttons.items()} | {"Esc": self._do(self.tools.release_tool)}
+        return (
+            {key: button.click for key, button in buttons.items()}
+            | self.repair.keys
+            | {"Esc": self._do(self.tools.release_tool)}
+        )
 
     def _act(self, action: Callable[[SessionController], object]) -> Callable[[], None]:
         """A button's function: the action, then what came of it."""
@@ -297,6 +304,7 @@ class SegmentPanel:
         )
         self.objects.show(session.objects, view.volumes_ml)
         self.menu.show(session.objects)
+        self.repair.show(can_repair=session.can_clear)
         self.display.show(view.style, can_change=bool(session.objects))
         ui.showOnlyButton.setEnabled(session.can_clear)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))

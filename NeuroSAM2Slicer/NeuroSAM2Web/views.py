@@ -10,6 +10,7 @@ from functools import partial
 
 import slicer
 from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.headless.segment_overlay import SegmentOverlay
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
@@ -52,10 +53,13 @@ class SliceViews:
         self, host: HeadlessApplication, presenter: SegmentPresenter, server: Server, wake: Callable[[], None]
     ) -> None:
         self.presenter, self._state, self._wake = presenter, server.state, wake
-        self.views = {name: SliceView(host, name, orientation) for name, orientation in ORIENTATIONS.items()}
         self._is_drawing = False
+        self._state.update({number_of(name): 0 for name in ORIENTATIONS})
+        self.overlay = SegmentOverlay(host.scene, self._note_all)
+        self.views = {
+            name: SliceView(host, name, orientation, overlay=self.overlay) for name, orientation in ORIENTATIONS.items()
+        }
         for name, view in self.views.items():
-            self._state[number_of(name)] = 0
             view.watch(partial(self._note, name))
         for name, action in (
             ("picture", self.picture),
@@ -180,6 +184,10 @@ class SliceViews:
             finally:
                 self._is_drawing = False
         return view
+
+    def _note_all(self) -> None:
+        for name in ORIENTATIONS:
+            self._note(name)
 
     def _note(self, name: str) -> None:
         if not self._is_drawing:

@@ -39,8 +39,8 @@ async def act(panel, begin, answer=None):
     begin()
     while panel._tasks:
         if panel.state.files_series and answer is not None:
-            (uid,) = [one["uid"] for one in panel.state.files_series if answer in one["title"]] or [""]
-            panel.choose_series(uid)
+            (key,) = [one["key"] for one in panel.state.files_series if answer in one["title"]] or [""]
+            panel.choose_series(key)
         await asyncio.sleep(0)
 
 
@@ -50,6 +50,23 @@ def test_a_folder_with_one_series_is_opened_at_once(panel, tmp_path):
     assert panel.state.files_problem == ""
     assert (opened(panel).voxels == VOXELS).all()
     assert panel.files.app_state.volume_node.GetName() == "dicom"
+
+
+def test_the_list_says_what_each_series_is(panel, two):
+    shown = []
+
+    async def look():
+        panel.open_folder(str(two))
+        while not panel.state.files_series:
+            await asyncio.sleep(0)
+        shown.extend(panel.state.files_series)
+        panel.choose_series("")
+        while panel._tasks:
+            await asyncio.sleep(0)
+
+    run_apart(look())
+    about = {one["title"]: (one["modality"], one["slices"], one["size"]) for one in shown}
+    assert about == {"T1": ("MR", 6, "8 x 7"), "FLAIR": ("MR", 4, "8 x 7")}
 
 
 @pytest.mark.parametrize(("answer", "slices"), [("FLAIR", 4), ("T1", 6)])

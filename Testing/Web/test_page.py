@@ -1,6 +1,7 @@
 """The page itself: keys, tabs, views, other sizes, another tab, and an app that dies."""
 
 import pytest
+from NeuroSAM2Lib.presenters.repairs import REPAIRS
 
 from Testing.Web.test_click_to_mask import BOX, INSIDE, SHAPE, draw_box
 from Testing.Web.visit import AppProcess, Visit
@@ -27,6 +28,7 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
     assert sorted(keys) == sorted(
         ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
+        + [one.key for one in REPAIRS if one.key]
     )
 
 

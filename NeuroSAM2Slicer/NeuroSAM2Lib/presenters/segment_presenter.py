@@ -23,14 +23,17 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
+from NeuroSAM2Lib.presenters.repairs import BY_NAME
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
 from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.label_import import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
+from NeuroSAM2Lib.segmentation.repair_actions import RepairActions
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 NONE_DOUBTFUL = _("no slice is doubtful")
@@ -165,11 +168,34 @@ class SegmentPresenter:
         """Does something to an object as a whole; a mistake becomes the session's notice."""
         self.act(lambda session: action(ObjectActions(session)))
 
+    def add_labels(self, labels: LabelObjects) -> None:
+        """The objects of a label map, which `read_objects` has read; a mistake becomes the session's notice."""
+        self.act(lambda session: add_objects(session, labels))
+
     def show_only_active(self) -> None:
         """Hides all objects but the active one; where they are hidden already, shows all."""
         if self.session is not None and (number := self.session.document.active) is not None:
             segment_id = self.session.document.objects.segment_id(number)
             self.edit_objects(lambda objects: objects.display.show_only(segment_id))
+
+    def repair(self, name: str) -> None:
+        """Repairs the active object, as the person has chosen to; a mistake becomes the session's notice.
+
+        Args:
+            name: Of one of `REPAIRS`.
+        """
+        plane = self.visible_plane()
+        if plane is None:
+            return
+        settings, shown = PanelSettings(self.host.scene).repair, None
+
+        def act(session: SessionController) -> None:
+            nonlocal shown
+            shown = BY_NAME[name].act(RepairActions(session, plane, settings))
+
+        self.act(act)
+        if shown is not None:
+            self.jump_to_slice(shown)
 
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""

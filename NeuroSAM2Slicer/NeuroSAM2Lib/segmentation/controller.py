@@ -342,6 +342,16 @@ class SessionController:
         """The next slice of the active object that a person should look at."""
         return next_doubtful(self.document.active_record, plane)
 
+    def abandon(self, *numbers: int) -> None:
+        """Ends a propagation of these objects; answers under way about them are void, and the engine is told of them anew."""
+        request = self.engine_sync.propagation.request
+        if request is not None and not set(numbers).isdisjoint(request.object_ids):
+            self.engine_sync.propagation.abandon()
+        if self.stopped is not None and not set(numbers).isdisjoint(self.stopped.object_ids):
+            self.stopped = None
+        for number in numbers:
+            self.engine_sync.forget(number)
+
     @contextmanager
     def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""

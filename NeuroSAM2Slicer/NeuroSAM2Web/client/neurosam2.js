@@ -252,7 +252,8 @@
     if (event.target.closest?.("input:not([type=color]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
     if (key === "Escape") window.trame.state.set("tool", "look");
-    const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const named = (name) => document.querySelector(`[data-key="${CSS.escape(name)}"]`);
+    const button = (event.shiftKey && named("Shift+" + key)) || named(key);
     if (!button || button.disabled) return;
     event.preventDefault();
     button.click();

@@ -22,6 +22,8 @@ KEYS = (
     ("H", "Hide all objects, or show them again"),
     ("A, Q", "Propagate, stop"),
     ("C, D", "Confirm this slice, go to the next doubtful one"),
+    ("I, Shift+N", "Fill between confirmed slices; the object is not on this slice"),
+    ("U, J", "Copy what is on this slice to the next one, or to the one before"),
     ("Ctrl+Z, Ctrl+Y", "Undo, redo"),
     ("Ctrl+O, Ctrl+S", "Open, save"),
 )

@@ -139,5 +139,5 @@ class Preview:
             return None
         if picked.is_across:
             return None
-        number = document.active or document.objects.next_number
+        number = document.active or document.next_number
         return HoveredPixel(number, picked.plane, PointPrompt(picked.row, picked.col, positive))
