@@ -70,7 +70,7 @@ def test_the_quality_strip_tells_of_slices_and_goes_to_them(visit):
     draw_box(visit)
     here = visit.index()
     bar = visit.page.locator("[data-bar=Red]")
-    assert bar.get_attribute("aria-valuetext") == f"Slice {here}: confirmed by you, stays as it is"
+    assert bar.get_attribute("aria-valuetext") == f"Slice {here}: has your prompts, stays as it is"
     assert bar.locator("i").count() == SHAPE[0]
     assert visit.page.locator("[data-bar=Green] i").count() == 0
 

@@ -16,8 +16,8 @@ from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, pick_pixel
-from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, clipped, pick_pixel
+from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
@@ -179,9 +179,13 @@ class SessionController:
             self._set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A box around the active object between two world positions of a slice view; see `place_point`."""
+        """A box around the active object between two world positions of a slice view, cut off at the volume's edge; see `place_point`."""
         with self.action():
             self.document.objects.check_unlocked(self.document.active)
+            axis = self.document.axis_of(self.document.active)
+            if axis is None and view is not None:
+                axis = shown_slice(self.document.volume, view).plane.axis
+            start, end = clipped(self.document.volume, start, end, axis or best_axis(self.document.volume))
             picked = self._pick(self.document.active, start, view)
             if view is not None and picked.is_across:
                 raise PromptError(
@@ -231,7 +235,13 @@ class SessionController:
         with self.action():
             number = self._active()
             if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
-                self.notice = _("slice {index} is confirmed already").format(index=plane.index)
+                is_kept = plane.index in self.document.active_record.prompts.kept
+                told = (
+                    _("slice {index} is confirmed already")
+                    if is_kept
+                    else _("slice {index} has your prompts: it stays as it is")
+                )
+                self.notice = told.format(index=plane.index)
                 return
             plane.check_inside(self.document.volume)
             with self.document.step(_("Confirm slice")):

@@ -294,11 +294,21 @@
     button.click();
   }
 
+  // Vuetify gives the label of a list or a slider to a part that screen readers do not read as the field itself.
+  function nameFields() {
+    for (const field of document.querySelectorAll("[role=combobox]:not([aria-label]), .v-slider-thumb[role=slider]:not([aria-label])")) {
+      const whole = field.closest(".v-input");
+      const label = whole?.querySelector(".v-label")?.textContent || field.querySelector("input")?.ariaLabel || whole?.title || field.title;
+      if (label) field.setAttribute("aria-label", label);
+    }
+  }
+
   window.NeuroSAM2 = {
     install(app) {
       app.component("ns-slice-view", SliceView);
       app.component("ns-slice-bar", SliceBar);
       document.addEventListener("keydown", pressByKey);
+      new MutationObserver(nameFields).observe(document, { childList: true, subtree: true });
     },
   };
 })();

@@ -27,9 +27,32 @@ COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
 WAYS = {"Red": "RLAP", "Green": "RLSI", "Yellow": "APSI"}
 """What lies to the left, right, top and bottom of each view."""
 BAR_PX, DRAWER_PX = 52, 340
-THEMES = {
-    "dark": {"dark": True, "colors": {"background": "#101316", "surface": "#1b1f24", "primary": "#4fa8e8"}},
-    "light": {"dark": False, "colors": {"background": "#dfe3e8", "surface": "#ffffff", "primary": "#1668b0"}},
+THEMES = {  # every text on them has the contrast of WCAG AA, which a test measures in the page
+    "dark": {
+        "dark": True,
+        "colors": {
+            "background": "#101316",
+            "surface": "#1b1f24",
+            "primary": "#4fa8e8",
+            "on-primary": "#06121b",
+            "include": "#6fd08c",
+            "exclude": "#ff8a80",
+            "box": "#f5c451",
+        },
+        "variables": {"medium-emphasis-opacity": 0.76},
+    },
+    "light": {
+        "dark": False,
+        "colors": {
+            "background": "#dfe3e8",
+            "surface": "#ffffff",
+            "primary": "#1668b0",
+            "include": "#1b6e3c",
+            "exclude": "#a61c1c",
+            "box": "#7a5200",
+        },
+        "variables": {"medium-emphasis-opacity": 0.76},
+    },
 }
 
 LOST = """<div class="ns-lost"><div>

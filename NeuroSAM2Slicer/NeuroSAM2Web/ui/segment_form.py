@@ -36,15 +36,15 @@ RENAME_ENDS = (
 APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
 """Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
-    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
-    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "include"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "exclude"),
     (
         "box",
         "Box",
         "X",
         "mdi-vector-square",
         "Drag a box around the object in a slice view. The best way to begin.",
-        "amber",
+        "box",
     ),
 )
 
@@ -203,7 +203,8 @@ def _object_rows(panel: SegmentPanel) -> None:
                 raw_attrs=RENAME_ENDS,
             )
             html.Div(
-                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+                "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
+                classes="text-caption text-medium-emphasis",
             )
         html.Span(
             "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
