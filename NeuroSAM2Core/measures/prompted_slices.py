@@ -14,7 +14,7 @@ class SliceCounts:
 
     name: str
     prompted: int
-    """With a click or a box."""
+    """With a click, a box, a scribble or a lasso."""
     corrected: int
     """Of those, with more than one."""
     confirmed: int
@@ -35,6 +35,8 @@ class _Object:
     boxes: tuple[_OnSlice, ...]
     slices_confirmed_by_hand: tuple[int, ...]
     label: int | None = None
+    scribbles: tuple[_OnSlice, ...] = ()
+    lassos: tuple[_OnSlice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def read_slice_counts(path: Path) -> tuple[SliceCounts, ...]:
 
 
 def _counts(one: _Object) -> SliceCounts:
-    slices = [prompt.slice for prompt in (*one.points, *one.boxes)]
+    slices = [prompt.slice for prompt in (*one.points, *one.boxes, *one.scribbles, *one.lassos)]
     return SliceCounts(
         name=one.name,
         prompted=len(set(slices)),
