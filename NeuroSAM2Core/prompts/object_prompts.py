@@ -113,14 +113,16 @@ class ObjectPrompts:
         """The prompted slices."""
         return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
 
+    @property
+    def count(self) -> int:
+        """Of all prompts but kept slices."""
+        return sum(map(len, self._placed))
+
     def confirms(self, plane: SlicePlane) -> bool:
         """The slice has prompts."""
         index = plane.index
-        return plane.axis == self.axis and (
-            index in self.kept
-            or any(p.index == index for p in self.points)
-            or any(b.index == index for b in self.boxes)
-        )
+        is_placed = any(one.index == plane.index for some in self._placed for one in some)
+        return plane.axis == self.axis and (plane.index in self.kept or is_placed)
 
     def on(self, index: int) -> "ObjectPrompts":
         """The prompts on one slice."""
