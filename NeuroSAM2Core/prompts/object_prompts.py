@@ -120,7 +120,6 @@ class ObjectPrompts:
 
     def confirms(self, plane: SlicePlane) -> bool:
         """The slice has prompts."""
-        index = plane.index
         is_placed = any(one.index == plane.index for some in self._placed for one in some)
         return plane.axis == self.axis and (plane.index in self.kept or is_placed)
 
