@@ -1,12 +1,12 @@
-"""The mask of a propagated slice, refined by what the object looks like on its confirmed slices and by the mask of the slice before.
+"""The masks of propagated slices and of corrections, refined by what is known beside the model's answer.
 
-A small model loses the border of a structure within a few slices and then its shape. Two facts are known better: the intensities of the
-object and of its surroundings on the slices that a person has confirmed, and that a border moves little from one slice to the next. The
-refined logit of a cell is the sum of the model's, the signed distance to the border of the mask before, and the logarithm of how much more
-often its intensity was seen in the object than around it. Where intensities hardly differ the model's mask stays.
+A small model loses the border of a structure within a few slices and then its shape. Better known are the mask of the slice before, and the
+intensities of the object and of its surroundings on the slices that a person has confirmed. On a propagated slice the mask refiner puts
+them together with the pixels. The refined logit of a corrected slice is the sum of the model's, the signed distance to the border of the
+mask before, the click, and the logarithm of how much more often its intensity was seen in the object than around it.
 
-Source: the data term of region-based level sets with a shape prior, as in Cremers, Rousson and Deriche, "A review of statistical approaches
-to level set segmentation", 2007.
+Source: for corrections the data term of region-based level sets with a shape prior, as in Cremers, Rousson and Deriche, "A review of
+statistical approaches to level set segmentation", 2007.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,17 @@ from NeuroSAM2Core.inference.prediction.intensity_histograms import (
     without_small_parts,
 )
 from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
+from NeuroSAM2Core.inference.prediction.refiner_view import view_of_mask
 from NeuroSAM2Core.model import MaskPrediction
+from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
 
 RING_RATIO = 0.25
 """How far around the object its surroundings are looked at, as a share of the longer side of its box."""
+PROPAGATED_WEIGHT = 0.0
+"""Of the model's logits beside the refiner's, on propagated slices."""
+MARGIN = 3
+"""How far beyond the box of the mask before the object can reach on the next slice, cells."""
 MODEL_WEIGHT, DISTANCE_WEIGHT = 0.5, 0.5
 MAX_EVIDENCE = 4.0
 """Of the model's logits and of the signed distance in cells; nothing is surer than this alone."""
@@ -91,21 +98,38 @@ def refine_propagated_mask(
     answer: MaskPrediction,
     before: Bool[torch.Tensor, "1 1 s4 s4"],
     picture: Picture,
-    contrast: IntensityContrast,
-    margin: float,
+    neighbour: Picture,
+    contrast: IntensityContrast | None,
+    refiner: MaskRefiner,
 ) -> MaskPrediction:
-    """A propagated answer with the mask that the intensities and the slice before suggest.
+    """A propagated answer with the mask that the refiner finds beside the mask of the slice before.
 
     Args:
         answer: The model's, for one object. Its expected IoU and object score are kept.
         before: The mask of the slice before in the same crop, not empty.
         picture: The slice in that crop.
-        contrast: Of the object on its confirmed slices.
-        margin: How far beyond the box of the mask before the object can reach, cells.
+        neighbour: The slice before in that crop.
+        contrast: Of the object on its confirmed slices; None where it does not differ.
+        refiner: On the answer's device.
     """
-    last = before[0, 0].cpu().numpy()
-    posterior = _evidence_of_masks(answer, signed_distance(last)) + contrast.evidence(picture)
-    return _with_posterior(answer, posterior, _box_mask(last, round(margin)))
+    last = resized(before.float(), SIDE, SIDE)[0, 0].cpu().numpy() >= 0.5
+    if not last.any():
+        return answer
+    evidence = None if contrast is None else contrast.evidence(picture)
+    view = view_of_mask(picture, neighbour, last, evidence)
+    posterior = refined_logits(answer, view, refiner, model_weight=PROPAGATED_WEIGHT)
+    return with_posterior(answer, posterior, _box_mask(last, MARGIN))
+
+
+def refined_logits(
+    answer: MaskPrediction, view: Float[np.ndarray, "5 64 64"], refiner: MaskRefiner, *, model_weight: float
+) -> NDArray[np.float64]:
+    """The refiner's logits of a view and a share of the model's, (64, 64)."""
+    logits = refiner(torch.from_numpy(view)[None].to(answer.logits.device))[0, 0].float().cpu().numpy()
+    if not model_weight:
+        return logits.astype(np.float64)
+    of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
+    return np.asarray(logits + model_weight * of_model, np.float64)
 
 
 def refine_clicked_mask(
@@ -141,7 +165,7 @@ def refine_clicked_mask(
     reach = _box_mask(last | (squared <= (2 * radius) ** 2), 1) if click.positive else _box_mask(last, 1)
     if click.positive:
         reach |= (answer.logits[0, 0] > 0).cpu().numpy()
-    return _with_posterior(answer, posterior, reach)
+    return with_posterior(answer, posterior, reach)
 
 
 def _evidence_of_masks(answer: MaskPrediction, distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,12 +177,13 @@ def _evidence_of_masks(answer: MaskPrediction, distances: NDArray[np.float64]) -
     )
 
 
-def _with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach: Mask) -> MaskPrediction:
+def with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach: Mask) -> MaskPrediction:
     """An answer whose mask is where a posterior logit is above 0, within reach and without small parts."""
     mask = without_small_parts(reach & (posterior > 0))
     scaled = (SCALE * posterior).clip(-MAX_LOGIT, MAX_LOGIT)
     refined = np.where(mask, scaled, np.minimum(scaled, OUTSIDE_LOGIT)).astype(np.float32)
-    return replace(answer, logits=torch.from_numpy(refined)[None, None].to(answer.logits.device))
+    logits = resized(torch.from_numpy(refined)[None, None], *answer.logits.shape[-2:])
+    return replace(answer, logits=logits.to(answer.logits.device))
 
 
 def _with_ring(mask: Mask) -> Mask:

@@ -14,6 +14,7 @@ from NeuroSAM2Core.inference.prediction.intensity_histograms import (
     smooth_histogram,
     weighted_counts,
 )
+from NeuroSAM2Core.model.mask_refiner import SIDE
 from NeuroSAM2Core.volume import crop_window
 
 Picture = Float[np.ndarray, "64 64"]
@@ -56,8 +57,12 @@ class CellBox:
 
     def mask(self, side: int) -> Bool[np.ndarray, "side side"]:
         """The cells of a grid that are in the box."""
+        return self.widened_mask(0, side)
+
+    def widened_mask(self, margin: int, side: int) -> Bool[np.ndarray, "side side"]:
+        """The cells of a grid that are in the box or up to so many beyond it."""
         cells = np.zeros((side, side), bool)
-        cells[self.top : self.bottom + 1, self.left : self.right + 1] = True
+        cells[self.widened(margin, side)] = True
         return cells
 
     def widened(self, margin: int, side: int) -> tuple[slice, slice]:
@@ -78,7 +83,7 @@ def view_of_box(picture: Picture, box: CellBox) -> Float[np.ndarray, "5 64 64"]:
     """The view of a slice with a box around the object."""
     seen = normalised(picture)
     evidence, posterior = box_evidence(seen, box)
-    return _stacked(seen, posterior, box.mask(len(picture)), evidence, is_box=True)
+    return _stacked(seen, posterior, box.mask(SIDE), evidence, is_box=True)
 
 
 def view_of_mask(
@@ -105,21 +110,18 @@ def normalised(picture: Picture) -> Picture:
     return np.asarray(seen.clip(-1, 2), np.float32)
 
 
-def box_evidence(
-    seen: Picture, box: CellBox
-) -> tuple[Float[np.ndarray, "64 64"], Float[np.ndarray, "64 64"]]:
+def box_evidence(seen: Picture, box: CellBox) -> tuple[Float[np.ndarray, "64 64"], Float[np.ndarray, "64 64"]]:
     """How much each intensity speaks for what is in the middle of a box, and the object that follows from it, -1 to 1.
 
     The intensities of the object and of the rest are estimated in turn with the object, as in GrabCut without its graph.
 
     Source: Rother, Kolmogorov and Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", 2004.
     """
-    side = len(seen)
-    evidence, posterior = np.zeros((side, side)), np.full((side, side), -1.0)
-    rows, cols = box.widened(max(2, round(RING_RATIO * box.longer_side)), side)
-    inside = box.mask(side)[rows, cols]
+    evidence, posterior = np.zeros(seen.shape), np.full(seen.shape, -1.0)
+    rows, cols = box.widened(max(2, round(RING_RATIO * box.longer_side)), SIDE)
+    inside = box.mask(SIDE)[rows, cols]
     if min(inside.sum(), (~inside).sum()) < MIN_CELLS:
-        return evidence, np.zeros((side, side))
+        return evidence, np.zeros(seen.shape)
     prior = INSIDE_BIAS - CENTRE_WEIGHT * (box.squared_distances(rows, cols) - CENTRE_RADIUS)
     bins = IntensityBins.of(seen[rows, cols])
     numbers = bins.number(seen[rows, cols])

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
 from NeuroSAM2Core.components.device import release_cached_memory
 from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.inference.options import EngineOptions
@@ -26,6 +26,7 @@ from NeuroSAM2Core.inference.prediction.readings import rank_readings, split
 from NeuroSAM2Core.inference.prediction.slice_answer import CropMemory, CropView, SliceAnswer, as_absent
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, MaskSelector, Points
 from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.mask_refiner import SIDE
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 
@@ -343,24 +344,22 @@ class SlicePredictor:
         )
         box = prompt_list[0] if len(prompt_list) == 1 and before is None else None
         if self.options.refines_boxes and isinstance(box, BoxPrompt) and not self.crops.is_whole(crop):
-            answer = refine_box_mask(answer, *self._box_on_grid(box, crop, number, answer))
+            picture = crop.picture(self.stack.voxels[number], SIDE)
+            answer = refine_box_mask(
+                answer, picture, self._box_on_picture(box, crop), bundled_refiner(self.model.device)
+            )
         return answer if view.appearance is None else view.appearance.suppress_background(answer, view.features)
 
-    def _box_on_grid(
-        self, box: BoxPrompt, crop: Crop, number: int, answer: MaskPrediction
-    ) -> tuple[NDArray[np.float32], Bounds]:
-        """What the model saw of a slice on the grid of its logits, and the box there."""
-        height, width = answer.logits.shape[-2:]
-        picture = torch.from_numpy(crop.window.normalise(crop.of(self.stack.voxels[number])))[None, None]
+    def _box_on_picture(self, box: BoxPrompt, crop: Crop) -> Bounds:
+        """A box in cells of the picture that the refiner sees of a crop."""
         top, left, bottom, right = self._bounds(box)
-        rows, cols = height / crop.height, width / crop.width
-        bounds = (
+        rows, cols = SIDE / crop.height, SIDE / crop.width
+        return (
             (top - crop.top) * rows,
             (left - crop.left) * cols,
             (bottom + 1 - crop.top) * rows,
             (right + 1 - crop.left) * cols,
         )
-        return resized(picture, height, width)[0, 0].numpy(), bounds
 
     def _choose(self, prompt_list: list[Prompt], crop: Crop, last: SliceAnswer | None) -> MaskSelector | None:
         """Selects among the model's masks, where a click corrects what was answered to those before it."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.prediction.appearance import AppearanceModel, fit_appearance_model
@@ -19,6 +20,7 @@ from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank
 from NeuroSAM2Core.inference.propagation.passes import Pass
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
+from NeuroSAM2Core.model.mask_refiner import SIDE
 
 MIN_ALIKE = 0.5
 """Dice of the masks of two slices that shapes between them can be expected from."""
@@ -119,10 +121,11 @@ class SliceTracker:
         )
         if self._appearance is not None:
             answer = self._appearance.suppress_background(answer, features)
-        if mask is not None and self.contrast is not None and not context.crops.is_whole(crop):
-            margin = options.box_margin_px * mask.shape[-1] / model.config.image_size
-            picture = crop.picture(context.stack.voxels[number], mask.shape[-1])
-            refined = refine_propagated_mask(answer, mask, picture, self.contrast, margin)
+        if options.refines_masks and mask is not None and not context.crops.is_whole(crop):
+            picture, neighbour = (crop.picture(context.stack.voxels[n], SIDE) for n in (number, number - self.run.step))
+            refined = refine_propagated_mask(
+                answer, mask, picture, neighbour, self.contrast, bundled_refiner(model.device)
+            )
             if options.ends_by_shape or (refined.logits > 0).any():  # a person who asks for one more slice gets a mask
                 answer = refined
         return self._ended(answer, mask, crop, features, number)
