@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, Volume, load_model
+from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner, read_refiner
+from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.inference.prediction.mask_refinement import (
     CellClick,
@@ -34,6 +36,11 @@ def tensor(mask):
     return torch.from_numpy(mask)[None, None]
 
 
+def followed(answer, before, picture, neighbour, contrast):
+    refiner = bundled_refiner(torch.device("cpu"))
+    return refine_propagated_mask(answer, tensor(before), picture, neighbour, contrast, refiner)
+
+
 def mask_of(answer):
     return answer.logits[0, 0].numpy() > 0
 
@@ -48,8 +55,8 @@ def test_a_propagated_mask_follows_the_object_where_the_model_fills_its_box(cont
     box = np.zeros((SIDE, SIDE), bool)
     box[18:48, 18:50] = True
     shown = IntensityContrast.of([(picture_of(before, contrast), before)])
-    refined = refine_propagated_mask(
-        answer_of(logits_of(box)), tensor(before), picture_of(now, contrast, 1), shown, 2.0
+    refined = followed(
+        answer_of(logits_of(box)), before, picture_of(now, contrast, 1), picture_of(before, contrast), shown
     )
     assert dice(box, now) < 0.75
     assert dice(mask_of(refined), now) > 0.88
@@ -59,8 +66,8 @@ def test_a_propagated_mask_follows_the_object_where_the_model_fills_its_box(cont
 def test_what_looks_like_the_object_but_is_far_from_it_is_not_taken():
     before, twin = disc(), disc(row=8, col=56, radius=6)
     shown = IntensityContrast.of([(picture_of(before), before)])
-    refined = refine_propagated_mask(
-        answer_of(logits_of(before | twin)), tensor(before), picture_of(before | twin), shown, 2.0
+    refined = followed(
+        answer_of(logits_of(before | twin)), before, picture_of(before | twin, seed=1), picture_of(before), shown
     )
     assert dice(mask_of(refined), before) > 0.97
 
@@ -68,10 +75,24 @@ def test_what_looks_like_the_object_but_is_far_from_it_is_not_taken():
 def test_an_object_that_is_gone_leaves_next_to_nothing():
     before = disc(radius=6)
     shown = IntensityContrast.of([(picture_of(before), before)])
-    refined = refine_propagated_mask(
-        answer_of(NOTHING_SAID - 4), tensor(before), picture_of(before & False), shown, 2.0
-    )
-    assert not mask_of(refined).any()
+    refined = followed(answer_of(NOTHING_SAID - 4), before, picture_of(before & False), picture_of(before), shown)
+    assert mask_of(refined).sum() < 0.2 * before.sum()
+
+
+def test_without_contrast_the_mask_before_and_the_model_lead():
+    before = disc()
+    flat = picture_of(before, 0.0)
+    refined = followed(answer_of(logits_of(before)), before, flat, picture_of(before, 0.0, 1), None)
+    assert dice(mask_of(refined), before) > 0.85
+
+
+def test_a_file_that_holds_no_refiner_is_refused(tmp_path):
+    for name, content in (("empty.safetensors", b""), ("text.safetensors", b"nothing of that kind")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match="holds no mask refiner"):
+            read_refiner(tmp_path / name)
+    with pytest.raises(CheckpointError, match="holds no mask refiner"):
+        read_refiner(tmp_path / "missing.safetensors")
 
 
 @pytest.mark.parametrize("seed", range(3))

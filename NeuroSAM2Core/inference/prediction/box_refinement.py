@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from NeuroSAM2Core.inference.prediction.mask_refinement import refined_logits, with_posterior
-from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, view_of_box
+from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, box_differs, view_of_box
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
 
-MODEL_WEIGHT = 0.0
-"""Of the model's logits beside the refiner's."""
 MARGIN = 1
 """So far beyond the box the object can reach, cells."""
 
@@ -24,7 +22,7 @@ def refine_box_mask(
     bounds: tuple[float, float, float, float],
     refiner: MaskRefiner,
 ) -> MaskPrediction:
-    """The answer to a box with the mask that the refiner finds in the box.
+    """The answer to a box with the mask that the refiner finds in it; where intensities do not differ there the model's mask stays.
 
     Args:
         answer: The model's, for one object. Its expected IoU and object score are kept.
@@ -33,6 +31,8 @@ def refine_box_mask(
         refiner: On the answer's device.
     """
     box = CellBox.of(bounds, SIDE)
-    posterior = refined_logits(answer, view_of_box(picture, box), refiner, model_weight=MODEL_WEIGHT)
+    if not box_differs(picture, box):
+        return answer
+    posterior = refined_logits(answer, view_of_box(picture, box), refiner, model_weight=0.0)
     reach = box.widened_mask(MARGIN, SIDE)
     return with_posterior(answer, posterior, reach) if (reach & (posterior > 0)).any() else answer

@@ -34,7 +34,7 @@ from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
 
 RING_RATIO = 0.25
 """How far around the object its surroundings are looked at, as a share of the longer side of its box."""
-PROPAGATED_WEIGHT = 0.0
+PROPAGATED_WEIGHT = 0.5
 """Of the model's logits beside the refiner's, on propagated slices."""
 MARGIN = 3
 """How far beyond the box of the mask before the object can reach on the next slice, cells."""

@@ -10,6 +10,7 @@ from scipy import ndimage
 from NeuroSAM2Core.inference.prediction.intensity_histograms import (
     MIN_CELLS,
     IntensityBins,
+    differ,
     log_ratio,
     smooth_histogram,
     weighted_counts,
@@ -99,6 +100,14 @@ def view_of_mask(
     """
     known = np.zeros(picture.shape) if evidence is None else evidence
     return _stacked(normalised(picture), normalised(neighbour), mask, known, is_box=False)
+
+
+def box_differs(picture: Picture, box: CellBox) -> bool:
+    """The intensities in a box differ from those around it, so that something can be seen there."""
+    rows, cols = box.widened(max(2, round(RING_RATIO * box.longer_side)), SIDE)
+    inside = box.mask(SIDE)[rows, cols]
+    numbers = IntensityBins.of(picture[rows, cols]).number(picture[rows, cols])
+    return differ(*(smooth_histogram(weighted_counts(numbers, cells)) for cells in (inside, ~inside)))
 
 
 def normalised(picture: Picture) -> Picture:
