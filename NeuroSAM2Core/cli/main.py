@@ -21,13 +21,14 @@ with signals_reported():  # Ctrl-C may come while these are imported
         report,
         segment,
         serve,
+        summary,
         train,
         tune,
     )
     from NeuroSAM2Core.threads import shorten_spinning
     from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, follow, train, evaluate, report, measure, tune, serve, download, convert, pretrain)
+COMMANDS = (segment, follow, train, evaluate, report, measure, summary, tune, serve, download, convert, pretrain)
 MORE_COMMANDS = "neurosam2.commands"
 """Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
 NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)")

@@ -27,6 +27,11 @@ class SliceMask:
     ending: str = ""
     """Why the object ends on this slice, a value of `inference.ending.Ending`; empty where it is there or a person removed it."""
 
+    @classmethod
+    def drawn(cls, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]) -> "SliceMask":
+        """A mask that a person has drawn: it is sure."""
+        return cls(object_id=object_id, plane=plane, mask=mask, predicted_iou=1.0, object_score=float(mask.any()))
+
 
 def pack_mask(mask: NDArray[np.bool_]) -> bytes:
     """A mask as bits, row by row."""

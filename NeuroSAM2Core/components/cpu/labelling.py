@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.components.cpu.runs import Runs
 from NeuroSAM2Core.errors import ConfigError
@@ -54,13 +52,15 @@ def label_parts(mask: Mask, connectivity: Connectivity) -> tuple[Labels, int]:
     """
     cc3d = _cc3d()
     if cc3d is None or not mask.size:
+        from scipy import ndimage  # here, so that panels start where SciPy is not
+
         structure = ndimage.generate_binary_structure(mask.ndim, AXES[connectivity])
         labels, count = ndimage.label(mask, structure)
         return labels, int(count)
     return cc3d(mask, connectivity)
 
 
-def label_first_voxels(mask: Mask, connectivity: Connectivity) -> Int[np.ndarray, "..."]:
+def label_first_voxels(mask: Mask, connectivity: Connectivity) -> NDArray[np.integer]:
     """One more than the raster index of its part's first voxel, for every voxel; 0 for the background."""
     labels, count = label_parts(mask, connectivity)
     firsts = Runs.of(labels).firsts(count) + 1
@@ -76,16 +76,18 @@ def _label_dtype(mask: Mask) -> type[np.int32] | type[np.int64]:
 class PartTable:
     """Statistics of the parts of one mask, in the order of their first voxels."""
 
-    sizes: Int[np.ndarray, "parts"]
-    """Voxels."""
-    touches_border: Bool[np.ndarray, "parts"]
-    """Some voxel lies on the border of the image."""
-    boxes: Int[np.ndarray, "parts dims 2"]
-    """First voxel and one past the last, along every axis."""
+    sizes: NDArray[np.int64]
+    """Voxels, (parts)."""
+    touches_border: NDArray[np.bool_]
+    """Some voxel lies on the border of the image, (parts)."""
+    boxes: NDArray[np.int64]
+    """First voxel and one past the last, along every axis, (parts, dims, 2)."""
 
 
 def tabulate_parts(mask: Mask, connectivity: Connectivity) -> tuple[Labels, PartTable]:
     """Labels 1, 2, ... in the order of first voxels, and the parts' statistics."""
+    from scipy import ndimage
+
     labels, count = label_parts(mask, connectivity)
     runs = Runs.of(labels)
     order = np.argsort(runs.firsts(count)[1:])

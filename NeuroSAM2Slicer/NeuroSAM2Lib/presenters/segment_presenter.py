@@ -5,7 +5,7 @@ toolkit's event loop.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,14 @@ from NeuroSAM2Lib.engine.installation import READY, InstallPlan
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.engine.programs import starter
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
+from NeuroSAM2Lib.presenters.repairs import BY_NAME
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
+from NeuroSAM2Lib.presenters.strokes import act_on_stroke
+from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
@@ -31,6 +36,7 @@ from NeuroSAM2Lib.segmentation.label_import import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
+from NeuroSAM2Lib.segmentation.repair_actions import RepairActions
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
 
 NONE_DOUBTFUL = _("no slice is doubtful")
@@ -64,6 +70,7 @@ class SegmentPresenter:
         self._problem = ""
         self._unsaved: list[Unsaved] = []
         self._reader = SegmentViewModelReader()
+        self.measurements = Measurements(host, lambda: self.session)
         self.link = self._new_link()
         self.models = self._new_models()
 
@@ -174,6 +181,41 @@ class SegmentPresenter:
             segment_id = self.session.document.objects.segment_id(number)
             self.edit_objects(lambda objects: objects.display.show_only(segment_id))
 
+    def draw_stroke(self, tool: Tool, path: Sequence[Matrix], *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A stroke was drawn with a tool; a mistake becomes the session's notice.
+
+        Args:
+            tool: One of `STROKE_TOOLS`.
+            path: World positions, (3,) in mm each.
+            view: Where.
+        """
+        plane, settings = self.visible_plane(), PanelSettings(self.host.scene)
+        if plane is not None and path:
+            self.act(lambda session: act_on_stroke(session, tool, path, view=view, plane=plane, settings=settings))
+
+    def hold(self, is_held: bool) -> None:
+        """Prompts wait until they are complete, or no longer."""
+        self.act(lambda session: session.hold(is_held=is_held))
+
+    def repair(self, name: str) -> None:
+        """Repairs the active object, as the person has chosen to; a mistake becomes the session's notice.
+
+        Args:
+            name: Of one of `REPAIRS`.
+        """
+        plane = self.visible_plane()
+        if plane is None:
+            return
+        settings, shown = PanelSettings(self.host.scene).repair, None
+
+        def act(session: SessionController) -> None:
+            nonlocal shown
+            shown = BY_NAME[name].act(RepairActions(session, plane, settings))
+
+        self.act(act)
+        if shown is not None:
+            self.jump_to_slice(shown)
+
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""
         PanelSettings(self.host.scene).cleanup = cleanup
@@ -228,7 +270,7 @@ class SegmentPresenter:
     @property
     def has_more(self) -> bool:
         """The last `poll` has left something for the next one, which is due at once."""
-        return self.session is not None and self.session.has_more
+        return self.measurements.is_busy or (self.session is not None and self.session.has_more)
 
     def poll(self) -> None:
         """Handles the engine's events, for a bounded time. Never waits."""
@@ -238,6 +280,7 @@ class SegmentPresenter:
             self.session.poll()
         else:
             self.link.poll()
+        self.measurements.poll()
         try:
             self.models.poll()
         except NeuroSAM2Error as error:

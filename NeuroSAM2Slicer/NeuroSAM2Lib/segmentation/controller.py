@@ -16,14 +16,15 @@ from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, pick_pixel
-from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, clipped, pick_pixel
+from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
 from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
+from NeuroSAM2Lib.segmentation.working_time import WorkingTime
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
@@ -55,6 +56,7 @@ class SessionController:
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
         self._notice, self._is_error = "", False
+        self.working_time = WorkingTime(self.document.node)
         self.ended = ""
         """Why the session is over; empty while it is not."""
         self.stopped: PropagationRequest | None = None
@@ -93,6 +95,12 @@ class SessionController:
             self.preview.leave()
             self.warm_up()
 
+    def hold(self, *, is_held: bool) -> None:
+        """Several prompts may be placed before the engine answers; what waits is answered when that is over, or by a propagation."""
+        self.engine_sync.is_held = is_held
+        if not is_held:
+            self.warm_up_if_due()
+
     def retry(self) -> None:
         """Tries again with an engine that was given up on."""
         self.notice = ""
@@ -111,8 +119,8 @@ class SessionController:
                 self.document.restore_nodes(number)
                 self.notice = _("{name} is locked: its prompts stay").format(name=self.document.objects.name(number))
                 continue
-            more = len(prompts.points) - len(before.points)
-            self._set_prompts(
+            more = prompts.count - before.count
+            self.set_prompts(
                 number,
                 prompts,
                 _("Place point") if more > 0 else _("Delete prompts") if more < 0 else _("Move prompts"),
@@ -174,21 +182,34 @@ class SessionController:
             picked = self._pick(number, ras, view)
             point = PointPrompt(picked.row, picked.col, positive)
             prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
-            self._set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
+            self.set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A box around the active object between two world positions of a slice view; see `place_point`."""
+        """A box around the active object between two world positions of a slice view, cut off at the volume's edge; see `place_point`."""
         with self.action():
             self.document.objects.check_unlocked(self.document.active)
-            picked = self._pick(self.document.active, start, view)
-            if view is not None and picked.is_across:
-                raise PromptError(
-                    _("this object is segmented along {axis}; a box in another view was drawn").format(
-                        axis=picked.plane.axis
-                    ),
-                    hint=_("draw the box in that view, or start another object"),
-                )
+            axis = self.document.axis_of(self.document.active)
+            if axis is None and view is not None:
+                axis = shown_slice(self.document.volume, view).plane.axis
+            start, end = clipped(self.document.volume, start, end, axis or best_axis(self.document.volume))
+            picked = self.pick_drawn(start, view)
             self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
+
+    def pick_drawn(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+        """Where something that is drawn for the active object begins; see `place_point`. Part of an `action`.
+
+        Raises:
+            PromptError: The view is not along the object's slices, or the place is outside the volume.
+            DataError: The object is locked.
+        """
+        self.document.objects.check_unlocked(self.document.active)
+        picked = self._pick(self.document.active, ras, view)
+        if view is not None and picked.is_across:
+            raise PromptError(
+                _("this object is segmented along {axis}; it was drawn in another view").format(axis=picked.plane.axis),
+                hint=_("draw in that view, or start another object"),
+            )
+        return picked
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `place_point`."""
@@ -213,14 +234,14 @@ class SessionController:
                     ),
                 )
             reading, count = chosen
-            self._set_prompts(
+            self.set_prompts(
                 self._active(), record.prompts.with_reading(plane, (reading + 1) % count), _("Next reading")
             )
 
     def remove_last_prompt(self, plane: SlicePlane) -> None:
         """Removes all prompts of the active object on a slice."""
         with self.action():
-            self._set_prompts(
+            self.set_prompts(
                 self._active(), self.document.active_record.prompts.without(plane.index), _("Remove prompts")
             )
 
@@ -229,7 +250,13 @@ class SessionController:
         with self.action():
             number = self._active()
             if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
-                self.notice = _("slice {index} is confirmed already").format(index=plane.index)
+                is_kept = plane.index in self.document.active_record.prompts.kept
+                told = (
+                    _("slice {index} is confirmed already")
+                    if is_kept
+                    else _("slice {index} has your prompts: it stays as it is")
+                )
+                self.notice = told.format(index=plane.index)
                 return
             plane.check_inside(self.document.volume)
             with self.document.step(_("Confirm slice")):
@@ -330,6 +357,16 @@ class SessionController:
         """The next slice of the active object that a person should look at."""
         return next_doubtful(self.document.active_record, plane)
 
+    def abandon(self, *numbers: int) -> None:
+        """Ends a propagation of these objects; answers under way about them are void, and the engine is told of them anew."""
+        request = self.engine_sync.propagation.request
+        if request is not None and not set(numbers).isdisjoint(request.object_ids):
+            self.engine_sync.propagation.abandon()
+        if self.stopped is not None and not set(numbers).isdisjoint(self.stopped.object_ids):
+            self.stopped = None
+        for number in numbers:
+            self.engine_sync.forget(number)
+
     @contextmanager
     def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""
@@ -341,8 +378,19 @@ class SessionController:
         self._guard_locked()
         self.sync_prompts()
         yield
+        self.working_time.note(self.document.active)
         if self.document.journal.problem:
             self.notice = self.document.journal.problem
+
+    def set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
+        """An object has these prompts now, as one undo step; a new object if None. Part of an `action`."""
+        changed = self.document.set_prompts(number, prompts, name)
+        if changed is not None:
+            number, planes = changed
+            self.preview.leave()
+            for plane in planes:
+                self.engine_sync.invalidate_slice(number, plane)
+            self.warm_up()
 
     def _follow_image(self) -> None:
         if self.document.notice_new_image():
@@ -368,15 +416,6 @@ class SessionController:
                 name=names[0]
             )
 
-    def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
-        changed = self.document.set_prompts(number, prompts, name)
-        if changed is not None:
-            number, planes = changed
-            self.preview.leave()
-            for plane in planes:
-                self.engine_sync.invalidate_slice(number, plane)
-            self.warm_up()
-
     def _move_in_history(self, go: Callable[[], bool]) -> bool:
         if self.ended:
             return False
@@ -386,6 +425,7 @@ class SessionController:
         self.stopped = None
         with self.document.writing():
             has_moved = go()
+        self.working_time.note(self.document.active)
         self._follow_history(has_moved=has_moved)
         return has_moved
 
@@ -422,7 +462,7 @@ class SessionController:
         return picked
 
     def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
-        self._set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))
+        self.set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))
 
     def _active(self) -> int:
         if self.document.active is None:

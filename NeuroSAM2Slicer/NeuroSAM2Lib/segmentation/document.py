@@ -3,9 +3,10 @@
 Methods return what must be sent to the engine; `SessionController` sends it.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -25,9 +26,15 @@ from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQ
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects
 from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
-from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO
+from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
 from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
 from NeuroSAM2Lib.segmentation.undo import UndoStack
+
+if TYPE_CHECKING:
+    from NeuroSAM2Core.measures import SliceCounts
+
+SliceMasks = Mapping[SlicePlane, NDArray[np.bool_]]
+"""An object on several slices, (H, W) each."""
 
 
 class SegmentationDocument:
@@ -88,6 +95,11 @@ class SegmentationDocument:
         return self.objects.record(self.active)
 
     @property
+    def next_number(self) -> int:
+        """Of the object that a click would begin."""
+        return self.objects.next_number_without(self.undo_stack.has_been_left())
+
+    @property
     def has_new_image(self) -> bool:
         """The voxels or the place of the volume have changed since it was read.
 
@@ -137,18 +149,29 @@ class SegmentationDocument:
         self.journal.note_prompts(number)
         return number, changed
 
+    def slice_counts(self, number: int) -> "SliceCounts":
+        """How many slices of an object were prompted, corrected and confirmed, and the time spent on it."""
+        from NeuroSAM2Core.measures import counts_of
+
+        prompts = self.objects.record(number).prompts
+        return counts_of(
+            self.objects.name(number),
+            [*(point.index for point in prompts.points), *(box.index for box in prompts.boxes)],
+            prompts.kept,
+            seconds=self.node.seconds(number),
+        )
+
     def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
         """Confirms slices with their current masks; the caller begins and marks the step."""
         record = self.objects.record(number)
         stale: list[tuple[Axis, int, int]] = []
         for plane in planes:
-            is_edited = self.is_edited(number, plane)
-            if plane not in record.prompts.planes:
+            mask, known = self.slice_io.read(number, plane), record.quality.get(plane)
+            digest = digest_of(mask)
+            is_edited = known is None or known.digest != digest
+            if not record.prompts.confirms(plane):
                 record = replace(record, prompts=record.prompts.with_confirmed(plane))
-            mask = self.slice_io.read(number, plane)
-            quality = SliceQuality(
-                predicted_iou=1.0, object_score=float(mask.any()), digest=self.slice_io.digest(number, plane)
-            )
+            quality = SliceQuality(predicted_iou=1.0, object_score=float(mask.any()), digest=digest)
             record = record.with_quality(plane, quality)
             if is_edited:
                 stale.append((plane.axis, *record.around(plane)))
@@ -296,6 +319,24 @@ class SegmentationDocument:
         with self.step(_("Subtract")), self._keeping_changes(number, self.axis_of(number)), self.writing():
             take_mask(self.segmentation_node, self.objects.segment_id(number), mask)
         self.journal.note_all()
+
+    def redraw(self, number: int, masks: SliceMasks, name: str, *, parts: Sequence[SliceMasks] = ()) -> None:
+        """Makes an object look otherwise on slices, as one undo step. These slices are confirmed.
+
+        Args:
+            number: The object.
+            masks: What it is on each of the slices.
+            name: Of the step.
+            parts: What becomes an object of its own, each; it is not the active one.
+        """
+        title, active = self.objects.name(number), self.active
+        with self.step(name):
+            self._draw(number, masks)
+            for part in parts:
+                self._draw(self._add_object(title), part)
+            self.node.active_object = active or number
+        if parts:
+            self.journal.note_all()
 
     def clear(self, number: int) -> None:
         """Removes prompts and masks of an object, as one undo step."""
@@ -474,6 +515,12 @@ class SegmentationDocument:
         self.surfaces.note([self.objects.segment_id(number)])
         self.keep(number, [plane for plane in planes if self.slice_io.digest(number, plane) != before[plane]])
 
+    def _draw(self, number: int, masks: SliceMasks) -> None:
+        with self.writing(), self.slice_io.together():
+            for plane, mask in masks.items():
+                self.slice_io.write(number, SliceMask.drawn(number, plane, mask))
+        self.keep(number, list(masks))
+
     def _add_object(self, name: str) -> int:
         with self.writing():
             number = self.objects.add(name)
@@ -493,6 +540,8 @@ class SegmentationDocument:
             self.nodes.write(number, record.prompts, self.volume)
 
     def _begin(self) -> None:
+        for number in self.undo_stack.has_been_left():
+            self.objects.forget(number)
         with self.writing():
             self.undo_stack.begin(self.records)
 

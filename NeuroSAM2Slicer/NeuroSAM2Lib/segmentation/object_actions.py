@@ -62,7 +62,7 @@ class ObjectActions:
             number = self._objects.number_of(segment_id)
             if is_locked == self._objects.is_locked(number):
                 return
-            self._abandon(number)
+            self._session.abandon(number)
             self._document.lock(number, is_locked=is_locked)
             self._session.warm_up_if_due()
 
@@ -79,7 +79,7 @@ class ObjectActions:
         """
         with self._session.action():
             number = self._unlocked(segment_id)
-            self._abandon(number)
+            self._session.abandon(number)
             self._document.delete(number)
 
     def duplicate(self, segment_id: str) -> int:
@@ -97,7 +97,7 @@ class ObjectActions:
             number, target = self._pair(segment_id, into)
             self._objects.check_unlocked(target)
             self._objects.check_unlocked(number)
-            self._abandon(number, target)
+            self._session.abandon(number, target)
             self._document.merge(number, target)
 
     def subtract(self, segment_id: str, other: str) -> None:
@@ -109,7 +109,7 @@ class ObjectActions:
         with self._session.action():
             number, taken = self._pair(segment_id, other)
             self._objects.check_unlocked(number)
-            self._abandon(number)
+            self._session.abandon(number)
             self._document.subtract(number, taken)
 
     def _unlocked(self, segment_id: str) -> int:
@@ -121,14 +121,3 @@ class ObjectActions:
         if segment_id == other:
             raise DataError(_("that is the same object"), hint=_("choose another one"))
         return self._objects.number_of(segment_id), self._objects.number_of(other)
-
-    def _abandon(self, *numbers: int) -> None:
-        """Ends a propagation of these objects; answers under way about them are void, and the engine is told of them anew."""
-        engine_sync = self._session.engine_sync
-        request = engine_sync.propagation.request
-        if request is not None and not set(numbers).isdisjoint(request.object_ids):
-            engine_sync.propagation.abandon()
-        if self._session.stopped is not None and not set(numbers).isdisjoint(self._session.stopped.object_ids):
-            self._session.stopped = None
-        for number in numbers:
-            engine_sync.forget(number)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,11 @@ from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
 from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
 
 Mask = NDArray[np.bool_]
+
+
+def digest_of(mask: Mask) -> int:
+    """A number that another mask would not have."""
+    return zlib.crc32(pack_mask(mask))
 
 
 class SegmentSliceIO:
@@ -45,6 +51,14 @@ class SegmentSliceIO:
         """An object on a slice."""
         return self._writer.read(self._objects.segment_id(object_id), plane)
 
+    def read_whole(self, object_id: int) -> Mask:
+        """An object on the image's grid, (K, J, I)."""
+        return self._writer.read_whole(self._objects.segment_id(object_id))
+
+    def together(self) -> AbstractContextManager[None]:
+        """The scene hears of all slices that are written meanwhile at the end."""
+        return self._writer.together()
+
     def write(self, object_id: int, mask: SliceMask) -> SliceQuality:
         """Puts an answer into the scene and returns what is there now.
 
@@ -58,7 +72,7 @@ class SegmentSliceIO:
             segment_id
             for other, segment_id in segments.items()
             if other != object_id
-            and (mask.plane in self._objects.record(other).prompts.planes or self._objects.is_locked(other))
+            and (self._objects.record(other).prompts.confirms(mask.plane) or self._objects.is_locked(other))
         }
         segment_id = self._objects.segment_id(object_id)
         changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=kept)
@@ -82,7 +96,7 @@ class SegmentSliceIO:
 
     def digest(self, object_id: int, plane: SlicePlane) -> int:
         """A number that another mask there would not have."""
-        return zlib.crc32(pack_mask(self.read(object_id, plane)))
+        return digest_of(self.read(object_id, plane))
 
     def edited_by_hand(self, object_id: int) -> Iterator[SlicePlane]:
         """Slices along the object's axis that hold something else than what was written there."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
+from NeuroSAM2Lib.presenters.repairs import REPAIRS, SCOPES
 from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html
@@ -35,15 +36,15 @@ RENAME_ENDS = (
 APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
 """Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
-    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
-    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "include"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "exclude"),
     (
         "box",
         "Box",
         "X",
         "mdi-vector-square",
         "Drag a box around the object in a slice view. The best way to begin.",
-        "amber",
+        "box",
     ),
 )
 
@@ -56,6 +57,7 @@ def build_segment_form(panel: SegmentPanel) -> None:
     _propagation(panel)
     _review(panel)
     with v3.VExpansionPanels(variant="accordion", flat=True, classes="mt-3"):
+        _repair(panel)
         _cleanup(panel)
         _advanced(panel)
 
@@ -201,7 +203,8 @@ def _object_rows(panel: SegmentPanel) -> None:
                 raw_attrs=RENAME_ENDS,
             )
             html.Div(
-                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+                "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
+                classes="text-caption text-medium-emphasis",
             )
         html.Span(
             "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
@@ -387,11 +390,52 @@ def _review(panel: SegmentPanel) -> None:
             disabled=("!can_outline",),
             tip="Go to the next slice that the model is not sure of",
         )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Measurements",
+            icon="mdi-ruler",
+            click="trigger('measures')",
+            disabled=("!objects.length",),
+            tip="Volumes, extents, surfaces and intensities of all objects; comparisons; a report",
+        )
     with html.Div(classes="ns-legend", v_if="quality_strip.length"):
         for mark, word in LEGEND:
             with html.Span():
                 html.I(classes=f"ns-{mark.name}")
                 html.Span(word)
+
+
+def _repair(panel: SegmentPanel) -> None:
+    with v3.VExpansionPanel(title="Repair", raw_attrs=['data-test="repair"']), v3.VExpansionPanelText(eager=True):
+        with html.Div(classes="d-flex ga-2 mb-2"):
+            v3.VSelect(
+                items=("repair_scopes", choices({scope.value: title for scope, title in SCOPES.items()})),
+                model_value=("repair_scope",),
+                update_modelValue=(panel.set_repair_scope, "[$event]"),
+                label="Where",
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+            )
+            v3.VTextField(
+                model_value=("repair_mm",),
+                change=(panel.set_repair_length, "[$event.target.value]"),
+                label="Length",
+                suffix="mm",
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                raw_attrs=['title="How far is grown, shrunk and smoothed, and how wide a small part is"'],
+            )
+        with html.Div(classes="ns-row flex-wrap"):
+            for one in REPAIRS:
+                key_button(
+                    one.title,
+                    one.key,
+                    tip=one.tip,
+                    click=(panel.repair, f"['{one.name}']"),
+                    disabled=("!can_clear",),
+                )
 
 
 def _cleanup(panel: SegmentPanel) -> None:

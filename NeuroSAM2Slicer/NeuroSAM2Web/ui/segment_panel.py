@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from NeuroSAM2Lib.presenters.panel_settings import SWITCHES, PanelSettings
@@ -9,6 +10,7 @@ from NeuroSAM2Lib.presenters.status_bar import StatusAction
 from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.segmentation.repair_actions import Scope
 from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core.errors import ConfigError
@@ -121,6 +123,29 @@ class SegmentPanel:
         """Hides or shows all objects."""
         self.edit(lambda objects: objects.display.toggle_all())
 
+    def repair(self, name: str) -> None:
+        """Repairs the active object."""
+        self.presenter.repair(name)
+        self.app_state.wake()
+
+    def show_repair(self) -> None:
+        """Shows how repairs are done."""
+        settings = self._panel_settings.repair
+        self.app_state.state.update({"repair_scope": settings.scope.value, "repair_mm": f"{settings.length_mm:g}"})
+
+    def set_repair_scope(self, scope: str) -> None:
+        """The whole object or the shown slice."""
+        self._panel_settings.repair = replace(self._panel_settings.repair, scope=Scope(scope))
+        self.show_repair()
+
+    def set_repair_length(self, text: str) -> None:
+        """The length was typed; what is none is not taken."""
+        with suppress(ValueError, ConfigError):
+            length_mm = float(text.strip().replace(",", "."))
+            self._panel_settings.repair = replace(self._panel_settings.repair, length_mm=length_mm)
+        self.app_state.state.dirty("repair_mm")
+        self.show_repair()
+
     def use_mask(self) -> None:
         """The active object's mask on the shown slice becomes the prompt there."""
         active = next((row for row in self.presenter.view().session.objects if row.is_active), None)
@@ -155,6 +180,7 @@ class SegmentPanel:
         self.show_range()
         self.show_cleanup()
         self.show_switches()
+        self.show_repair()
 
     def show_switches(self) -> None:
         """Shows what the engine does."""

@@ -4,14 +4,15 @@ Other slices and other segments stay as they are, unless the Segment Editor's ov
 them; its editable area is honoured. Confirmed slices of other objects can be named as ones that give nothing away.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
-from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy, Overwrite
 from NeuroSAM2Lib.scene.segments.layers import Layer, layers_of, reference_grid
@@ -40,6 +41,29 @@ class SegmentWriter:
         self._image_grid = Grid(volume.ijk_to_ras, (0, i - 1, 0, j - 1, 0, k - 1))
         if reference_grid(segmentation_node) is None:
             segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+        self._unannounced: set[str] | None = None
+
+    def read_whole(self, segment_id: str) -> Mask:
+        """The segment on the image's grid, (K, J, I)."""
+        layer = Layer(self.node, segment_id)
+        if layer.is_empty:
+            return np.zeros(self.volume.shape, bool)
+        if is_same_grid(layer.grid, self._image_grid):
+            return np.asarray(layer.copy_of_block(self._image_grid.extent) == layer.label)
+        return np.stack([self.read(segment_id, SlicePlane(Axis.K, k)) for k in range(self.volume.shape[0])])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """The scene hears of all slices that are written meanwhile at the end, once for each segment."""
+        self._unannounced = set()
+        try:
+            yield
+        finally:
+            changed, self._unannounced = self._unannounced, None
+            was_modifying = self.node.StartModify()
+            for segment_id in sorted(changed):
+                Layer(self.node, segment_id).announce()
+            self.node.EndModify(was_modifying)
 
     def read(self, segment_id: str, plane: SlicePlane) -> Mask:
         """The segment on a slice of the image, (H, W)."""
@@ -129,7 +153,9 @@ class SegmentWriter:
         poorer |= {name for name in giving - sharing if self._take(others[name], part, target)}
         block[gained] = layer.label
         block[lost] = 0
-        layer.announce()
+        self._announce(layer)
+        for name in poorer & sharing:
+            self._announce(others[name])
         self.node.EndModify(was_modifying)
         return frozenset({layer.segment_id, *poorer})
 
@@ -143,5 +169,11 @@ class SegmentWriter:
         other.reserve(part.extent, reference)
         block = other.block(part.extent)
         block[taken & (block == other.label)] = 0
-        other.announce()
+        self._announce(other)
         return True
+
+    def _announce(self, layer: Layer) -> None:
+        if self._unannounced is None:
+            layer.announce()
+        else:
+            self._unannounced.add(layer.segment_id)

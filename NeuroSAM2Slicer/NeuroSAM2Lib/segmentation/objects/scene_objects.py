@@ -6,7 +6,7 @@ the scene. Records of segments that are gone are kept in case they come back.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -185,7 +185,11 @@ class SegmentedObjects:
     @property
     def next_number(self) -> int:
         """Of an object that is not there yet."""
-        return 1 + max(max(self.segments, default=0), max(self.records, default=0))
+        return self.next_number_without(frozenset())
+
+    def next_number_without(self, left: Collection[int]) -> int:
+        """The same, where these objects will never come back."""
+        return 1 + max((*self.segments, *(self.records.keys() - set(left))), default=0)
 
     def add(
         self,
@@ -218,6 +222,10 @@ class SegmentedObjects:
         segment.SetColor(*(colour or COLOURS[(number - 1) % len(COLOURS)]))
         self.records[number] = ObjectRecord()
         return number
+
+    def forget(self, object_id: int) -> None:
+        """An object that was undone and cannot come back: the next new one takes its number, and with it its colour."""
+        self.records.pop(object_id, None)
 
     def _next_name(self) -> str:
         """One more than the highest that is in use; numbers of objects that undo took away are not, to a person."""

@@ -1,0 +1,271 @@
+"""Repairs of an object in a real scene: one undo step each, exact both ways, and confirmed for the model."""
+
+import numpy as np
+import pytest
+from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.segmentation.repair_actions import Brush, RepairActions, RepairSettings, Scope
+from NeuroSAM2Lib.segmentation.session_view import session_view
+
+from NeuroSAM2Core.components.cpu import fill_holes, largest_component
+from NeuroSAM2Core.errors import ConfigError, DataError, PromptError
+from NeuroSAM2Core.prompts import BoxPrompt
+from NeuroSAM2Core.repair import grow, shrink, smooth
+from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
+from Testing.Support.sessions import SHAPE, SimulatedUser
+
+GEOMETRIES = ["anisotropic oblique", "under a shear", "sagittal storage"]
+PLANE = SlicePlane(Axis.K, 4)
+
+
+def blocks():
+    """Two parts, the larger with a cavity, and a speck."""
+    mask = np.zeros(SHAPE, bool)
+    mask[2:7, 3:13, 3:13] = True
+    mask[4, 7:9, 7:9] = False
+    mask[3:6, 15:18, 15:19] = True
+    mask[4, 1, 20] = True
+    return mask
+
+
+def user_with(app, mask, geometry="upright", axis=Axis.K):
+    """A person with an object that looks like this, along an axis, with a box on its middle slice."""
+    user = SimulatedUser(app, geometry=geometry)
+    middle = SlicePlane(axis, mask.shape[axis.array_axis] // 2)
+    user.session.add_box(middle, BoxPrompt(3, 3, 7, 7))
+    user.settle()
+    document = user.document
+    with document.step("as it is"), document.writing():
+        for index in range(mask.shape[axis.array_axis]):
+            plane = SlicePlane(axis, index)
+            document.put(SliceMask.drawn(1, plane, plane.of(mask)))
+    return user
+
+
+def repairs(user, plane=PLANE, **settings):
+    return RepairActions(user.session, plane, RepairSettings(**settings))
+
+
+def whole(user, number=1):
+    return user.document.slice_io.read_whole(number)
+
+
+ACTIONS = {
+    "keep largest": (RepairActions.keep_largest, lambda mask, spacing: largest_component(mask)),
+    "remove small": (RepairActions.remove_small, None),
+    "fill holes": (RepairActions.fill_holes, lambda mask, spacing: fill_holes(mask)),
+    "smooth": (RepairActions.smooth, lambda mask, spacing: smooth(mask, spacing, 1.0)),
+    "open": (RepairActions.open, None),
+    "close": (RepairActions.close, None),
+    "grow": (RepairActions.grow, lambda mask, spacing: grow(mask, spacing, 1.0)),
+    "shrink": (RepairActions.shrink, lambda mask, spacing: shrink(mask, spacing, 1.0)),
+    "split": (RepairActions.split, lambda mask, spacing: largest_component(mask)),
+    "remove from slice": (RepairActions.remove_from_slice, None),
+    "copy up": (lambda actions: actions.copy_to_neighbour(1), None),
+    "copy down": (lambda actions: actions.copy_to_neighbour(-1), None),
+}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_a_repair_is_one_step_that_is_exact_both_ways(app, name):
+    user = user_with(app, blocks())
+    act, reference = ACTIONS[name]
+    prompts, before = user.document.objects.record(1).prompts, user.bytes()
+    act(repairs(user, length_mm=2.0 if name == "remove small" else 1.0))
+    after, changed = user.bytes(), whole(user)
+    assert after != before
+    if reference is not None:
+        assert (changed == reference(blocks(), user.document.volume.spacing_mm[::-1])).all()
+    confirmed = set(user.document.objects.record(1).prompts.indices)
+    assert confirmed >= {k for k in range(SHAPE[0]) if (changed[k] != blocks()[k]).any()}
+    user.session.undo()
+    assert user.bytes() == before
+    assert user.document.objects.record(1).prompts == prompts
+    user.session.redo()
+    assert user.bytes() == after
+    assert set(user.document.objects.record(1).prompts.indices) == confirmed
+
+
+@pytest.mark.parametrize("axis", list(Axis))
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_repair_is_the_same_on_every_axis_and_orientation(app, geometry, axis):
+    user = user_with(app, blocks(), geometry, axis)
+    plane = SlicePlane(axis, 5)
+    spacing = user.document.volume.spacing_mm[::-1]
+    repairs(user, plane).grow()
+    assert (whole(user) == grow(blocks(), spacing, 1.0)).all()
+    user.session.undo()
+    flat = tuple(one for a, one in enumerate(spacing) if a != axis.array_axis)
+    repairs(user, plane, scope=Scope.SLICE).grow()
+    wanted = blocks()
+    plane.of(wanted)[...] = grow(plane.of(blocks()), flat, 1.0)
+    assert (whole(user) == wanted).all()
+
+
+def test_repaired_slices_are_confirmed_masks_for_the_model_and_stay(app):
+    user = user_with(app, blocks())
+    repairs(user, scope=Scope.SLICE).fill_holes()
+    mask = user.mask(PLANE)
+    user.session.propagate()
+    user.settle()
+    (track,) = user.engines.last.tracks.values()
+    assert (track.confirmed[PLANE] == mask).all()
+    assert (user.mask(PLANE) == mask).all()
+
+
+def test_one_slice_is_repaired_alone(app):
+    user = user_with(app, blocks())
+    repairs(user, scope=Scope.SLICE).keep_largest()
+    changed = whole(user)
+    assert (changed[4] == largest_component(blocks()[4])).all()
+    assert (np.delete(changed, 4, 0) == np.delete(blocks(), 4, 0)).all()
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_the_part_under_the_pointer_is_kept_or_removed(app, scope):
+    user = user_with(app, blocks(), "under a shear")
+    ras = user.document.volume.to_ras(np.array([16.0, 16.0, 4.0]))
+    part = np.zeros(SHAPE, bool)
+    part[3:6, 15:18, 15:19] = True
+    chosen = slice(4, 5) if scope is Scope.SLICE else slice(None)
+    for act, wanted in ((RepairActions.remove_part, blocks() & ~part), (RepairActions.keep_part, part)):
+        before = user.bytes()
+        act(repairs(user, scope=scope), ras)
+        assert (whole(user)[chosen] == wanted[chosen]).all()
+        assert (np.delete(whole(user), 4, 0) == np.delete(blocks(), 4, 0)).all() == (scope is Scope.SLICE)
+        user.session.undo()
+        assert user.bytes() == before
+    with pytest.raises(PromptError, match="not there"):
+        repairs(user).keep_part(user.document.volume.to_ras(np.array([0.0, 0.0, 0.0])))
+
+
+def test_parts_become_objects_of_their_own(app):
+    user = user_with(app, blocks())
+    repairs(user).split()
+    assert [int(whole(user, number).sum()) for number in (1, 2, 3)] == [496, 36, 1]
+    assert user.document.active == 1
+    user.session.undo()
+    assert len(session_view(user.session).objects) == 1
+    assert (whole(user) == blocks()).all()
+
+
+def test_slices_between_confirmed_ones_are_filled(app):
+    user = SimulatedUser(app)
+    for k, reach in ((1, 2), (7, 8)):
+        user.session.add_box(SlicePlane(Axis.K, k), BoxPrompt(9 - reach, 9 - reach, 9 + reach, 9 + reach))
+        user.settle()
+    assert not whole(user)[2:7].any()
+    before = user.bytes()
+    repairs(user).fill_between()
+    sizes = whole(user).sum(axis=(1, 2)).tolist()
+    assert sizes[0] == sizes[8] == 0
+    assert sizes[1:8] == sorted(sizes[1:8])
+    assert min(sizes[1:8]) > 0
+    user.session.undo()
+    assert user.bytes() == before
+
+
+def test_a_painted_segment_without_prompts_is_filled_between_the_slices_that_show_it(app):
+    user = SimulatedUser(app)
+    user.session.next_object()
+    for k in (2, 6):
+        mask = np.zeros(SHAPE[1:], bool)
+        mask[4:12, 4:12] = True
+        with user.document.writing():
+            user.document.slice_io.write(1, SliceMask.drawn(1, SlicePlane(Axis.K, k), mask))
+    repairs(user).fill_between()
+    assert (whole(user)[2:7] == whole(user)[2]).all()
+
+
+def test_what_changes_nothing_is_no_step_and_is_said(app):
+    user = user_with(app, blocks())
+    user.session.undo()
+    repairs(user).keep_largest()
+    name = session_view(user.session).undo_name
+    repairs(user).keep_largest()
+    assert session_view(user.session).undo_name == name
+    assert "nothing to change" in user.session.notice
+
+
+def test_a_locked_object_is_not_repaired_and_keeps_its_voxels(app):
+    user = user_with(app, blocks())
+    objects, first = ObjectActions(user.session), user.document.objects.segment_id(1)
+    app.editor = app.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    app.editor.SetOverwriteMode(app.editor.OverwriteAllSegments)
+    user.session.next_object()
+    user.session.add_box(SlicePlane(Axis.K, 8), BoxPrompt(3, 3, 13, 13))
+    user.settle()
+    objects.lock(first, is_locked=True)
+    repairs(user, SlicePlane(Axis.K, 8)).copy_to_neighbour(-1)
+    repairs(user, SlicePlane(Axis.K, 7)).copy_to_neighbour(-1)
+    assert (whole(user) == blocks()).all()
+    assert not (whole(user, 2) & blocks()).any()
+    user.session.choose(first)
+    with pytest.raises(DataError, match="is locked"):
+        repairs(user).grow()
+
+
+def test_growing_takes_from_others_only_where_objects_may_not_overlap(app):
+    user = user_with(app, blocks())
+    app.editor = app.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    for mode, is_shared in ((app.editor.OverwriteNone, True), (app.editor.OverwriteAllSegments, False)):
+        app.editor.SetOverwriteMode(mode)
+        user.session.next_object()
+        number = user.document.active
+        repairs(user).paint([user.document.volume.to_ras(np.array([9.0, 9.0, 4.0]))], Brush(radius_mm=20.0))
+        assert (whole(user, 1)[4] & whole(user, number)[4]).any() == is_shared
+        for _ in range(2):
+            user.session.undo()
+        assert (whole(user) == blocks()).all()
+
+
+def test_nothing_to_repair_and_impossible_lengths_are_refused(app):
+    user = SimulatedUser(app)
+    with pytest.raises(PromptError, match="no object yet"):
+        repairs(user).grow()
+    with pytest.raises(ConfigError, match="length is 0 mm"):
+        RepairSettings(length_mm=0)
+    user = user_with(app, blocks())
+    with pytest.raises(PromptError, match="not on this slice"):
+        repairs(user, SlicePlane(Axis.K, 0)).copy_to_neighbour(1)
+    repairs(user, SlicePlane(Axis.K, 2)).copy_to_neighbour(-1)
+    repairs(user, SlicePlane(Axis.K, 1)).copy_to_neighbour(-1)
+    with pytest.raises(PromptError, match="no slice beyond"):
+        repairs(user, SlicePlane(Axis.K, 0)).copy_to_neighbour(-1)
+
+
+@pytest.mark.parametrize("axis", list(Axis))
+def test_a_brush_and_an_eraser_cover_mm_on_a_slice_and_a_ball_the_slices_around(app, axis):
+    user = user_with(app, np.zeros(SHAPE, bool), "anisotropic oblique", axis)
+    plane, volume = SlicePlane(axis, 4), user.document.volume
+    path = [volume.to_ras(np.array(plane.to_ijk(4.0, col))) for col in (5.0, 7.0)]
+    before = user.bytes()
+    repairs(user, plane).paint(path, Brush(radius_mm=1.1))
+    painted = whole(user)
+    places = np.stack(np.nonzero(painted), axis=1)[:, ::-1]
+    ends = [np.array(plane.to_ijk(4.0, col)) for col in (5.0, 7.0)]
+    spacing = np.array(volume.spacing_mm)
+    assert plane.of(painted)[4, 5:8].all()
+    assert set(places[:, "ijk".index(axis)].tolist()) == {4}
+    along = np.linspace(0, 1, 50)[:, None] * (ends[1] - ends[0]) + ends[0]
+    away = np.linalg.norm((places[:, None] - along) * spacing, axis=2).min(axis=1)
+    assert away.max() <= max(1.1, spacing.max() / 2) + 1e-6
+    user.session.undo()
+    assert user.bytes() == before
+    repairs(user, plane).paint(path, Brush(radius_mm=1.1, is_sphere=True))
+    thick = spacing["ijk".index(axis)]
+    others = {int(index) for index in np.flatnonzero(whole(user).any(axis=tuple({0, 1, 2} - {axis.array_axis})))}
+    assert len(others) == 1 + 2 * int(1.1 / thick)
+    repairs(user, plane).paint(path, Brush(radius_mm=9.0), adds=False)
+    assert not user.mask(plane).any()
+
+
+def test_scissors_cut_out_what_is_within_the_line_and_undo_brings_it_back(app):
+    user = user_with(app, blocks(), "under a shear")
+    before, volume = user.bytes(), user.document.volume
+    corners = [(14.0, 14.0), (14.0, 20.0), (19.0, 20.0), (19.0, 14.0)]
+    repairs(user).cut([volume.to_ras(np.array(PLANE.to_ijk(*place))) for place in corners])
+    assert not user.mask(PLANE)[15:18, 15:19].any()
+    assert (user.mask(PLANE)[:14] == blocks()[4][:14]).all()
+    assert PLANE in user.document.active_record.prompts.planes
+    user.session.undo()
+    assert user.bytes() == before
