@@ -34,8 +34,7 @@ def carried_labels(labels: Volume, later: Volume, registration: Registration) ->
     Raises:
         DataError: Nothing of it lies in the later scan.
     """
-    moved = Volume(labels.voxels, np.linalg.inv(registration.matrix) @ labels.ijk_to_ras, name=labels.name)
-    return labels_on_grid(moved, later).labels
+    return labels_on_grid(labels.moved(registration.to_later), later).labels
 
 
 def prompts_of(mask: NDArray[np.bool_], axis: Axis, *, max_slices: int = MAX_SLICES) -> CarriedObject:

@@ -43,6 +43,11 @@ class Registration:
         return np.array(self.later_to_earlier, dtype=np.float64)
 
     @property
+    def to_later(self) -> NDArray[np.float64]:
+        """(4, 4): positions in the earlier scan to those in the later one."""
+        return np.asarray(np.linalg.inv(self.matrix), dtype=np.float64)
+
+    @property
     def angle_degrees(self) -> float:
         """Of the turn."""
         u, _, v = np.linalg.svd(self.matrix[:3, :3])
