@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
@@ -108,11 +109,12 @@ class Reader:
             self.answer()
             await asyncio.sleep(PAUSE_S)
             held_now = timed(lambda: process.update(self.user.app_state.segmentation_node), 1)
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), cpu_of_children()
             assert await process.draw(WIDTH, HEIGHT)
             held.clock.extend(held_now.clock)
             held.cpu.extend(held_now.cpu)
             whole.clock.append(held_now.clock[0] + time.perf_counter() - started)
+            whole.cpu.append(held_now.cpu[0] + cpu_of_children() - cpu)
         await process.close()
         return whole, held
 
@@ -149,6 +151,11 @@ def rows_of(folder: Path, num_objects: int) -> list[tuple[str, ...]]:
 
     rows.append(row(f"another slice in a view of Slicer's, {where}", timed(turn, TIMES), ""))
     return rows
+
+
+def cpu_of_children() -> float:
+    """Seconds that the processes that were started have computed so far."""
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
 
 
 def timed(act: Callable[[], object], times: int) -> Times:

@@ -13,6 +13,7 @@ from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity
 
@@ -37,6 +38,7 @@ from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.widgets.range_box import RangeBox
 from NeuroSAM2Qt.widgets.repair_box import RepairBox
 from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
+from NeuroSAM2Qt.widgets.window_box import WindowBox
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
@@ -90,6 +92,8 @@ class SegmentPanel:
         )
         self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
         self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
+        views = ViewPresenter(self.segment_presenter)
+        self.window = WindowBox(ui, self._do(views.change_window), self._do(views.object_values))
         self.range = RangeBox(ui)
         self.repair = RepairBox(ui, self._do(self.segment_presenter.repair))
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
@@ -306,6 +310,7 @@ class SegmentPanel:
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
         self.display.show(view.style, can_change=bool(session.objects))
+        self.window.show(has_image=session.can_prompt, has_objects=bool(session.objects))
         ui.showOnlyButton.setEnabled(session.can_clear)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))
         self._show_progress(view)
