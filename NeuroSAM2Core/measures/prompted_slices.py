@@ -15,7 +15,7 @@ class SliceCounts:
 
     name: str
     prompted: int
-    """With a click or a box."""
+    """With a click, a box, a scribble or a lasso."""
     corrected: int
     """Of those, with more than one."""
     confirmed: int
@@ -48,6 +48,8 @@ class _Object:
     slices_confirmed_by_hand: tuple[int, ...]
     label: int | None = None
     seconds_spent: float | None = None
+    scribbles: tuple[_OnSlice, ...] = ()
+    lassos: tuple[_OnSlice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _read(path: Path) -> _Prompts:
 def _counts(one: _Object) -> SliceCounts:
     return counts_of(
         one.name,
-        (prompt.slice for prompt in (*one.points, *one.boxes)),
+        (prompt.slice for prompt in (*one.points, *one.boxes, *one.scribbles, *one.lassos)),
         one.slices_confirmed_by_hand,
         label=one.label,
         seconds=one.seconds_spent,

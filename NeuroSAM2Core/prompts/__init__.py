@@ -1,18 +1,32 @@
 """Prompts of an object, on a slice and in all, and simulated users."""
 
-from NeuroSAM2Core.prompts.object_prompts import ChosenReading, ObjectPrompts, SliceBox, SlicePoint
+from NeuroSAM2Core.prompts.object_prompts import (
+    ChosenReading,
+    ObjectPrompts,
+    SliceBox,
+    SliceLasso,
+    SlicePoint,
+    SliceScribble,
+)
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error
+from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, lasso_from_mask, scribble_from_error
+from NeuroSAM2Core.prompts.strokes import LassoPrompt, ScribblePrompt
 
 __all__ = [
     "BoxPrompt",
     "ChosenReading",
+    "LassoPrompt",
     "MaskPrompt",
     "ObjectPrompts",
     "PointPrompt",
     "PromptSet",
+    "ScribblePrompt",
     "SliceBox",
+    "SliceLasso",
     "SlicePoint",
+    "SliceScribble",
     "box_from_mask",
     "click_from_error",
+    "lasso_from_mask",
+    "scribble_from_error",
 ]

@@ -1,9 +1,9 @@
-"""All prompts of one object, as a value: points, boxes and kept slices along one stored axis.
+"""All prompts of one object, as a value: points, boxes, scribbles, lassos and kept slices along one stored axis.
 
 A scene keeps it as Markups, a journal as JSON; comparing two of them shows which slices must be answered again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.decoding import Rules, decoded
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.prompts.strokes import LassoPrompt, ScribblePrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 
 DECIMALS = 3
@@ -35,6 +36,22 @@ class SliceBox:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceScribble:
+    """A scribble and its slice."""
+
+    index: int
+    scribble: ScribblePrompt
+
+
+@dataclass(frozen=True, slots=True)
+class SliceLasso:
+    """A lasso and its slice."""
+
+    index: int
+    lasso: LassoPrompt
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenReading:
     """Which of the masks that the first click on a slice can mean."""
 
@@ -53,8 +70,12 @@ class ObjectPrompts:
     """In the order in which they were placed."""
     boxes: tuple[SliceBox, ...] = ()
     """By slice, at most one each."""
+    scribbles: tuple[SliceScribble, ...] = ()
+    """In the order in which they were drawn."""
+    lassos: tuple[SliceLasso, ...] = ()
+    """In the order in which they were drawn; what is within any on a slice is the prompt there, alone."""
     kept: frozenset[int] = frozenset()
-    """Slices confirmed as they are: their mask is the prompt. A slice with points or a box is confirmed by these."""
+    """Slices confirmed as they are: their mask is the prompt. A slice with other prompts is confirmed by these."""
     readings: frozenset[ChosenReading] = frozenset()
     """Where another than the most likely reading of the first click was chosen; at most one a slice, none beside a box."""
 
@@ -74,6 +95,10 @@ class ObjectPrompts:
             "axis": self.axis,
             "points": [[p.index, p.point.row, p.point.col, p.point.positive] for p in self.points],
             "boxes": [[b.index, b.box.row0, b.box.col0, b.box.row1, b.box.col1] for b in self.boxes],
+            "scribbles": [
+                [s.index, s.scribble.positive, [list(place) for place in s.scribble.path]] for s in self.scribbles
+            ],
+            "lassos": [[s.index, [list(place) for place in s.lasso.outline]] for s in self.lassos],
             "kept": sorted(self.kept),
             "readings": sorted([r.index, r.reading] for r in self.readings),
         }
@@ -81,21 +106,22 @@ class ObjectPrompts:
     @property
     def indices(self) -> tuple[int, ...]:
         """The prompted slices."""
-        return tuple(sorted({p.index for p in self.points} | {b.index for b in self.boxes} | self.kept))
+        return tuple(sorted({one.index for some in self._placed for one in some} | self.kept))
 
     @property
     def planes(self) -> tuple[SlicePlane, ...]:
         """The prompted slices."""
         return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
 
+    @property
+    def count(self) -> int:
+        """Of all prompts but kept slices."""
+        return sum(map(len, self._placed))
+
     def confirms(self, plane: SlicePlane) -> bool:
         """The slice has prompts."""
-        index = plane.index
-        return plane.axis == self.axis and (
-            index in self.kept
-            or any(p.index == index for p in self.points)
-            or any(b.index == index for b in self.boxes)
-        )
+        is_placed = any(one.index == plane.index for some in self._placed for one in some)
+        return plane.axis == self.axis and (plane.index in self.kept or is_placed)
 
     def on(self, index: int) -> "ObjectPrompts":
         """The prompts on one slice."""
@@ -103,6 +129,8 @@ class ObjectPrompts:
             self,
             points=tuple(p for p in self.points if p.index == index),
             boxes=tuple(b for b in self.boxes if b.index == index),
+            scribbles=tuple(s for s in self.scribbles if s.index == index),
+            lassos=tuple(s for s in self.lassos if s.index == index),
             kept=self.kept & {index},
             readings=frozenset(r for r in self.readings if r.index == index),
         )
@@ -114,7 +142,7 @@ class ObjectPrompts:
     def is_single_click(self, index: int) -> bool:
         """The only prompt on a slice is one click, which can mean several things."""
         prompts = self.on(index)
-        return len(prompts.points) == 1 and not prompts.boxes and not prompts.kept
+        return len(prompts.points) == 1 and not (prompts.boxes or prompts.scribbles or prompts.lassos or prompts.kept)
 
     def without(self, index: int) -> "ObjectPrompts":
         """Everything but one slice."""
@@ -122,27 +150,41 @@ class ObjectPrompts:
             self,
             points=tuple(p for p in self.points if p.index != index),
             boxes=tuple(b for b in self.boxes if b.index != index),
+            scribbles=tuple(s for s in self.scribbles if s.index != index),
+            lassos=tuple(s for s in self.lassos if s.index != index),
             kept=self.kept - {index},
             readings=self._readings_but(index),
         )._consistent_answer()
 
     def with_point(self, plane: SlicePlane, point: PointPrompt) -> "ObjectPrompts":
-        """One more click; it takes the place of a kept mask.
+        """One more click; it takes the place of a kept mask, and of a lasso.
 
         Raises:
             PromptError: The object is segmented along another axis.
         """
-        along = self._along(plane)
+        along = self._along(plane)._without_masks(plane.index)
         placed = SlicePoint(plane.index, rounded_point(point.row, point.col, positive=point.positive))
-        return replace(along, points=(*along.points, placed), kept=along.kept - {plane.index})
+        return replace(along, points=(*along.points, placed))
 
     def with_box(self, plane: SlicePlane, box: BoxPrompt) -> "ObjectPrompts":
         """The box in place of the one before; see `with_point`."""
-        along = self._along(plane)
+        along = self._along(plane)._without_masks(plane.index)
         placed = SliceBox(plane.index, rounded_box(box.row0, box.col0, box.row1, box.col1))
         others = (b for b in along.boxes if b.index != plane.index)
         boxes = tuple(sorted((*others, placed), key=lambda b: b.index))
-        return replace(along, boxes=boxes, kept=along.kept - {plane.index}, readings=along._readings_but(plane.index))
+        return replace(along, boxes=boxes, readings=along._readings_but(plane.index))
+
+    def with_scribble(self, plane: SlicePlane, scribble: ScribblePrompt) -> "ObjectPrompts":
+        """One more scribble; see `with_point`."""
+        along = self._along(plane)._without_masks(plane.index)
+        placed = SliceScribble(plane.index, scribble)
+        return replace(along, scribbles=(*along.scribbles, placed), readings=along._readings_but(plane.index))
+
+    def with_lasso(self, plane: SlicePlane, lasso: LassoPrompt) -> "ObjectPrompts":
+        """One more lasso, in place of what else is on the slice; see `with_point`."""
+        along = self._along(plane)
+        others = replace(along.without(plane.index), axis=along.axis)
+        return replace(others, lassos=(*along.lassos, SliceLasso(plane.index, lasso)))
 
     def with_reading(self, plane: SlicePlane, reading: int) -> "ObjectPrompts":
         """Another reading of the first click on a slice, 0 for the most likely; see `with_point`."""
@@ -173,7 +215,13 @@ class ObjectPrompts:
         return tuple(p for p in planes if is_other_axis or self.on(p.index) != before.on(p.index))
 
     def prompt_set(
-        self, object_id: int, plane: SlicePlane, *, revision: int, mask: NDArray[np.bool_] | None
+        self,
+        object_id: int,
+        plane: SlicePlane,
+        *,
+        revision: int,
+        mask: NDArray[np.bool_] | None,
+        shape: tuple[int, int] | None = None,
     ) -> PromptSet:
         """What the engine is told about a slice.
 
@@ -182,15 +230,21 @@ class ObjectPrompts:
             plane: The slice; without prompts the set is empty.
             revision: Of the prompt set.
             mask: The object on the slice as it stands, (H, W): the prompt of a kept slice.
+            shape: Of the slice; needed where it has a lasso.
         """
         prompts = self.on(plane.index) if plane.axis == self.axis else ObjectPrompts()
-        is_kept = bool(prompts.kept) and mask is not None
+        if prompts.lassos:
+            assert shape is not None, "a lasso becomes a mask of the slice"
+            mask = np.logical_or.reduce([one.lasso.mask(shape) for one in prompts.lassos])
+        elif not prompts.kept:
+            mask = None
+        clicks = [click for one in prompts.scribbles for click in one.scribble.clicks]
         return PromptSet(
             object_id=object_id,
             plane=plane,
-            points=tuple(p.point for p in prompts.points),
+            points=(*clicks, *(p.point for p in prompts.points)),
             box=prompts.boxes[0].box if prompts.boxes else None,
-            mask=MaskPrompt(mask) if is_kept and mask is not None else None,
+            mask=None if mask is None else MaskPrompt(mask),
             reading=prompts.reading_on(plane.index),
             revision=revision,
         )
@@ -208,6 +262,10 @@ class ObjectPrompts:
 
         return replace(
             self,
+            scribbles=tuple(
+                s for s in self.scribbles if s.index in known and all(is_inside(*place) for place in s.scribble.path)
+            ),
+            lassos=tuple(s for s in self.lassos if s.index in known),
             points=tuple(p for p in self.points if p.index in known and is_inside(p.point.row, p.point.col)),
             boxes=tuple(
                 b
@@ -217,6 +275,15 @@ class ObjectPrompts:
             kept=frozenset(n for n in self.kept if n in known),
             readings=frozenset(r for r in self.readings if r.index in known),
         )._consistent_answer()
+
+    @property
+    def _placed(self) -> tuple[Sequence[SlicePoint | SliceBox | SliceScribble | SliceLasso], ...]:
+        return self.points, self.boxes, self.scribbles, self.lassos
+
+    def _without_masks(self, index: int) -> "ObjectPrompts":
+        """Without the masks of a slice, which take no other prompts beside them."""
+        lassos = tuple(s for s in self.lassos if s.index != index)
+        return replace(self, kept=self.kept - {index}, lassos=lassos)
 
     def _readings_but(self, index: int) -> frozenset[ChosenReading]:
         return frozenset(r for r in self.readings if r.index != index)
@@ -253,6 +320,8 @@ class _StoredPrompts:
     boxes: tuple[tuple[int, float, float, float, float], ...]
     kept: tuple[int, ...]
     readings: tuple[tuple[int, int], ...] = ()
+    scribbles: tuple[tuple[int, bool, tuple[tuple[float, float], ...]], ...] = ()
+    lassos: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = ()
 
     def to_prompts(self) -> ObjectPrompts:
         return ObjectPrompts(
@@ -261,6 +330,10 @@ class _StoredPrompts:
                 SlicePoint(index, PointPrompt(row, col, is_positive)) for index, row, col, is_positive in self.points
             ),
             boxes=tuple(SliceBox(index, BoxPrompt(*box)) for index, *box in self.boxes),
+            scribbles=tuple(
+                SliceScribble(index, ScribblePrompt(path, is_positive)) for index, is_positive, path in self.scribbles
+            ),
+            lassos=tuple(SliceLasso(index, LassoPrompt(outline)) for index, outline in self.lassos),
             kept=frozenset(self.kept),
             readings=frozenset(ChosenReading(*one) for one in self.readings),
         )

@@ -1,4 +1,4 @@
-"""A person's prompts, simulated for evaluation: the tight box of the truth, and the click in the middle of the largest error.
+"""A person's prompts, simulated for evaluation: the tight box of the truth, and a click or a scribble on the largest error.
 
 Nothing here is random. The prompts of training, drawn for a whole batch at once, are in `train.simulate`.
 
@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.prompts.prompts import BoxPrompt, PointPrompt
+from NeuroSAM2Core.prompts.strokes import LassoPrompt, ScribblePrompt
 
 Mask = NDArray[np.bool_]
+HALF = 0.5
+"""From a pixel's centre to its border."""
 
 
 def box_from_mask(mask: Mask) -> BoxPrompt | None:
@@ -37,6 +40,54 @@ def click_from_error(target: Mask, predicted: Mask) -> PointPrompt | None:
         return None
     row, col = place if inner >= outer else other
     return PointPrompt(float(row), float(col), inner >= outer)
+
+
+def scribble_from_error(target: Mask, predicted: Mask) -> ScribblePrompt | None:
+    """The scribble that a person would draw: along the middle of the largest error, from one end to the other.
+
+    Args:
+        target: The truth, (H, W).
+        predicted: The answer, (H, W).
+
+    Returns:
+        Positive where the object was missed, negative where too much was taken; None where there is nothing to correct.
+    """
+    click = click_from_error(target, predicted)
+    if click is None:
+        return None
+    from scipy import ndimage
+
+    error = target & ~predicted if click.positive else predicted & ~target
+    labels, _ = ndimage.label(error)
+    depth = ndimage.distance_transform_edt(np.pad(labels == labels[int(click.row), int(click.col)], 1))[1:-1, 1:-1]
+    across = int(
+        np.ptp(np.nonzero(depth)[1]) < np.ptp(np.nonzero(depth)[0])
+    )  # columns of a wide error, rows of a tall one
+    lines = np.flatnonzero((depth >= depth.max() / 2).any(axis=across))
+    deepest = depth.argmax(axis=across)
+    path = [(float(deepest[n]), float(n)) if across == 0 else (float(n), float(deepest[n])) for n in lines]
+    return ScribblePrompt.drawn(path, positive=click.positive)
+
+
+def lasso_from_mask(mask: Mask) -> LassoPrompt | None:
+    """The lasso that a person would draw around the largest part of a mask (H, W); None where it is empty or a speck.
+
+    It runs from the left end of each row down, and up by the right ends, so that hollows of the outline are drawn over.
+    """
+    _, (row, col) = _middle(mask)
+    if not mask.any():
+        return None
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask)
+    part = labels == labels[row, col]
+    rows = np.flatnonzero(part.any(axis=1))
+    left, right = part.argmax(axis=1)[rows], part.shape[1] - 1 - part[:, ::-1].argmax(axis=1)[rows]
+    down = [(float(row), float(col) - HALF) for row, col in zip(rows, left, strict=True)]
+    up = [(float(row), float(col) + HALF) for row, col in zip(rows, right, strict=True)][::-1]
+    outline = [(down[0][0] - HALF, down[0][1]), *down, (down[-1][0] + HALF, down[-1][1])]
+    outline += [(up[0][0] + HALF, up[0][1]), *up, (up[-1][0] - HALF, up[-1][1])]
+    return LassoPrompt.drawn(outline)
 
 
 def _middle(mask: Mask) -> tuple[float, tuple[int, int]]:

@@ -3,7 +3,7 @@
 from NeuroSAM2Core.repair.between import fill_between
 from NeuroSAM2Core.repair.outlines import MAX_MM, close_gaps, grow, open_bridges, shrink, smooth
 from NeuroSAM2Core.repair.parts import part_at, remove_small_parts, split_parts
-from NeuroSAM2Core.repair.strokes import paint_ball, paint_disc, paint_polygon
+from NeuroSAM2Core.repair.strokes import paint_ball, paint_disc
 
 __all__ = [
     "MAX_MM",
@@ -13,7 +13,6 @@ __all__ = [
     "open_bridges",
     "paint_ball",
     "paint_disc",
-    "paint_polygon",
     "part_at",
     "remove_small_parts",
     "shrink",

@@ -1,4 +1,4 @@
-"""What a stroke of the hand covers: a disc or a ball along a path, and the inside of an outline.
+"""What a brush covers: a disc or a ball along a path. The inside of an outline is `LassoPrompt.mask`'s.
 
 A pixel is covered if its centre is. Places are pixels, centres at integers.
 """
@@ -36,27 +36,6 @@ def paint_ball(
         mask[box] = squared <= max(radius_mm**2 - (offset * slice_mm) ** 2, least**2) + 1e-9
         masks[offset] = mask
     return masks
-
-
-def paint_polygon(outline: Sequence[Place], shape: tuple[int, int]) -> Mask:
-    """The pixels within a closed outline; where it crosses itself, by the even-odd rule."""
-    mask = np.zeros(shape, bool)
-    places = np.asarray(outline, float).reshape(-1, 2)
-    if len(places) < 3:
-        return mask
-    (top, left), (bottom, right) = np.floor(places.min(axis=0)), np.ceil(places.max(axis=0))
-    rows = np.arange(max(0, int(top)), min(shape[0] - 1, int(bottom)) + 1)
-    cols = np.arange(max(0, int(left)), min(shape[1] - 1, int(right)) + 1)
-    if not len(rows) or not len(cols):
-        return mask
-    inside = np.zeros((len(rows), len(cols)), bool)
-    for (row0, col0), (row1, col1) in zip(places, np.roll(places, -1, axis=0), strict=True):
-        crossed = (row0 > rows) != (row1 > rows)
-        if crossed.any():
-            at = col0 + (rows[crossed] - row0) * (col1 - col0) / (row1 - row0)
-            inside[crossed] ^= cols[None, :] < at[:, None]
-    mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] = inside
-    return mask
 
 
 def _squared_distance(

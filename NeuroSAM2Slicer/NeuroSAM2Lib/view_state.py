@@ -95,6 +95,10 @@ class SessionView:
     """Segments that are no objects."""
     quality_strip: tuple[QualitySlice, ...]
     """Of the active object, in the order of its slices."""
+    is_held: bool
+    """Prompts wait until the person says that they are complete."""
+    num_waiting: int
+    """Slices whose prompts wait for that."""
     can_prompt: bool
     can_propagate: bool
     can_extend: bool
@@ -118,6 +122,8 @@ NO_SESSION = SessionView(
     objects=(),
     others=(),
     quality_strip=(),
+    is_held=False,
+    num_waiting=0,
     can_prompt=False,
     can_propagate=False,
     can_extend=False,

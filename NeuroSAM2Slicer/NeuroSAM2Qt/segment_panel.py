@@ -8,11 +8,12 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.engine.installation import install_plan
 from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.presenters.mouse_tools import MouseTools, Tool
+from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.presenters.tools import Tool
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity
 
@@ -107,7 +108,17 @@ class SegmentPanel:
         self._selected_in_editor = ""
         self._saved = segment_presenter.choice.to_text()
         ui.helpLabel.text = segment_help()
-        self._tools = {Tool.POSITIVE: ui.positiveButton, Tool.NEGATIVE: ui.negativeButton, Tool.BOX: ui.boxButton}
+        self._tools = {
+            Tool.POSITIVE: ui.positiveButton,
+            Tool.NEGATIVE: ui.negativeButton,
+            Tool.BOX: ui.boxButton,
+            Tool.SCRIBBLE: ui.scribbleButton,
+            Tool.NEGATIVE_SCRIBBLE: ui.negativeScribbleButton,
+            Tool.LASSO: ui.lassoButton,
+            Tool.KEEP_PART: ui.keepPartButton,
+            Tool.REMOVE_PART: ui.removePartButton,
+        }
+        self._effects = {"Paint": ui.brushButton, "Erase": ui.eraserButton, "Scissors": ui.scissorsButton}
         self.prepare_editor()
         self._connect()
         self._find_missing()
@@ -197,6 +208,9 @@ class SegmentPanel:
                 connect(selector, signal, lambda node: self._follow_selectors())
         for tool, button in self._tools.items():
             connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
+        for effect, button in self._effects.items():
+            connect(button, "clicked()", lambda effect=effect: self._on_effect(effect))
+        connect(ui.holdCheckBox, "toggled(bool)", self._do(self.segment_presenter.hold))
         connect(ui.stateButton, "clicked()", self._on_status_action)
         connect(ui.editorWidget, "currentSegmentIDChanged(QString)", self._do(self.segment_presenter.follow_segment))
         connect(ui.nextObjectButton, "clicked()", act(lambda session: session.next_object()))
@@ -223,6 +237,11 @@ class SegmentPanel:
             "P": ui.positiveButton,
             "N": ui.negativeButton,
             "X": ui.boxButton,
+            "W": ui.scribbleButton,
+            "Shift+W": ui.negativeScribbleButton,
+            "L": ui.lassoButton,
+            "K": ui.keepPartButton,
+            "Shift+K": ui.removePartButton,
             "M": ui.maskButton,
             "E": ui.readingButton,
             "O": ui.nextObjectButton,
@@ -306,7 +325,10 @@ class SegmentPanel:
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
         self.display.show(view.style, can_change=bool(session.objects))
-        ui.showOnlyButton.setEnabled(session.can_clear)
+        for button in (ui.showOnlyButton, *self._effects.values(), ui.keepPartButton, ui.removePartButton):
+            button.setEnabled(session.can_clear)
+        ui.holdCheckBox.setEnabled(session.can_prompt)
+        ui.holdCheckBox.setChecked(session.is_held)
         self._select_in_editor(next((row.segment_id for row in session.objects if row.is_active), ""))
         self._show_progress(view)
         self.quality_strip.show(view.cells, view.shown)
@@ -361,6 +383,15 @@ class SegmentPanel:
 
     def _choose(self, segment_id: str) -> None:
         self.segment_presenter.act(lambda session: session.choose(segment_id))
+
+    def _on_effect(self, name: str) -> None:
+        """Takes an effect of the Segment Editor for the active object; what it paints is confirmed like any manual edit."""
+        active = next((row.segment_id for row in self.segment_presenter.view().session.objects if row.is_active), "")
+        if active:
+            self.tools.deactivate()
+            self.ui.editorWidget.setCurrentSegmentID(active)
+            self.ui.editorWidget.setActiveEffectByName(name)
+        self.bridge.wake()
 
     def _on_status_action(self) -> None:
         fix = self.segment_presenter.view().state.fix

@@ -28,8 +28,8 @@ def write_series(folder, *, uid="1.2.3.1", description="T1", heights=range(6), t
         origin = np.array([-30, 20, 5]) + (TURN[:, 2] * 2.5 + [0, tilt, 0]) * height
         image.SetOrigin(origin.tolist())
         tags = {
-            "0008|0060": "MR", "0020|000e": uid, "0020|000d": "1.2.3",
-            "0020|0052": "1.2.3.99", "0008|103e": description, "0020|0013": str(number),
+            "0008|0060": "MR", "0020|000e": uid, "0020|000d": "1.2.3", "0020|0052": "1.2.3.99",
+            "0008|103e": description, "0020|0013": str(number),
             "0008|0018": f"{uid}.{number}", "0020|0032": "\\".join(map(str, origin)),
             "0020|0037": "\\".join(map(str, TURN.T[:2].ravel())),
         }  # fmt: skip

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage.draw import polygon2mask
 
 from NeuroSAM2Core.components.cpu import largest_component
 from NeuroSAM2Core.errors import ConfigError, DataError
@@ -14,7 +13,6 @@ from NeuroSAM2Core.repair import (
     open_bridges,
     paint_ball,
     paint_disc,
-    paint_polygon,
     part_at,
     remove_small_parts,
     shrink,
@@ -131,12 +129,3 @@ def test_a_ball_is_as_wide_across_slices_as_on_its_own():
     assert sorted(masks) == [-3, -2, -1, 0, 1, 2, 3]
     for offset, mask in masks.items():
         assert (mask == disc((31, 31), (15, 15), np.sqrt(36 - (2 * offset) ** 2) + 1e-6)).all()
-
-
-def test_an_outline_is_filled_and_what_lies_outside_the_slice_is_cut_off():
-    rng = np.random.default_rng(3)
-    for _ in range(20):
-        outline = rng.uniform(-5, 35, (7, 2))
-        ours, other = paint_polygon(outline, (30, 28)), polygon2mask((30, 28), outline)
-        assert (ours != other).sum() <= 2
-    assert not paint_polygon([(1, 1), (5, 5)], (9, 9)).any()

@@ -10,7 +10,7 @@ from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
+from NeuroSAM2Core.prompts import BoxPrompt, LassoPrompt, ObjectPrompts, PointPrompt, ScribblePrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume, make_app, turned
 
@@ -37,6 +37,10 @@ def some_prompts(axis=Axis.K):
         .with_point(plane, PointPrompt(2, 8.25, False))
         .with_point(other, PointPrompt(5, 9))
         .with_box(other, BoxPrompt(1, 2.5, 8, 17.125))
+        .with_scribble(plane, ScribblePrompt(((2.0, 3.5), (6.125, 9.0), (4.0, 8.0))))
+        .with_scribble(other, ScribblePrompt(((1.5, 2.0),), False))
+        .with_lasso(SlicePlane(axis, 6), LassoPrompt(((1.0, 2.0), (5.5, 3.0), (4.0, 8.875))))
+        .with_lasso(SlicePlane(axis, 6), LassoPrompt(((2.0, 2.0), (3.0, 3.0), (4.0, 8.0), (3.0, 9.0))))
         .with_confirmed(SlicePlane(axis, 7))
         .with_reading(plane, 2)
     )
@@ -184,7 +188,7 @@ def test_changes_name_the_slices_that_must_be_stated_again():
     after = before.without(3).with_point(SlicePlane(Axis.K, 6), PointPrompt(1, 1))
     assert {plane.index for plane in after.changed_since(before)} == {3, 6}
     assert after.changed_since(after) == ()
-    assert {plane.index for plane in ObjectPrompts().changed_since(before)} == {3, 5, 7}
+    assert {plane.index for plane in ObjectPrompts().changed_since(before)} == {3, 5, 6, 7}
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
-from NeuroSAM2Lib.segmentation.repair_actions import RepairActions, RepairSettings, Scope
+from NeuroSAM2Lib.segmentation.repair_actions import Brush, RepairActions, RepairSettings, Scope
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.components.cpu import fill_holes, largest_component
@@ -211,7 +211,7 @@ def test_growing_takes_from_others_only_where_objects_may_not_overlap(app):
         app.editor.SetOverwriteMode(mode)
         user.session.next_object()
         number = user.document.active
-        repairs(user).draw({PLANE: np.ones(SHAPE[1:], bool)}, "Paint", adds=True)
+        repairs(user).paint([user.document.volume.to_ras(np.array([9.0, 9.0, 4.0]))], Brush(radius_mm=20.0))
         assert (whole(user, 1)[4] & whole(user, number)[4]).any() == is_shared
         for _ in range(2):
             user.session.undo()
@@ -231,3 +231,41 @@ def test_nothing_to_repair_and_impossible_lengths_are_refused(app):
     repairs(user, SlicePlane(Axis.K, 1)).copy_to_neighbour(-1)
     with pytest.raises(PromptError, match="no slice beyond"):
         repairs(user, SlicePlane(Axis.K, 0)).copy_to_neighbour(-1)
+
+
+@pytest.mark.parametrize("axis", list(Axis))
+def test_a_brush_and_an_eraser_cover_mm_on_a_slice_and_a_ball_the_slices_around(app, axis):
+    user = user_with(app, np.zeros(SHAPE, bool), "anisotropic oblique", axis)
+    plane, volume = SlicePlane(axis, 4), user.document.volume
+    path = [volume.to_ras(np.array(plane.to_ijk(4.0, col))) for col in (5.0, 7.0)]
+    before = user.bytes()
+    repairs(user, plane).paint(path, Brush(radius_mm=1.1))
+    painted = whole(user)
+    places = np.stack(np.nonzero(painted), axis=1)[:, ::-1]
+    ends = [np.array(plane.to_ijk(4.0, col)) for col in (5.0, 7.0)]
+    spacing = np.array(volume.spacing_mm)
+    assert plane.of(painted)[4, 5:8].all()
+    assert set(places[:, "ijk".index(axis)].tolist()) == {4}
+    along = np.linspace(0, 1, 50)[:, None] * (ends[1] - ends[0]) + ends[0]
+    away = np.linalg.norm((places[:, None] - along) * spacing, axis=2).min(axis=1)
+    assert away.max() <= max(1.1, spacing.max() / 2) + 1e-6
+    user.session.undo()
+    assert user.bytes() == before
+    repairs(user, plane).paint(path, Brush(radius_mm=1.1, is_sphere=True))
+    thick = spacing["ijk".index(axis)]
+    others = {int(index) for index in np.flatnonzero(whole(user).any(axis=tuple({0, 1, 2} - {axis.array_axis})))}
+    assert len(others) == 1 + 2 * int(1.1 / thick)
+    repairs(user, plane).paint(path, Brush(radius_mm=9.0), adds=False)
+    assert not user.mask(plane).any()
+
+
+def test_scissors_cut_out_what_is_within_the_line_and_undo_brings_it_back(app):
+    user = user_with(app, blocks(), "under a shear")
+    before, volume = user.bytes(), user.document.volume
+    corners = [(14.0, 14.0), (14.0, 20.0), (19.0, 20.0), (19.0, 14.0)]
+    repairs(user).cut([volume.to_ras(np.array(PLANE.to_ijk(*place))) for place in corners])
+    assert not user.mask(PLANE)[15:18, 15:19].any()
+    assert (user.mask(PLANE)[:14] == blocks()[4][:14]).all()
+    assert PLANE in user.document.active_record.prompts.planes
+    user.session.undo()
+    assert user.bytes() == before

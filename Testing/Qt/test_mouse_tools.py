@@ -198,7 +198,7 @@ def test_a_box_that_is_refused_says_why(user, loop):
     loop.until(user.settled)
     user.key("X")
     user.drag((10, 24, 3), (40, 24, 9), "Green")
-    loop.until(lambda: "box in another view" in user.ui.stateLabel.text)
+    loop.until(lambda: "drawn in another view" in user.ui.stateLabel.text)
     assert not is_down(user, "X")
 
 

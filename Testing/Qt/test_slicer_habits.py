@@ -40,7 +40,7 @@ def raise_defect(*_, **__):
 
 def test_no_key_is_one_that_slicer_listens_for_itself(user):
     keys = {shortcut.key.toString() for shortcut in user.panel.shortcuts.active()}
-    assert len(keys) == 18
+    assert len(keys) == 23
     assert not keys & SLICER_KEYS
 
 

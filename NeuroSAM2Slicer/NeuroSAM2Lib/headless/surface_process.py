@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,11 @@ class SurfaceProcess:
         if has_sent:
             self._due_s = time.monotonic() + (PAUSE_S if len(self._images) == len(names) else 0.0)
         return self._send_styles() or has_sent or bool(gone)
+
+    @property
+    def is_behind(self) -> bool:
+        """Masks have changed that were not sent yet."""
+        return self.is_running and bool(self._changed)
 
     async def draw(self, width: int, height: int) -> bytes | None:
         """Red, green and blue of every pixel, the lowest row first; None where there is no process any more."""
@@ -180,7 +186,7 @@ class SurfaceProcess:
     def _note(self, _segmentation: vtk.vtkObject, segment_id: str | None) -> None:
         self._changed.update(self._images if segment_id is None else [segment_id])
 
-    def _send(self, message: dict[str, object], data: bytes = b"") -> None:
+    def _send(self, message: Mapping[str, object], data: bytes = b"") -> None:
         if self._process is not None and self._process.stdin is not None and self.is_running:
             self._process.stdin.write(json.dumps(message).encode() + b"\n" + data)
 

@@ -107,6 +107,22 @@ class SliceView:
         if ras is not None:
             self.node.JumpSliceByOffsetting(*map(float, ras))
 
+    def fit(self) -> None:
+        """The whole image again, on the slice that is shown."""
+        offset = self.node.GetSliceOffset()
+        self.logic.FitSliceToBackground()
+        self.node.SetSliceOffset(offset)
+
+    def look_like(self, other: "SliceView") -> None:
+        """The same slice as another view, the same place in the middle, as large."""
+        was_modifying = self.node.StartModify()
+        self.node.GetSliceToRAS().DeepCopy(other.node.GetSliceToRAS())
+        width, height, depth = other.node.GetFieldOfView()
+        self.node.SetFieldOfView(width * self.size[0] / other.size[0], height * self.size[1] / other.size[1], depth)
+        self.node.SetXYZOrigin(*other.node.GetXYZOrigin())
+        self.node.UpdateMatrices()
+        self.node.EndModify(was_modifying)
+
     def draw(self) -> NDArray[np.uint8]:
         """The picture (H, W, 3), its first row at the bottom."""
         connection = self.logic.GetImageDataConnection()

@@ -1,36 +1,29 @@
-"""The mouse tools of the slice views: place positive or negative points, or drag a box. One at a time, like Slicer's place mode.
+"""The mouse tools of the slice views: place positive or negative points, drag a box, or draw. One at a time, like Slicer's place mode.
 
 Points are placed by Slicer's place mode, so that its cursor and its other tools know of it. Whoever takes a tool of ours puts down
 the Segment Editor's effect, such as Paint; choosing an effect, or another mode of the mouse, puts down ours.
 """
 
 from collections.abc import Callable, Iterable
-from enum import Enum
+from functools import partial
 
 import slicer
 import vtk
 
 from NeuroSAM2Lib.presenters.box_drag import BoxDrag
+from NeuroSAM2Lib.presenters.drag import Drag
 from NeuroSAM2Lib.presenters.hover_tracker import HoverTracker
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.presenters.stroke_drag import StrokeDrag
+from NeuroSAM2Lib.presenters.tools import POINT_TOOLS, STROKE_TOOLS, Tool
 from NeuroSAM2Lib.scene.observer import SceneObserver
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
 SELECTION, INTERACTION = "vtkMRMLSelectionNodeSingleton", "vtkMRMLInteractionNodeSingleton"
 View = tuple[slicer.vtkMRMLSliceNode, vtk.vtkRenderWindowInteractor]
 """A slice view and its interactor."""
-
-
-class Tool(Enum):
-    """What a click means."""
-
-    LOOK = "look"
-    POSITIVE = "positive"
-    NEGATIVE = "negative"
-    BOX = "box"
-
-
-POINT_TOOLS = (Tool.POSITIVE, Tool.NEGATIVE)
+DRAGGED = (Tool.BOX, *STROKE_TOOLS)
+"""Tools that need no place mode of Slicer's."""
 
 
 class MouseTools:
@@ -46,7 +39,7 @@ class MouseTools:
         self._object: int | None = None
         self._placed_in = ""
         self._watch = SceneObserver()
-        self._drags: list[BoxDrag] = []
+        self._drags: list[Drag] = []
         self._views: tuple[View, ...] = ()
         self._list_views: Callable[[], Iterable[View]] = tuple
         self._hover_trackers: list[HoverTracker] = []
@@ -83,8 +76,8 @@ class MouseTools:
             return
         self.release_tool()
         self._tool, self._list_views, self._views = tool, views, tuple(views())
-        if tool is Tool.BOX:
-            self._drags = [BoxDrag(session, node, interactor) for node, interactor in self._views]
+        if tool in DRAGGED:
+            self._drags = [self._drag(session, view) for view in self._views]
         else:
             self._place_points()
             self._follow_pointer()
@@ -126,13 +119,20 @@ class MouseTools:
         before, self._views = self._views, tuple(self._list_views())
         if self._views == before:
             return
-        if self._tool is Tool.BOX:
+        if self._tool in DRAGGED:
             known = {drag.interactor: drag for drag in self._drags}
             for drag in known.values():
                 if drag.interactor not in [interactor for _, interactor in self._views]:
                     drag.cancel()
-            self._drags = [known.get(view[1]) or BoxDrag(session, *view) for view in self._views]
+            self._drags = [known.get(view[1]) or self._drag(session, view) for view in self._views]
         self._follow_pointer()
+
+    def _drag(self, session: SessionController, view: View) -> Drag:
+        node, interactor = view
+        if self._tool is Tool.BOX:
+            return BoxDrag(session, node, interactor)
+        draw = partial(self.presenter.draw_stroke, self._tool, view=node)
+        return StrokeDrag(session, node, interactor, self._tool, draw)
 
     def _follow_pointer(self) -> None:
         """In the views while a point tool is in hand, if that is wanted; nowhere otherwise."""
@@ -170,7 +170,7 @@ class MouseTools:
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
     def _on_mode(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        if self._tool is Tool.BOX or not self._is_in_place_mode():
+        if self._tool in DRAGGED or not self._is_in_place_mode():
             self.deactivate()
 
     def _on_effect(self, editor: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:

@@ -13,7 +13,7 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import former_name
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import DEFAULT_CLEANUP, Direction, MaskCleanup
-from NeuroSAM2Lib.segmentation.repair_actions import RepairSettings, Scope
+from NeuroSAM2Lib.segmentation.repair_actions import Brush, RepairSettings, Scope
 
 TAG = "NeuroSAM2Segment"
 VOLUME, SEGMENTATION = "Volume", "Segmentation"
@@ -22,6 +22,7 @@ SWITCH, ON, OFF = "Switch.", "on", "off"
 SWITCHES = tuple(field.name for field in fields(EngineSwitches))
 HOLES, ISLANDS, WHOLE = "HolesMm", "IslandsMm", "CleansWhole"
 REPAIR_SCOPE, REPAIR_MM = "RepairScope", "RepairMm"
+BRUSH_MM, SPHERE = "BrushMm", "BrushIsSphere"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +132,21 @@ class PanelSettings:
     def repair(self, repair: RepairSettings) -> None:
         self.node.SetParameter(REPAIR_SCOPE, repair.scope.value)
         self.node.SetParameter(REPAIR_MM, repr(repair.length_mm))
+
+    @property
+    def brush(self) -> Brush:
+        """Of painting and rubbing out."""
+        try:
+            return Brush(
+                radius_mm=self._size(BRUSH_MM) or Brush().radius_mm, is_sphere=bool(self.node.GetParameter(SPHERE))
+            )
+        except (ValueError, ConfigError):
+            return Brush()
+
+    @brush.setter
+    def brush(self, brush: Brush) -> None:
+        self.node.SetParameter(BRUSH_MM, repr(brush.radius_mm))
+        self.node.SetParameter(SPHERE, "yes" if brush.is_sphere else "")
 
     @property
     def switches(self) -> EngineSwitches:

@@ -1,8 +1,8 @@
-"""The rectangle that grows under the pointer while a box is dragged in a slice view; the scene knows nothing of it."""
+"""The line that grows under the pointer while something is drawn in a slice view; the scene knows nothing of it."""
+
+from collections.abc import Sequence
 
 import vtk
-
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import BOX, COLOURS
 
 LINE_PX = 2
 Place = tuple[int, int]
@@ -10,13 +10,14 @@ Place = tuple[int, int]
 
 
 class RubberBand:
-    """One rectangle in one view.
+    """One line in one view.
 
     Args:
         interactor: Of the view.
+        colour: Red, green and blue, 0 to 1.
     """
 
-    def __init__(self, interactor: vtk.vtkRenderWindowInteractor) -> None:
+    def __init__(self, interactor: vtk.vtkRenderWindowInteractor, colour: tuple[float, float, float]) -> None:
         self._interactor = interactor
         self._renderer: vtk.vtkRenderer | None = None
         self._source = vtk.vtkLineSource()
@@ -29,20 +30,18 @@ class RubberBand:
         mapper.SetTransformCoordinate(in_pixels)
         self._actor = vtk.vtkActor2D()
         self._actor.SetMapper(mapper)
-        self._actor.GetProperty().SetColor(*COLOURS[BOX])
+        self._actor.GetProperty().SetColor(*colour)
         self._actor.GetProperty().SetLineWidth(LINE_PX)
 
-    def show(self, start: Place, end: Place) -> None:
-        """The rectangle between two opposite corners."""
-        (left, low), (right, high) = start, end
-        corners = (left, low), (right, low), (right, high), (left, high), (left, low)
+    def show(self, corners: Sequence[Place]) -> None:
+        """The line through these places."""
         self._points.SetNumberOfPoints(len(corners))
         for number, (x, y) in enumerate(corners):
             self._points.SetPoint(number, x, y, 0)
         self._points.Modified()
         self._source.Modified()
         if self._renderer is None:
-            self._renderer = self._interactor.FindPokedRenderer(*start)
+            self._renderer = self._interactor.FindPokedRenderer(*corners[0])
             self._renderer.AddViewProp(self._actor)
         self._interactor.GetRenderWindow().Render()
 

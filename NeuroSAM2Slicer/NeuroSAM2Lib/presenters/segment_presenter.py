@@ -5,7 +5,7 @@ toolkit's event loop.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,9 @@ from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.repairs import BY_NAME
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
+from NeuroSAM2Lib.presenters.strokes import act_on_stroke
+from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
@@ -177,6 +180,22 @@ class SegmentPresenter:
         if self.session is not None and (number := self.session.document.active) is not None:
             segment_id = self.session.document.objects.segment_id(number)
             self.edit_objects(lambda objects: objects.display.show_only(segment_id))
+
+    def draw_stroke(self, tool: Tool, path: Sequence[Matrix], *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """A stroke was drawn with a tool; a mistake becomes the session's notice.
+
+        Args:
+            tool: One of `STROKE_TOOLS`.
+            path: World positions, (3,) in mm each.
+            view: Where.
+        """
+        plane, settings = self.visible_plane(), PanelSettings(self.host.scene)
+        if plane is not None and path:
+            self.act(lambda session: act_on_stroke(session, tool, path, view=view, plane=plane, settings=settings))
+
+    def hold(self, is_held: bool) -> None:
+        """Prompts wait until they are complete, or no longer."""
+        self.act(lambda session: session.hold(is_held=is_held))
 
     def repair(self, name: str) -> None:
         """Repairs the active object, as the person has chosen to; a mistake becomes the session's notice.

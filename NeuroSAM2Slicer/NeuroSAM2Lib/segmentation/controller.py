@@ -95,6 +95,12 @@ class SessionController:
             self.preview.leave()
             self.warm_up()
 
+    def hold(self, *, is_held: bool) -> None:
+        """Several prompts may be placed before the engine answers; what waits is answered when that is over, or by a propagation."""
+        self.engine_sync.is_held = is_held
+        if not is_held:
+            self.warm_up_if_due()
+
     def retry(self) -> None:
         """Tries again with an engine that was given up on."""
         self.notice = ""
@@ -113,8 +119,8 @@ class SessionController:
                 self.document.restore_nodes(number)
                 self.notice = _("{name} is locked: its prompts stay").format(name=self.document.objects.name(number))
                 continue
-            more = len(prompts.points) - len(before.points)
-            self._set_prompts(
+            more = prompts.count - before.count
+            self.set_prompts(
                 number,
                 prompts,
                 _("Place point") if more > 0 else _("Delete prompts") if more < 0 else _("Move prompts"),
@@ -176,7 +182,7 @@ class SessionController:
             picked = self._pick(number, ras, view)
             point = PointPrompt(picked.row, picked.col, positive)
             prompts = self.document.objects.record(number).prompts.with_point(picked.plane, point)
-            self._set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
+            self.set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """A box around the active object between two world positions of a slice view, cut off at the volume's edge; see `place_point`."""
@@ -186,15 +192,24 @@ class SessionController:
             if axis is None and view is not None:
                 axis = shown_slice(self.document.volume, view).plane.axis
             start, end = clipped(self.document.volume, start, end, axis or best_axis(self.document.volume))
-            picked = self._pick(self.document.active, start, view)
-            if view is not None and picked.is_across:
-                raise PromptError(
-                    _("this object is segmented along {axis}; a box in another view was drawn").format(
-                        axis=picked.plane.axis
-                    ),
-                    hint=_("draw the box in that view, or start another object"),
-                )
+            picked = self.pick_drawn(start, view)
             self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
+
+    def pick_drawn(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None) -> PickedPixel:
+        """Where something that is drawn for the active object begins; see `place_point`. Part of an `action`.
+
+        Raises:
+            PromptError: The view is not along the object's slices, or the place is outside the volume.
+            DataError: The object is locked.
+        """
+        self.document.objects.check_unlocked(self.document.active)
+        picked = self._pick(self.document.active, ras, view)
+        if view is not None and picked.is_across:
+            raise PromptError(
+                _("this object is segmented along {axis}; it was drawn in another view").format(axis=picked.plane.axis),
+                hint=_("draw in that view, or start another object"),
+            )
+        return picked
 
     def add_box(self, plane: SlicePlane, box: BoxPrompt) -> None:
         """A box around the active object, in place of the one on that slice; see `place_point`."""
@@ -219,14 +234,14 @@ class SessionController:
                     ),
                 )
             reading, count = chosen
-            self._set_prompts(
+            self.set_prompts(
                 self._active(), record.prompts.with_reading(plane, (reading + 1) % count), _("Next reading")
             )
 
     def remove_last_prompt(self, plane: SlicePlane) -> None:
         """Removes all prompts of the active object on a slice."""
         with self.action():
-            self._set_prompts(
+            self.set_prompts(
                 self._active(), self.document.active_record.prompts.without(plane.index), _("Remove prompts")
             )
 
@@ -367,6 +382,16 @@ class SessionController:
         if self.document.journal.problem:
             self.notice = self.document.journal.problem
 
+    def set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
+        """An object has these prompts now, as one undo step; a new object if None. Part of an `action`."""
+        changed = self.document.set_prompts(number, prompts, name)
+        if changed is not None:
+            number, planes = changed
+            self.preview.leave()
+            for plane in planes:
+                self.engine_sync.invalidate_slice(number, plane)
+            self.warm_up()
+
     def _follow_image(self) -> None:
         if self.document.notice_new_image():
             self.engine_sync.invalidate_volume()
@@ -390,15 +415,6 @@ class SessionController:
             self.notice = _("{name} is locked: it stays as it is (unlock it in the list of objects)").format(
                 name=names[0]
             )
-
-    def _set_prompts(self, number: int | None, prompts: ObjectPrompts, name: str) -> None:
-        changed = self.document.set_prompts(number, prompts, name)
-        if changed is not None:
-            number, planes = changed
-            self.preview.leave()
-            for plane in planes:
-                self.engine_sync.invalidate_slice(number, plane)
-            self.warm_up()
 
     def _move_in_history(self, go: Callable[[], bool]) -> bool:
         if self.ended:
@@ -446,7 +462,7 @@ class SessionController:
         return picked
 
     def _box(self, plane: SlicePlane, box: BoxPrompt) -> None:
-        self._set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))
+        self.set_prompts(self.document.active, self.document.active_record.prompts.with_box(plane, box), _("Box"))
 
     def _active(self) -> int:
         if self.document.active is None:

@@ -3,7 +3,7 @@
 What a repair makes of a mask is decided by `NeuroSAM2Core.repair` and `NeuroSAM2Core.components.cpu`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.components.cpu import fill_holes, largest_component
 from NeuroSAM2Core.errors import ConfigError, PromptError
+from NeuroSAM2Core.prompts import LassoPrompt
 from NeuroSAM2Core.repair import (
     MAX_MM,
     close_gaps,
     fill_between,
     grow,
     open_bridges,
+    paint_ball,
+    paint_disc,
     part_at,
     remove_small_parts,
     shrink,
@@ -29,7 +32,7 @@ from NeuroSAM2Core.repair import (
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import pick_pixel
+from NeuroSAM2Lib.scene.views.picking import path_on, pick_pixel
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
 Mask = NDArray[np.bool_]
@@ -55,6 +58,22 @@ class RepairSettings:
         if not 0 < self.length_mm <= MAX_MM:
             raise ConfigError(
                 _("the length is {length_mm} mm").format(length_mm=self.length_mm),
+                hint=_("give more than 0 and at most {most} mm").format(most=MAX_MM),
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Brush:
+    """What is painted with."""
+
+    radius_mm: float = 3.0
+    is_sphere: bool = False
+    """It paints the slices around as well."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.radius_mm <= MAX_MM:
+            raise ConfigError(
+                _("the radius is {radius_mm} mm").format(radius_mm=self.radius_mm),
                 hint=_("give more than 0 and at most {most} mm").format(most=MAX_MM),
             )
 
@@ -171,23 +190,58 @@ class RepairActions:
             self._redraw(number, {target: mask}, _("Copy to next slice"))
             return target
 
-    def draw(self, masks: Mapping[SlicePlane, Mask], name: str, *, adds: bool) -> None:
-        """Adds to the object, or takes away, what a stroke has covered on slices.
+    def paint(
+        self, path: Sequence[Matrix], brush: Brush, view: slicer.vtkMRMLSliceNode | None = None, *, adds: bool = True
+    ) -> None:
+        """Paints along a path on a slice, or rubs out.
 
         Args:
-            masks: What was covered.
-            name: Of the step.
-            adds: Or takes away.
+            path: World positions, (3,) in mm each.
+            brush: What with.
+            view: Where it was drawn.
+            adds: Or rubs out.
         """
         with self._session.action():
             number = self._number()
-            drawn = {}
-            for plane, covered in masks.items():
-                before = self._document.slice_io.read(number, plane)
-                after = before | covered if adds else before & ~covered
-                if not np.array_equal(before, after):
-                    drawn[plane] = after
-            self._finish(number, drawn, name)
+            plane, pixels, shape = self._on_slice(path, view)
+            spacing, volume = self._spacing(plane.axis), self._document.volume
+            if brush.is_sphere:
+                slice_mm = volume.spacing_mm["ijk".index(plane.axis)]
+                painted = paint_ball(pixels, brush.radius_mm, shape, spacing, slice_mm)
+            else:
+                painted = {0: paint_disc(pixels, brush.radius_mm, shape, spacing)}
+            last = volume.shape[plane.axis.array_axis] - 1
+            masks = {
+                SlicePlane(plane.axis, plane.index + offset): mask
+                for offset, mask in painted.items()
+                if 0 <= plane.index + offset <= last
+            }
+            self._draw(number, masks, _("Brush") if adds else _("Eraser"), adds=adds)
+
+    def cut(self, path: Sequence[Matrix], view: slicer.vtkMRMLSliceNode | None = None) -> None:
+        """Cuts out what is within a closed outline on a slice; see `paint`."""
+        with self._session.action():
+            number = self._number()
+            plane, pixels, shape = self._on_slice(path, view)
+            self._draw(number, {plane: LassoPrompt.drawn(pixels).mask(shape)}, _("Scissors"), adds=False)
+
+    def _draw(self, number: int, masks: Mapping[SlicePlane, Mask], name: str, *, adds: bool) -> None:
+        """Adds to the object, or takes away, what a stroke has covered on slices."""
+        drawn = {}
+        for plane, covered in masks.items():
+            before = self._document.slice_io.read(number, plane)
+            after = before | covered if adds else before & ~covered
+            if not np.array_equal(before, after):
+                drawn[plane] = after
+        self._finish(number, drawn, name)
+
+    def _on_slice(
+        self, path: Sequence[Matrix], view: slicer.vtkMRMLSliceNode | None
+    ) -> tuple[SlicePlane, list[tuple[float, float]], tuple[int, int]]:
+        """The slice that a path is on, its pixels, and the slice's shape."""
+        plane = self._session.pick_drawn(path[0], view).plane
+        height, width = plane.of(self._document.volume.voxels).shape
+        return plane, path_on(self._document.volume, plane, path), (height, width)
 
     def _repair(self, name: str, repair: Callable[[Mask, tuple[float, ...]], Mask]) -> None:
         with self._session.action():

@@ -14,7 +14,7 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import SceneObserver
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.point_nodes import take_new_points
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import BOX, POSITIVE, ROLE
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import NEGATIVE, POSITIVE, ROLE
 
 
 class SessionObserver:
@@ -111,8 +111,8 @@ class SessionObserver:
         if object_id is None or self._is_ignored:
             return
         with document.writing():  # a prompt is written back at its place on the slice, and what is none does not stay
-            places = [] if role == BOX else take_new_points(node)
-        if not places:  # a known point has its place again, or it is the middle of a box
+            places = take_new_points(node) if role in (POSITIVE, NEGATIVE) else []
+        if not places:  # a known point has its place again, or it is the middle of a box or part of a curve
             self._sync()
         for ras in places:
             view = self._view_under_cursor()

@@ -62,6 +62,10 @@ def _object(document: SegmentationDocument, number: int) -> dict[str, object]:
             {"slice": b.index, "row0": b.box.row0, "col0": b.box.col0, "row1": b.box.row1, "col1": b.box.col1}
             for b in prompts.boxes
         ],
+        "scribbles": [
+            {"slice": s.index, "positive": s.scribble.positive, "path": s.scribble.path} for s in prompts.scribbles
+        ],
+        "lassos": [{"slice": s.index, "outline": s.lasso.outline} for s in prompts.lassos],
         "readings": [{"slice": r.index, "reading": r.reading} for r in sorted(prompts.readings, key=lambda r: r.index)],
         "slices_confirmed_by_hand": sorted(prompts.kept),
         "slices": {

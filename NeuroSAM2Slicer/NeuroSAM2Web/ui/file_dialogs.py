@@ -8,8 +8,13 @@ from NeuroSAM2Web.ui.file_panel import FilePanel
 from NeuroSAM2Web.ui.widgets import key_button, progress
 
 TITLES = {
-    Target.NIFTI: "Segmentation, NIfTI labels (.nii.gz)",
+    Target.NIFTI: "Segmentation, NIfTI labels with their table (.nii.gz, .tsv)",
     Target.SEGMENTATION: "Segmentation with names and colours (.seg.nrrd)",
+    Target.DICOM: "Segmentation for DICOM systems (.dcm)",
+    Target.STL: "Surfaces, for printing (.stl)",
+    Target.OBJ: "Surfaces (.obj)",
+    Target.PLY: "Surfaces with colours (.ply)",
+    Target.GLB: "Surfaces, all in one coloured file (.glb)",
     Target.SCENE: "Everything: image, segmentation and prompts (.mrb)",
 }
 CHOOSER = "ns-file-chooser"
@@ -183,7 +188,7 @@ def _build_save(panel: FilePanel) -> None:
             )
         html.Div(
             "Beside a segmentation, a .json file tells how it was made.",
-            v_if="save_target !== 'SCENE'",
+            v_if="['NIFTI', 'SEGMENTATION', 'DICOM'].includes(save_target)",
             classes="ns-hint",
         )
         with html.Div(v_if="save_links.length", classes="mt-2"):

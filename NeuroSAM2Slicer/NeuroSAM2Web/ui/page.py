@@ -17,8 +17,9 @@ from NeuroSAM2Web.ui.help_dialog import build_help
 from NeuroSAM2Web.ui.measurements_form import build_measurements
 from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.segment_state import quality_strip_style
-from NeuroSAM2Web.ui.widgets import slice_bar, slice_view
-from NeuroSAM2Web.views import number_of
+from NeuroSAM2Web.ui.widgets import slice_bar, slice_view, surface_view
+from NeuroSAM2Web.view_tools import NUMBER_3D
+from NeuroSAM2Web.views import SECOND, number_of
 
 TITLE = "NeuroSAM2"
 COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
@@ -108,9 +109,11 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measu
                 for tab in tabs:
                     with v3.VWindowItem(value=tab.name, eager=True), html.Div(classes="pa-3"):
                         tab.build()
-        with v3.VMain(style="height: 100vh"), html.Div(classes="ns-views"):
+        with v3.VMain(style="height: 100vh"), html.Div(classes=("'ns-views ns-layout-' + layout",)):
             for name in ORIENTATIONS:
                 _build_view(name)
+            _build_second_view()
+            _build_surfaces()
         _build_question(app_state)
         build_help()
         build_dialogs(files)
@@ -157,7 +160,11 @@ def _build_view(name: str) -> None:
     quality_strip = f"quality_strip.length && {where}.axis === quality_strip_axis ? quality_strip : []"
     place = f"{where}.count ? 'slice ' + {where}.index + ' of ' + ({where}.count - 1) : ''"
     is_large = f"large === '{name}'"
-    with html.Div(classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"):
+    with html.Div(
+        classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",),
+        style=f"--ns-colour: {COLOURS[name]}",
+        v_if=f"{is_large} || !['one', 'two'].includes(layout)",
+    ):
         with html.Div(classes="ns-head"):
             html.Span(label)
             html.Span(f"{{{{ {place} }}}}", classes="ns-place ns-number")
@@ -181,6 +188,29 @@ def _build_view(name: str) -> None:
             for side, letter in zip(("left", "right", "top", "bottom"), WAYS[name], strict=True):
                 html.Span(letter, classes=f"ns-way ns-way-{side}")
         slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(quality_strip,))
+
+
+def _build_second_view() -> None:
+    with html.Div(classes="ns-pane", v_if="layout === 'two'"):
+        with html.Div(classes="ns-head"):
+            html.Span(
+                "{{ volumes.find(one => one.value === second)?.title ?? 'Choose a second image in the panel View' }}"
+            )
+        slice_view(
+            name=SECOND,
+            label="Second image",
+            number=(number_of(SECOND),),
+            tool=("tool",),
+            about=("''",),
+            previews=("previews",),
+        )
+
+
+def _build_surfaces() -> None:
+    with html.Div(classes="ns-pane ns-solid", v_if="['four', 'solid'].includes(layout)"):
+        with html.Div(classes="ns-head"):
+            html.Span("3D")
+        surface_view(number=(NUMBER_3D,))
 
 
 def _selector(

@@ -15,6 +15,11 @@ def slice_view(**attributes: object) -> HtmlElement:
     return _part("ns-slice-view", ["name", "label", "number", "tool", "about", "previews"], attributes)
 
 
+def surface_view(**attributes: object) -> HtmlElement:
+    """The 3D view: its picture and the mouse in it."""
+    return _part("ns-surface-view", ["number"], attributes)
+
+
 def slice_bar(**attributes: object) -> HtmlElement:
     """The slider below a slice view, which is the quality strip as well where the object lies along the view."""
     return _part("ns-slice-bar", ["name", "label", "index", "count", "cells"], attributes)

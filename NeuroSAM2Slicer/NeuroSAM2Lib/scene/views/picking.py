@@ -1,5 +1,6 @@
 """Picks the pixel of a stored slice at a position in a view: along the object's axis, else the view's, else the scan's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,11 @@ def box_between(volume: Volume, plane: SlicePlane, start: Matrix, end: Matrix) -
     corners = [plane.to_pixel(*_ijk(volume, ras)) for ras in (start, end)]
     (row0, col0), (row1, col1) = np.min(corners, axis=0), np.max(corners, axis=0)
     return BoxPrompt(float(row0), float(col0), float(row1), float(col1))
+
+
+def path_on(volume: Volume, plane: SlicePlane, path: Sequence[Matrix]) -> list[tuple[float, float]]:
+    """The pixels, (row, col), of a slice that are nearest to world positions, (3,) in mm; they may lie outside it."""
+    return [plane.to_pixel(*_ijk(volume, ras)) for ras in path]
 
 
 def _ijk(volume: Volume, ras: Matrix) -> tuple[float, float, float]:

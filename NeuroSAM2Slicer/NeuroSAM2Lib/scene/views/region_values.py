@@ -43,7 +43,7 @@ def ellipse_mask(shape: tuple[int, int], box: BoxPrompt) -> NDArray[np.bool_]:
     rows, cols = np.ogrid[: shape[0], : shape[1]]
     down = (rows - (box.row0 + box.row1) / 2) / max((box.row1 - box.row0) / 2, 1e-9)
     across = (cols - (box.col0 + box.col1) / 2) / max((box.col1 - box.col0) / 2, 1e-9)
-    return np.asarray(down**2 + across**2 <= 1)
+    return np.asarray(down**2 + across**2 <= 1 + 1e-6)
 
 
 def region_values(volume: Volume, plane: SlicePlane, mask: NDArray[np.bool_]) -> RegionValues:

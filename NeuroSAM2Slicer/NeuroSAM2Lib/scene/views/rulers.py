@@ -12,6 +12,8 @@ from NeuroSAM2Lib.scene.arrays import Matrix
 
 KIND, VALUES = "NeuroSAM2.Ruler", "NeuroSAM2.RulerValues"
 COLOUR = (0.2, 0.9, 0.95)
+POINT_PERCENT = 0.4
+"""Of the view, so that a region's points are no larger than its line."""
 CORNERS = 32
 """Of the polygon that stands for an ellipse."""
 
@@ -98,8 +100,8 @@ class Rulers:
         display = node.GetDisplayNode()
         display.SetPointLabelsVisibility(False)
         display.SetPropertiesLabelVisibility(False)
-        display.SetUseGlyphScale(False)
-        display.SetGlyphSize(0.01)
+        display.SetGlyphScale(POINT_PERCENT)
+        display.SetLineThickness(1.0)
 
     def remove(self, node_id: str) -> None:
         """Removes a measurement; nothing else."""

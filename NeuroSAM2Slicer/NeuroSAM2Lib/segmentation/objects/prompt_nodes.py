@@ -1,9 +1,9 @@
 """Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
 
 Every object has a list of positive points (which also carries the object's axis, kept slices and chosen readings as attributes), a list of
-negative ones, and a flat box per slice. Each node refers to the volume and the segmentation and names the object. The order of
-clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent transform, so that
-prompts move with the image.
+negative ones, a flat box per slice, and a curve for each scribble and lasso. Each node refers to the volume and the segmentation and names
+the object. The order of clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent
+transform, so that prompts move with the image.
 """
 
 from collections import defaultdict
@@ -15,25 +15,47 @@ import slicer
 
 from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts import ChosenReading, ObjectPrompts, SliceBox
-from NeuroSAM2Core.volume import Axis, Volume
+from NeuroSAM2Core.prompts import (
+    ChosenReading,
+    LassoPrompt,
+    ObjectPrompts,
+    ScribblePrompt,
+    SliceBox,
+    SliceLasso,
+    SliceScribble,
+)
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.objects.box_nodes import place_box, read_box
 from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_points, write_points
 from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
+from NeuroSAM2Lib.segmentation.objects.stroke_nodes import place_path, read_path
 
 OBJECT, ROLE, SLICES, READINGS = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices", "NeuroSAM2.Readings"
 READING_NUMBERS = range(1, 100)
 """More than any model gives; 0, the most likely one, is not chosen."""
 VOLUME, SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
+ORDER = "NeuroSAM2.Order"
 POSITIVE, NEGATIVE, BOX = "positive", "negative", "box"
-COLOURS = {POSITIVE: (0.1, 0.85, 0.3), NEGATIVE: (0.95, 0.2, 0.15), BOX: (1.0, 0.8, 0.1)}
+SCRIBBLE, NEGATIVE_SCRIBBLE, LASSO = "scribble", "negative scribble", "lasso"
+COLOURS = {
+    POSITIVE: (0.1, 0.85, 0.3),
+    NEGATIVE: (0.95, 0.2, 0.15),
+    BOX: (1.0, 0.8, 0.1),
+    SCRIBBLE: (0.1, 0.85, 0.3),
+    NEGATIVE_SCRIBBLE: (0.95, 0.2, 0.15),
+    LASSO: (1.0, 0.8, 0.1),
+}
 CLASSES = {
     POSITIVE: "vtkMRMLMarkupsFiducialNode",
     NEGATIVE: "vtkMRMLMarkupsFiducialNode",
     BOX: "vtkMRMLMarkupsROINode",
+    SCRIBBLE: "vtkMRMLMarkupsCurveNode",
+    NEGATIVE_SCRIBBLE: "vtkMRMLMarkupsCurveNode",
+    LASSO: "vtkMRMLMarkupsClosedCurveNode",
 }
+Stroke = SliceScribble | SliceLasso
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +131,16 @@ class PromptNodes:
         for node in self._nodes(object_id, BOX):
             box = read_box(node, axis, volume)
             boxes[box.index] = box
+        strokes = [stroke for _, stroke in sorted(self._read_strokes(object_id, axis, volume), key=lambda one: one[0])]
+        scribbles = tuple(one for one in strokes if isinstance(one, SliceScribble))
+        lassos = tuple(one for one in strokes if isinstance(one, SliceLasso))
         prompts = ObjectPrompts(
+            scribbles=scribbles,
+            lassos=lassos,
             axis=axis,
             points=tuple(point for _, point in placed),
             boxes=tuple(boxes[index] for index in sorted(boxes)),
-            kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes),
+            kept=frozenset(remembered.values) - {p.index for _, p in placed} - set(boxes) - {s.index for s in strokes},
             readings=self._stored_readings(object_id),
         )
         return prompts.inside(volume)
@@ -128,6 +155,7 @@ class PromptNodes:
                 wanted = [(n, p) for n, p in enumerate(prompts.points) if p.point.positive == sign]
                 write_points(node, wanted, axis, volume, positive=sign)
             self._write_boxes(object_id, prompts.boxes, axis, volume)
+            self._write_strokes(object_id, (*prompts.scribbles, *prompts.lassos), axis, volume)
         self._remember(positive, prompts)
 
     def remove(self, object_id: int) -> None:
@@ -252,6 +280,52 @@ class PromptNodes:
         for one in wanted.values():
             name = f"object {object_id} {BOX} on slice {one.index}"
             place_box(self._add(object_id, BOX, name), one, axis, volume)
+
+    def _read_strokes(self, object_id: int, axis: Axis, volume: Volume) -> Iterator[tuple[int, Stroke]]:
+        """Scribbles and lassos with their numbers."""
+        for node in self._nodes(object_id, SCRIBBLE, NEGATIVE_SCRIBBLE, LASSO):
+            stroke = _read_stroke(node, axis, volume)
+            if stroke is not None:
+                yield parse_count(node.GetAttribute(ORDER) or "") or 0, stroke
+
+    def _write_strokes(self, object_id: int, strokes: tuple[Stroke, ...], axis: Axis, volume: Volume) -> None:
+        wanted = dict(enumerate(strokes))
+        for node in list(self._nodes(object_id, SCRIBBLE, NEGATIVE_SCRIBBLE, LASSO)):
+            there = _read_stroke(node, axis, volume)
+            if there is not None and not _prompts_of(there, axis).inside(volume).indices:
+                continue
+            number = next((n for n, one in wanted.items() if one == there), None)
+            if number is None:
+                self.scene.RemoveNode(node)
+            else:
+                node.SetAttribute(ORDER, str(number))
+                del wanted[number]
+        for number, one in wanted.items():
+            if isinstance(one, SliceLasso):
+                role, path = LASSO, one.lasso.outline
+            else:
+                role, path = SCRIBBLE if one.scribble.positive else NEGATIVE_SCRIBBLE, one.scribble.path
+            node = self._add(object_id, role, f"object {object_id} {role} on slice {one.index}")
+            node.SetAttribute(ORDER, str(number))
+            place_path(node, path, SlicePlane(axis, one.index), volume)
+
+
+def _read_stroke(node: slicer.vtkMRMLMarkupsCurveNode, axis: Axis, volume: Volume) -> Stroke | None:
+    """The scribble or lasso that a curve is; None where others have left too few points of it."""
+    plane, path = read_path(node, axis, volume)
+    role = node.GetAttribute(ROLE)
+    try:
+        if role == LASSO:
+            return SliceLasso(plane.index, LassoPrompt(path))
+        return SliceScribble(plane.index, ScribblePrompt(path, role == SCRIBBLE))
+    except PromptError:
+        return None
+
+
+def _prompts_of(stroke: Stroke, axis: Axis) -> ObjectPrompts:
+    if isinstance(stroke, SliceLasso):
+        return ObjectPrompts(axis=axis, lassos=(stroke,))
+    return ObjectPrompts(axis=axis, scribbles=(stroke,))
 
 
 def _state(node: slicer.vtkMRMLMarkupsNode) -> tuple[object, ...]:

@@ -84,6 +84,8 @@ class EngineSync:
         """How masks are cleaned from the next answer on."""
         self.switches = AUTOMATIC
         """What the engine does for the volume; see `switch`."""
+        self.is_held = False
+        """Prompts are not sent for now, so that several can be placed before the engine answers."""
         self._document = document
         self._state = SceneState(document)
         self._objects = StateSync(link.submit)
@@ -162,7 +164,8 @@ class EngineSync:
             volume_id = self.link.open(self._document.volume, self.switches)
             self._generation = self.link.generation
             self._begin(volume_id)
-        self._objects.sync(self._state, self.cleanup)
+        if not self.is_held or self.propagation.is_due:
+            self._objects.sync(self._state, self.cleanup)
         if self.propagation.is_due:
             self._start_propagation()
 

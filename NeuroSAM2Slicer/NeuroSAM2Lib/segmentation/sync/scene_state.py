@@ -36,7 +36,8 @@ class SceneState:
         prompts = self._document.objects.record(object_id).prompts
         is_kept = plane in prompts.planes and plane.index in prompts.kept
         mask = self._document.slice_io.read(object_id, plane) if is_kept else None
-        return prompts.prompt_set(object_id, plane, revision=self.revision, mask=mask)
+        shape = plane.of(self._document.volume.voxels).shape
+        return prompts.prompt_set(object_id, plane, revision=self.revision, mask=mask, shape=(shape[0], shape[1]))
 
     def _snapshot(self, object_id: int, plane: SlicePlane) -> SliceSnapshot:
         record = self._document.objects.record(object_id)
