@@ -5,7 +5,7 @@ import re
 import pytest
 
 from Testing.Web.test_click_to_mask import draw_box
-from Testing.Web.visit import AppProcess, Visit
+from Testing.Web.visit import LIMIT_S, AppProcess, Visit
 
 CONTRAST, CONTRAST_LARGE = 4.5, 3.0
 """WCAG 2.1, level AA; large is from 24 px on, or 18.66 px in bold."""
@@ -99,7 +99,7 @@ def page_user(browser, tmp_path_factory):
     with AppProcess(tmp_path_factory.mktemp("app")) as app, Visit(browser, app) as visit:
         visit.wait_ready()
         draw_box(visit)
-        visit.page.set_default_timeout(20_000)
+        visit.page.set_default_timeout(LIMIT_S * 1000 / 2)
         yield visit
         assert not visit.errors, visit.errors
 
@@ -196,7 +196,7 @@ def test_nothing_scrolls_sideways_or_overlaps_at_any_width(browser, page_user, s
               .map((one) => one.title)"""
         )
         assert outside == []
-        visit.page.set_default_timeout(20_000)
+        visit.page.set_default_timeout(LIMIT_S * 1000 / 2)
         if size[0] < 720:
             page.get_by_title("Panels").click()
         page.get_by_role("button", name="Propagate").first.wait_for()
