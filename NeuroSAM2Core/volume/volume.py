@@ -108,6 +108,10 @@ class Volume:
         inverse = self.ras_to_ijk
         return np.asarray(ras) @ inverse[:3, :3].T + inverse[:3, 3]
 
+    def moved(self, matrix: Matrix) -> "Volume":
+        """The same voxels elsewhere: a position goes where a matrix (4, 4) puts it, RAS in mm."""
+        return Volume(self.voxels, matrix @ self.ijk_to_ras, name=self.name)
+
     def with_voxels(self, voxels: NDArray[Any], *, name: str = "") -> "Volume":
         """Other voxels on the same grid.
 

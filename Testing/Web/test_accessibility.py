@@ -5,7 +5,7 @@ import re
 import pytest
 
 from Testing.Web.test_click_to_mask import draw_box
-from Testing.Web.visit import AppProcess, Visit
+from Testing.Web.visit import LIMIT_S, AppProcess, Visit
 
 CONTRAST, CONTRAST_LARGE = 4.5, 3.0
 """WCAG 2.1, level AA; large is from 24 px on, or 18.66 px in bold."""
@@ -40,10 +40,10 @@ LOW_CONTRAST = """([least, leastLarge]) => {
     for (let one = element; one; one = one.parentElement) product *= Number(getComputedStyle(one).opacity);
     return product;
   };
-  const found = [];
+  const found = [], skipped = "[disabled], .v-btn--disabled, .v-input--disabled, .ns-view, svg";
   for (const element of document.querySelectorAll("body *")) {
     const words = [...element.childNodes].filter((one) => one.nodeType === 3).map((one) => one.data).join("").trim();
-    if (!words || !element.checkVisibility({ checkOpacity: true }) || element.closest("[disabled], .v-btn--disabled, .v-input--disabled, .ns-view, svg")) continue;
+    if (!words || !element.checkVisibility({ checkOpacity: true }) || element.closest(skipped)) continue;
     const box = element.getBoundingClientRect();
     if (!box.width || !box.height) continue;
     const style = getComputedStyle(element), below = ground(element), colour = parse(style.color);
@@ -86,8 +86,8 @@ OVERLAPS = """() => {
       if (inDrawer(one) !== inDrawer(other) && document.querySelector(".v-navigation-drawer--temporary")) continue;
       const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-      const clipped = (element) => { const box = element.closest(".v-navigation-drawer__content")?.getBoundingClientRect(); return box && element.getBoundingClientRect().top > box.bottom; };
-      if (width > 1 && height > 1 && !clipped(one) && !clipped(other)) found.push([one, other].map((e) => e.innerText || e.title || e.ariaLabel || e.className).join(" / "));
+      if (width <= 1 || height <= 1) continue;
+      found.push([one, other].map((e) => e.innerText || e.title || e.ariaLabel || e.className).join(" / "));
     }
   return found;
 }"""
@@ -99,6 +99,7 @@ def page_user(browser, tmp_path_factory):
     with AppProcess(tmp_path_factory.mktemp("app")) as app, Visit(browser, app) as visit:
         visit.wait_ready()
         draw_box(visit)
+        visit.page.set_default_timeout(LIMIT_S * 1000 / 2)
         yield visit
         assert not visit.errors, visit.errors
 
@@ -168,8 +169,9 @@ def test_the_tab_key_reaches_everything_that_can_be_pressed(page_user):
             page.keyboard.press("Tab")
             reached.add(page.evaluate("document.activeElement.dataset.reach"))
         missed = page.evaluate(
-            """([reached, all]) => all.map((n) => document.querySelector(`[data-reach="${n}"]`)).filter((one) => one && ![one, ...one.querySelectorAll("[data-reach]")].some(
-              (part) => reached.includes(part.dataset.reach))).map((one) => one.outerHTML.slice(0, 160))""",
+            """([reached, all]) => all.map((n) => document.querySelector(`[data-reach="${n}"]`))
+              .filter((one) => one && ![one, ...one.querySelectorAll("[data-reach]")].some((part) => reached.includes(part.dataset.reach)))
+              .map((one) => one.outerHTML.slice(0, 160))""",
             [[one for one in reached if one], list(range(count))],
         )
         assert [one for one in missed if one and 'role="tab"' not in one] == [], tab
@@ -190,9 +192,11 @@ def test_nothing_scrolls_sideways_or_overlaps_at_any_width(browser, page_user, s
             assert box["y"] + box["height"] <= size[1]
         outside = page.evaluate(
             """() => [...document.querySelectorAll("header button, header [role=combobox]")].filter((one) => one.checkVisibility())
-              .filter((one) => one.getBoundingClientRect().right > innerWidth || one.getBoundingClientRect().left < 0).map((one) => one.title)"""
+              .filter((one) => { const box = one.getBoundingClientRect(); return box.right > innerWidth || box.left < 0; })
+              .map((one) => one.title)"""
         )
         assert outside == []
+        visit.page.set_default_timeout(LIMIT_S * 1000 / 2)
         if size[0] < 720:
             page.get_by_title("Panels").click()
         page.get_by_role("button", name="Propagate").first.wait_for()

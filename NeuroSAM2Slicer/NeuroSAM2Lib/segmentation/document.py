@@ -156,7 +156,7 @@ class SegmentationDocument:
         prompts = self.objects.record(number).prompts
         return counts_of(
             self.objects.name(number),
-            [*(point.index for point in prompts.points), *(box.index for box in prompts.boxes)],
+            prompts.prompted_slices,
             prompts.kept,
             seconds=self.node.seconds(number),
         )

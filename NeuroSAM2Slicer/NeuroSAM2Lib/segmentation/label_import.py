@@ -137,5 +137,10 @@ def _digests(
     digests = {}
     for index in np.flatnonzero(mask.any(axis=tuple(across))).tolist():
         window[...] = mask.take(index, axis=along)
-        digests[place[along].start + index] = zlib.crc32(pack_mask(whole))
+        digests[place[along].start + index] = digest_of(whole)
     return digests
+
+
+def digest_of(mask: NDArray[np.bool_]) -> int:
+    """Of a mask on a slice, (H, W), as `SegmentSliceIO.digest` gives it."""
+    return zlib.crc32(pack_mask(mask))

@@ -60,7 +60,7 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
         name=document.objects.name(number),
         colour=_colour(document.segmentation_node, segment_id),
         num_prompts=prompts.count,
-        num_prompted=len({plane.index for plane in prompts.planes} - prompts.kept),
+        num_prompted=len(set(prompts.prompted_slices)),
         num_confirmed=len(prompts.kept),
         num_done=sum(not one.is_stale for one in quality.values()),
         is_active=number == document.active,

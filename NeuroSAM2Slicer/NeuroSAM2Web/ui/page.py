@@ -27,6 +27,8 @@ COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
 WAYS = {"Red": "RLAP", "Green": "RLSI", "Yellow": "APSI"}
 """What lies to the left, right, top and bottom of each view."""
 BAR_PX, DRAWER_PX = 52, 340
+IS_NARROW = "$vuetify.display.width < 720"
+"""Then the panels lie over the views, and a button brings them; the style sheet has the same width."""
 THEMES = {  # every text on them has the contrast of WCAG AA, which a test measures in the page
     "dark": {
         "dark": True,
@@ -86,13 +88,19 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measu
     """
     server = app_state.server
     server.enable_module(MODULE)
-    server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False})
+    server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False, "drawer": False})
     server.state.update({"trame__title": TITLE, "trame__template_error": LOST})
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
         client.Style(quality_strip_style())
         _build_bar(app_state, files)
-        with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
+        with v3.VNavigationDrawer(
+            model_value=(f"drawer || !({IS_NARROW})",),
+            update_modelValue="drawer = $event",
+            permanent=(f"!({IS_NARROW})",),
+            temporary=(IS_NARROW,),
+            width=DRAWER_PX,
+        ):
             with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
                 for tab in tabs:
                     v3.VTab(tab.title, value=tab.name, prepend_icon=tab.icon, size="small")
@@ -115,8 +123,9 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measu
 
 def _build_bar(app_state: AppState, files: FilePanel) -> None:
     with v3.VAppBar(flat=True, border=True, height=BAR_PX):
-        v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2")
-        html.Div(TITLE, classes="text-h6 mr-5")
+        v3.VBtn(icon="mdi-menu", size="small", click="drawer = !drawer", title="Panels", classes="ns-narrow")
+        v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2 ns-wide-only")
+        html.Div(TITLE, classes="text-h6 mr-5 ns-wide-only")
         _selector(app_state, "Volume", "mdi-cube-outline", "volumes", "volume", app_state.choose_volume)
         _selector(
             app_state,
@@ -220,7 +229,7 @@ def _selector(
         variant="solo-filled",
         flat=True,
         style="max-width: 250px",
-        classes="mr-2",
+        classes="mr-2 ns-selector",
         raw_attrs=[f'aria-label="{label}"', f'title="{label}"'],
     )
 

@@ -23,6 +23,10 @@ class WindowPreset:
     level: float
     """In Hounsfield units."""
 
+    def apply(self, window_level: "WindowLevel") -> None:
+        """Shows it."""
+        window_level.set(self.window, self.level)
+
 
 CT_PRESETS = (
     WindowPreset("brain", _("CT brain"), 80, 40),
@@ -85,8 +89,7 @@ class WindowLevel:
 
     def set_preset(self, name: str) -> None:
         """One of `CT_PRESETS`."""
-        preset = next(preset for preset in CT_PRESETS if preset.name == name)
-        self.set(preset.window, preset.level)
+        next(preset for preset in CT_PRESETS if preset.name == name).apply(self)
 
     @property
     def is_inverted(self) -> bool:
