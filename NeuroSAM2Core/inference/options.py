@@ -45,11 +45,11 @@ class EngineOptions:
     overlap_weight: float = 0.5
     """What keeping all of the mask before is worth beside an expected IoU of 1, when a candidate is chosen."""
     refines_boxes: bool | None = None
-    """Where a crop is seen, let the intensities in and around the first box on a slice decide which part of it is the object, beside the
-    model's mask (docs/adr/0013); None: where the model says so. Reference: no."""
+    """Where a crop is seen, let the mask refiner outline the object in the first box on a slice (docs/adr/0018); None: where the model says
+    so. Reference: no."""
     refines_masks: bool | None = None
-    """Where a crop is seen, refine propagated masks and corrections by the mask before and by the object's intensities on confirmed slices
-    (docs/adr/0013); None: where the model says so. Reference: no."""
+    """Where a crop is seen, refine propagated masks by the mask refiner (docs/adr/0018), and corrections by the mask before and the object's
+    intensities on confirmed slices (docs/adr/0013); None: where the model says so. Reference: no."""
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""

@@ -116,20 +116,15 @@ def refine_propagated_mask(
     if not last.any():
         return answer
     evidence = None if contrast is None else contrast.evidence(picture)
-    view = view_of_mask(picture, neighbour, last, evidence)
-    posterior = refined_logits(answer, view, refiner, model_weight=PROPAGATED_WEIGHT)
+    of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
+    posterior = logits_of_view(refiner, view_of_mask(picture, neighbour, last, evidence)) + PROPAGATED_WEIGHT * of_model
     return with_posterior(answer, posterior, _box_mask(last, MARGIN))
 
 
-def refined_logits(
-    answer: MaskPrediction, view: Float[np.ndarray, "5 64 64"], refiner: MaskRefiner, *, model_weight: float
-) -> NDArray[np.float64]:
-    """The refiner's logits of a view and a share of the model's, (64, 64)."""
-    logits = refiner(torch.from_numpy(view)[None].to(answer.logits.device))[0, 0].float().cpu().numpy()
-    if not model_weight:
-        return logits.astype(np.float64)
-    of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
-    return np.asarray(logits + model_weight * of_model, np.float64)
+def logits_of_view(refiner: MaskRefiner, view: Float[np.ndarray, "5 64 64"]) -> NDArray[np.float64]:
+    """What the refiner makes of a view, (64, 64)."""
+    device = next(refiner.parameters()).device
+    return np.asarray(refiner(torch.from_numpy(view)[None].to(device))[0, 0].float().cpu().numpy(), np.float64)
 
 
 def refine_clicked_mask(
