@@ -31,4 +31,4 @@ def read_refiner(path: Path) -> MaskRefiner:
             refiner.load_state_dict({name: tensor.float() for name, tensor in TensorFile(file).tensors()})
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} holds no mask refiner: {error}", hint="install the package again") from error
-    return refiner.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return refiner.eval().requires_grad_(False)

@@ -48,8 +48,8 @@ class EngineOptions:
     """Where a crop is seen, let the mask refiner outline the object in the first box on a slice (docs/adr/0018); None: where the model says
     so. Reference: no."""
     refines_masks: bool | None = None
-    """Where a crop is seen, refine propagated masks by the mask refiner (docs/adr/0018), and corrections by the mask before and the object's
-    intensities on confirmed slices (docs/adr/0013); None: where the model says so. Reference: no."""
+    """Where a crop is seen, refine propagated masks by the mask refiner (docs/adr/0018), and corrections by the mask before and by
+    the object's intensities on confirmed slices (docs/adr/0013); None: where the model says so. Reference: no."""
     ends_by_shape: bool | None = None
     """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
     so. Reference: by the object score alone."""
@@ -57,9 +57,9 @@ class EngineOptions:
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
     min_area_ratio: float | None = None
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""
-    area_ratio_slope: float = 0.8
+    area_ratio_slope: float = 0.5
     """Where a crop is seen, that share is at least so much for each diameter (of a disc of the largest area) from the prompted slice:
-    what is as deep as wide has ended half a diameter away, unless it keeps most of its area; with `ends_by_shape`."""
+    what is as deep as wide has ended half a diameter away, unless it keeps a quarter of its area; with `ends_by_shape`."""
     min_overlap: float = 0.0
     """Least overlap (IoU) of such a slice with the one before; with `ends_by_shape`."""
     interpolates: bool | None = None
