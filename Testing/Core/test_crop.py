@@ -179,7 +179,7 @@ def test_the_mask_keeping_candidate_wins_unless_another_scores_much_better():
 )
 def test_an_object_ends_for_one_reason_that_has_a_name(change, ending):
     evidence = SliceEvidence(object_score_logits=3.0, expected_iou=0.8, area=100.0, overlap=0.7)
-    options = EngineOptions(ends_by_shape=True, min_iou=0.4, min_area_ratio=0.3, min_overlap=0.3)
+    options = EngineOptions(ends_by_shape=True, min_iou=0.4, min_area_ratio=0.3, min_overlap=0.3, area_ratio_slope=0.8)
     assert ending_of(replace(evidence, **change), 100.0, options) is ending
     by_score_alone = ending_of(replace(evidence, **change), 100.0, replace(options, ends_by_shape=False))
     assert by_score_alone is (ending if ending is Ending.OBJECT_SCORE else None)

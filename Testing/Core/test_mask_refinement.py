@@ -86,6 +86,21 @@ def test_without_contrast_the_mask_before_and_the_model_lead():
     assert dice(mask_of(refined), before) > 0.85
 
 
+def test_what_the_pixels_show_is_present_whatever_the_model_says():
+    before = disc()
+    shown = IntensityContrast.of([(picture_of(before), before)])
+    absent = replace(answer_of(NOTHING_SAID - 1024), object_score_logits=torch.tensor([[-5.0]]))
+    refined = followed(absent, before, picture_of(before, seed=1), picture_of(before), shown)
+    assert dice(mask_of(refined), before) > 0.9
+    assert refined.object_score_logits.item() > 0
+
+
+def test_a_mask_that_fills_the_view_is_left_to_the_model():
+    before = disc(radius=29)
+    answer = answer_of(logits_of(disc(radius=20)))
+    assert followed(answer, before, picture_of(before), picture_of(before), None) is answer
+
+
 def test_a_file_that_holds_no_refiner_is_refused(tmp_path):
     for name, content in (("empty.safetensors", b""), ("text.safetensors", b"nothing of that kind")):
         (tmp_path / name).write_bytes(content)

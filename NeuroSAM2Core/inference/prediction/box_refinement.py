@@ -25,7 +25,7 @@ def refine_box_mask(
     """The answer to a box with the mask that the refiner finds in it; where intensities do not differ there the model's mask stays.
 
     Args:
-        answer: The model's, for one object. Its expected IoU and object score are kept.
+        answer: The model's, for one object. Its expected IoU is kept; what is found is present.
         picture: The crop that it saw.
         bounds: The box on that picture: top, left, bottom, right, borders of the outermost cells.
         refiner: On the answer's device.

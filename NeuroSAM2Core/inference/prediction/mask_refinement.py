@@ -28,6 +28,7 @@ from NeuroSAM2Core.inference.prediction.intensity_histograms import (
 )
 from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
 from NeuroSAM2Core.inference.prediction.refiner_view import view_of_mask
+from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
@@ -36,6 +37,8 @@ RING_RATIO = 0.25
 """How far around the object its surroundings are looked at, as a share of the longer side of its box."""
 PROPAGATED_WEIGHT = 0.5
 """Of the model's logits beside the refiner's, on propagated slices."""
+MAX_SHARE = 0.85
+"""Of the view's side; a larger object hides its surroundings, and the refiner has nothing to tell it from."""
 MARGIN = 3
 """How far beyond the box of the mask before the object can reach on the next slice, cells."""
 MODEL_WEIGHT, DISTANCE_WEIGHT = 0.5, 0.5
@@ -102,10 +105,10 @@ def refine_propagated_mask(
     contrast: IntensityContrast | None,
     refiner: MaskRefiner,
 ) -> MaskPrediction:
-    """A propagated answer with the mask that the refiner finds beside the mask of the slice before.
+    """A propagated answer with the mask that the refiner finds beside the mask of the slice before, unless that fills the view.
 
     Args:
-        answer: The model's, for one object. Its expected IoU and object score are kept.
+        answer: The model's, for one object. Its expected IoU is kept; what is found is present.
         before: The mask of the slice before in the same crop, not empty.
         picture: The slice in that crop.
         neighbour: The slice before in that crop.
@@ -113,7 +116,7 @@ def refine_propagated_mask(
         refiner: On the answer's device.
     """
     last = resized(before.float(), SIDE, SIDE)[0, 0].cpu().numpy() >= 0.5
-    if not last.any():
+    if not last.any() or box_share(last) > MAX_SHARE:
         return answer
     evidence = None if contrast is None else contrast.evidence(picture)
     of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
@@ -139,7 +142,7 @@ def refine_clicked_mask(
     the mask before agrees with speaks for its own place.
 
     Args:
-        answer: The model's, for one object. Its expected IoU and object score are kept.
+        answer: The model's, for one object. Its expected IoU is kept; what is found is present.
         before: The mask that is corrected, in the same crop, not empty.
         click: The correction.
         evidence: How much each cell's intensity speaks for the object; None where that is not known.
@@ -178,7 +181,18 @@ def with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach
     scaled = (SCALE * posterior).clip(-MAX_LOGIT, MAX_LOGIT)
     refined = np.where(mask, scaled, np.minimum(scaled, OUTSIDE_LOGIT)).astype(np.float32)
     logits = resized(torch.from_numpy(refined)[None, None], *answer.logits.shape[-2:])
-    return replace(answer, logits=logits.to(answer.logits.device))
+    score = answer.object_score_logits
+    return replace(
+        answer,
+        logits=logits.to(answer.logits.device),
+        object_score_logits=score.clamp(min=PRESENT_SCORE_LOGIT) if mask.any() else score,
+    )
+
+
+def box_share(mask: Mask) -> float:
+    """The longer side of a mask's box as a share of the grid's; 0 to 1."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1) / len(mask)
 
 
 def _with_ring(mask: Mask) -> Mask:

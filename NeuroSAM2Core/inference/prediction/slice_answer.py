@@ -11,6 +11,9 @@ from NeuroSAM2Core.inference.prediction.crop import Crop
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 
+PRESENT_SCORE_LOGIT = 1.0
+"""Of an object that a person has clicked, or the pixels show, where the model thought it absent."""
+
 
 @dataclass(frozen=True, slots=True)
 class SliceAnswer:

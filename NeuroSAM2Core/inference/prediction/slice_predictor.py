@@ -23,7 +23,13 @@ from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle
 from NeuroSAM2Core.inference.prediction.memory_usage import CountedMemory
 from NeuroSAM2Core.inference.prediction.readings import rank_readings, split
-from NeuroSAM2Core.inference.prediction.slice_answer import CropMemory, CropView, SliceAnswer, as_absent
+from NeuroSAM2Core.inference.prediction.slice_answer import (
+    PRESENT_SCORE_LOGIT,
+    CropMemory,
+    CropView,
+    SliceAnswer,
+    as_absent,
+)
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, MaskSelector, Points
 from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.mask_refiner import SIDE
@@ -34,8 +40,6 @@ MAX_FED_BACK = 32.0
 MIN_KEPT, MAX_LOSS = 0.5, 0.1
 """A negative click that keeps less of the mask before (IoU), and whose own expected IoU falls by more, is not followed; one that keeps
 less than half of that much must not fall at all."""
-PRESENT_SCORE_LOGIT = 1.0
-"""Of an object that a person has clicked and the model thought absent."""
 
 Prompt = BoxPrompt | PointPrompt
 

@@ -121,7 +121,7 @@ class SliceTracker:
         )
         if self._appearance is not None:
             answer = self._appearance.suppress_background(answer, features)
-        if options.refines_masks and mask is not None and not context.crops.is_whole(crop):
+        if options.refines_masks and mask is not None:
             picture, neighbour = (crop.picture(context.stack.voxels[n], SIDE) for n in (number, number - self.run.step))
             refined = refine_propagated_mask(
                 answer, mask, picture, neighbour, self.contrast, bundled_refiner(model.device)
