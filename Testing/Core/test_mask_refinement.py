@@ -15,6 +15,7 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
     IntensityContrast,
     refine_clicked_mask,
     refine_propagated_mask,
+    shows_surroundings,
 )
 from Testing.Support.answers import answer_of, logits_of
 
@@ -95,10 +96,10 @@ def test_what_the_pixels_show_is_present_whatever_the_model_says():
     assert refined.object_score_logits.item() > 0
 
 
-def test_a_mask_that_fills_the_view_is_left_to_the_model():
-    before = disc(radius=29)
-    answer = answer_of(logits_of(disc(radius=20)))
-    assert followed(answer, before, picture_of(before), picture_of(before), None) is answer
+@pytest.mark.parametrize(("radius", "is_shown"), [(0, True), (20, True), (26, True), (29, False)])
+def test_an_object_that_fills_its_crop_hides_its_surroundings(radius, is_shown):
+    mask = disc(radius=radius) if radius else disc() & False
+    assert shows_surroundings(logits_of(mask)) is is_shown
 
 
 def test_a_file_that_holds_no_refiner_is_refused(tmp_path):

@@ -38,7 +38,7 @@ RING_RATIO = 0.25
 PROPAGATED_WEIGHT = 0.5
 """Of the model's logits beside the refiner's, on propagated slices."""
 MAX_SHARE = 0.85
-"""Of the view's side; a larger object hides its surroundings, and the refiner has nothing to tell it from."""
+"""Of a crop's side; a larger object hides its surroundings."""
 MARGIN = 3
 """How far beyond the box of the mask before the object can reach on the next slice, cells."""
 MODEL_WEIGHT, DISTANCE_WEIGHT = 0.5, 0.5
@@ -105,7 +105,7 @@ def refine_propagated_mask(
     contrast: IntensityContrast | None,
     refiner: MaskRefiner,
 ) -> MaskPrediction:
-    """A propagated answer with the mask that the refiner finds beside the mask of the slice before, unless that fills the view.
+    """A propagated answer with the mask that the refiner finds beside the mask of the slice before.
 
     Args:
         answer: The model's, for one object. Its expected IoU is kept; what is found is present.
@@ -116,7 +116,7 @@ def refine_propagated_mask(
         refiner: On the answer's device.
     """
     last = resized(before.float(), SIDE, SIDE)[0, 0].cpu().numpy() >= 0.5
-    if not last.any() or box_share(last) > MAX_SHARE:
+    if not last.any():
         return answer
     evidence = None if contrast is None else contrast.evidence(picture)
     of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
@@ -189,10 +189,13 @@ def with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach
     )
 
 
-def box_share(mask: Mask) -> float:
-    """The longer side of a mask's box as a share of the grid's; 0 to 1."""
+def shows_surroundings(logits: Float[torch.Tensor, "1 1 s4 s4"]) -> bool:
+    """The object of some logits leaves room in their crop, so that the refiner sees what it is to be told from."""
+    mask = (logits[0, 0] > 0).cpu().numpy()
+    if not mask.any():
+        return True
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1) / len(mask)
+    return bool(max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1 <= MAX_SHARE * len(mask))
 
 
 def _with_ring(mask: Mask) -> Mask:

@@ -11,7 +11,11 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.prediction.appearance import AppearanceModel, fit_appearance_model
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Crop, logits_in_crop
-from NeuroSAM2Core.inference.prediction.mask_refinement import IntensityContrast, refine_propagated_mask
+from NeuroSAM2Core.inference.prediction.mask_refinement import (
+    IntensityContrast,
+    refine_propagated_mask,
+    shows_surroundings,
+)
 from NeuroSAM2Core.inference.prediction.mask_transfer import box_of_mask, dice, interpolated, keeping
 from NeuroSAM2Core.inference.prediction.slice_answer import as_absent
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
@@ -75,6 +79,9 @@ class SliceTracker:
         )
         self.largest_area = max(state.area for state in (*track.confirmed.values(), *recent.values()))
         self.contrast = intensity_contrast_of(context, track, run.start, track.confirmed)
+        self.refines = context.options.refines_masks and all(
+            shows_surroundings(state.logits) for state in track.confirmed.values()
+        )
         self._crop: Crop | None = None
         self._bank: MemoryBank
         self._appearance: AppearanceModel | None
@@ -121,7 +128,7 @@ class SliceTracker:
         )
         if self._appearance is not None:
             answer = self._appearance.suppress_background(answer, features)
-        if options.refines_masks and mask is not None:
+        if self.refines and mask is not None:
             picture, neighbour = (crop.picture(context.stack.voxels[n], SIDE) for n in (number, number - self.run.step))
             refined = refine_propagated_mask(
                 answer, mask, picture, neighbour, self.contrast, bundled_refiner(model.device)
