@@ -126,7 +126,7 @@ def test_the_registration_is_shown_over_the_later_scan_and_used_only_after_a_yes
     assert [one.index for one in boxes] == [3, 5]
     assert document.objects.record(2).prompts.kept == {7}
     reader = SegmentWriter(person.presenter.chosen[1], person.later, document.volume)
-    (plane,) = [one for one in document.objects.record(2).prompts.planes]
+    (plane,) = document.objects.record(2).prompts.planes
     np.testing.assert_array_equal(reader.read(document.objects.segment_id(2), plane), LABELS[7] == 2)
     assert {one.index for one in document.objects.record(1).quality} >= {2, 3, 4, 5}
 
@@ -146,6 +146,15 @@ def test_cancelling_leaves_everything_as_it_was(person, when):
     assert person.view.GetForegroundVolumeID() is None
     assert not Path(program.command[-1]).parent.exists()
     assert session_view(person.presenter.session).objects == ()
+
+
+def test_what_is_outlined_on_another_image_can_be_carried(person):
+    (found,) = person.follow.scans.values()
+    assert (found.volume_node, found.segmentation_node) == person.earlier
+    person.follow.begin_with(found.segmentation_node.GetID())
+    assert len(person.programs) == 1
+    person.follow.begin_with("gone")
+    assert len(person.programs) == 1
 
 
 def test_a_registration_that_fails_is_a_sentence(person):

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,7 +14,7 @@ import slicer
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.processes import ProcessTree, exit_summary
 from NeuroSAM2Core.registration import Registration, thinned
-from NeuroSAM2Lib.engine.programs import StartProgram
+from NeuroSAM2Lib.engine.programs import StartProgram, starter
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.files.node_files import add_volume
@@ -43,6 +43,42 @@ class FollowView:
     percent: int = 0
     sentence: str = ""
     """How the scans lie to each other, or what went wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EarlierScan:
+    """A segmentation in the scene, with the image that it was made on."""
+
+    segmentation_node: slicer.vtkMRMLSegmentationNode
+    volume_node: slicer.vtkMRMLScalarVolumeNode
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.volume_node.GetName()}: {self.segmentation_node.GetName()}"
+
+
+def earlier_scans(
+    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode | None
+) -> dict[str, EarlierScan]:
+    """What can be carried to an image, by the id of the segmentation: whatever is outlined on another one."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    found, scans = scene.GetNodesByClass("vtkMRMLSegmentationNode"), {}
+    for number in range(found.GetNumberOfItems()):
+        node = found.GetItemAsObject(number)
+        image = node.GetNodeReference(role)
+        if image is not None and image is not volume_node and node.GetSegmentation().GetNumberOfSegments():
+            scans[str(node.GetID())] = EarlierScan(node, image)
+    return scans
+
+
+def follow_presenter(presenter: SegmentPresenter, slicer_python: str) -> "FollowPresenter":
+    """One that runs NeuroSAM2 where the engine of the presenter is, on this machine."""
+
+    def start(command: Sequence[str], log: Path, *, stop_file: Path | None = None) -> ProcessTree:
+        return starter(presenter.choice.environment(slicer_python))(command, log, stop_file=stop_file)
+
+    return FollowPresenter(presenter, lambda: presenter.choice.command(slicer_python), start)
 
 
 class FollowPresenter:
@@ -74,6 +110,16 @@ class FollowPresenter:
         if self._program is None:
             return FollowView(sentence=self._problem)
         return FollowView(phase=FollowPhase.REGISTERING, percent=self._percent(), sentence=_("Registering the scans"))
+
+    @property
+    def scans(self) -> dict[str, EarlierScan]:
+        """What can be carried to the image that is worked on; see `earlier_scans`."""
+        return earlier_scans(self._presenter.host.scene, self._presenter.chosen[0])
+
+    def begin_with(self, segmentation_id: str) -> None:
+        """The same as `begin`, for a scan of `scans`."""
+        if (scan := self.scans.get(segmentation_id)) is not None:
+            self.begin(scan.volume_node, scan.segmentation_node)
 
     def begin(
         self, volume_node: slicer.vtkMRMLScalarVolumeNode, segmentation_node: slicer.vtkMRMLSegmentationNode
