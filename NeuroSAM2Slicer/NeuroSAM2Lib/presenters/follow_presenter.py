@@ -97,6 +97,7 @@ class FollowPresenter:
         self._program: ProcessTree | None = None
         self._folder: Path | None = None
         self._earlier: SegmentationSnapshot | None = None
+        self._later: slicer.vtkMRMLScalarVolumeNode | None = None
         self._registration: Registration | None = None
         self._overlay: slicer.vtkMRMLScalarVolumeNode | None = None
         self._foregrounds: list[tuple[slicer.vtkMRMLSliceCompositeNode, str | None, float]] = []
@@ -160,6 +161,8 @@ class FollowPresenter:
         session = self._presenter.session
         if self._registration is None or self._earlier is None or session is None:
             raise DataError(_("no scan is registered"), hint=_("choose the earlier scan first"))
+        if session.document.volume_node is not self._later:
+            raise DataError(_("another image was chosen meanwhile"), hint=_("register the scans again"))
         return carry_objects(self._earlier, session.document.volume, self._registration)
 
     def use(self, carried: CarriedObjects) -> None:
@@ -172,7 +175,7 @@ class FollowPresenter:
         if self._program is not None:
             self._program.kill()
             self._program.wait(5.0)
-        self._program = self._registration = self._earlier = None
+        self._program = self._registration = self._earlier = self._later = None
         self._problem = ""
         self._hide_overlay()
         self._delete_folder()
@@ -185,6 +188,7 @@ class FollowPresenter:
             raise DataError(_("there is no scan to carry to"), hint=_("open the later scan first"))
         if volume_node is session.document.volume_node:
             raise DataError(_("that is the scan itself"), hint=_("choose an earlier one"))
+        self._later = session.document.volume_node
         self._earlier = SegmentationSnapshot.take(segmentation_node, volume_node)
         self._folder = Path(tempfile.mkdtemp(prefix="neurosam2-"))
         paths = [self._folder / f"{name}.nii" for name in ("earlier", "later")]
