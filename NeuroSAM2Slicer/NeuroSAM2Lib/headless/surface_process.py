@@ -140,6 +140,7 @@ class SurfaceProcess:
         self._styles.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "NeuroSAM2Lib.headless.surface_renderer",
             stdin=asyncio.subprocess.PIPE,
