@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -145,6 +146,7 @@ class SurfaceProcess:
             "NeuroSAM2Lib.headless.surface_renderer",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         self.smooth(self._smoothing)
 
