@@ -126,7 +126,7 @@ def test_the_registration_is_shown_over_the_later_scan_and_used_only_after_a_yes
     assert [one.index for one in boxes] == [3, 5]
     assert document.objects.record(2).prompts.kept == {7}
     reader = SegmentWriter(person.presenter.chosen[1], person.later, document.volume)
-    (plane,) = [one for one in document.objects.record(2).prompts.planes]
+    (plane,) = document.objects.record(2).prompts.planes
     np.testing.assert_array_equal(reader.read(document.objects.segment_id(2), plane), LABELS[7] == 2)
     assert {one.index for one in document.objects.record(1).quality} >= {2, 3, 4, 5}
 
