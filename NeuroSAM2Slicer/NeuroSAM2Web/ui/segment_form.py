@@ -309,7 +309,7 @@ def _other_rows(panel: SegmentPanel) -> None:
     ):
         html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
         html.Div("{{ row.name }}", classes="text-body-2 flex-grow-1")
-        html.Span("yours", classes="text-caption text-medium-emphasis")
+        html.Span("segment", classes="text-caption text-medium-emphasis")
 
 
 def _propagation(panel: SegmentPanel) -> None:
