@@ -63,6 +63,7 @@ def key_button(
     icon: str = "",
     size: str = "small",
     variant: str = "tonal",
+    is_pressed: str = "",
     **attributes: object,
 ) -> None:
     """A button that a key presses, too.
@@ -74,9 +75,12 @@ def key_button(
         icon: Before the text.
         size: Of Vuetify.
         variant: Of Vuetify.
+        is_pressed: An expression of the page's state that is true while what the button began lasts; empty where it begins nothing.
         attributes: As for any Vuetify button.
     """
     marks = [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"'] if key else []
+    if is_pressed:
+        marks += [f':active="{is_pressed}"', f':aria-pressed="{is_pressed}"']
     with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **attributes):
         if icon:
             v3.VIcon(icon, start=True)
