@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+APP_STAMP := $(VENV)/.ready-app
 
 .PHONY: setup check test docs newest-slicer demo app bench soak gpu nano anatomy-data anatomy gpu-pretrain clean
 
@@ -11,6 +12,11 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt tools/setup.sh tools/install.py
 	PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh
 	touch $(STAMP)
+
+# Without what only the tests and checks need.
+$(APP_STAMP): pyproject.toml constraints.txt tools/setup.sh tools/install.py
+	test -f $(STAMP) || PYTHON="$(PYTHON)" VENV="$(VENV)" sh tools/setup.sh app
+	touch $(APP_STAMP)
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -34,11 +40,11 @@ docs: setup
 newest-slicer: setup
 	VENV="$(VENV)" sh tools/newest_slicer.sh
 
-demo: setup
+demo: $(APP_STAMP)
 	$(BIN)/python tools/demo.py demo
 
 # Opens in a browser and prints the address; for an image of yours: make app IMAGE=t1.nii.gz
-app: setup
+app: $(APP_STAMP)
 	$(BIN)/neurosam2 app $(IMAGE)
 
 bench: setup

@@ -1,11 +1,18 @@
-"""Tensor shapes in annotations are checked while testing, in the modules whose functions take and give bare tensors."""
+"""Tensor shapes in annotations are checked while testing, in the modules whose functions take and give bare tensors. Tests of the scene are
+skipped, and say so, where Python has no `slicer-core`."""
 
 import pytest
 from jaxtyping import install_import_hook
 
+from Testing.Support.left_out import TestModule
+
 CHECKED = ("hiera", "image_input", "layers", "memory_attention", "memory_encoder", "position", "two_way")
 
 install_import_hook([f"NeuroSAM2Core.model.{name}" for name in CHECKED], "beartype.beartype")
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return TestModule.from_parent(parent, path=module_path)
 
 
 def pytest_addoption(parser):

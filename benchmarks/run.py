@@ -1,12 +1,13 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components] [threads]
+                               [views]
        python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
 import sys
 
-from benchmarks import components, confidence, corrections, files, mrml, speed, threads, training, worker
+from benchmarks import components, confidence, corrections, files, mrml, speed, threads, training, views, worker
 from benchmarks.quality import command as quality
 from benchmarks.report import publish
 from NeuroSAM2Core.errors import DataError
@@ -21,6 +22,7 @@ PARTS = {
     "mrml": mrml.measure,
     "components": components.measure,
     "threads": threads.measure,
+    "views": views.measure,
 }
 QUALITY = "quality"
 

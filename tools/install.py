@@ -1,4 +1,7 @@
-"""Installs what the other entries use into the environment whose Python runs this: any system, no shell."""
+"""Installs what the other entries use into the environment whose Python runs this: any system, no shell.
+
+Usage: python tools/install.py [app]; with the word, without what only the tests and checks need.
+"""
 
 import os
 import subprocess
@@ -7,9 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PINNED = ("--constraint", "constraints.txt")
-STEPS: tuple[tuple[str, ...], ...] = (
-    ("--upgrade", "pip", "setuptools", "wheel"),
-    (*PINNED, "torch"),
+FIRST: tuple[tuple[str, ...], ...] = (("--upgrade", "pip", "setuptools", "wheel"), (*PINNED, "torch"))
+APP: tuple[tuple[str, ...], ...] = (*FIRST, (*PINNED, "--editable", ".[app,dicom,pretrain]"))
+"""For `make demo` and `make app`; the demo's head is made of the label maps of the packages of `pretrain`."""
+ALL: tuple[tuple[str, ...], ...] = (
+    *FIRST,
     (*PINNED, "--editable", ".[dev]"),
     # The reference that the parity tests compare with: without its CUDA extension, and without the packages that they do not need.
     ("--no-deps", "--no-build-isolation", "sam2==1.1.0"),
@@ -20,7 +25,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
 def main() -> None:
     """Installs, one step after the other."""
     environment = {**os.environ, "SAM2_BUILD_CUDA": "0"}
-    for step in STEPS:
+    for step in APP if sys.argv[1:] == ["app"] else ALL:
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", *step], cwd=ROOT, env=environment, check=True
         )

@@ -30,6 +30,8 @@ ENTRIES: dict[str, tuple[tuple[str, ...], ...]] = {
     "app": (("-m", "NeuroSAM2Core", "app"),),
 }
 """What each runs with the environment's Python; `app` takes an image as well."""
+APP_ENTRIES = ("demo", "app")
+"""These need nothing that only the tests and checks use."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,10 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     python = python_of(args.venv)
-    if not (args.venv / ".ready").exists():
+    is_app = args.entry in APP_ENTRIES
+    stamps = [args.venv / ".ready", *([args.venv / ".ready-app"] if is_app else [])]
+    if not any(stamp.exists() for stamp in stamps):
         run([sys.executable, "-m", "venv", str(args.venv)])
-        run([str(python), "tools/install.py"])
-        (args.venv / ".ready").touch()
+        run([str(python), "tools/install.py", *(["app"] if is_app else [])])
+        stamps[-1].touch()
     for command in ENTRIES[args.entry]:
         code = run([str(python), *command, *args.words], check=False)
         if code:

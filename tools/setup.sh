@@ -1,5 +1,6 @@
 #!/bin/sh
 # Makes the virtual environment that all the other entries use. Needs Python 3.11 or later with venv, and a package index.
+# With the word "app": without what only the tests need.
 set -eu
 PYTHON="${PYTHON:-python3}"
 VENV="${VENV:-.venv}"
@@ -28,7 +29,7 @@ if [ "$(uname)" = Linux ] && { is_missing libEGL.so.1 || is_missing libxkbcommon
 fi
 # What the tests of the browser app drive; without it they are skipped, and say so.
 BROWSER="chromium fonts-dejavu-core"
-if [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+if [ "${1:-}" != app ] && [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -q && apt-get install -y -q --no-install-recommends $BROWSER || echo "setup: no Chromium; the app's browser tests are skipped" >&2
     else
@@ -36,4 +37,4 @@ if [ "$(uname)" = Linux ] && ! command -v chromium >/dev/null && ! command -v ch
     fi
 fi
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
-"$VENV/bin/python" tools/install.py
+"$VENV/bin/python" tools/install.py "$@"

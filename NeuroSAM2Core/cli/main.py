@@ -11,11 +11,24 @@ with signals_reported():  # Ctrl-C may come while these are imported
     from importlib.metadata import entry_points
     from types import ModuleType
 
-    from NeuroSAM2Core.cli import convert, download, evaluate, measure, pretrain, report, segment, serve, train, tune
+    from NeuroSAM2Core.cli import (
+        convert,
+        download,
+        evaluate,
+        follow,
+        measure,
+        pretrain,
+        report,
+        segment,
+        serve,
+        summary,
+        train,
+        tune,
+    )
     from NeuroSAM2Core.threads import shorten_spinning
     from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, train, evaluate, report, measure, tune, serve, download, convert, pretrain)
+COMMANDS = (segment, follow, train, evaluate, report, measure, summary, tune, serve, download, convert, pretrain)
 MORE_COMMANDS = "neurosam2.commands"
 """Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
 NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)")

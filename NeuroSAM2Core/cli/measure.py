@@ -1,9 +1,6 @@
 """`neurosam2 measure`: a table of the objects in a label map, for a paper."""
 
 import argparse
-import csv
-import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +10,24 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.labels import whole_numbers
 from NeuroSAM2Core.measures import (
-    PERCENTILES,
     LabelDifference,
     ObjectMeasures,
     SliceCounts,
     label_difference,
     measure_object,
+    number_text,
     read_slice_counts,
+    table_text,
 )
+from NeuroSAM2Core.measures.table import SIZE, VALUES, size_cells, value_cells
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, is_there
 from NeuroSAM2Core.volume import Volume, resolve_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SIZE = ("label", "voxels", "volume_ml", "left_right_mm", "front_back_mm", "up_down_mm", "surface_mm2")
-VALUES = ("mean", "sd", *(f"percentile_{at}" for at in PERCENTILES))
 PROMPTS = ("name", "slices_prompted", "slices_corrected", "slices_confirmed")
 DIFFERENCE = ("dice", "hd95_mm", "most_different_slices")
 STDOUT = Path("-")
@@ -76,24 +74,24 @@ def run(args: argparse.Namespace) -> int:
     inputs = [one for one in (args.image, args.labels, args.against, args.prompts) if one is not None]
     if args.csv and args.csv != STDOUT:
         check_outputs([args.csv], inputs=inputs, overwrite=args.overwrite)
-    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid, whole_labels
+    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
 
     def labels_in(path: Path) -> NDArray[np.int32]:
         label = Volume.read(path)
         check_same_grid(image, label)
-        return whole_labels(label)
+        return whole_numbers(label)
 
     image = Volume.read(args.image)
     counts = read_slice_counts(args.prompts) if args.prompts else ()
     other = labels_in(args.against) if args.against else None
     rows = measured_rows(image, labels_in(args.labels), other, counts, axis=args.axis)
-    head = [*SIZE, *VALUES, *(PROMPTS if args.prompts else ()), *(DIFFERENCE if args.against else ())]
+    head = ["label", *SIZE, *VALUES, *(PROMPTS if args.prompts else ()), *(DIFFERENCE if args.against else ())]
     cells = [_cells(row, has_prompts=bool(args.prompts), is_compared=other is not None) for row in rows]
     if args.csv and args.csv != STDOUT:
-        _write(args.csv, _csv(head, cells), overwrite=args.overwrite)
+        _write(args.csv, table_text(head, cells), overwrite=args.overwrite)
         print(f"written: {args.csv}")
     else:
-        print(_csv(head, cells) if args.csv else _lines(head, cells), end="")
+        print(table_text(head, cells) if args.csv else _lines(head, cells), end="")
     return 0
 
 
@@ -149,31 +147,16 @@ def _by_label(counts: "Sequence[SliceCounts]", values: list[int]) -> dict[int, S
 
 def _cells(row: Row, *, has_prompts: bool, is_compared: bool) -> list[str]:
     measures, counts, difference = row.measures, row.counts, row.difference
-    cells = [str(row.label)]
-    if measures is None:
-        cells += ["0", "0", *[""] * (len(SIZE) - 3 + len(VALUES))]
-    else:
-        cells.append(str(measures.voxels))
-        numbers = (measures.volume_ml, *measures.extent_mm, measures.surface_mm2, measures.mean, measures.sd)
-        cells += [_number(value) for value in (*numbers, *measures.percentiles)]
+    size, values = (None, None) if measures is None else (measures.size, measures.intensities)
+    cells = [str(row.label), *size_cells(size), *value_cells(values)]
     if has_prompts and counts is not None:
         cells += [counts.name, *map(str, (counts.prompted, counts.corrected, counts.confirmed))]
     elif has_prompts:
         cells += [""] * len(PROMPTS)
     if is_compared and difference is not None:
         slices = " ".join(map(str, difference.worst_slices))
-        cells += [_number(difference.dice), _number(difference.hd95_mm), slices]
+        cells += [number_text(difference.dice), number_text(difference.hd95_mm), slices]
     return cells
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else ""
-
-
-def _csv(head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([head, *rows])
-    return file.getvalue()
 
 
 def _lines(head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:

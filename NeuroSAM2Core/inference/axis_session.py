@@ -83,8 +83,7 @@ class AxisSession:
     def answer(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceState:
         """Predicts the mask for a prompt set: corrects the slice's mask where there is one, else starts from the image alone."""
         answer = self.predict(track, prompts, number)
-        features = self.features.get(number, answer.crop)
-        return self.context.encode_memory(features, answer.prediction, answer.crop, is_prompted=True)
+        return self.context.state_of(answer.prediction, answer.crop)
 
     def predict(self, track: ObjectTrack, prompts: PromptSet, number: int) -> SliceAnswer:
         """The prediction for a prompt set, before its memory is encoded."""
@@ -288,5 +287,5 @@ def _check_cancelled(is_cancelled: Callable[[], bool]) -> None:
 def _as_prediction(state: SliceState) -> MaskPrediction:
     """The prediction that a slice state was made of."""
     iou, object_score = (state.logits.new_tensor([[value]]) for value in (state.iou, state.object_score_logits))
-    pointer = state.memory.pointer
+    pointer = state.pointer
     return MaskPrediction(state.logits, iou, pointer, object_score, state.logits, iou, pointer[:, None])

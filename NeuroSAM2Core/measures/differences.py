@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.measures.agreement import dice, surface_agreement
+from NeuroSAM2Core.measures.agreement import comparing_surfaces, dice
+from NeuroSAM2Core.measures.object_mask import ObjectMask
+from NeuroSAM2Core.measures.steps import Steps, finished
 from NeuroSAM2Core.volume import Axis, Volume
 
 MAX_SLICES = 3
@@ -34,12 +36,27 @@ def label_difference(
         axis: Of the slices.
         num_slices: How many of them are named, at most.
     """
-    i, j, k = grid.spacing_mm
-    others = tuple(a for a in range(3) if a != axis.array_axis)
-    differing = (one ^ other).sum(axis=others)
+    return finished(comparing(grid, ObjectMask.of(one), ObjectMask.of(other), axis, num_slices=num_slices))
+
+
+def comparing(
+    grid: Volume, one: ObjectMask, other: ObjectMask, axis: Axis, *, num_slices: int = MAX_SLICES
+) -> Steps[LabelDifference]:
+    """`label_difference` in short steps."""
+    there = [mask for mask in (one, other) if not mask.is_empty]
+    if not there:
+        return LabelDifference(dice=1.0, hd95_mm=0.0, worst_slices=())
+    first, last = np.min([mask.first for mask in there], axis=0), np.max([mask.last for mask in there], axis=0)
+    k, j, i = map(int, first)
+    a, b = (mask.within((k, j, i), (int(last[0]), int(last[1]), int(last[2]))) for mask in (one, other))
+    yield
+    differing = (a ^ b).sum(axis=tuple(n for n in range(3) if n != axis.array_axis))
     order = np.argsort(-differing, kind="stable")[:num_slices]
+    yield
+    spacing = grid.spacing_mm
+    surfaces = yield from comparing_surfaces(a, b, (spacing[2], spacing[1], spacing[0]), tolerance_mm=1.0)
     return LabelDifference(
-        dice=dice(one, other),
-        hd95_mm=surface_agreement(one, other, (k, j, i), tolerance_mm=1.0).hd95_mm,
-        worst_slices=tuple(int(index) for index in order if differing[index]),
+        dice=dice(a, b),
+        hd95_mm=surfaces.hd95_mm,
+        worst_slices=tuple(int(index + first[axis.array_axis]) for index in order if differing[index]),
     )

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.components.cpu.components import bounding_box
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.measures.intensities import Intensities, measuring_intensities
+from NeuroSAM2Core.measures.object_mask import ObjectMask
+from NeuroSAM2Core.measures.steps import Steps, finished
 from NeuroSAM2Core.volume import Volume
 
-PERCENTILES = (5, 25, 50, 75, 95)
 NUM_SPHERE_POINTS = 20_000
 """Their shares give each direction its weight to three places."""
 STEPS = tuple(step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0))
@@ -25,20 +26,22 @@ STEPS = tuple(step for step in itertools.product((-1, 0, 1), repeat=3) if step >
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectMeasures:
-    """The numbers of an object."""
+class ObjectSize:
+    """How large an object is."""
 
     voxels: int
     volume_ml: float
     extent_mm: tuple[float, float, float]
     """Left to right, posterior to anterior, inferior to superior; whole voxels."""
     surface_mm2: float
-    mean: float
-    """Of the image's values in the object."""
-    sd: float
-    """Sample standard deviation of them; not a number for a single voxel."""
-    percentiles: tuple[float, ...]
-    """Of them, at `PERCENTILES`, linearly interpolated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectMeasures:
+    """The numbers of an object in one image."""
+
+    size: ObjectSize
+    intensities: Intensities
 
 
 def measure_object(image: Volume, mask: NDArray[np.bool_]) -> ObjectMeasures:
@@ -51,41 +54,58 @@ def measure_object(image: Volume, mask: NDArray[np.bool_]) -> ObjectMeasures:
     Raises:
         DataError: The mask is empty, or the image has no finite value in it.
     """
-    box = bounding_box(mask)
-    if box is None:
+    one = ObjectMask.of(mask)
+    if one.is_empty:
         raise DataError("the object has no voxel")
-    values = image.voxels[mask].astype(np.float64)
-    values = values[np.isfinite(values)]
-    if not len(values):
+    values = finished(measuring_intensities(image, image, one))
+    if values is None:
         raise DataError("the image has no finite value in the object")
-    count = int(mask.sum())
-    return ObjectMeasures(
-        voxels=count,
-        volume_ml=count * image.voxel_volume_ml,
-        extent_mm=_extent_mm(image, mask, box),
-        surface_mm2=_surface_mm2(image, mask[box]),
-        mean=float(values.mean()),
-        sd=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        percentiles=tuple(np.percentile(values, PERCENTILES).tolist()),
-    )
+    return ObjectMeasures(size=finished(measuring_size(image, one)), intensities=values)
 
 
-def _extent_mm(image: Volume, mask: NDArray[np.bool_], box: tuple[slice, ...]) -> tuple[float, float, float]:
+def measuring_size(grid: Volume, mask: ObjectMask) -> Steps[ObjectSize]:
+    """The size of an object that has voxels.
+
+    Args:
+        grid: That the mask is on.
+        mask: The object.
+    """
+    count = int(mask.voxels.sum())
+    extent = _extent_mm(grid, mask.voxels)
+    yield
+    surface = yield from _measuring_surface(grid, mask.voxels)
+    return ObjectSize(voxels=count, volume_ml=count * grid.voxel_volume_ml, extent_mm=extent, surface_mm2=surface)
+
+
+def _extent_mm(grid: Volume, mask: NDArray[np.bool_]) -> tuple[float, float, float]:
     """From the corners of the outermost voxels, along R, A and S."""
-    matrix = image.ijk_to_ras[:3, :3]
-    ijk = np.argwhere(mask[box])[:, ::-1]
+    matrix = grid.ijk_to_ras[:3, :3]
+    ijk = np.argwhere(_silhouette(mask))[:, ::-1]
     x, y, z = np.ptp(ijk @ matrix.T, axis=0) + np.abs(matrix).sum(axis=1)
     return float(x), float(y), float(z)
 
 
-def _surface_mm2(image: Volume, mask: NDArray[np.bool_]) -> float:
-    """Twice the mean, over all directions, of the crossings per area across the direction."""
+def _silhouette(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The first and the last voxel of every row: the outermost ones in any direction are among them."""
+    filled = mask.any(axis=2)
+    ends = np.zeros_like(mask)
+    k, j = np.nonzero(filled)
+    ends[k, j, mask.argmax(axis=2)[filled]] = True
+    ends[k, j, mask.shape[2] - 1 - mask[:, :, ::-1].argmax(axis=2)[filled]] = True
+    return ends
+
+
+def _measuring_surface(grid: Volume, mask: NDArray[np.bool_]) -> Steps[float]:
+    """In mm2: twice the mean, over all directions, of the crossings per area across the direction."""
     padded = np.pad(mask, 1)
-    steps_mm = np.array(STEPS) @ image.ijk_to_ras[:3, :3].T
+    steps_mm = np.array(STEPS) @ grid.ijk_to_ras[:3, :3].T
     lengths = np.linalg.norm(steps_mm, axis=1)
-    line_areas = image.voxel_volume_ml * 1000.0 / lengths  # across a direction there is one line of voxels for each
-    crossings = np.array([_crossings(padded, step) for step in STEPS])
-    return float(2 * (_weights(steps_mm / lengths[:, None]) * crossings * line_areas).sum())
+    line_areas = grid.voxel_volume_ml * 1000.0 / lengths  # across a direction there is one line of voxels for each
+    crossings = []
+    for step in STEPS:
+        crossings.append(_crossings(padded, step))
+        yield
+    return float(2 * (_weights(steps_mm / lengths[:, None]) * np.array(crossings) * line_areas).sum())
 
 
 def _crossings(padded: NDArray[np.bool_], step: tuple[int, ...]) -> int:
@@ -94,7 +114,7 @@ def _crossings(padded: NDArray[np.bool_], step: tuple[int, ...]) -> int:
     for move, count in zip(step[::-1], padded.shape, strict=True):
         here.append(slice(max(0, -move), count - max(0, move)))
         there.append(slice(max(0, move), count - max(0, -move)))
-    return int((padded[tuple(here)] != padded[tuple(there)]).sum())
+    return int(np.count_nonzero(padded[tuple(here)] != padded[tuple(there)]))
 
 
 def _weights(directions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -114,6 +114,11 @@ class ObjectPrompts:
         return () if self.axis is None else tuple(SlicePlane(self.axis, index) for index in self.indices)
 
     @property
+    def prompted_slices(self) -> tuple[int, ...]:
+        """The slice of every prompt but kept slices: as often as it has prompts."""
+        return tuple(one.index for some in self._placed for one in some)
+
+    @property
     def count(self) -> int:
         """Of all prompts but kept slices."""
         return sum(map(len, self._placed))

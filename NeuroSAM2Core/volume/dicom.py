@@ -1,10 +1,11 @@
 """DICOM series as volumes, through SimpleITK, which is optional: where it is missing, people are told what to do."""
 
 import math
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,11 @@ from NeuroSAM2Core.volume.file_types import CONVERT, DICOM_AT, is_dicom
 from NeuroSAM2Core.volume.stored_image import StoredImage
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-POSITION, DESCRIPTION = "0020|0032", "0008|103e"
+POSITION, DESCRIPTION, MODALITY = "0020|0032", "0008|103e", "0008|0060"
+SERIES_DATE, STUDY_DATE = "0008|0021", "0008|0020"
+SAID = (DESCRIPTION, MODALITY, SERIES_DATE, STUDY_DATE)
+MAX_FOLDERS = 2000
+"""Below one that is looked into."""
 UNEVEN_MM = 0.01
 """Largest distance of a slice from where evenly spaced ones would be."""
 MAX_LISTED = 12
@@ -23,33 +28,59 @@ MAX_LISTED = 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Series:
-    """A DICOM series in a folder."""
+    """A DICOM series in a folder or below it."""
 
     uid: str
-    about: str
-    """Its description and how many files it has, for people."""
+    description: str
+    """Empty where it has none."""
+    modality: str
+    """Such as MR or CT; empty where it is not known."""
+    date: str
+    """Of the series or its study, YYYY-MM-DD; empty where it is not known."""
+    size: tuple[int, int]
+    """Columns and rows of a slice; (0, 0) where they cannot be read."""
+    folder: str
+    """Where its files are, as seen from the folder that was looked into; empty for that itself."""
     files: tuple[str, ...]
     """In the order of its slices."""
 
+    @property
+    def about(self) -> str:
+        """For people: what it is called, its modality, and how large it is."""
+        count = len(self.files)
+        columns, rows = self.size
+        size = f" of {columns} x {rows}" if columns else ""
+        parts = (
+            self.modality,
+            f"{count} file{'s' * (count > 1)}{size}",
+            self.date,
+            self.folder and f"in {self.folder}",
+        )
+        return ", ".join(part for part in (self.description or "without a description", *parts) if part)
+
 
 def find_series(folder: Path) -> list[Series]:
-    """The DICOM series whose files are directly in a folder; at least one.
+    """The DICOM series whose files are in a folder or in those below it; at least one.
 
     Raises:
         DataError: There is none.
         ConfigError: SimpleITK is not installed.
     """
-    if not _holds_dicom(folder):
+    folders = [one for one in _folders(folder) if _holds_dicom(one)]
+    if not folders:
         raise DataError(
-            f"{folder} is a folder without DICOM files", hint="name a file, or the folder that directly holds a series"
+            f"{folder} is a folder without DICOM files", hint="name a file, or a folder that holds a series"
         )
     sitk = _simple_itk(folder.name)
-    reader = sitk.ImageSeriesReader
-    name = disk.as_utf8(folder)
-    files = {uid: reader.GetGDCMSeriesFileNames(name, uid) for uid in reader.GetGDCMSeriesIDs(name)}
-    if not files:
+    reader, found = sitk.ImageSeriesReader, []
+    for one in folders:
+        name = disk.as_utf8(one)
+        for uid in reader.GetGDCMSeriesIDs(name):
+            place = "" if one == folder else str(one.relative_to(folder))
+            found.append(_series(sitk, uid, place, tuple(reader.GetGDCMSeriesFileNames(name, uid))))
+    if not found:
         raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
-    return [Series(uid=uid, about=_metadata(sitk, names), files=tuple(names)) for uid, names in files.items()]
+    return found
 
 
 def read_series(folder: Path, chosen: str | int | None) -> StoredImage:
@@ -64,8 +95,17 @@ def read_series(folder: Path, chosen: str | int | None) -> StoredImage:
         GeometryError: Its slices do not make one grid.
         ConfigError: SimpleITK is not installed.
     """
-    series = _choose(folder, find_series(folder), chosen)
-    return _read(_simple_itk(folder.name), folder, list(series.files))
+    return read_found(_choose(folder, find_series(folder), chosen), folder.name)
+
+
+def read_found(series: Series, name: str) -> StoredImage:
+    """The image of a series that was found; see `read_series`.
+
+    Args:
+        series: From `find_series`.
+        name: For sentences and for the image.
+    """
+    return _read(_simple_itk(name), Path(name), list(series.files))
 
 
 def read_file(path: Path) -> StoredImage:
@@ -74,12 +114,23 @@ def read_file(path: Path) -> StoredImage:
     return _read(sitk, path, [disk.as_utf8(path)])
 
 
-def _simple_itk(name: str) -> ModuleType:
+def read_with_simple_itk(path: Path, kind: str) -> StoredImage:
+    """The image of a file that SimpleITK reads; see `read_series`.
+
+    Args:
+        path: The file.
+        kind: What it is, for sentences.
+    """
+    image = _read(_simple_itk(path.name, kind), path, [disk.as_utf8(path)], kind)
+    return replace(image, dicom_files=())
+
+
+def _simple_itk(name: str, kind: str = "DICOM") -> ModuleType:
     try:
         import SimpleITK
     except ImportError as error:
         raise ConfigError(
-            f"{name} is DICOM, which needs SimpleITK to be read",
+            f"{name} is {kind}, which needs SimpleITK to be read",
             hint=f"install it with `pip install SimpleITK`, or {CONVERT}",
         ) from error
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
@@ -113,31 +164,65 @@ def _choose(folder: Path, found: list[Series], chosen: str | int | None) -> Seri
     )
 
 
-def _metadata(sitk: ModuleType, names: Any) -> str:  # noqa: ANN401  (SimpleITK is optional)
+def _folders(folder: Path) -> Iterator[Path]:
+    """A folder and those below it, in order; no links, and not without end."""
+    try:
+        walk = os.walk(folder)
+        for count, (path, names, _) in enumerate(walk):
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            yield Path(path)
+            if count >= MAX_FOLDERS:
+                return
+    except OSError as error:
+        raise DataError(f"{folder} cannot be looked into: {error.strerror or error}") from error
+
+
+def _series(sitk: ModuleType, uid: str, folder: str, files: tuple[str, ...]) -> Series:
+    """What the header of its first file says."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(names[0])
+    reader.SetFileName(files[0])
+    known: dict[str, str] = {}
+    size = (0, 0)
     try:
         reader.ReadImageInformation()
-        text = reader.GetMetaData(DESCRIPTION).strip() if reader.HasMetaDataKey(DESCRIPTION) else ""
+        known = {key: reader.GetMetaData(key).strip() for key in SAID if reader.HasMetaDataKey(key)}
+        columns, rows = reader.GetSize()[:2]
+        size = int(columns), int(rows)
     except RuntimeError:
-        text = "cannot be read"
-    return f"{text or 'without a description'}, {len(names)} file{'s' if len(names) > 1 else ''}"
+        known = {DESCRIPTION: "cannot be read"}
+    date = known.get(SERIES_DATE) or known.get(STUDY_DATE, "")
+    return Series(
+        uid=uid,
+        description=_as_text(known.get(DESCRIPTION, "")),
+        modality=_as_text(known.get(MODALITY, "")),
+        date=f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else "",
+        size=size,
+        folder=folder,
+        files=files,
+    )
 
 
-def _read(sitk: ModuleType, path: Path, names: list[str]) -> StoredImage:
+def _as_text(text: str) -> str:
+    """Without what cannot be shown."""
+    return "".join(one if one.isprintable() else " " for one in text.encode(errors="replace").decode()).strip()
+
+
+def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -> StoredImage:
     first = sitk.ImageFileReader()
     first.SetFileName(names[0])
     try:
         first.ReadImageInformation()
         size = first.GetSize()
-        if len(names) == 1 and (len(size) < 3 or size[2] == 1):
+        if kind != "DICOM" and len(size) != 3:
+            raise GeometryError(f"{path.name} has {len(size)} dimensions; expected three", hint=CONVERT)
+        if kind == "DICOM" and len(names) == 1 and (len(size) < 3 or size[2] == 1):
             raise DataError(
                 f"{path.name} is a single slice in DICOM; expected a series",
                 hint="name the folder with all slices of the series" if path.is_file() else "choose another series",
             )
         if first.GetNumberOfComponents() > 1:
             raise DataError(
-                f"{path.name} holds colours; expected one value per voxel", hint="choose a series of grey images"
+                f"{path.name} holds colours; expected one value per voxel", hint="choose an image with grey values"
             )
         check_memory(path.name, 4 * math.prod(size) * len(names))
         if len(names) == 1:
@@ -150,7 +235,8 @@ def _read(sitk: ModuleType, path: Path, names: list[str]) -> StoredImage:
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
-            f"{path.name} cannot be read: {lines[-1] if lines else error}", hint="copy the DICOM files again"
+            f"{path.name} cannot be read: {lines[-1] if lines else error}",
+            hint=f"copy the {kind} file{'s' * (kind == 'DICOM')} again",
         ) from error
     if image.GetDimension() != 3:
         raise GeometryError(f"{path.name} has {image.GetDimension()} dimensions; expected three", hint=CONVERT)
@@ -160,7 +246,9 @@ def _read(sitk: ModuleType, path: Path, names: list[str]) -> StoredImage:
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()
-    return StoredImage(voxels, LPS_TO_RAS @ matrix, path.stem if path.is_file() else path.name)
+    return StoredImage(
+        voxels, LPS_TO_RAS @ matrix, path.stem if path.is_file() else path.name, dicom_files=tuple(names)
+    )
 
 
 def _check_positions(sitk: ModuleType, path: Path, names: list[str]) -> None:

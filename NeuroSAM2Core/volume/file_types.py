@@ -20,9 +20,6 @@ KINDS = {
     b"\x89HDF": "an HDF5 file, as MINC 2 is",
     b"CDF\x01": "a NetCDF file, as MINC 1 is",
     b"\x93NUMPY": "a NumPy array, which says nothing of its place",
-    b"\x00\x00\x00\x01\x00": "an MGH file of FreeSurfer",
-    b"ObjectType": "a MetaImage header",
-    b"NDims": "a MetaImage header",
     b"PK\x03\x04": "a ZIP archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"BZh": "packed with bzip2",
@@ -53,6 +50,11 @@ def is_dicom(start: bytes) -> bool:
     return has_preamble or (start[:2] == IDENTIFYING_GROUP and start[3:4] == b"\0")
 
 
+def is_metaimage(start: bytes) -> bool:
+    """A file that begins like this is MetaImage."""
+    return start.lstrip().startswith((b"ObjectType", b"NDims"))
+
+
 def refusal(name: str, start: bytes) -> DataError:
     """Why a file that begins like this cannot be read, and what to do."""
     for first, kind in KINDS.items():
@@ -63,6 +65,6 @@ def refusal(name: str, start: bytes) -> DataError:
     if name.lower().endswith((".nii", ".nii.gz")):
         return DataError(f"{name} cannot be read: it does not begin as a NIfTI file does", hint="copy it again")
     return DataError(
-        f"{name} is not a NIfTI file; expected .nii or .nii.gz",
+        f"{name} is not a NIfTI file; expected .nii, .nii.gz, .mgz, .mha or .mhd",
         hint=f"if it is an image, {CONVERT}; else copy it again",
     )

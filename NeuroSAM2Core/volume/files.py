@@ -20,7 +20,8 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.memory import check_memory
 from NeuroSAM2Core.outputs import check_outputs, is_there
-from NeuroSAM2Core.volume.file_types import GZIP, is_dicom, refusal
+from NeuroSAM2Core.volume import mgh
+from NeuroSAM2Core.volume.file_types import GZIP, is_dicom, is_metaimage, refusal
 from NeuroSAM2Core.volume.header import header_bytes
 from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
 from NeuroSAM2Core.volume.stored_image import StoredImage
@@ -38,7 +39,9 @@ DAMAGED = "the file may be damaged or cut short; copy it again"
 
 
 def read_image(path: Path, *, series: str | int | None = None) -> StoredImage:
-    """The image in a NIfTI file, integers as stored, anything scaled as float32; or a DICOM series, where SimpleITK is installed.
+    """The image in a file, integers as stored, anything scaled as float32: NIfTI, MGH of FreeSurfer, MetaImage, or a DICOM series.
+
+    MetaImage and DICOM are read where SimpleITK is installed.
 
     Args:
         path: A file, or the folder of a DICOM series.
@@ -63,12 +66,18 @@ def read_image(path: Path, *, series: str | int | None = None) -> StoredImage:
             header = _header(path, start)
             if header is not None:
                 return _read(path, file, start, header)
+            if mgh.begins_so(start):
+                return mgh.read(path, start, file)
     except (HeaderDataError, EOFError, OSError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
         raise _unreadable(path, error) from error
     except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it an instance
         raise DataError(
             f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
         ) from error
+    if is_metaimage(start):
+        from NeuroSAM2Core.volume.metaimage import read_metaimage
+
+        return read_metaimage(path)
     if is_dicom(start):
         from NeuroSAM2Core.volume.dicom import read_file
 
@@ -156,7 +165,7 @@ def _read(path: Path, file: io.BufferedIOBase, start: bytes, header: Nifti1Heade
             plane.byteswap(inplace=True)
     _skip(file, MAX_SURPLUS, may_end=True)
     name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return StoredImage(voxels, place.ijk_to_ras, name, place)
+    return StoredImage(voxels, place.ijk_to_ras, name, place, intent=int(header["intent_code"]))
 
 
 @contextmanager

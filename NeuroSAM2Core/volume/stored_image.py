@@ -20,3 +20,7 @@ class StoredImage:
     name: str
     place: HeaderGeometry | None = None
     """What the header of a NIfTI file says of the grid, where the image is from one."""
+    intent: int = 0
+    """The intent code of a NIfTI header; 1002 means labels."""
+    dicom_files: tuple[str, ...] = ()
+    """Where the image is from DICOM, the files of its slices."""

@@ -52,10 +52,18 @@ class Volume:
 
     @classmethod
     def read(cls, path: str | Path, *, series: str | int | None = None) -> "Volume":
-        """The volume in a NIfTI file, or in the folder of a DICOM series; see `files.read_image`."""
+        """The volume in a file, or in the folder of a DICOM series; see `files.read_image`."""
         from NeuroSAM2Core.volume.files import read_image
 
-        image = read_image(Path(path), series=series)
+        return cls.of(read_image(Path(path), series=series))
+
+    @classmethod
+    def of(cls, image: StoredImage) -> "Volume":
+        """The volume of an image as a file holds it.
+
+        Raises:
+            GeometryError: Its matrix is flat.
+        """
         return cls(image.voxels, image.ijk_to_ras, name=image.name, place=image.place)
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -99,6 +107,10 @@ class Volume:
         """Voxel indices (..., 3), not rounded, of world positions (..., 3) in mm."""
         inverse = self.ras_to_ijk
         return np.asarray(ras) @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def moved(self, matrix: Matrix) -> "Volume":
+        """The same voxels elsewhere: a position goes where a matrix (4, 4) puts it, RAS in mm."""
+        return Volume(self.voxels, matrix @ self.ijk_to_ras, name=self.name)
 
     def with_voxels(self, voxels: NDArray[Any], *, name: str = "") -> "Volume":
         """Other voxels on the same grid.

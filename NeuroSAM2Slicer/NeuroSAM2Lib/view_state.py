@@ -44,8 +44,10 @@ class ObjectView:
     name: str
     colour: tuple[float, float, float]
     num_prompts: int
+    num_prompted: int
+    """Slices with a click, a box or another prompt."""
     num_confirmed: int
-    """Slices with prompts or kept as they are."""
+    """Slices that were accepted as they are or edited by hand."""
     num_done: int
     """Slices with a mask that is up to date."""
     is_active: bool
@@ -70,6 +72,9 @@ class QualitySlice:
     predicted_iou: float
     object_score: float
     is_confirmed: bool
+    """It was accepted as it is, or edited by hand."""
+    is_prompted: bool
+    """It has a click, a box or another prompt, whose answer stays."""
     is_doubtful: bool
     is_stale: bool
     ending: str = ""

@@ -14,6 +14,7 @@ from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
 from NeuroSAM2Lib.presenters.status_bar import StatusAction
 from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity
 
@@ -30,6 +31,7 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
 from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
 from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
@@ -37,6 +39,7 @@ from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
 from NeuroSAM2Qt.widgets.range_box import RangeBox
 from NeuroSAM2Qt.widgets.repair_box import RepairBox
 from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
+from NeuroSAM2Qt.widgets.window_box import WindowBox
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
@@ -90,9 +93,14 @@ class SegmentPanel:
         )
         self.menu = ObjectMenu(ui.objectMenuButton, self._do(self.segment_presenter.edit_objects))
         self.display = DisplayBox(ui, self._do(self.segment_presenter.edit_objects))
+        views = ViewPresenter(self.segment_presenter)
+        self.window = WindowBox(ui, self._do(views.change_window), self._do(views.object_values))
         self.range = RangeBox(ui)
         self.repair = RepairBox(ui, self._do(self.segment_presenter.repair))
         self.cleanup = CleanupBox(ui, self._do(self.segment_presenter.set_cleanup))
+        self.measurements = MeasurementsBox(
+            ui, self.segment_presenter.measurements, self._do, self.segment_presenter.jump_to_slice
+        )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
@@ -284,6 +292,7 @@ class SegmentPanel:
         self._save_choice()
         view = self.segment_presenter.view()
         self.show(view)
+        self.measurements.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
@@ -320,6 +329,7 @@ class SegmentPanel:
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
         self.display.show(view.style, can_change=bool(session.objects))
+        self.window.show(has_image=session.can_prompt, has_objects=bool(session.objects))
         for button in (ui.showOnlyButton, *self._effects.values(), ui.keepPartButton, ui.removePartButton):
             button.setEnabled(session.can_clear)
         ui.holdCheckBox.setEnabled(session.can_prompt)

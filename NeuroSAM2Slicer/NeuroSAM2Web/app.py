@@ -30,11 +30,14 @@ from NeuroSAM2Web.server.port import HOST
 from NeuroSAM2Web.ui.engine_form import build_engine_form
 from NeuroSAM2Web.ui.engine_panel import EnginePanel
 from NeuroSAM2Web.ui.file_panel import FilePanel
+from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.page import Tab, build_page
 from NeuroSAM2Web.ui.segment_form import build_segment_form
 from NeuroSAM2Web.ui.segment_panel import SegmentPanel
 from NeuroSAM2Web.ui.train_form import build_train_form
 from NeuroSAM2Web.ui.train_panel import TrainPanel
+from NeuroSAM2Web.ui.view_form import build_view_form
+from NeuroSAM2Web.ui.view_panel import ViewPanel
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -83,17 +86,21 @@ class App:
             TrainPanel(self.app_state, folders),
             EnginePanel(self.app_state, start_engine, settings),
         )
-        self.panels = (self.segment, self.train, self.engine)
+        self.view = ViewPanel(self.app_state)
         self.auth_policy = AuthPolicy()
         self._scratch = ScratchFolder()
         self.files = FilePanel(FileIO(self.app_state), folders, self._scratch.path, self.segment.show_settings)
+        self.measurements = MeasurementsPanel(self.app_state, self.files.transfer)
+        self.server.trigger("measures")(self.measurements.show)
+        self.panels = (self.segment, self.view, self.train, self.engine, self.measurements)
         guard(self.server, self.auth_policy, self.files.transfer.routes())
         tabs = (
             Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
+            Tab("view", "View", "mdi-eye-outline", partial(build_view_form, self.view)),
             Tab("train", "Train", "mdi-school-outline", partial(build_train_form, self.train)),
             Tab("engine", "Engine", "mdi-memory", partial(build_engine_form, self.engine)),
         )
-        build_page(self.app_state, tabs, self.files)
+        build_page(self.app_state, tabs, self.files, self.measurements)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected soon."""
@@ -123,6 +130,7 @@ class App:
                 timeout=0,
             )
         finally:
+            await self.view.tools.surfaces.close()
             self.close()
 
     def close(self) -> None:

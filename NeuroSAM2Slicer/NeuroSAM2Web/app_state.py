@@ -5,6 +5,7 @@ from collections.abc import Callable
 import slicer
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.scene.views.image_overlay import show_only_what_belongs
 from trame_server import Server
 from trame_server.state import State
 
@@ -96,6 +97,8 @@ class AppState:
         self.state.tool = "look"
         if self.presenter.session is not None:
             self.presenter.session.warm_up()
+        if volume is not None:
+            show_only_what_belongs(self.host.scene, volume, segmentation)
         if is_new:
             self.views.show(volume)
         self.wake()

@@ -5,27 +5,36 @@ MRML is touched on the event loop only; NIfTI is read and packed beside it.
 
 import asyncio
 import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 import slicer
 from NeuroSAM2Lib.sandbox import SceneSandbox
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2Lib.scene.files.node_files import (
     add_volume,
-    labels_on,
-    read_nrrd,
     read_segmentation,
     write_complete,
     write_segmentation,
 )
+from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
+from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.segmentation.label_import import read_objects
 from NeuroSAM2Lib.segmentation.sidecar import write_sidecar
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.labels import ImageKind, LabelTable, find_table, kind_of_image, read_table
+from NeuroSAM2Core.labels.dicom_seg import SourceImages
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume.dicom import Series, read_found
+from NeuroSAM2Core.volume.files import read_image
 from NeuroSAM2Web.app_state import AppState
 
 
@@ -34,7 +43,35 @@ class Target(Enum):
 
     NIFTI = ".nii.gz"
     SEGMENTATION = ".seg.nrrd"
+    DICOM = ".dcm"
+    STL = ".stl"
+    OBJ = ".obj"
+    PLY = ".ply"
+    GLB = ".glb"
     SCENE = ".mrb"
+
+    @property
+    def has_methods(self) -> bool:
+        """What led to the masks is told in a file beside it."""
+        return self in (Target.NIFTI, Target.SEGMENTATION, Target.DICOM)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedImage:
+    """An image that was read and is not in the scene yet."""
+
+    volume: Volume
+    kind: ImageKind
+    table: LabelTable | None
+    """What lies beside it and names its labels."""
+
+
+Asks = Callable[[OpenedImage], Awaitable[ImageKind]]
+
+
+async def as_image(_opened: OpenedImage) -> ImageKind:
+    """Nothing is asked: an image is an image."""
+    return ImageKind.IMAGE
 
 
 def methods_name(name: str) -> str:
@@ -54,26 +91,30 @@ class FileIO:
         self._turn = asyncio.Lock()
         self._images: list[Path] = []
         """That were opened: nothing is saved over them."""
+        self._sources: dict[str, SourceImages | ConfigError] = {}
+        """The DICOM slices of images, by the id of their node; or why they are not known."""
 
-    async def open(self, path: Path, name: str) -> None:
+    async def open(self, path: Path, name: str, asks: Asks = as_image, *, table: Path | None = None) -> None:
         """Opens a file; what was open stays in the scene, unless the file is a scene of its own.
 
         Args:
             path: Where it is.
             name: What the person calls it.
+            table: Names the labels, if it is a label map; what lies beside it under its name if None.
+            asks: What an image is taken for that may be a label map.
 
         Raises:
             NeuroSAM2Error: It cannot be read, or does not go with what is open.
         """
         kind, stem, scene = kind_of(name), stem_of(name), self.app_state.host.scene
         async with self._turn:
-            if kind in (FileKind.NIFTI, FileKind.NRRD):
+            if kind in (FileKind.IMAGE, FileKind.NRRD):
+                opened = await asyncio.to_thread(_read_image, path, stem, kind, table)
+                if opened.kind is not ImageKind.IMAGE and await asks(opened) is ImageKind.LABELS:
+                    await self._add_labels(opened)
+                    return
                 self._images.append(path.resolve())
-            if kind is FileKind.NIFTI:
-                volume = await asyncio.to_thread(Volume.read, path)
-                self.app_state.choose_volume(add_volume(scene, volume, stem))
-            elif kind is FileKind.NRRD:
-                self.app_state.choose_volume(read_nrrd(scene, path, stem))
+                self.app_state.choose_volume(add_volume(scene, opened.volume, stem))
             elif kind is FileKind.SEGMENTATION:
                 if self.app_state.volume_node is None:
                     raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
@@ -82,20 +123,21 @@ class FileIO:
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
 
-    async def open_series(self, folder: Path, uid: str, name: str) -> None:
+    async def open_series(self, series: Series, name: str) -> None:
         """Opens a DICOM series.
 
         Args:
-            folder: Holds its files.
-            uid: Which one.
+            series: The series; its files may go away afterwards.
             name: What the person calls it.
 
         Raises:
             NeuroSAM2Error: It cannot be read.
         """
         async with self._turn:
-            volume = await asyncio.to_thread(Volume.read, folder, series=uid)
-            self.app_state.choose_volume(add_volume(self.app_state.host.scene, volume, name))
+            volume = Volume.of(await asyncio.to_thread(read_found, series, name))
+            node = add_volume(self.app_state.host.scene, volume, name)
+            self.app_state.choose_volume(node)
+            self._sources[node.GetID()] = await asyncio.to_thread(_source, series)
 
     async def save(self, target: Target, path: Path, *, overwrite: bool = False) -> list[Path]:
         """Writes what is worked on; beside a segmentation, what led to it.
@@ -118,18 +160,20 @@ class FileIO:
             if target is Target.SCENE:
                 write_complete(path, self._write_scene, overwrite=overwrite)
                 return [path]
-            volume_node, segmentation_node = self._chosen()
-            if target is Target.NIFTI:
-                labels = labels_on(segmentation_node, volume_node)
-                await asyncio.to_thread(labels.write, path, overwrite=overwrite)
-            else:
+            _, segmentation_node = self._chosen()
+            if target is Target.SEGMENTATION:
                 write_segmentation(segmentation_node, path, overwrite=overwrite)
-            return [path, *self._methods_beside(path, overwrite=overwrite)]
+                written = [path]
+            else:
+                written = await self._export(ExportFormat(target.value), path, overwrite=overwrite)
+            return [*written, *(self._methods_beside(path, overwrite=overwrite) if target.has_methods else ())]
 
-    @staticmethod
-    def names_beside(target: Target, name: str) -> list[str]:
+    def names_beside(self, target: Target, name: str) -> list[str]:
         """The names of all files that saving under a name may write."""
-        return [name] if target is Target.SCENE else [name, methods_name(name)]
+        names = [name]
+        if target not in (Target.SCENE, Target.SEGMENTATION):
+            names = export_names(ExportFormat(target.value), name, self._object_names())
+        return [*names, methods_name(name)] if target.has_methods else names
 
     @property
     def has_work(self) -> bool:
@@ -142,6 +186,34 @@ class FileIO:
         volume = self.app_state.volume_node
         stem = "scene" if volume is None else str(volume.GetName())
         return f"{disk.file_name(stem)}{'' if target is Target.SCENE else ' segmentation'}{target.value}"
+
+    async def _add_labels(self, opened: OpenedImage) -> None:
+        """A label map becomes objects on the image that is open."""
+        session = self.app_state.presenter.session
+        if session is None or session.ended:
+            raise DataError(f"{opened.volume.name} is a label map without an image", hint="open its image first")
+        objects = await asyncio.to_thread(read_objects, session.document.volume, opened.volume, opened.table)
+        self.app_state.presenter.add_labels(objects)
+
+    async def _export(self, kind: ExportFormat, path: Path, *, overwrite: bool) -> list[Path]:
+        volume_node, segmentation_node = self._chosen()
+        source = self._sources.get(volume_node.GetID()) if kind is ExportFormat.DICOM else None
+        if isinstance(source, ConfigError):
+            raise source
+        snapshot = SegmentationSnapshot.take(segmentation_node, volume_node)
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                export, snapshot, kind, path, source=source, overwrite=overwrite, is_cancelled=stop.is_set
+            )
+        finally:
+            stop.set()
+
+    def _object_names(self) -> tuple[str, ...]:
+        if self.app_state.segmentation_node is None:
+            return ()
+        segmentation = self.app_state.segmentation_node.GetSegmentation()
+        return tuple(segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs())
 
     def _chosen(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
         volume_node, segmentation_node = self.app_state.volume_node, self.app_state.segmentation_node
@@ -168,6 +240,24 @@ class FileIO:
         methods = path.with_name(methods_name(path.name))
         write_sidecar(session.document, methods, overwrite=overwrite)
         return [methods]
+
+
+def _source(series: Series) -> SourceImages | ConfigError:
+    try:
+        return SourceImages.read(series.files)
+    except ConfigError as error:
+        return error
+
+
+def _read_image(path: Path, stem: str, kind: FileKind, table: Path | None) -> OpenedImage:
+    if kind is FileKind.NRRD:
+        image = NrrdImage.read(path).volume().stored
+    else:
+        image = read_image(path)
+    volume = replace(Volume.of(image), name=stem)
+    found = kind_of_image(image.voxels, path.name, intent=image.intent)
+    beside = None if found is ImageKind.IMAGE else table or find_table(path)
+    return OpenedImage(volume, found, None if beside is None else read_table(beside))
 
 
 def _tried(path: Path, name: str, folder: Path) -> Path:

@@ -10,9 +10,11 @@ from functools import partial
 
 import slicer
 from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.headless.segment_overlay import SegmentOverlay
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from trame_server import Server
 
@@ -21,6 +23,8 @@ from NeuroSAM2Web.picture import encode
 
 MAX_PX = 4096
 BUTTONS = ("Left", "Middle", "Right")
+SECOND = "Second"
+"""The view of a second image beside the large one."""
 EVENTS = {"down": "ButtonPressEvent", "up": "ButtonReleaseEvent"}
 
 
@@ -53,10 +57,15 @@ class SliceViews:
         self, host: HeadlessApplication, presenter: SegmentPresenter, server: Server, wake: Callable[[], None]
     ) -> None:
         self.presenter, self._state, self._wake = presenter, server.state, wake
-        self.views = {name: SliceView(host, name, orientation) for name, orientation in ORIENTATIONS.items()}
         self._is_drawing = False
+        self._state.update({number_of(name): 0 for name in (*ORIENTATIONS, SECOND)})
+        self.overlay = SegmentOverlay(host.scene, self._note_all)
+        self.views = {
+            name: SliceView(host, name, orientation, overlay=self.overlay) for name, orientation in ORIENTATIONS.items()
+        }
+        self._host = host
+        self._state.setdefault("large", "Red")
         for name, view in self.views.items():
-            self._state[number_of(name)] = 0
             view.watch(partial(self._note, name))
         for name, action in (
             ("picture", self.picture),
@@ -73,15 +82,34 @@ class SliceViews:
 
     def show(self, volume_node: slicer.vtkMRMLVolumeNode) -> None:
         """A volume in all views, along its own slices, whole."""
-        for name, view in self.views.items():
+        for name in ORIENTATIONS:
+            view = self.views[name]
             view.node.SetOrientation(ORIENTATIONS[name])
             view.node.RotateToVolumePlane(volume_node)
             view.show(volume_node)
         self._set_visible_plane(self.views["Red"])
 
+    def compare(self, volume_node: slicer.vtkMRMLVolumeNode | None) -> None:
+        """A second image, in a view of its own that looks like the large one."""
+        composite = self.view(SECOND).logic.GetSliceCompositeNode()
+        composite.SetBackgroundVolumeID(None if volume_node is None else volume_node.GetID())
+        self._note(SECOND)
+
+    def view(self, name: str) -> SliceView:
+        """A view; that of the second image is made when it is first needed."""
+        if name == SECOND and name not in self.views:
+            self.views[name] = SliceView(self._host, name, "Axial", overlay=self.overlay)
+            self.views[name].watch(partial(self._note, name))
+        return self.views[name]
+
+    def to_ras(self, name: str, x: float, y: float, width: int, height: int) -> Matrix:
+        """The world position, (3,) in mm, of a pixel of a view as large as in the page that asks."""
+        return self._sized(name, width, height).to_ras(x, height - 1 - y)
+
     def is_shown(self, volume_node: slicer.vtkMRMLVolumeNode) -> bool:
         """The volume is the one in the views."""
-        return all(view.logic.GetBackgroundLayer().GetVolumeNode() is volume_node for view in self.views.values())
+        views = [self.views[name] for name in ORIENTATIONS]
+        return all(view.logic.GetBackgroundLayer().GetVolumeNode() is volume_node for view in views)
 
     def picture(self, name: str, width: int, height: int) -> dict[str, object]:
         """What a view shows now, as a file, with its number."""
@@ -137,6 +165,8 @@ class SliceViews:
         if press.phase == "down":
             self.mouse_enters(view, place)
         view.mouse(event, *place, has_shift=press.has_shift)
+        if name == SECOND:
+            self.views[self._state.large].look_like(view)
 
     def mouse_enters(self, view: SliceView, place: tuple[int, int]) -> None:
         """Slicer's views must have seen the mouse before it is pressed."""
@@ -164,8 +194,9 @@ class SliceViews:
         """Which slice each view shows, of how many, and along which axis of the volume."""
         volume = self._volume()
         if volume is None:
-            return {name: {"index": 0, "count": 0, "axis": ""} for name in self.views}
+            return {name: {"index": 0, "count": 0, "axis": ""} for name in (*ORIENTATIONS, SECOND)}
         shown = {name: shown_slice(volume, view.node).plane for name, view in self.views.items()}
+        shown.setdefault(SECOND, shown[self._state.large])
         return {
             name: {"index": plane.index, "count": volume.shape[plane.axis.array_axis], "axis": str(plane.axis)}
             for name, plane in shown.items()
@@ -181,18 +212,32 @@ class SliceViews:
 
     def _sized(self, name: str, width: int, height: int) -> SliceView:
         """The view, as large as in the page that asks."""
-        view, size = self.views[name], (min(max(width, 1), MAX_PX), min(max(height, 1), MAX_PX))
+        view, size = self.view(name), (min(max(width, 1), MAX_PX), min(max(height, 1), MAX_PX))
         if view.size != size:
             self._is_drawing = True
             try:
                 view.resize(*size)
             finally:
                 self._is_drawing = False
+        if name == SECOND:
+            self._follow_large(view)
         return view
+
+    def _follow_large(self, view: SliceView) -> None:
+        self._is_drawing = True
+        try:
+            view.look_like(self.views[self._state.large])
+        finally:
+            self._is_drawing = False
+
+    def _note_all(self) -> None:
+        for name in ORIENTATIONS:
+            self._note(name)
 
     def _note(self, name: str) -> None:
         if not self._is_drawing:
-            self._state[number_of(name)] += 1
+            for one in {name, SECOND}:
+                self._state[number_of(one)] += 1
 
 
 def number_of(name: str) -> str:

@@ -1,6 +1,7 @@
 """DICOM series, read through SimpleITK, where it is installed."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume.dicom import find_series
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (6, 7, 8), np.int16)
 TURN = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
 
 
 def write_series(folder, *, uid="1.2.3.1", description="T1", heights=range(6), tilt=0.0):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     writer = SimpleITK.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     for number, height in enumerate(heights):
@@ -26,7 +28,8 @@ def write_series(folder, *, uid="1.2.3.1", description="T1", heights=range(6), t
         origin = np.array([-30, 20, 5]) + (TURN[:, 2] * 2.5 + [0, tilt, 0]) * height
         image.SetOrigin(origin.tolist())
         tags = {
-            "0008|0060": "MR", "0020|000e": uid, "0020|000d": "1.2.3", "0008|103e": description, "0020|0013": str(number),
+            "0008|0060": "MR", "0020|000e": uid, "0020|000d": "1.2.3", "0020|0052": "1.2.3.99",
+            "0008|103e": description, "0020|0013": str(number),
             "0008|0018": f"{uid}.{number}", "0020|0032": "\\".join(map(str, origin)),
             "0020|0037": "\\".join(map(str, TURN.T[:2].ravel())),
         }  # fmt: skip
@@ -65,6 +68,16 @@ def test_of_several_series_one_is_asked_for(series):
     assert {Volume.read(series, series=number).shape[0] for number in (1, "2")} == {4, 6}
     with pytest.raises(DataError, match="there is no series 3"):
         Volume.read(series, series=3)
+
+
+def test_a_series_is_described_by_what_people_know_it_by(series):
+    write_series(series / "b" / "FLAIR", uid="1.2.3.9", description="FLAIR é", heights=range(4))
+    one, other = find_series(series)
+    assert one.about.startswith("T1, MR, 6 files of 8 x 7, 20")
+    assert (other.description, other.modality, other.size, len(other.files)) == ("FLAIR é", "MR", (8, 7), 4)
+    assert other.folder == str(Path("b") / "FLAIR")
+    assert Volume.read(series, series=other.uid).shape == (4, 7, 8)
+    assert Volume.read(series, series=2).name == series.name
 
 
 def test_missing_and_tilted_slices_are_notified(tmp_path):

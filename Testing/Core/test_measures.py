@@ -42,14 +42,16 @@ def test_the_numbers_of_an_object_are_those_of_an_independent_library(spacing):
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.ComputePerimeterOn()
     shape.Execute(labels)
-    assert found.volume_ml == pytest.approx(shape.GetPhysicalSize(1) / 1000)
-    assert found.extent_mm == pytest.approx(np.multiply(shape.GetBoundingBox(1)[3:], spacing))
-    assert found.surface_mm2 == pytest.approx(shape.GetPerimeter(1), rel=0.015)
-    assert found.surface_mm2 == pytest.approx(4 * np.pi * 11**2, rel=0.04)
+    assert found.size.volume_ml == pytest.approx(shape.GetPhysicalSize(1) / 1000)
+    assert found.size.extent_mm == pytest.approx(np.multiply(shape.GetBoundingBox(1)[3:], spacing))
+    assert found.size.surface_mm2 == pytest.approx(shape.GetPerimeter(1), rel=0.015)
+    assert found.size.surface_mm2 == pytest.approx(4 * np.pi * 11**2, rel=0.04)
     values = sitk.LabelIntensityStatisticsImageFilter()
     values.Execute(labels, in_simpleitk(image.voxels, spacing)[1])
-    assert (found.mean, found.sd) == pytest.approx((values.GetMean(1), values.GetStandardDeviation(1)))
-    assert found.percentiles == pytest.approx(np.quantile(image.voxels[mask], np.array(PERCENTILES) / 100))
+    assert (found.intensities.mean, found.intensities.sd) == pytest.approx(
+        (values.GetMean(1), values.GetStandardDeviation(1))
+    )
+    assert found.intensities.percentiles == pytest.approx(np.quantile(image.voxels[mask], np.array(PERCENTILES) / 100))
 
 
 def test_a_rotated_grid_changes_neither_volume_nor_surface():
@@ -59,15 +61,15 @@ def test_a_rotated_grid_changes_neither_volume_nor_surface():
     matrix[:3, :3] = turn
     turned = measure_object(Volume(image.voxels, matrix), mask)
     straight = measure_object(image, mask)
-    assert turned.volume_ml == pytest.approx(straight.volume_ml)
-    assert turned.surface_mm2 == pytest.approx(straight.surface_mm2, rel=1e-3)
-    assert turned.extent_mm == pytest.approx(straight.extent_mm, abs=2.0), "corners of voxels stand out"
+    assert turned.size.volume_ml == pytest.approx(straight.size.volume_ml)
+    assert turned.size.surface_mm2 == pytest.approx(straight.size.surface_mm2, rel=1e-3)
+    assert turned.size.extent_mm == pytest.approx(straight.size.extent_mm, abs=2.0), "corners of voxels stand out"
 
 
 def test_voxels_that_are_no_number_are_left_out_and_nothing_is_measured_without_any():
     image, mask = ball((1.0, 1.0, 1.0), radius_mm=2.0)
     voxels = np.where(np.arange(44) < 22, np.nan, image.voxels)
-    assert measure_object(image.with_voxels(voxels), mask).mean == pytest.approx(np.nanmean(voxels[mask]))
+    assert measure_object(image.with_voxels(voxels), mask).intensities.mean == pytest.approx(np.nanmean(voxels[mask]))
     with pytest.raises(DataError, match="no finite value"):
         measure_object(image.with_voxels(np.full(image.shape, np.nan)), mask)
     with pytest.raises(DataError, match="no voxel"):

@@ -64,7 +64,7 @@ class Pair:
 
     def our_logits(self, obj_id, frame):
         state = self.ours._object(obj_id)[1].state(frame)
-        return None if state is None else to_size(state.logits, (HEIGHT, WIDTH), "bilinear").numpy()
+        return None if state is None else to_size(state.logits, (HEIGHT, WIDTH), "bilinear")[0].numpy()
 
     def propagate_and_compare(self, *, reverse_too=True, atol=2e-4):
         theirs = self.reference.propagate()

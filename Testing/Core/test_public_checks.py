@@ -72,7 +72,7 @@ def test_slicers_own_image_runs_the_scenarios(jobs):
 
 @pytest.mark.parametrize("entry", ["check", "test", "docs", "demo"])
 def test_the_entries_without_make_run_what_the_makefile_runs(entry):
-    recipe = re.search(rf"^{entry}: setup\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
+    recipe = re.search(rf"^{entry}: (?:setup|\$\(APP_STAMP\))\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[1]
     lines = [line.strip() for line in recipe.splitlines() if "lint-imports" not in line]
     expected = [" ".join(("$(BIN)/python", *command)) for command in make.ENTRIES[entry]]
     assert expected == [re.sub(r"\$\(BIN\)/(ruff|mypy)", r"$(BIN)/python -m \1", line) for line in lines]
@@ -131,6 +131,11 @@ def test_an_environment_is_made_once_and_used_as_this_system_lays_it_out(tmp_pat
         assert make.main(["demo", "--venv", str(venv)]) == 0
     python = str(make.python_of(venv))
     demo = [python, "tools/demo.py", "demo"]
-    assert ran == [[sys.executable, "-m", "venv", str(venv)], [python, "tools/install.py"], demo, demo]
+    made = [sys.executable, "-m", "venv", str(venv)]
+    assert ran == [made, [python, "tools/install.py", "app"], demo, demo]
+    assert make.main(["test", "--venv", str(venv)]) == 0
+    assert ran[4:] == [made, [python, "tools/install.py"], [python, "-m", "pytest"]], "tests need more than the demo"
+    assert make.main(["demo", "--venv", str(venv)]) == 0
+    assert ran[7:] == [demo]
     monkeypatch.setattr(make, "IS_WINDOWS", True)
     assert make.python_of(Path("venv")).parts[-2:] == ("Scripts", "python.exe")

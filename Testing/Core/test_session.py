@@ -273,3 +273,21 @@ def test_an_object_is_cleaned_as_a_whole_if_asked(model, volume):
 def test_impossible_volumes_are_refused(bad):
     with pytest.raises(ConfigError, match="at least 0"):
         EngineOptions(**bad)
+
+
+def test_a_click_is_answered_before_its_memory_is_encoded(model, volume, monkeypatch):
+    encoded = []
+    write_memory = model.write_memory
+    monkeypatch.setattr(
+        model, "write_memory", lambda *args, **kwargs: encoded.append(1) or write_memory(*args, **kwargs)
+    )
+    session = Session(model, volume, options=PLAIN)
+    session.add_box(1, "axial", 5, BOX)
+    session.add_point(1, "axial", 5, (20, 20), positive=False)
+    assert not encoded
+    before = session.nbytes
+    run(session, first=6, last=6)
+    assert len(encoded) == 2  # of the prompted slice, once, and of the one that was reached
+    run(session, first=4, last=6)
+    assert len(encoded) == 3
+    assert session.nbytes > before

@@ -1,7 +1,11 @@
 """A few hundred files damaged at random, through the app's own reading functions; `python -m benchmarks.fuzz` reads many more."""
 
-from benchmarks.fuzz import KINDS, fuzz
+import pytest
 
+from benchmarks.fuzz import KINDS, fuzz
+from Testing.Support.left_out import NO_SCENE
+
+pytest.importorskip("slicer", reason=NO_SCENE)  # what the files are read with, in a process of its own
 FILES = 320
 
 

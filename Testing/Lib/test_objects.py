@@ -468,3 +468,61 @@ def test_masks_are_put_together_exactly_on_any_grid(app, geometry):
     objects.merge(segment(user), segment(user, 2))
     assert (user.voxels_of(2) == first | second).all()
     assert (user.voxels_of(copy) == first & ~second).all()
+
+
+def test_merging_objects_that_share_a_labelmap_leaves_a_third_alone(app):
+    user = SimulatedUser(app)
+    for box in ((1, 1, 4, 4), (6, 6, 9, 9), (12, 12, 16, 16)):
+        user.session.add_box(PLANE, BoxPrompt(*box))
+        user.settle()
+        user.session.next_object()
+    before = [user.voxels_of(number) for number in (1, 2, 3)]
+    ObjectActions(user.session).merge(segment(user, 3), segment(user, 2))
+    assert (user.voxels_of(1) == before[0]).all()
+    assert (user.voxels_of(2) == before[1] | before[2]).all()
+
+
+def looks_of(user):
+    """Numbers, names and colours of the objects, and how many points the lists in the scene hold."""
+    objects = user.document.objects
+    lists = user.app.scene.GetNodesByClass("vtkMRMLMarkupsFiducialNode")
+    points = [lists.GetItemAsObject(n).GetNumberOfControlPoints() for n in range(lists.GetNumberOfItems())]
+    return [(number, objects.display_properties(number)) for number in objects.segments], sorted(points)
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 2])
+def test_a_first_click_that_was_undone_is_no_object(app, num_before):
+    user = SimulatedUser(app)
+    for _ in range(num_before):
+        user.session.next_object()
+        place_point(user.session, PLANE, 8, 8)
+        user.settle()
+    if num_before:
+        user.session.next_object()
+    place_point(user.session, PLANE, 4, 4)
+    user.settle()
+    wanted = looks_of(user)
+    for _ in range(2):
+        assert user.session.undo()
+        if num_before:
+            assert user.session.undo()
+            user.session.next_object()
+        place_point(user.session, PLANE, 6, 6)
+        user.settle()
+        assert looks_of(user) == wanted
+    assert user.mask(PLANE, num_before + 1).any()
+    assert user.session.undo()
+    assert user.session.redo()
+    user.settle()
+    assert looks_of(user) == wanted
+
+
+def test_a_deleted_object_keeps_its_number(user, objects):
+    for number in (1, 2):
+        objects.delete(segment(user, number))
+    place_point(user.session, PLANE, 6, 6)
+    user.settle()
+    assert list(user.document.objects.segments) == [3]
+    for _ in range(3):
+        assert user.session.undo()
+    assert names(user) == ["object 1", "object 2"]

@@ -5,7 +5,7 @@ import pytest
 import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.segments.layers import Layer
-from NeuroSAM2Lib.segmentation.sync.preview import QUICK_S, REST, PreviewThrottle
+from NeuroSAM2Lib.segmentation.sync.preview import QUICK_S, REST, STALE_S, PreviewThrottle
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import Failed, Precompute, PredictSlice, PreviewSlice, RestoreSlice
@@ -166,6 +166,23 @@ def test_the_outline_is_gone_when_the_pointer_leaves_or_is_outside(user):
     assert outline(user) is None
 
 
+def test_an_outline_that_the_pointer_has_left_for_a_while_is_faded_until_the_next(patient):
+    clock = [0.0]
+    preview = patient.session.preview
+    preview._clock = lambda: clock[0]
+    move(patient, 8, 6)
+    patient.settle()
+    assert outline(patient) is not None
+    assert not preview.outline.is_faded
+    move(patient, 9, 7)
+    assert not preview.outline.is_faded, "a quick answer may still come"
+    clock[0] += STALE_S
+    patient.session.poll()
+    assert preview.outline.is_faded
+    patient.settle()
+    assert not preview.outline.is_faded
+
+
 def test_a_click_takes_the_outline_away_and_is_asked_before_any_preview(patient):
     move(patient, 20, 15)
     patient.engines.last.work()
@@ -244,9 +261,11 @@ def test_the_slices_around_the_pointer_are_prepared_by_a_quick_model_only(user):
     user.session.poll()
     (prepared,) = [one for one in user.engines.last.requests if isinstance(one, Precompute)]
     assert (prepared.axis, prepared.index) == (PLANE.axis, PLANE.index)
-    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.0])
-    user.session.preview._clock = lambda: next(times)
-    move(user, 20, 15, 7)
+    clock = [0.0]
+    user.session.preview._clock = lambda: clock[0]
+    user.session.preview.point(at(user, 20, 15, 7))
+    clock[0] = 5.0
+    user.session.poll()
     assert len([one for one in user.engines.last.requests if isinstance(one, Precompute)]) == 1
 
 

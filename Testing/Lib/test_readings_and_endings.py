@@ -269,6 +269,7 @@ def test_an_end_that_the_model_is_not_sure_of_is_doubtful_and_says_why():
             predicted_iou=0.9,
             object_score=object_score,
             is_confirmed=False,
+            is_prompted=False,
             is_stale=False,
             **more,
         )

@@ -291,9 +291,9 @@ def test_the_panel_shows_what_is_going_on(app):
     user.settle()
     view = session_view(user.session)
     (row,) = view.objects
-    assert (row.num_prompts, row.num_confirmed, row.num_done, row.is_active) == (1, 1, 4, True)
+    assert (row.num_prompts, row.num_prompted, row.num_done, row.is_active) == (1, 1, 4, True)
     assert [mark.plane.index for mark in view.quality_strip] == [3, 4, 5, 6] or len(view.quality_strip) == 4
-    assert [mark.is_confirmed for mark in view.quality_strip if mark.plane == PLANE] == [True]
+    assert [mark.is_prompted for mark in view.quality_strip if mark.plane == PLANE] == [True]
     assert view.can_continue
     user.watch.end("done")
     assert session_view(user.session).activity is Activity.ENDED

@@ -7,6 +7,7 @@ from NeuroSAM2Lib.engine.check import EngineCheck
 from NeuroSAM2Lib.engine.choice import EngineChoice, Place
 from NeuroSAM2Lib.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
 from NeuroSAM2Lib.engine.progress_rate import ProgressRate, time_left
+from NeuroSAM2Lib.presenters import segment_view_model
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.quality_strip import Mark
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
@@ -67,7 +68,7 @@ def test_the_state_line_leads_from_nothing_to_a_mask(presenter, engines, volume)
     settle(presenter, engines)
     view = presenter.view()
     assert view.state.sentence.startswith("Ready. Propagate")
-    assert [cell.mark for cell in view.cells].index(Mark.CONFIRMED) == PLANE.index
+    assert [cell.mark for cell in view.cells].index(Mark.PROMPTED) == PLANE.index
     assert len(view.cells) == SHAPE[0]
     mask = presenter.session.document.slice_io.read(1, PLANE)
     assert view.volume_ml == pytest.approx(mask.sum() * 0.5 * 0.5 * 5.0 / 1000)
@@ -393,3 +394,21 @@ def test_objects_are_notified_apart_by_colour(presenter, volume):
     for _ in COLOURS:
         presenter.act(lambda session: session.next_object())
     assert [row.colour for row in presenter.view().session.objects] == [pytest.approx(colour) for colour in COLOURS]
+
+
+def test_an_objects_volume_moves_while_it_is_propagated(presenter, engines, volume, monkeypatch):
+    monkeypatch.setattr(segment_view_model, "MIN_PAUSE_S", 0.0)
+    monkeypatch.setattr(segment_view_model, "REST", 0.0)
+    presenter.select(volume, presenter.new_segmentation())
+    presenter.act(lambda session: session.add_box(PLANE, BoxPrompt(4, 4, 12, 12)))
+    settle(presenter, engines)
+    seen = [presenter.view().volume_ml]
+    presenter.propagate()
+    for _ in range(200):
+        engines[-1].work()
+        presenter.poll()
+        seen.append(presenter.view().volume_ml)
+        if presenter.view().session.progress is None:
+            break
+    assert len(set(seen)) > 1, "also before the end"
+    assert seen[-1] > seen[0]

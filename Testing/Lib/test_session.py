@@ -792,3 +792,33 @@ def test_a_point_that_is_moved_or_renumbered_is_read_again(user):
     assert (moved.point.row, moved.point.col) == (8, 9)
     points.RemoveNthControlPoint(0)
     assert not nodes.read(1, volume).points
+
+
+@pytest.mark.parametrize("geometry", ["upright", "anisotropic oblique", "under a shear"])
+def test_a_box_over_the_edge_is_cut_off_there(app, geometry):
+    user = SimulatedUser(app, geometry=geometry)
+    volume = user.document.volume
+    user.session.drag_box(volume.to_ras(np.array([-40, 3, 4])), volume.to_ras(np.array([10, 90, 4])))
+    (box,) = user.document.active_record.prompts.boxes
+    assert (box.index, *(round(n, 2) for n in (box.box.row0, box.box.col0, box.box.row1, box.box.col1))) == (
+        *(4, 3, 0, volume.shape[1] - 1, 10),
+    )
+    for start, end in (([-40, 3, 4], [-5, 9, 4]), ([3, 3, 20], [9, 9, 20])):
+        with pytest.raises(PromptError, match="outside the volume"):
+            user.session.drag_box(volume.to_ras(np.array(start)), volume.to_ras(np.array(end)))
+
+
+def test_a_prompted_slice_is_not_called_confirmed_and_stays_all_the_same(user):
+    user.session.add_box(PLANE, BoxPrompt(4, 4, 12, 15))
+    user.settle()
+    user.session.propagate()
+    user.settle()
+    other = SlicePlane(Axis.K, 6)
+    user.session.confirm(other)
+    view = session_view(user.session)
+    assert (view.objects[0].num_prompted, view.objects[0].num_confirmed) == (1, 1)
+    marks = {one.plane: one for one in view.quality_strip}
+    assert (marks[PLANE].is_prompted, marks[PLANE].is_confirmed) == (True, False)
+    assert (marks[other].is_prompted, marks[other].is_confirmed) == (False, True)
+    user.session.confirm(PLANE)
+    assert "has your prompts" in user.session.notice

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from Testing.Qt.host.libraries import what_is_missing
+from Testing.Support.left_out import TestModule
+from Testing.Support.panel_libraries import what_is_missing
 
 MISSING = what_is_missing()
 TRAINER = Path(__file__).parents[1] / "Support" / "fake_trainer.py"
-collect_ignore_glob = ["test_*.py"] if MISSING else []
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return TestModule.from_parent(parent, path=module_path, lacking=MISSING)
 
 
 def pytest_report_header():

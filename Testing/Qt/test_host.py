@@ -207,7 +207,7 @@ def test_the_loop_measures_what_blocks_the_window(qt, loop):
 
 
 def test_missing_libraries_are_named_with_the_command_that_brings_them(monkeypatch):
-    from Testing.Qt.host import libraries
+    from Testing.Support import panel_libraries as libraries
 
     assert libraries.what_is_missing() == ""
     monkeypatch.setattr(libraries.ctypes.util, "find_library", lambda name: None if name == "EGL" else "there")

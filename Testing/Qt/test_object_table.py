@@ -79,6 +79,18 @@ def test_opacity_and_fill_are_set_for_all_objects(user, loop):
     loop.until(lambda: user.ui.opacitySlider.value == 80)
 
 
+def test_window_presets_and_the_values_of_an_object(user, loop):
+    display = user.session.document.volume_node.GetDisplayNode()
+    user.ui.windowSelector.activated.emit(2)
+    assert (display.GetWindow(), display.GetLevel()) == (80, 40)
+    user.ui.windowSelector.activated.emit(1)
+    assert (display.GetWindow(), display.GetLevel()) != (80, 40)
+    user.ui.windowSelector.activated.emit(5)
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeInvertedGrey"
+    user.ui.valuesButton.click()
+    loop.until(lambda: "Object 2 on slice" in user.ui.stateLabel.text)
+
+
 def choose(menu, title):
     """An entry of a menu."""
     menu.aboutToShow.emit()

@@ -149,7 +149,7 @@ def test_the_quality_strip_shows_each_slice_and_goes_there(user, loop):
     loop.until(user.settled)
     table = user.ui.qualityStripTable
     assert table.columnCount == 12
-    assert "confirmed by you" in table.item(0, 6).toolTip()
+    assert "has your prompts" in table.item(0, 6).toolTip()
     table.cellClicked.emit(0, 2)
     assert user.segment_presenter.visible_plane().index == 2
     loop.turn()

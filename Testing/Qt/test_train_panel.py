@@ -110,6 +110,14 @@ def test_samples_are_drawn_by_the_trainer_and_leafed_through(train_user, loop):
     assert captions == ["Clip 1 of 3", "Clip 2 of 3", "Clip 3 of 3", "Clip 1 of 3"]
     assert ui.sampleCaptionLabel.text == "Clip 3 of 3"
     assert ui.sampleLabel.pixmap.width() == ui.sampleLabel.pixmap.height()
+    slicer.util.mainWindow().resize(1000, 900)
+    ui.largeSampleButton.click()
+    large = train_user.panel.viewer.large
+    assert large.label.pixmap.width() > ui.sampleLabel.pixmap.width()
+    button = next(one for one in large.dialog.findChildren(type(ui.lookButton)) if one.text == "Next")
+    button.click()
+    assert large.caption.text == ui.sampleCaptionLabel.text == "Clip 1 of 3"
+    large.dialog.close()
     assert not train_user.controller.is_running
 
 

@@ -36,7 +36,7 @@ class SegmentScenarios(unittest.TestCase):
         self.inputs.settle()
         self.assertTrue(self.inputs.mask(20).any())
         self.assertEqual(self.ui.qualityStripTable.columnCount, 48)
-        self.assertIn("confirmed by you", self.ui.qualityStripTable.item(0, 27).toolTip())
+        self.assertIn("has your prompts", self.ui.qualityStripTable.item(0, 27).toolTip())
 
     def test_points_are_previewed_placed_and_taken_back(self):
         self.outline()

@@ -35,7 +35,7 @@ def place_at(session, ras, *, positive=True, view=None):
         crosshair.SetCursorPositionInvalid()
     else:
         crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], view)
-    number = document.active or document.objects.next_number
+    number = document.active or document.next_number
     document.nodes.points_node(number, positive=positive).AddControlPointWorld(*map(float, ras))
     crosshair.SetCursorPositionInvalid()
 

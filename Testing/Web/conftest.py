@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
+from Testing.Support.left_out import TestModule
 from Testing.Support.offscreen import missing_libraries
 
-NEEDED = ("trame", "trame_vuetify", "PIL")
+NEEDED = ("trame", "trame_vuetify", "slicer", "PIL")
 
 
 def what_is_missing():
@@ -30,7 +31,10 @@ def chromium():
 
 
 MISSING = what_is_missing()
-collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return TestModule.from_parent(parent, path=module_path, lacking=MISSING)
 
 
 def pytest_report_header():

@@ -3,6 +3,7 @@
 The app is the real one in headless Chromium, the outlines come from the bundled model on the example brain.
 """
 
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ REST = """() => Promise.all(document.getAnimations().filter(one => one.effect.ge
   .map(one => one.finished.catch(() => 0)))"""
 VENTRICLES = (0.355, 0.355), (0.645, 0.61)
 FIRST, LAST = 68, 97
+SIZES = (390, 844), (1280, 800), (3840, 2160)
+MAX_PX, QUALITY = 1920, 70
 BEHIND = 0.5, 0.6
 """Not a ventricle."""
 THROUGH_ONE = 0.44
@@ -34,7 +37,9 @@ def main(folder: Path) -> None:
         visit.wait_ready()
         save(visit, folder / "app-start.png")
         outline(visit, folder)
+        measurements(visit, folder)
         engine(visit, folder)
+        widths(browser, app, folder)
 
 
 def outline(visit, folder):
@@ -70,6 +75,35 @@ def outline(visit, folder):
     visit.page.get_by_title("Light or dark").click()
 
 
+def measurements(visit, folder):
+    """The dialog with its table and a file to download."""
+    visit.page.get_by_role("button", name="Measurements").click()
+    visit.page.wait_for_selector("[data-measured]")
+    visit.page.locator("[data-test=write-page]").click()
+    visit.page.wait_for_selector("[data-test=measures-link]")
+    save(visit, folder / "app-measurements.webp")
+    visit.page.get_by_role("button", name="Close", exact=True).last.click()
+    visit.page.locator(".v-overlay__scrim").first.wait_for(state="detached")
+
+
+def widths(browser, app, folder):
+    """What there is on a telephone, a laptop and a large screen, in both themes."""
+    for size in SIZES:
+        with Visit(browser, app, size) as visit:
+            visit.wait_ready()
+            visit.page.get_by_role("tab", name="Segment").evaluate("one => one.click()")
+            for theme in ("dark", "light"):
+                visit.page.evaluate("theme => trame.state.set('theme', theme)", theme)
+                visit.page.wait_for_selector(f".v-theme--{theme}")
+                save(visit, folder / f"app-{size[0]}-{theme}.webp")
+                if size[0] == SIZES[0][0]:
+                    visit.page.get_by_title("Panels").click()
+                    visit.page.wait_for_selector(".v-navigation-drawer--active")
+                    save(visit, folder / f"app-{size[0]}-panels-{theme}.webp")
+                    visit.page.mouse.click(size[0] - 8, size[1] / 2)
+                    visit.page.wait_for_selector(".v-navigation-drawer--active", state="detached")
+
+
 def look(visit, name, part):
     """Moves a view by its bar."""
     bar = visit.page.locator(f"[data-bar={name}]")
@@ -92,8 +126,12 @@ def save(visit, path):
     if not visit.page.query_selector(".ns-band"):
         visit.page.mouse.move(5, 5)
     visit.page.evaluate(REST)
-    visit.page.screenshot(path=path)
-    Image.open(path).convert("RGB").save(path, optimize=True)
+    picture = Image.open(io.BytesIO(visit.page.screenshot())).convert("RGB")
+    if path.suffix == ".webp":
+        picture.thumbnail((MAX_PX, MAX_PX))
+        picture.save(path, quality=QUALITY, method=6)
+    else:
+        picture.save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ import asyncio
 import sys
 import zipfile
 
+import highdicom
+import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Web.file_io import FileIO
+from NeuroSAM2Lib.segmentation.label_import import read_objects
+from NeuroSAM2Web.file_io import FileIO, Target
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.file_panel import FilePanel
 
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import ConfigError, DataError
 from Testing.Core.test_dicom import VOXELS, write_series
 from Testing.Support.apart import run_apart
 from Testing.Web.app_user import AppUser
@@ -39,8 +42,8 @@ async def act(panel, begin, answer=None):
     begin()
     while panel._tasks:
         if panel.state.files_series and answer is not None:
-            (uid,) = [one["uid"] for one in panel.state.files_series if answer in one["title"]] or [""]
-            panel.choose_series(uid)
+            (key,) = [one["key"] for one in panel.state.files_series if answer in one["title"]] or [""]
+            panel.choose_series(key)
         await asyncio.sleep(0)
 
 
@@ -50,6 +53,23 @@ def test_a_folder_with_one_series_is_opened_at_once(panel, tmp_path):
     assert panel.state.files_problem == ""
     assert (opened(panel).voxels == VOXELS).all()
     assert panel.files.app_state.volume_node.GetName() == "dicom"
+
+
+def test_the_list_says_what_each_series_is(panel, two):
+    shown = []
+
+    async def look():
+        panel.open_folder(str(two))
+        while not panel.state.files_series:
+            await asyncio.sleep(0)
+        shown.extend(panel.state.files_series)
+        panel.choose_series("")
+        while panel._tasks:
+            await asyncio.sleep(0)
+
+    run_apart(look())
+    about = {one["title"]: (one["modality"], one["slices"], one["size"]) for one in shown}
+    assert about == {"T1": ("MR", 6, "8 x 7"), "FLAIR": ("MR", 4, "8 x 7")}
 
 
 @pytest.mark.parametrize(("answer", "slices"), [("FLAIR", 4), ("T1", 6)])
@@ -88,3 +108,28 @@ def test_without_the_package_the_sentence_says_how_to_install_it(panel, two, mon
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     run_apart(act(panel, lambda: panel.open_folder(str(two))))
     assert "pip install SimpleITK" in panel.state.files_problem
+
+
+def test_what_is_outlined_on_a_series_is_saved_for_dicom_systems(panel, two, tmp_path):
+    files = panel.files
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for number, one in enumerate(two.iterdir()):
+            file.write(one, f"IM{number}")
+    run_apart(act(panel, lambda: panel.open(str(path)), "T1"))
+    image = opened(panel)
+    labels = (np.arange(6)[:, None, None] > 2) * np.ones(image.shape, np.uint8)
+    files.app_state.presenter.add_labels(read_objects(image, image.with_voxels(labels)))
+    seg, methods = run_apart(files.save(Target.DICOM, tmp_path / "a.dcm"))
+    assert (highdicom.seg.segread(seg).number_of_segments, methods.name) == (1, "a.dcm.json")
+
+
+def test_without_highdicom_a_series_opens_and_saving_says_what_to_install(panel, tmp_path, monkeypatch):
+    folder = write_series(tmp_path / "dicom")
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    run_apart(act(panel, lambda: panel.open_folder(str(folder))))
+    assert panel.state.files_problem == ""
+    image = opened(panel)
+    panel.files.app_state.presenter.add_labels(read_objects(image, image.with_voxels(np.ones(image.shape, np.uint8))))
+    with pytest.raises(ConfigError, match="need highdicom"):
+        run_apart(panel.files.save(Target.DICOM, tmp_path / "a.dcm"))

@@ -126,8 +126,9 @@ def test_files_go_to_the_browser_and_come_from_it(bench, home, tmp_path):
     there, done = bench.app.voxels(SHAPE), bench.object()["done"]
     kept = tmp_path / "kept"
     kept.mkdir()
-    mask, methods = download(bench, NIFTI, kept)
+    mask, table, methods = download(bench, NIFTI, kept)
     np.testing.assert_array_equal(labels(mask), there)
+    assert table.read_text(encoding="utf-8").splitlines()[1].startswith("1\tobject 1\t#")
     assert json.loads(methods.read_text(encoding="utf-8"))["objects"][0]["name"] == "object 1"
     assert not list(home.glob("*segmentation*"))
     segmentation, _ = download(bench, SEGMENTATION, kept)

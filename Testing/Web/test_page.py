@@ -3,6 +3,7 @@
 import pytest
 from NeuroSAM2Lib.presenters.repairs import REPAIRS
 from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS
+from NeuroSAM2Web.ui.view_form import LAYOUTS
 
 from Testing.Web.test_click_to_mask import BOX, INSIDE, SHAPE, draw_box
 from Testing.Web.visit import AppProcess, Visit
@@ -28,7 +29,8 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     assert look.state("activity") == "ready"
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
     assert sorted(keys) == sorted(
-        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
+        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S", "I", "F"]
+        + [key for _, key, _, _ in LAYOUTS]
         + [one.key for one in (*REPAIRS, *DRAWN_PROMPTS, *PART_TOOLS, *PAINT_TOOLS) if one.key]
     )
 
@@ -71,7 +73,7 @@ def test_the_quality_strip_tells_of_slices_and_goes_to_them(visit):
     draw_box(visit)
     here = visit.index()
     bar = visit.page.locator("[data-bar=Red]")
-    assert bar.get_attribute("aria-valuetext") == f"Slice {here}: confirmed by you, stays as it is"
+    assert bar.get_attribute("aria-valuetext") == f"Slice {here}: has your prompts, stays as it is"
     assert bar.locator("i").count() == SHAPE[0]
     assert visit.page.locator("[data-bar=Green] i").count() == 0
 

@@ -59,11 +59,11 @@ def test_the_state_says_what_can_be_done(user):
     assert user.state.undo_tip == "Take back: Box"
     (row,) = user.state.objects
     assert row["name"] == "object 1"
-    assert (row["done"], row["confirmed"], row["prompts"]) == (1, 1, 1)
+    assert (row["done"], row["prompted"], row["confirmed"], row["prompts"]) == (1, 1, 0, 1)
     assert row["ml"] == pytest.approx(user.presenter.view().volume_ml, abs=0.005)
     marks = [mark for mark, _ in user.state.quality_strip]
-    assert marks.count("CONFIRMED") == 1
-    assert marks.index("CONFIRMED") == user.state.positions["Red"]["index"]
+    assert marks.count("PROMPTED") == 1
+    assert marks.index("PROMPTED") == user.state.positions["Red"]["index"]
     assert user.state.quality_strip_axis == user.state.positions["Red"]["axis"]
 
 

@@ -27,8 +27,8 @@ def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
         run_apart(files.save(Target.NIFTI, tmp_path / "link.nii.gz"))
     assert image.read_bytes() == before
 
-    mask, methods = run_apart(files.save(Target.NIFTI, tmp_path / "m.nii.gz"))
-    assert methods.name == "m.nii.gz.json"
+    mask, table, methods = run_apart(files.save(Target.NIFTI, tmp_path / "m.nii.gz"))
+    assert (table.name, methods.name) == ("m.tsv", "m.nii.gz.json")
     for reader in (in_nibabel, in_simple_itk):
         np.testing.assert_allclose(reader(mask), reader(image), atol=1e-3)
     assert Volume.read(mask).shape == Volume.read(image).shape
@@ -38,13 +38,22 @@ def test_the_opened_image_is_never_replaced_and_the_mask_lies_on_it(tmp_path):
         with pytest.raises(DataError, match="is there already"):
             run_apart(files.save(target, tmp_path / f"m{target.value}"))
     assert mask.read_bytes() == before
-    assert len(run_apart(files.save(Target.NIFTI, mask, overwrite=True))) == 2
+    assert len(run_apart(files.save(Target.NIFTI, mask, overwrite=True))) == 3
 
 
-def test_every_file_has_a_methods_file_of_its_own():
-    names = [FileIO.names_beside(target, f"a{target.value}") for target in Target]
+def test_every_file_has_a_methods_file_of_its_own(tmp_path):
+    files = FileIO(AppUser(tmp_path / "home").app_state)
+    names = [files.names_beside(target, f"a{target.value}") for target in Target]
     beside = [name for row in names for name in row]
-    assert len(beside) == len(set(beside)) == 5
+    assert len(beside) == len(set(beside)) == len(Target) + 4
+
+
+@pytest.mark.parametrize("target", [Target.STL, Target.OBJ, Target.PLY, Target.GLB])
+def test_surfaces_are_saved_without_a_methods_file(tmp_path, target):
+    user = AppUser(tmp_path / "home")
+    user.app_state.views.box("Red", [150, 100, 250, 200], WIDTH, HEIGHT)
+    (path,) = run_apart(FileIO(user.app_state).save(target, tmp_path / f"a{target.value}"))
+    assert path.stat().st_size > 500
 
 
 def test_a_folder_that_takes_no_files_is_a_sentence_that_names_the_variable(tmp_path):

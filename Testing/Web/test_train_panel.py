@@ -136,6 +136,7 @@ def test_a_run_is_started_watched_stopped_and_continued(train_user):
     train_user.allow(2)
     train_user.until(lambda: train_user.state.train_step == 2)
     assert train_user.state.train_pace.startswith("Step 2 of 5")
+    assert train_user.state.train_estimate, "it stays while the run goes on"
     assert len(train_user.state.train_curves["loss"].split()) == 2
     assert train_user.state.train_curves["last_loss"] == "0.5"
     train_user.panel.does(lambda controller: controller.stop())()
@@ -218,6 +219,25 @@ def test_a_folder_that_says_what_its_cases_are_for_is_believed(train_user):
     train_user.panel.add_folder()
     assert {row["name"]: row["role"] for row in train_user.state.train_cases} == {"one": "training", "two": "held out"}
     assert train_user.state.train_sentence.startswith("2 cases are on the list; 2 as their dataset.json says")
+
+
+def test_folders_are_chosen_by_walking_through_those_that_may_be_used(train_user):
+    (train_user.data / "study" / "derivatives").mkdir(parents=True)
+    (train_user.data / "a file.nii.gz").write_bytes(b"")
+    panel, state = train_user.panel, train_user.state
+    panel.browse_source()
+    assert state.browse_open
+    panel.chooser.enter(str(train_user.data))
+    assert [one["name"] for one in state.browse_list["entries"]] == ["study"]
+    panel.chooser.enter(str(train_user.data.parent))
+    assert [one["path"] for one in state.browse_list["entries"]] == [str(train_user.data)], "no way out"
+    panel.chooser.enter(str(train_user.data / "study"))
+    panel.chooser.take()
+    assert (state.train_source, state.browse_open) == (str(train_user.data / "study"), False)
+    panel.browse_project()
+    panel.chooser.enter(str(train_user.data / "study" / "derivatives"))
+    panel.chooser.take()
+    assert train_user.panel.presenter.controller.folder == train_user.data / "study" / "derivatives"
 
 
 def test_a_run_outlives_the_app_and_is_found_again(train_user):

@@ -125,3 +125,41 @@ def test_saved_files_are_fetched_until_others_are_offered(bench):
     assert found == [mask, (b"{}", "attachment; filename*=UTF-8''mask.json"), mask]
     assert status == 404
     assert list(bench.folder.iterdir()) == []
+
+
+def send_together(bench, files, **changed):
+    """Files as one batch, one after the other; the last answer."""
+
+    async def act(session):
+        for number, (name, data) in enumerate(files):
+            params = {"name": name, "batch": "0123456789abcdef", "left": str(len(files) - 1 - number)} | changed
+            async with session.post("/files/upload", params=params, data=data) as answer:
+                last = answer.status, await answer.text()
+        return last
+
+    return bench.visit(act)
+
+
+def test_files_that_are_sent_together_arrive_as_a_folder_and_leave_nothing(bench):
+    seen = {}
+
+    async def take(folder, name):
+        seen[name] = sorted((one.name, one.read_bytes()) for one in folder.iterdir())
+
+    bench.transfer._on_received = take
+    assert send_together(bench, [("IM1", b"a"), ("IM2", b"bb"), ("IM1", b"c")]) == (200, "")
+    assert seen == {"3 files": [("3 IM1", b"c"), ("IM1", b"a"), ("IM2", b"bb")]}
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_files_that_are_sent_together_count_together(bench):
+    status, text = send_together(bench, [("IM1", b"x" * 600), ("IM2", b"x" * 600)])
+    assert (status, bench.received) == (413, [])
+    assert "too large" in text
+    assert list(bench.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"batch": "../../x"}, {"batch": "x"}, {"left": "-1"}, {"name": ""}])
+def test_a_part_that_no_page_of_ours_sends_is_refused(bench, wrong):
+    assert send_together(bench, [("IM1", b"a")], **wrong)[0] == 400
+    assert bench.received == []

@@ -27,7 +27,7 @@ def at_slice(
     logits: Float[Tensor, "1 1 s4 s4"], crop: Crop, shape: tuple[int, int], options: EngineOptions
 ) -> Float[Tensor, "h w"]:
     """The logits of a crop at the size of the slice (H, W); surely not the object outside of the crop."""
-    inside = to_size(logits, crop.shape, options.upsampling)
+    inside = to_size(logits, crop.shape, options.upsampling)[0]
     if crop.shape == shape:
         return inside
     full = inside.new_full(shape, ABSENT_LOGIT)
@@ -36,12 +36,12 @@ def at_slice(
 
 
 def to_size(
-    logits: Float[Tensor, "1 1 s4 s4"], shape: tuple[int, int], upsampling: Upsampling | None
-) -> Float[Tensor, "h w"]:
-    """Logits at another size. Bicubic ones are limited first: they would ring beside the mark of an absent object."""
+    logits: Float[Tensor, "n 1 s4 s4"], shape: tuple[int, int], upsampling: Upsampling | None
+) -> Float[Tensor, "n h w"]:
+    """The logits of N masks at another size. Bicubic ones are limited first: they would ring beside the mark of an absent object."""
     if upsampling == "bicubic":
-        return resize_bicubic(logits.float().clamp(-RINGING_LOGIT, RINGING_LOGIT), *shape)[0, 0]
-    return F.interpolate(logits.float(), size=shape, mode="bilinear")[0, 0]
+        return resize_bicubic(logits.float().clamp(-RINGING_LOGIT, RINGING_LOGIT), *shape)[:, 0]
+    return F.interpolate(logits.float(), size=shape, mode="bilinear")[:, 0]
 
 
 def finish(

@@ -9,12 +9,13 @@ around the click, so that a large structure is never more than two steps away (d
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import CropPlanner
-from NeuroSAM2Core.inference.prediction.postprocess import at_slice
+from NeuroSAM2Core.inference.prediction.postprocess import to_size
 from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
 
 ALIKE_IOU = 0.7
@@ -39,15 +40,11 @@ def rank_readings(candidates: Sequence[SliceAnswer], planner: CropPlanner, optio
         planner: Of the stack.
         options: How masks are brought to the slice.
     """
-    shape = planner.whole.shape
-    masks = np.stack(
-        [(at_slice(one.prediction.logits, one.crop, shape, options) > 0).cpu().numpy() for one in candidates]
-    )
+    masks = _masks_on_slice(candidates, planner.whole.shape, options)
     overlaps = pairwise_iou(masks)
-    pixel_mm2 = planner.pixel_mm[0] * planner.pixel_mm[1]
-    areas = masks.sum(axis=(1, 2)) * pixel_mm2
+    areas = np.count_nonzero(masks, axis=(1, 2)) * planner.pixel_mm[0] * planner.pixel_mm[1]
     scores = support(overlaps, [one.crop for one in candidates])
-    scores += STABILITY_WEIGHT * np.array([_stability(one) for one in candidates]) - (areas < SPECK_MM2)
+    scores += STABILITY_WEIGHT * _stability(candidates) - (areas < SPECK_MM2)
     distinct: list[int] = []
     for number in np.argsort(-scores, kind="stable").tolist():
         if areas[number] > 0 and all(overlaps[number, other] <= ALIKE_IOU for other in distinct):
@@ -88,7 +85,21 @@ def support(overlaps: Float[np.ndarray, "n n"], fields: Sequence[object]) -> NDA
     return best.sum(axis=0) / (len(names) - 1)
 
 
-def _stability(one: SliceAnswer) -> float:
-    """How little a mask changes as its threshold moves; 1 where it does not."""
-    logits = one.prediction.logits
-    return float((logits > STABILITY_DELTA).sum() / (logits > -STABILITY_DELTA).sum().clamp(min=1))
+def _masks_on_slice(
+    candidates: Sequence[SliceAnswer], shape: tuple[int, int], options: EngineOptions
+) -> Bool[np.ndarray, "n h w"]:
+    """The candidates' masks at the size of the slice; those of a field are resized together."""
+    masks = np.zeros((len(candidates), *shape), dtype=bool)
+    for crop in dict.fromkeys(one.crop for one in candidates):
+        numbers = [n for n, one in enumerate(candidates) if one.crop == crop]
+        logits = torch.cat([candidates[n].prediction.logits for n in numbers])
+        seen = to_size(logits, crop.shape, options.upsampling) > 0
+        masks[numbers, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] = seen.cpu().numpy()
+    return masks
+
+
+def _stability(candidates: Sequence[SliceAnswer]) -> NDArray[np.float64]:
+    """How little each mask changes as its threshold moves; 1 where it does not."""
+    logits = torch.cat([one.prediction.logits for one in candidates]).flatten(1)
+    inner, outer = ((logits > delta).sum(dim=1) for delta in (STABILITY_DELTA, -STABILITY_DELTA))
+    return (inner / outer.clamp(min=1)).cpu().numpy().astype(np.float64)

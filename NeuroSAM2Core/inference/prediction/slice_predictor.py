@@ -258,13 +258,18 @@ class SlicePredictor:
             fields = self.crops.around_click(number, clicks[0], self.options.click_fields_mm)
             history.look.prepare(fields)
             answers = self._decode_fields(prompt_list, fields, history.look)
-            candidates = [one for answer in answers for one in split(answer)]
-            candidates = [
-                SliceAnswer(self._with_clicks_enforced(clicks, one.prediction, one.crop), one.crop)
-                for one in candidates
-            ]
+            candidates = [one for answer in answers for one in self._candidates(answer, clicks)]
             history.readings = rank_readings(candidates, self.crops, self.options)
         return history.readings[history.reading % len(history.readings)]
+
+    def _candidates(self, answer: SliceAnswer, clicks: list[PointPrompt]) -> list[SliceAnswer]:
+        """One answer for each candidate mask of a field, with the clicks enforced."""
+        crop, masks = answer.crop, answer.prediction.all_logits
+        agrees = agreement(masks, crop.points_inside(clicks), crop.shape, self.options.upsampling or "bilinear")
+        return [
+            one if is_right else SliceAnswer(self._with_clicks_enforced(clicks, one.prediction, crop), crop)
+            for one, is_right in zip(split(answer), agrees.all(dim=1).tolist(), strict=True)
+        ]
 
     def _decode_fields(self, prompt_list: list[Prompt], crops: list[Crop], look: SliceContext) -> list[SliceAnswer]:
         """The answers to a first click in several crops, decoded together as far as the memory of the device allows."""

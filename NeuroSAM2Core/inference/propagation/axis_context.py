@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
 
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
 from NeuroSAM2Core.inference.propagation.memory_bank import SliceMemory
 from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig
-from NeuroSAM2Core.inference.propagation.track import SliceState
+from NeuroSAM2Core.inference.propagation.track import KeptMemory, SliceState
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
 from NeuroSAM2Core.volume import SliceStack
 
@@ -48,36 +51,47 @@ class AxisContext:
         diameter_mm = 2 * math.sqrt(max(area, 1) * math.prod(self.crops.pixel_mm) / math.pi)
         return abs(one - other) * self.slice_mm / diameter_mm
 
+    def state_of(self, answer: MaskPrediction, crop: Crop) -> SliceState:
+        """The state of a slice after a prediction; its memory is encoded when it is first read."""
+        return SliceState(
+            answer.logits, float(answer.iou), float(answer.object_score_logits), answer.pointer, KeptMemory(), crop
+        )
+
     def encode_memory(
         self, features: ImageFeatures, answer: MaskPrediction, crop: Crop, *, is_prompted: bool
     ) -> SliceState:
-        """A prediction with its encoded memory."""
-        memory = self.model.write_memory(
-            features,
-            answer.logits,
-            answer.object_score_logits,
-            binarize=is_prompted and self.options.binarize_prompted,
+        """The state of a slice after a prediction, with its memory encoded while its features are at hand."""
+        state = self.state_of(answer, crop)
+        state.memory.encoded = self._encoded(
+            features, answer.logits, answer.object_score_logits, answer.pointer, is_prompted=is_prompted
         )
-        return SliceState(
-            answer.logits,
-            float(answer.iou),
-            float(answer.object_score_logits),
-            SliceMemory(memory.bfloat16() if self.options.half_memory else memory, answer.pointer),
-            crop,
-        )
+        return state
 
     def memory_in(self, state: SliceState, number: int, crop: Crop, *, is_prompted: bool) -> SliceMemory:
-        """The memory of a slice re-encoded in another crop, as memories of different crops never mix."""
-        if state.crop == crop:
-            return state.memory
+        """The memory of a slice in a crop. Memories of different crops never mix: in another crop it is encoded anew."""
+        if state.crop == crop and state.memory.encoded is not None:
+            return state.memory.encoded
         logits = logits_in_crop(state.logits, state.crop, crop)
-        memory = self.model.write_memory(
-            self.features.get(number, crop),
-            logits,
-            logits.new_tensor([[state.object_score_logits]]),
-            binarize=is_prompted and self.options.binarize_prompted,
+        object_score = logits.new_tensor([[state.object_score_logits]])
+        memory = self._encoded(
+            self.features.get(number, crop), logits, object_score, state.pointer, is_prompted=is_prompted
         )
-        return replace(state.memory, features=memory.bfloat16() if self.options.half_memory else memory)
+        if state.crop == crop:
+            state.memory.encoded = memory
+        return memory
+
+    def _encoded(
+        self,
+        features: ImageFeatures,
+        logits: Float[Tensor, "1 1 s4 s4"],
+        object_score_logits: Float[Tensor, "1 1"],
+        pointer: Float[Tensor, "1 c"],
+        *,
+        is_prompted: bool,
+    ) -> SliceMemory:
+        binarize = is_prompted and self.options.binarize_prompted
+        memory = self.model.write_memory(features, logits, object_score_logits, binarize=binarize)
+        return SliceMemory(memory.bfloat16() if self.options.half_memory else memory, pointer)
 
 
 @dataclass(slots=True)
@@ -91,10 +105,8 @@ class CropMemories(Mapping[int, SliceMemory]):
     _made: dict[int, SliceMemory] = field(default_factory=dict)
 
     def __getitem__(self, number: int) -> SliceMemory:
-        state = self.states[number]
-        if state.crop == self.crop:
-            return state.memory
         if number not in self._made:
+            state = self.states[number]
             self._made[number] = self.context.memory_in(state, number, self.crop, is_prompted=self.is_prompted)
         return self._made[number]
 

@@ -14,6 +14,18 @@ from NeuroSAM2Core.inference.propagation.passes import Pass
 from NeuroSAM2Core.prompts import PromptSet
 
 
+@dataclass(slots=True, eq=False)
+class KeptMemory:
+    """The memory of a slice, empty until it is first read: a click is answered without it."""
+
+    encoded: SliceMemory | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes; the object pointer is counted with the slice's state."""
+        return 0 if self.encoded is None else self.encoded.features.numel() * self.encoded.features.element_size()
+
+
 @dataclass(frozen=True, slots=True)
 class SliceState:
     """The answer on one slice and what is remembered of it."""
@@ -21,7 +33,10 @@ class SliceState:
     logits: Float[Tensor, "1 1 s4 s4"]
     iou: float
     object_score_logits: float
-    memory: SliceMemory
+    pointer: Float[Tensor, "1 c"]
+    """The object pointer."""
+    memory: KeptMemory
+    """In the state's own crop; `AxisContext.memory_in` reads it."""
     crop: Crop
     """What the model saw of the slice; the logits are its."""
     ending: Ending | None = None
@@ -36,8 +51,7 @@ class SliceState:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        tensors = (self.logits, self.memory.features, self.memory.pointer)
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return self.memory.nbytes + sum(t.numel() * t.element_size() for t in (self.logits, self.pointer))
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import vtk
 from numpy.typing import NDArray
 
 from NeuroSAM2Lib.headless.application import HeadlessApplication
+from NeuroSAM2Lib.headless.segment_overlay import SegmentOverlay
 from NeuroSAM2Lib.scene.arrays import Matrix, to_matrix
 from NeuroSAM2Lib.scene.observer import SceneObserver
 
@@ -23,6 +24,8 @@ MANAGERS = (
     "vtkMRMLScalarBarDisplayableManager",
 )
 """The last one holds the mouse's window and level."""
+SEGMENTS = "vtkMRMLSegmentationsDisplayableManager2D"
+"""Not needed where a `SegmentOverlay` draws the segments."""
 
 
 class SliceView:
@@ -33,11 +36,18 @@ class SliceView:
         name: Of the view, such as Red.
         orientation: Axial, Coronal or Sagittal.
         size: Width and height in pixels.
+        overlay: Draws the segments; Slicer's displayable manager does if None.
     """
 
     def __init__(
-        self, app: HeadlessApplication, name: str, orientation: str, size: tuple[int, int] = (320, 320)
+        self,
+        app: HeadlessApplication,
+        name: str,
+        orientation: str,
+        size: tuple[int, int] = (320, 320),
+        overlay: SegmentOverlay | None = None,
     ) -> None:
+        self._overlay = overlay
         self.renderer = vtk.vtkRenderer()
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         self.window = vtk.vtkRenderWindow()
@@ -47,10 +57,10 @@ class SliceView:
         self.interactor = vtk.vtkRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
         self.interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
-        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
+        factory = self._factory = slicer.vtkMRMLDisplayableManagerFactory()
         factory.SetMRMLApplicationLogic(app.logic)
         for manager in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(manager):
+            if overlay is None or manager != SEGMENTS:
                 factory.RegisterDisplayableManager(manager)
         self.managers = slicer.vtkMRMLDisplayableManagerGroup()
         self.managers.SetRenderer(self.renderer)
@@ -97,10 +107,29 @@ class SliceView:
         if ras is not None:
             self.node.JumpSliceByOffsetting(*map(float, ras))
 
+    def fit(self) -> None:
+        """The whole image again, on the slice that is shown."""
+        offset = self.node.GetSliceOffset()
+        self.logic.FitSliceToBackground()
+        self.node.SetSliceOffset(offset)
+
+    def look_like(self, other: "SliceView") -> None:
+        """The same slice as another view, the same place in the middle, as large."""
+        was_modifying = self.node.StartModify()
+        self.node.GetSliceToRAS().DeepCopy(other.node.GetSliceToRAS())
+        width, height, depth = other.node.GetFieldOfView()
+        self.node.SetFieldOfView(width * self.size[0] / other.size[0], height * self.size[1] / other.size[1], depth)
+        self.node.SetXYZOrigin(*other.node.GetXYZOrigin())
+        self.node.UpdateMatrices()
+        self.node.EndModify(was_modifying)
+
     def draw(self) -> NDArray[np.uint8]:
         """The picture (H, W, 3), its first row at the bottom."""
         connection = self.logic.GetImageDataConnection()
-        self.mapper.SetInputConnection(connection)
+        if self._overlay is None or connection is None:
+            self.mapper.SetInputConnection(connection)
+        else:
+            self.mapper.SetInputData(self._with_segments(self._overlay, connection))
         self.picture.SetVisibility(bool(connection))
         self.window.Render()
         grab = vtk.vtkWindowToImageFilter()
@@ -112,6 +141,17 @@ class SliceView:
         image = grab.GetOutput()
         width, height, _ = image.GetDimensions()
         return np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, 3).copy()
+
+    def _with_segments(self, overlay: SegmentOverlay, connection: vtk.vtkAlgorithmOutput) -> vtk.vtkImageData:
+        """A copy of the logic's image with the segments blended in."""
+        algorithm = connection.GetProducer()
+        algorithm.Update()
+        image = vtk.vtkImageData()
+        image.DeepCopy(algorithm.GetOutputDataObject(connection.GetIndex()))
+        width, height, _ = image.GetDimensions()
+        rows = np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, -1)
+        overlay.draw(rows[..., :3], self.node)
+        return image
 
     def to_ras(self, x: float, y: float) -> Matrix:
         """The world position, (3,) in mm, of a screen pixel; y goes up."""

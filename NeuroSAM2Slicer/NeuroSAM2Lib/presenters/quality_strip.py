@@ -14,6 +14,7 @@ class Mark(Enum):
 
     NOTHING = (225, 225, 225)
     CONFIRMED = (30, 90, 170)
+    PROMPTED = (105, 165, 225)
     SURE = (115, 185, 120)
     ABSENT = (180, 190, 200)
     DOUBTFUL = (240, 150, 30)
@@ -21,6 +22,7 @@ class Mark(Enum):
 
 
 LEGEND = (
+    (Mark.PROMPTED, _("prompted")),
     (Mark.CONFIRMED, _("confirmed")),
     (Mark.SURE, _("sure")),
     (Mark.ABSENT, _("not there")),
@@ -30,6 +32,7 @@ LEGEND = (
 """The marks in a person's words."""
 NOT_SEGMENTED = _("Slice {index}: not segmented yet")
 CONFIRMED = _("Slice {index}: confirmed by you, stays as it is")
+PROMPTED = _("Slice {index}: has your prompts, stays as it is")
 STALE = _("Slice {index}: out of date since a correction nearby; Continue does it again")
 ENDS_HERE = _("Slice {index}: the object ends here: {why}")
 DOUBTFUL = _("Slice {index}: look at this one, rated only {rating:.0%} by the model")
@@ -64,6 +67,8 @@ def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell
         return QualityCell(Mark.NOTHING, NOT_SEGMENTED.format(index=index))
     if mark.is_confirmed:
         return QualityCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
+    if mark.is_prompted:
+        return QualityCell(Mark.PROMPTED, PROMPTED.format(index=index))
     if mark.is_stale:
         return QualityCell(Mark.STALE, STALE.format(index=index))
     if mark.object_score < FOUND and mark.ending and is_end:

@@ -20,6 +20,7 @@ from NeuroSAM2Lib.engine.installation import READY, InstallPlan
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.engine.programs import starter
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.repairs import BY_NAME
@@ -31,6 +32,7 @@ from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_pla
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
+from NeuroSAM2Lib.segmentation.label_import import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
@@ -68,6 +70,7 @@ class SegmentPresenter:
         self._problem = ""
         self._unsaved: list[Unsaved] = []
         self._reader = SegmentViewModelReader()
+        self.measurements = Measurements(host, lambda: self.session)
         self.link = self._new_link()
         self.models = self._new_models()
 
@@ -168,6 +171,10 @@ class SegmentPresenter:
         """Does something to an object as a whole; a mistake becomes the session's notice."""
         self.act(lambda session: action(ObjectActions(session)))
 
+    def add_labels(self, labels: LabelObjects) -> None:
+        """The objects of a label map, which `read_objects` has read; a mistake becomes the session's notice."""
+        self.act(lambda session: add_objects(session, labels))
+
     def show_only_active(self) -> None:
         """Hides all objects but the active one; where they are hidden already, shows all."""
         if self.session is not None and (number := self.session.document.active) is not None:
@@ -263,7 +270,7 @@ class SegmentPresenter:
     @property
     def has_more(self) -> bool:
         """The last `poll` has left something for the next one, which is due at once."""
-        return self.session is not None and self.session.has_more
+        return self.measurements.is_busy or (self.session is not None and self.session.has_more)
 
     def poll(self) -> None:
         """Handles the engine's events, for a bounded time. Never waits."""
@@ -273,6 +280,7 @@ class SegmentPresenter:
             self.session.poll()
         else:
             self.link.poll()
+        self.measurements.poll()
         try:
             self.models.poll()
         except NeuroSAM2Error as error:

@@ -52,12 +52,22 @@ class SegmentViewModel:
         )
 
 
+MIN_PAUSE_S, REST = 1.0, 50.0
+"""Between two measurements of an object while masks come in: seconds, and times as long as the last one took."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A volume, and the time of the labelmap that it was measured on."""
 
     image_time: int
     ml: float | None
+    at_s: float
+    took_s: float
+
+    def is_due(self, now_s: float) -> bool:
+        """It may be measured again while it changes slice by slice: so that little of the time goes there."""
+        return now_s - self.at_s >= max(MIN_PAUSE_S, REST * self.took_s)
 
 
 class SegmentViewModelReader:
@@ -132,14 +142,17 @@ class SegmentViewModelReader:
         return self._progress_rate.sentence(session.progress, time.monotonic())
 
     def _measure_one(self, session: SessionController, view: SessionView) -> None:
-        """Measures again only where the labelmap has changed, and what is known not while it changes slice by slice."""
+        """Measures again only where the labelmap has changed, and now and then while it changes slice by slice."""
         for row in sorted(view.objects, key=lambda row: not row.is_active):
             image_time, known = _image_time(session, row.segment_id), self._measured.get(row.segment_id)
             if image_time is None:
                 self._measured.pop(row.segment_id, None)
-            elif known is None or (known.image_time != image_time and view.progress is None):
+            elif known is None or (
+                known.image_time != image_time and (view.progress is None or known.is_due(time.monotonic()))
+            ):
+                began_s = time.monotonic()
                 ml = volume_ml(session.document.segmentation_node, row.segment_id)
-                self._measured[row.segment_id] = Measured(image_time, ml)
+                self._measured[row.segment_id] = Measured(image_time, ml, began_s, time.monotonic() - began_s)
                 return
 
 

@@ -3,6 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import vtk
 
@@ -13,6 +14,8 @@ FIRST = 10.0
 
 Handler = Callable[[vtk.vtkObject, vtk.vtkObject | None], None]
 """Called with the object that spoke and the object it spoke of, if there is one."""
+TextHandler = Callable[[vtk.vtkObject, str | None], None]
+"""Called with the object that spoke and the name of what it spoke of."""
 
 
 class SceneObserver:
@@ -25,9 +28,10 @@ class SceneObserver:
         self,
         subject: vtk.vtkObject,
         event: int,
-        handler: Handler,
+        handler: Handler | TextHandler,
         *,
         about_object: bool = False,
+        about_text: bool = False,
         priority: float = 0.0,
     ) -> None:
         """Calls a bound method whenever the event happens; a second time for the same changes nothing.
@@ -37,6 +41,7 @@ class SceneObserver:
             event: Of what.
             handler: A bound method; it does not keep its owner alive.
             about_object: The event carries an object, such as the node that was added.
+            about_text: The event carries a text, such as the id of a segment.
             priority: Observers of a higher one are called first, and may keep it from the others.
         """
         key = subject.GetAddressAsString(""), event
@@ -45,7 +50,7 @@ class SceneObserver:
             return
         method = weakref.WeakMethod(handler)
 
-        def call(caller: vtk.vtkObject, _event: str, data: vtk.vtkObject | None = None) -> None:
+        def call(caller: vtk.vtkObject, _event: str, data: Any = None) -> None:  # noqa: ANN401
             act = method()
             if act is None:
                 return
@@ -54,8 +59,8 @@ class SceneObserver:
             except Exception:  # VTK would print and swallow it
                 logger.exception("an observer of the scene failed")
 
-        if about_object:
-            call.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
+        if about_object or about_text:
+            call.CallDataType = vtk.VTK_OBJECT if about_object else vtk.VTK_STRING  # type: ignore[attr-defined]
         self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call, priority)
 
     def keep(self, subject: vtk.vtkObject, event: int) -> None:

@@ -16,14 +16,15 @@ from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, pick_pixel
-from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, clipped, pick_pixel
+from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
 from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
+from NeuroSAM2Lib.segmentation.working_time import WorkingTime
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
@@ -55,6 +56,7 @@ class SessionController:
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
         self._notice, self._is_error = "", False
+        self.working_time = WorkingTime(self.document.node)
         self.ended = ""
         """Why the session is over; empty while it is not."""
         self.stopped: PropagationRequest | None = None
@@ -183,8 +185,13 @@ class SessionController:
             self.set_prompts(number, prompts, _("Point") if positive else _("Negative point"))
 
     def drag_box(self, start: Matrix, end: Matrix, *, view: slicer.vtkMRMLSliceNode | None = None) -> None:
-        """A box around the active object between two world positions of a slice view; see `place_point`."""
+        """A box around the active object between two world positions of a slice view, cut off at the volume's edge; see `place_point`."""
         with self.action():
+            self.document.objects.check_unlocked(self.document.active)
+            axis = self.document.axis_of(self.document.active)
+            if axis is None and view is not None:
+                axis = shown_slice(self.document.volume, view).plane.axis
+            start, end = clipped(self.document.volume, start, end, axis or best_axis(self.document.volume))
             picked = self.pick_drawn(start, view)
             self._box(picked.plane, box_between(self.document.volume, picked.plane, start, end))
 
@@ -243,7 +250,13 @@ class SessionController:
         with self.action():
             number = self._active()
             if plane in self.document.active_record.prompts.planes and not self.document.is_edited(number, plane):
-                self.notice = _("slice {index} is confirmed already").format(index=plane.index)
+                is_kept = plane.index in self.document.active_record.prompts.kept
+                told = (
+                    _("slice {index} is confirmed already")
+                    if is_kept
+                    else _("slice {index} has your prompts: it stays as it is")
+                )
+                self.notice = told.format(index=plane.index)
                 return
             plane.check_inside(self.document.volume)
             with self.document.step(_("Confirm slice")):
@@ -365,6 +378,7 @@ class SessionController:
         self._guard_locked()
         self.sync_prompts()
         yield
+        self.working_time.note(self.document.active)
         if self.document.journal.problem:
             self.notice = self.document.journal.problem
 
@@ -411,6 +425,7 @@ class SessionController:
         self.stopped = None
         with self.document.writing():
             has_moved = go()
+        self.working_time.note(self.document.active)
         self._follow_history(has_moved=has_moved)
         return has_moved
 

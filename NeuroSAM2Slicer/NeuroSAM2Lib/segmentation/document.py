@@ -6,6 +6,7 @@ Methods return what must be sent to the engine; `SessionController` sends it.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -28,6 +29,9 @@ from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
 from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
 from NeuroSAM2Lib.segmentation.undo import UndoStack
+
+if TYPE_CHECKING:
+    from NeuroSAM2Core.measures import SliceCounts
 
 SliceMasks = Mapping[SlicePlane, NDArray[np.bool_]]
 """An object on several slices, (H, W) each."""
@@ -91,6 +95,11 @@ class SegmentationDocument:
         return self.objects.record(self.active)
 
     @property
+    def next_number(self) -> int:
+        """Of the object that a click would begin."""
+        return self.objects.next_number_without(self.undo_stack.has_been_left())
+
+    @property
     def has_new_image(self) -> bool:
         """The voxels or the place of the volume have changed since it was read.
 
@@ -139,6 +148,18 @@ class SegmentationDocument:
         self._mark(name)
         self.journal.note_prompts(number)
         return number, changed
+
+    def slice_counts(self, number: int) -> "SliceCounts":
+        """How many slices of an object were prompted, corrected and confirmed, and the time spent on it."""
+        from NeuroSAM2Core.measures import counts_of
+
+        prompts = self.objects.record(number).prompts
+        return counts_of(
+            self.objects.name(number),
+            prompts.prompted_slices,
+            prompts.kept,
+            seconds=self.node.seconds(number),
+        )
 
     def keep(self, number: int, planes: Collection[SlicePlane]) -> None:
         """Confirms slices with their current masks; the caller begins and marks the step."""
@@ -260,6 +281,23 @@ class SegmentationDocument:
         self.surfaces.note([self.objects.segment_id(copy)])
         self.journal.note_all()
         return copy
+
+    def add_objects(self, labelmap: Mask, known: Sequence[tuple[DisplayProperties, ObjectRecord]]) -> list[int]:
+        """New objects that are known already; part of a step that has begun. The last one is active.
+
+        Args:
+            labelmap: In the coordinates of the segmentation: 1 for the first of them, and so on.
+            known: Name, which gets a number if another segment has it, and colour; prompts, and slices with the digests of the masks.
+        """
+        numbers = []
+        for label, (shown, record) in enumerate(known, start=1):
+            with self.writing():
+                numbers.append(self.objects.add(shown.name, shown.colour, labelmap, label))
+            self._drop_old_prompts(numbers[-1])
+            self._record(numbers[-1], record)
+        self.node.active_object = numbers[-1]
+        self.surfaces.note([self.objects.segment_id(number) for number in numbers])
+        return numbers
 
     def merge(self, number: int, target: int) -> None:
         """Adds an object's voxels to another one and deletes it, as one undo step. Slices that change are confirmed."""
@@ -502,6 +540,8 @@ class SegmentationDocument:
             self.nodes.write(number, record.prompts, self.volume)
 
     def _begin(self) -> None:
+        for number in self.undo_stack.has_been_left():
+            self.objects.forget(number)
         with self.writing():
             self.undo_stack.begin(self.records)
 

@@ -52,7 +52,7 @@ class SessionObserver:
             positive: The sign of the point.
         """
         document = self.session.document
-        node = document.nodes.points_node(object_id or document.objects.next_number, positive=positive)
+        node = document.nodes.points_node(object_id or document.next_number, positive=positive)
         self._watch_prompts(node)
         return node
 

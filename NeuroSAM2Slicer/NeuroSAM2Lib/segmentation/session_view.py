@@ -60,7 +60,8 @@ def _object_view(session: SessionController, number: int) -> ObjectView:
         name=document.objects.name(number),
         colour=_colour(document.segmentation_node, segment_id),
         num_prompts=prompts.count,
-        num_confirmed=len(prompts.planes),
+        num_prompted=len(set(prompts.prompted_slices)),
+        num_confirmed=len(prompts.kept),
         num_done=sum(not one.is_stale for one in quality.values()),
         is_active=number == document.active,
         is_locked=document.objects.is_locked(number),
@@ -88,7 +89,8 @@ def _colour(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> tuple[floa
 
 
 def _quality_strip(record: ObjectRecord) -> tuple[QualitySlice, ...]:
-    axis, confirmed = record.prompts.axis, set(record.prompts.planes)
+    axis, prompts = record.prompts.axis, record.prompts
+    settled = set(prompts.planes)
     doubtful = record.doubtful(axis)
     planes = sorted((plane for plane in record.quality if plane.axis == axis), key=lambda plane: plane.index)
     return tuple(
@@ -96,7 +98,8 @@ def _quality_strip(record: ObjectRecord) -> tuple[QualitySlice, ...]:
             plane=plane,
             predicted_iou=record.quality[plane].predicted_iou,
             object_score=record.quality[plane].object_score,
-            is_confirmed=plane in confirmed,
+            is_confirmed=plane in settled and plane.index in prompts.kept,
+            is_prompted=plane in settled and plane.index not in prompts.kept,
             is_doubtful=plane in doubtful,
             is_stale=record.quality[plane].is_stale,
             ending=record.quality[plane].ending,

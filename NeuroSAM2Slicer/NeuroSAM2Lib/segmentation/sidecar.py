@@ -74,6 +74,7 @@ def _object(document: SegmentationDocument, number: int) -> dict[str, object]:
             for plane, q in sorted(record.quality.items(), key=lambda one: one[0].index)
             if plane.axis == prompts.axis
         },
+        "seconds_spent": round(document.node.seconds(number), 1),
         "volume_ml": round(voxels * document.volume.voxel_volume_ml, 4),
     }
 

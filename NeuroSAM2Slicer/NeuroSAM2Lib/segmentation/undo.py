@@ -16,6 +16,7 @@ import vtk
 from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
@@ -130,6 +131,7 @@ class UndoStack:
         self._number_on_arrival = NOWHERE
         self._edits = self._edits_before = 0
         self._images = self._image_times()
+        self._watch = SceneObserver()
 
     def begin(self, records: Records) -> None:
         """Keeps the state before a change."""
@@ -141,6 +143,15 @@ class UndoStack:
             self._enter(UndoState(self.current_name(), dict(records), True, edits_before=max(0, self._edits - 1)))
             self._edits_before = 0
         self.history.save()
+
+    def has_been_left(self) -> frozenset[int]:
+        """The objects that neither undo nor redo can bring back once a new step has begun."""
+        here, segments = self.position()
+        if here == NOWHERE and self.history.can_undo():  # whoever deleted the last object left no mark
+            return frozenset()
+        kept = {number for state, known in self._states.items() if state <= here for number in known.records}
+        everything = {number for known in self._states.values() for number in known.records}
+        return frozenset(everything - kept - segments)
 
     def mark(self, name: str, records: Records) -> None:
         """Says what the change was, and what is known since."""
@@ -276,8 +287,17 @@ class UndoStack:
         number = next(self._numbers)
         self._states[number] = undo_state
         segmentation = self.objects.node.GetSegmentation()
-        for segment_id in tuple(self.objects.segments.values()):
+        *others, last = self.objects.segments.values() or [None]
+        self._watch.on(segmentation, segmentation.SegmentModified, self._on_tag, priority=2 * FIRST)
+        for segment_id in others:
             segmentation.GetSegment(segment_id).SetTag(STATE, str(number))
+        self._watch.off()
+        if last is not None:
+            segmentation.GetSegment(last).SetTag(STATE, str(number))
+
+    def _on_tag(self, segmentation: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        """One event for all segments: every view looks at all of them at every event."""
+        self._watch.keep(segmentation, slicer.vtkSegmentation.SegmentModified)
 
     def _number(self, segment_id: str) -> int:
         text = vtk.mutable("")

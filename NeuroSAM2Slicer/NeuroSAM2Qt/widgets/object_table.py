@@ -101,8 +101,13 @@ class ObjectTable:
             self.table.item(number, column).setCheckState(qt.Qt.Checked if is_checked else qt.Qt.Unchecked)
         self._set_text(number, VOLUME, "" if millilitres is None else f"{millilitres:.2f}")
         self.table.item(number, NAME).setToolTip(
-            _("{name} ({num_done} done, {num_confirmed} confirmed). Double-click to rename.").format(
-                name=row.name, num_done=row.num_done, num_confirmed=row.num_confirmed
+            _(
+                "{name} ({num_done} done, {num_prompted} prompted, {num_confirmed} confirmed). Double-click to rename."
+            ).format(
+                name=row.name,
+                num_done=row.num_done,
+                num_prompted=row.num_prompted,
+                num_confirmed=row.num_confirmed,
             )
         )
 

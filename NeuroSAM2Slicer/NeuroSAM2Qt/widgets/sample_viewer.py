@@ -8,6 +8,7 @@ from NeuroSAM2Lib.training.image_carousel import ImageCarousel
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Qt.connections import connect
+from NeuroSAM2Qt.widgets.large_picture import LargePicture
 
 MIN_PX = 40
 """Before the panel was laid out."""
@@ -23,6 +24,8 @@ class SampleViewer:
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
         self._carousel, self._width_px = ImageCarousel(), 0
+        self.large = LargePicture(self._open_picture, self._turn)
+        connect(ui.largeSampleButton, "clicked()", self.large.open)
         connect(ui.previousSampleButton, "clicked()", lambda: self._turn(-1))
         connect(ui.nextSampleButton, "clicked()", lambda: self._turn(1))
         self._show()
@@ -43,9 +46,19 @@ class SampleViewer:
         self._carousel.turn(step)
         self._show()
 
+    def _open_picture(self) -> tuple[Path, str] | None:
+        picture = self._carousel.picture
+        return None if picture is None else (picture, self._carousel.caption)
+
     def _show(self) -> None:
         ui, shown = self.ui, self._carousel.picture
-        for widget in (ui.sampleLabel, ui.sampleCaptionLabel, ui.previousSampleButton, ui.nextSampleButton):
+        for widget in (
+            ui.sampleLabel,
+            ui.sampleCaptionLabel,
+            ui.previousSampleButton,
+            ui.nextSampleButton,
+            ui.largeSampleButton,
+        ):
             widget.setVisible(shown is not None)
         if shown is not None:
             picture, self._width_px = qt.QPixmap(disk.as_utf8(shown)), ui.sampleLabel.width

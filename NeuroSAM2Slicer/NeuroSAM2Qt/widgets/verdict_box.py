@@ -8,6 +8,8 @@ from NeuroSAM2Lib.presenters.train_presenter import TrainViewModel
 from NeuroSAM2Lib.training.verdict_view import Tone, VerdictView
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Qt.connections import connect
+from NeuroSAM2Qt.widgets.large_picture import LargePicture
 
 MIN_PX = 40
 """Before the panel was laid out."""
@@ -25,6 +27,8 @@ class VerdictBox:
         self._verdict: VerdictView | None = None
         self._picture: Path | None = None
         self._width_px = 0
+        self.large = LargePicture(self._open_picture)
+        connect(ui.largeVerdictButton, "clicked()", self.large.open)
         ui.warningsLabel.setStyleSheet(_style(Tone.UNSURE))
         self._show()
 
@@ -50,9 +54,13 @@ class VerdictBox:
             ui.verdictLabel.text, ui.verdictDetailLabel.text = verdict.sentence, verdict.detail
         self._show_picture()
 
+    def _open_picture(self) -> tuple[Path, str] | None:
+        return None if self._picture is None else (self._picture, "")
+
     def _show_picture(self) -> None:
         label, picture = self.ui.verdictPictureLabel, self._picture
         label.setVisible(picture is not None)
+        self.ui.largeVerdictButton.setVisible(picture is not None)
         if picture is not None:
             pixels, self._width_px = qt.QPixmap(disk.as_utf8(picture)), label.width
             label.setPixmap(pixels.scaledToWidth(max(MIN_PX, self._width_px), qt.Qt.SmoothTransformation))

@@ -5,6 +5,7 @@
   const SMALLEST_BOX_PX = 3;
   const CLOSED = ["lasso", "cut"];
   const DRAWN = [...CLOSED, "scribble", "scribble-out", "keep-part", "remove-part", "brush", "eraser"];
+  const SLICE_KEYS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
   // Calls the server with the newest arguments only, one call at a time; nothing that changes the scene goes through here.
   function newest(call) {
@@ -49,7 +50,7 @@
   const SliceView = {
     inject: ["trame"],
     props: { name: String, label: String, number: Number, tool: String, about: String, previews: Boolean },
-    data: () => ({ shown: -1, band: null, stroke: null }),
+    data: () => ({ shown: -1, band: null, stroke: null, readout: [] }),
     template: `
       <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
         :data-view="name" :data-shown="shown" :data-number="number"
@@ -58,6 +59,9 @@
         <canvas ref="canvas"></canvas>
         <div v-if="band" class="ns-band" :style="bandStyle"></div>
         <svg v-if="stroke" class="ns-stroke"><polyline :points="strokePoints"></polyline></svg>
+        <div v-if="readout.length" class="ns-readout" data-test="readout">
+          <div v-for="line in readout">{{ line }}</div>
+        </div>
         <slot></slot>
       </div>`,
     computed: {
@@ -67,11 +71,14 @@
         const closing = CLOSED.includes(this.tool) ? this.stroke.slice(0, 1) : [];
         return [...this.stroke, ...closing].map((one) => one.join()).join(" ");
       },
+      placesRulers() { return this.tool === "distance" || this.tool === "angle"; },
+      drawsBand() { return this.tool === "box" || this.tool === "region"; },
       bandStyle() {
         const { x0, y0, x1, y1 } = this.band;
         return {
           left: Math.min(x0, x1) + "px", top: Math.min(y0, y1) + "px",
           width: Math.abs(x1 - x0) + "px", height: Math.abs(y1 - y0) + "px",
+          borderRadius: this.tool === "region" ? "50%" : "",
         };
       },
     },
@@ -91,6 +98,11 @@
         return steps ? this.trame.trigger("wheel", [this.name, steps]) : null;
       });
       this.point = newest((...where) => this.trame.trigger(where.length ? "point" : "leave", where));
+      this.goThere = newest((...where) => this.trame.trigger("there", where));
+      this.look = newest(async (...where) => {
+        const lines = where.length ? await this.trame.trigger("readout", where) : [];
+        this.readout = lines ?? [];
+      });
       this.isPointing = false;
       this.steps = this.travel = 0;
       this.button = null;
@@ -144,9 +156,14 @@
           this.trame.trigger("click", this.pointAt(event));
           return;
         }
+        if (isPlain && this.placesRulers) {
+          const [name, ...where] = this.pointAt(event);
+          this.trame.trigger("ruler", [name, this.tool, ...where.slice(0, 4)]);
+          return;
+        }
         this.$el.setPointerCapture(event.pointerId);
         this.button = event.button === 0 && event.ctrlKey ? 2 : event.button;
-        if (isPlain && this.tool === "box") {
+        if (isPlain && this.drawsBand) {
           this.band = { x0: x, y0: y, x1: x, y1: y };
           return;
         }
@@ -157,6 +174,9 @@
         this.trame.trigger("mouse", [this.name, this.press("down", event)]);
       },
       move(event) {
+        const where = this.pointAt(event).slice(0, 5);
+        this.look(...where);
+        if (event.shiftKey && this.button === null) this.goThere(...where);
         if (this.band) {
           const { x, y } = this.place(event);
           this.band = { ...this.band, x1: x, y1: y };
@@ -174,6 +194,7 @@
         return [this.name, x * scale, y * scale, width, height, this.tool === "positive"];
       },
       leave() {
+        this.look();
         if (this.isPointing) this.point();
         this.isPointing = false;
       },
@@ -207,7 +228,7 @@
         const { x, y } = this.place(event), { x0, y0 } = this.band;
         if (Math.max(Math.abs(x - x0), Math.abs(y - y0)) < SMALLEST_BOX_PX) return;
         const corners = [x0, y0, x, y].map((one) => one * scale);
-        this.trame.trigger("box", [this.name, corners, width, height]);
+        this.trame.trigger(this.tool === "region" ? "region" : "box", [this.name, corners, width, height]);
         this.trame.state.set("tool", "look");
       },
       wheel(event) {
@@ -223,9 +244,10 @@
         this.turn();
       },
       key(event) {
-        const steps = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+        const steps = SLICE_KEYS[event.key];
         if (!steps) return;
         event.preventDefault();
+        event.stopPropagation();
         this.step(steps);
       },
     },
@@ -244,7 +266,12 @@
       </div>`,
     data: () => ({ title: "" }),
     created() {
-      this.goTo = newest((index) => this.trame.trigger("go", [this.name, index]));
+      this.wanted = null; // what was asked for and is not shown yet: the next key counts from there
+      this.goTo = newest(async (index) => {
+        this.wanted = index;
+        await this.trame.trigger("go", [this.name, index]);
+        if (this.wanted === index) this.wanted = null;
+      });
     },
     methods: {
       sentence(index) {
@@ -263,21 +290,29 @@
         if (event.buttons & 1) this.goTo(this.under(event));
       },
       key(event) {
-        const last = this.count - 1;
+        const last = this.count - 1, here = this.wanted ?? this.index;
         const index = {
-          ArrowRight: this.index + 1, ArrowUp: this.index + 1, ArrowLeft: this.index - 1, ArrowDown: this.index - 1,
-          PageUp: this.index + 10, PageDown: this.index - 10, Home: 0, End: last,
+          ArrowRight: here + 1, ArrowUp: here + 1, ArrowLeft: here - 1, ArrowDown: here - 1,
+          PageUp: here + 10, PageDown: here - 10, Home: 0, End: last,
         }[event.key];
         if (index === undefined) return;
         event.preventDefault();
-        this.goTo(Math.min(last, Math.max(0, index)));
+        this.wanted = Math.min(last, Math.max(0, index));
+        this.goTo(this.wanted);
       },
     },
   };
 
   // A key presses the button that bears it, exactly when the button could be pressed; never while somebody types.
+  // Keys that go to other slices count for the view in hand where nothing else has use for them.
   function pressByKey(event) {
-    if (event.altKey || event.metaKey || event.repeat) return;
+    if (event.altKey || event.metaKey) return;
+    if (SLICE_KEYS[event.key] && event.target.matches?.("body, button:not([role=tab])")) {
+      event.preventDefault();
+      [...painter.views].find((view) => view.name === painter.inHand)?.step(SLICE_KEYS[event.key]);
+      return;
+    }
+    if (event.repeat) return;
     if (event.target.closest?.("input:not([type=color]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
     if (key === "Escape") window.trame.state.set("tool", "look");
@@ -288,11 +323,21 @@
     button.click();
   }
 
+  // Vuetify gives the label of a list or a slider to a part that screen readers do not read as the field itself.
+  function nameFields() {
+    for (const field of document.querySelectorAll("[role=combobox]:not([aria-label]), .v-slider-thumb[role=slider]:not([aria-label])")) {
+      const whole = field.closest(".v-input");
+      const label = whole?.querySelector(".v-label")?.textContent || field.querySelector("input")?.ariaLabel || whole?.title || field.title;
+      if (label) field.setAttribute("aria-label", label);
+    }
+  }
+
   window.NeuroSAM2 = {
     install(app) {
       app.component("ns-slice-view", SliceView);
       app.component("ns-slice-bar", SliceBar);
       document.addEventListener("keydown", pressByKey);
+      new MutationObserver(nameFields).observe(document, { childList: true, subtree: true });
     },
   };
 })();

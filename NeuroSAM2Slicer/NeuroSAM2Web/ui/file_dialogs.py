@@ -8,11 +8,15 @@ from NeuroSAM2Web.ui.file_panel import FilePanel
 from NeuroSAM2Web.ui.widgets import key_button, progress
 
 TITLES = {
-    Target.NIFTI: "Segmentation, NIfTI labels (.nii.gz)",
+    Target.NIFTI: "Segmentation, NIfTI labels with their table (.nii.gz, .tsv)",
     Target.SEGMENTATION: "Segmentation with names and colours (.seg.nrrd)",
+    Target.DICOM: "Segmentation for DICOM systems (.dcm)",
+    Target.STL: "Surfaces, for printing (.stl)",
+    Target.OBJ: "Surfaces (.obj)",
+    Target.PLY: "Surfaces with colours (.ply)",
+    Target.GLB: "Surfaces, all in one coloured file (.glb)",
     Target.SCENE: "Everything: image, segmentation and prompts (.mrb)",
 }
-ACCEPTED = ".nii,.gz,.nrrd,.mrb,.zip"
 CHOOSER = "ns-file-chooser"
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True}
 WIDTH_PX = 620
@@ -56,20 +60,19 @@ def build_dialogs(panel: FilePanel) -> None:
             v3.VSpacer()
             v3.VBtn("No", click=(panel.answer, "[false]"))
             v3.VBtn("Open it", click=(panel.answer, "[true]"), color="primary", variant="flat")
+    _build_series(panel)
     with (
-        v3.VDialog(model_value=("!!files_series.length",), max_width=480, persistent=True),
-        v3.VCard(title="Which series?", raw_attrs=['data-test="series"']),
+        v3.VDialog(model_value=("!!files_unsure",), max_width=480, persistent=True),
+        v3.VCard(title="Image or labels?", raw_attrs=['data-test="unsure"']),
     ):
-        with v3.VList(density="compact", style="max-height: 300px; overflow-y: auto"):
-            v3.VListItem(
-                v_for="one in files_series",
-                key="one.uid",
-                title=("one.title",),
-                click=(panel.choose_series, "[one.uid]"),
-            )
+        v3.VCardText(
+            "{{ files_unsure }} has few, whole values: it may be an image, or a label map with outlined objects."
+        )
         with v3.VCardActions():
+            v3.VBtn("Cancel", click=(panel.choose_kind, "['UNSURE']"))
             v3.VSpacer()
-            v3.VBtn("Cancel", click=(panel.choose_series, "['']"))
+            v3.VBtn("Image", click=(panel.choose_kind, "['IMAGE']"))
+            v3.VBtn("Labels", click=(panel.choose_kind, "['LABELS']"), color="primary", variant="flat")
     with html.Div(
         v_if="files_busy || files_percent >= 0", classes="ns-busy", raw_attrs=['role="status"', 'data-test="busy"']
     ):
@@ -86,6 +89,26 @@ def build_dialogs(panel: FilePanel) -> None:
             html.Span(f"{{{{ {name} }}}}")
             with html.Template(raw_attrs=["#actions"]):
                 v3.VBtn(icon="mdi-close", size="small", variant="text", click=f"{name} = ''", title="Close")
+
+
+def _build_series(panel: FilePanel) -> None:
+    """The list of DICOM series, of which the person opens one."""
+    with (
+        v3.VDialog(model_value=("!!files_series.length",), max_width=WIDTH_PX, persistent=True),
+        v3.VCard(title="Which series?", raw_attrs=['data-test="series"']),
+    ):
+        with v3.VTable(density="compact", hover=True, fixed_header=True, height=320):
+            with html.Thead(), html.Tr():
+                for title in ("Description", "Modality", "Slices", "Size", "Date", "Folder"):
+                    html.Th(title, scope="col")
+            with html.Tbody(), html.Tr(v_for="one in files_series", key="one.key"):
+                with html.Td():
+                    v3.VBtn("{{ one.title }}", click=(panel.choose_series, "[one.key]"), size="small", variant="tonal")
+                for name in ("modality", "slices", "size", "date", "folder"):
+                    html.Td(f"{{{{ one.{name} }}}}")
+        with v3.VCardActions():
+            v3.VSpacer()
+            v3.VBtn("Cancel", click=(panel.choose_series, "['']"))
 
 
 def _build_open(panel: FilePanel) -> None:
@@ -112,23 +135,24 @@ def _build_open(panel: FilePanel) -> None:
             )
         html.Div("Nothing here that can be opened.", v_if="!files_list.entries.length", classes="ns-hint mt-2")
         html.Div(
-            "Images: .nii, .nii.gz, .nrrd. Segmentations: .seg.nrrd. Scenes: .mrb. DICOM: its folder, or a .zip of it.",
+            "Images and label maps: .nii, .nii.gz, .mgz, .nrrd, .mha, .mhd. Segmentations: .seg.nrrd. Scenes: .mrb. "
+            "DICOM: a folder with its series, or a .zip of it.",
             classes="ns-hint mt-2",
         )
     with v3.VCardActions():
         html.Input(
             type="file",
             id=CHOOSER,
-            accept=ACCEPTED,
+            multiple=True,
             style="display: none",
-            change="utils.get('neurosam2_files.upload')($event.target.files[0]); $event.target.value = ''",
+            change="utils.get('neurosam2_files.upload')($event.target.files); $event.target.value = ''",
         )
         v3.VBtn(
             "Upload from this browser",
             prepend_icon="mdi-upload",
             variant="tonal",
             click=f"utils.get('document').getElementById('{CHOOSER}').click()",
-            title="Or drop a file anywhere on the page",
+            title="Or drop files or a folder anywhere on the page; a label map together with its table",
         )
         v3.VBtn(
             "DICOM in this folder",
@@ -136,7 +160,7 @@ def _build_open(panel: FilePanel) -> None:
             variant="tonal",
             disabled=("!files_list.folder",),
             click=(panel.open_folder, "[files_list.folder]"),
-            title="Open a DICOM series whose files are in the folder that is shown",
+            title="Open a DICOM series whose files are in the folder that is shown, or in those below it",
         )
         v3.VSpacer()
         v3.VBtn("Cancel", click="files_opens = false")
@@ -164,7 +188,7 @@ def _build_save(panel: FilePanel) -> None:
             )
         html.Div(
             "Beside a segmentation, a .json file tells how it was made.",
-            v_if="save_target !== 'SCENE'",
+            v_if="['NIFTI', 'SEGMENTATION', 'DICOM'].includes(save_target)",
             classes="ns-hint",
         )
         with html.Div(v_if="save_links.length", classes="mt-2"):

@@ -3,17 +3,19 @@
 import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from NeuroSAM2Lib.scene.files.bundle import unpack_numbered
-from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, stem_of
+from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, main_file, stem_of
 from NeuroSAM2Lib.view_state import capitalized
 
-from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error
+from NeuroSAM2Core.labels import ImageKind, only_table
 from NeuroSAM2Core.volume.dicom import Series, find_series
-from NeuroSAM2Web.file_io import FileIO, Target
+from NeuroSAM2Web.file_io import FileIO, OpenedImage, Target
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders, check_name, size_text
 from NeuroSAM2Web.server.transfer import Transfer
 
@@ -37,6 +39,7 @@ class FilePanel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answer: asyncio.Future[bool] | None = None
         self._chosen: asyncio.Future[str] | None = None
+        self._kind: asyncio.Future[ImageKind] | None = None
         self.state.update(
             {
                 "files_opens": False,
@@ -48,6 +51,7 @@ class FilePanel:
                 "files_said": "",
                 "files_question": "",
                 "files_series": [],
+                "files_unsure": "",
                 "files_largest": self.transfer.largest,
                 "save_target": Target.NIFTI.name,
                 "save_folder": self._home,
@@ -89,19 +93,31 @@ class FilePanel:
             self.state.files_opens = False
             self.start(self._open_series(folder, folder.name))
 
-    def choose_series(self, uid: str) -> None:
-        """The person has chosen one of several series; none where it is empty."""
+    def choose_series(self, key: str) -> None:
+        """The person has chosen one of several series, by its place in the list; none where it is empty."""
         self.state.files_series = []
         if self._chosen is not None and not self._chosen.done():
-            self._chosen.set_result(uid)
+            self._chosen.set_result(key)
+
+    def choose_kind(self, name: str) -> None:
+        """The person has said what the image is: a name of `ImageKind`; UNSURE opens nothing."""
+        self.state.files_unsure = ""
+        if self._kind is not None and not self._kind.done():
+            self._kind.set_result(ImageKind[name])
 
     async def receive(self, path: Path, name: str) -> None:
-        """Opens a file that was uploaded.
+        """Opens a file that was uploaded, or a folder of files that were sent together.
 
         Raises:
             NeuroSAM2Error: It cannot be opened.
         """
-        await self._open(path, name)
+        with suppress(Cancelled):
+            chosen = name if not disk.is_folder(path) else main_file([one.name for one in path.iterdir()])
+            if chosen is None:
+                await self._open_series(path, name)
+            else:
+                together = disk.is_folder(path)
+                await self._open(path / chosen if together else path, chosen, only_table(path) if together else None)
 
     def answer(self, is_yes: bool) -> None:
         """The person has answered the question."""
@@ -168,13 +184,13 @@ class FilePanel:
         target, name = Target[self.state.save_target], str(self.state.save_name).strip()
         return target, name if not name or name.lower().endswith(target.value) else name + target.value
 
-    async def _open(self, path: Path, name: str) -> None:
+    async def _open(self, path: Path, name: str, table: Path | None = None) -> None:
         if kind_of(name) is FileKind.SCENE and self.files.has_work and not await self._confirm(CLOSES_SCENE):
             return
         with self._busy(f"Opening {name}"):
             await self._flush_page()
             if kind_of(name) is not FileKind.DICOM:
-                await self.files.open(path, name)
+                await self.files.open(path, name, self._asked_for_kind, table=table)
                 self._opened()
                 return
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -187,21 +203,49 @@ class FilePanel:
         with self._busy(f"Looking into {name}"):
             await self._flush_page()
             found = await asyncio.to_thread(find_series, folder)
-        uid = found[0].uid if len(found) == 1 else await self._asked_for(found)
-        if not uid:
+        chosen = "0" if len(found) == 1 else await self._asked_for(found)
+        if not chosen:
             return
         with self._busy(f"Opening {name}"):
             await self._flush_page()
-            await self.files.open_series(folder, uid, name)
+            await self.files.open_series(found[int(chosen)], name)
             self._opened()
 
     async def _asked_for(self, found: list[Series]) -> str:
-        """The UID of the series that the person chooses; empty for none."""
+        """The place in the list of the series that the person chooses; empty for none."""
         self.choose_series("")
         self._chosen = asyncio.get_running_loop().create_future()
-        self.state.files_series = [{"title": one.about, "uid": one.uid} for one in found]
+        self.state.files_series = [
+            {
+                "key": str(number),
+                "title": one.description or "without a description",
+                "modality": one.modality,
+                "slices": len(one.files),
+                "size": f"{one.size[0]} x {one.size[1]}" if one.size[0] else "",
+                "date": one.date,
+                "folder": one.folder,
+            }
+            for number, one in enumerate(found)
+        ]
         self.state.flush()
         return await self._chosen
+
+    async def _asked_for_kind(self, opened: OpenedImage) -> ImageKind:
+        """What the person says that an image is; what it is where there is no doubt.
+
+        Raises:
+            Cancelled: The person does not want to open it.
+        """
+        if opened.kind is not ImageKind.UNSURE:
+            return opened.kind
+        self.choose_kind(ImageKind.UNSURE.name)
+        self._kind = asyncio.get_running_loop().create_future()
+        self.state.files_unsure = opened.volume.name
+        self.state.flush()
+        kind = await self._kind
+        if kind is ImageKind.UNSURE:
+            raise Cancelled
+        return kind
 
     async def _save(self, target: Target, path: Path, *, overwrite: bool) -> None:
         with self._busy(f"Saving {path.name}"):
@@ -244,6 +288,7 @@ class FilePanel:
     def _sentences(self) -> Iterator[None]:
         self.state.files_problem = ""
         try:
-            yield
+            with suppress(Cancelled):
+                yield
         except NeuroSAM2Error as error:
             self.state.files_problem = capitalized(str(error))

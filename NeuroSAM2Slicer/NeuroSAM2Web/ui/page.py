@@ -14,9 +14,12 @@ from NeuroSAM2Web.server.client_files import MODULE
 from NeuroSAM2Web.ui.file_dialogs import build_buttons, build_dialogs
 from NeuroSAM2Web.ui.file_panel import FilePanel
 from NeuroSAM2Web.ui.help_dialog import build_help
+from NeuroSAM2Web.ui.measurements_form import build_measurements
+from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.segment_state import quality_strip_style
-from NeuroSAM2Web.ui.widgets import slice_bar, slice_view
-from NeuroSAM2Web.views import number_of
+from NeuroSAM2Web.ui.widgets import slice_bar, slice_view, surface_view
+from NeuroSAM2Web.view_tools import NUMBER_3D
+from NeuroSAM2Web.views import SECOND, number_of
 
 TITLE = "NeuroSAM2"
 COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
@@ -24,9 +27,34 @@ COLOURS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c"}
 WAYS = {"Red": "RLAP", "Green": "RLSI", "Yellow": "APSI"}
 """What lies to the left, right, top and bottom of each view."""
 BAR_PX, DRAWER_PX = 52, 340
-THEMES = {
-    "dark": {"dark": True, "colors": {"background": "#101316", "surface": "#1b1f24", "primary": "#4fa8e8"}},
-    "light": {"dark": False, "colors": {"background": "#dfe3e8", "surface": "#ffffff", "primary": "#1668b0"}},
+IS_NARROW = "$vuetify.display.width < 720"
+"""Then the panels lie over the views, and a button brings them; the style sheet has the same width."""
+THEMES = {  # every text on them has the contrast of WCAG AA, which a test measures in the page
+    "dark": {
+        "dark": True,
+        "colors": {
+            "background": "#101316",
+            "surface": "#1b1f24",
+            "primary": "#4fa8e8",
+            "on-primary": "#06121b",
+            "include": "#6fd08c",
+            "exclude": "#ff8a80",
+            "box": "#f5c451",
+        },
+        "variables": {"medium-emphasis-opacity": 0.76},
+    },
+    "light": {
+        "dark": False,
+        "colors": {
+            "background": "#dfe3e8",
+            "surface": "#ffffff",
+            "primary": "#1668b0",
+            "include": "#1b6e3c",
+            "exclude": "#a61c1c",
+            "box": "#7a5200",
+        },
+        "variables": {"medium-emphasis-opacity": 0.76},
+    },
 }
 
 LOST = """<div class="ns-lost"><div>
@@ -49,23 +77,30 @@ class Tab:
     """Makes its part of the page."""
 
 
-def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel) -> None:
+def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measurements: MeasurementsPanel) -> None:
     """Makes the page.
 
     Args:
         app_state: What it shows.
         tabs: The panels, in their order.
         files: Opens and saves.
+        measurements: Of all objects.
     """
     server = app_state.server
     server.enable_module(MODULE)
-    server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False})
+    server.state.update({"tab": tabs[0].name, "large": "Red", "theme": "dark", "helps": False, "drawer": False})
     server.state.update({"trame__title": TITLE, "trame__template_error": LOST})
     config = {"theme": {"defaultTheme": "dark", "themes": THEMES}}
     with VAppLayout(server, vuetify_config=config, theme=("theme",), classes=("'ns-' + theme",)) as layout:
         client.Style(quality_strip_style())
         _build_bar(app_state, files)
-        with v3.VNavigationDrawer(permanent=True, width=DRAWER_PX):
+        with v3.VNavigationDrawer(
+            model_value=(f"drawer || !({IS_NARROW})",),
+            update_modelValue="drawer = $event",
+            permanent=(f"!({IS_NARROW})",),
+            temporary=(IS_NARROW,),
+            width=DRAWER_PX,
+        ):
             with v3.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):
                 for tab in tabs:
                     v3.VTab(tab.title, value=tab.name, prepend_icon=tab.icon, size="small")
@@ -74,19 +109,23 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel) -> No
                 for tab in tabs:
                     with v3.VWindowItem(value=tab.name, eager=True), html.Div(classes="pa-3"):
                         tab.build()
-        with v3.VMain(style="height: 100vh"), html.Div(classes="ns-views"):
+        with v3.VMain(style="height: 100vh"), html.Div(classes=("'ns-views ns-layout-' + layout",)):
             for name in ORIENTATIONS:
                 _build_view(name)
+            _build_second_view()
+            _build_surfaces()
         _build_question(app_state)
         build_help()
         build_dialogs(files)
+        build_measurements(measurements)
         layout.flush_content()
 
 
 def _build_bar(app_state: AppState, files: FilePanel) -> None:
     with v3.VAppBar(flat=True, border=True, height=BAR_PX):
-        v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2")
-        html.Div(TITLE, classes="text-h6 mr-5")
+        v3.VBtn(icon="mdi-menu", size="small", click="drawer = !drawer", title="Panels", classes="ns-narrow")
+        v3.VIcon("mdi-brain", color="primary", classes="ml-4 mr-2 ns-wide-only")
+        html.Div(TITLE, classes="text-h6 mr-5 ns-wide-only")
         _selector(app_state, "Volume", "mdi-cube-outline", "volumes", "volume", app_state.choose_volume)
         _selector(
             app_state,
@@ -121,7 +160,11 @@ def _build_view(name: str) -> None:
     quality_strip = f"quality_strip.length && {where}.axis === quality_strip_axis ? quality_strip : []"
     place = f"{where}.count ? 'slice ' + {where}.index + ' of ' + ({where}.count - 1) : ''"
     is_large = f"large === '{name}'"
-    with html.Div(classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",), style=f"--ns-colour: {COLOURS[name]}"):
+    with html.Div(
+        classes=(f"['ns-pane', {is_large} ? 'ns-large' : '']",),
+        style=f"--ns-colour: {COLOURS[name]}",
+        v_if=f"{is_large} || !['one', 'two'].includes(layout)",
+    ):
         with html.Div(classes="ns-head"):
             html.Span(label)
             html.Span(f"{{{{ {place} }}}}", classes="ns-place ns-number")
@@ -147,6 +190,29 @@ def _build_view(name: str) -> None:
         slice_bar(name=name, label=label, index=(f"{where}.index",), count=(f"{where}.count",), cells=(quality_strip,))
 
 
+def _build_second_view() -> None:
+    with html.Div(classes="ns-pane", v_if="layout === 'two'"):
+        with html.Div(classes="ns-head"):
+            html.Span(
+                "{{ volumes.find(one => one.value === second)?.title ?? 'Choose a second image in the panel View' }}"
+            )
+        slice_view(
+            name=SECOND,
+            label="Second image",
+            number=(number_of(SECOND),),
+            tool=("tool",),
+            about=("''",),
+            previews=("previews",),
+        )
+
+
+def _build_surfaces() -> None:
+    with html.Div(classes="ns-pane ns-solid", v_if="['four', 'solid'].includes(layout)"):
+        with html.Div(classes="ns-head"):
+            html.Span("3D")
+        surface_view(number=(NUMBER_3D,))
+
+
 def _selector(
     app_state: AppState, label: str, icon: str, items: str, chosen: str, choose: Callable[[slicer.vtkMRMLNode], None]
 ) -> None:
@@ -163,7 +229,7 @@ def _selector(
         variant="solo-filled",
         flat=True,
         style="max-width: 250px",
-        classes="mr-2",
+        classes="mr-2 ns-selector",
         raw_attrs=[f'aria-label="{label}"', f'title="{label}"'],
     )
 

@@ -37,15 +37,15 @@ RENAME_ENDS = (
 APART = ("@click.stop", "@keydown.enter.stop", "@keydown.space.stop")
 """Of what can be pressed within a row, so that the row is not chosen by that."""
 TOOLS = (
-    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "green"),
-    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "red"),
+    ("positive", "Include", "P", "mdi-plus-circle-outline", "Click on what belongs to the object", "include"),
+    ("negative", "Exclude", "N", "mdi-minus-circle-outline", "Click on what does not belong to the object", "exclude"),
     (
         "box",
         "Box",
         "X",
         "mdi-vector-square",
         "Drag a box around the object in a slice view. The best way to begin.",
-        "amber",
+        "box",
     ),
 )
 
@@ -159,7 +159,7 @@ def _tool_row(tools: tuple[ToolButton, ...], can_use: str) -> None:
                 one.key,
                 tip=one.tip,
                 click=f"tool = tool === '{one.tool.value}' ? 'look' : '{one.tool.value}'",
-                is_pressed=f"tool === '{one.tool.value}'",
+                raw_marks=[f":{name}=\"tool === '{one.tool.value}'\"" for name in ("active", "aria-pressed")],
                 disabled=(f"!{can_use}",),
             )
 
@@ -234,7 +234,8 @@ def _object_rows(panel: SegmentPanel) -> None:
                 raw_attrs=RENAME_ENDS,
             )
             html.Div(
-                "{{ row.done }} slices done, {{ row.confirmed }} confirmed", classes="text-caption text-medium-emphasis"
+                "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
+                classes="text-caption text-medium-emphasis",
             )
         html.Span(
             "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
@@ -419,6 +420,14 @@ def _review(panel: SegmentPanel) -> None:
             click=panel.do(panel.presenter.jump_to_next_doubtful),
             disabled=("!can_outline",),
             tip="Go to the next slice that the model is not sure of",
+        )
+    with html.Div(classes="ns-row"):
+        key_button(
+            "Measurements",
+            icon="mdi-ruler",
+            click="trigger('measures')",
+            disabled=("!objects.length",),
+            tip="Volumes, extents, surfaces and intensities of all objects; comparisons; a report",
         )
     with html.Div(classes="ns-legend", v_if="quality_strip.length"):
         for mark, word in LEGEND:

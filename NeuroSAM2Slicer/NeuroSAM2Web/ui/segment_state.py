@@ -60,6 +60,7 @@ def _row(row: ObjectView, view: SegmentViewModel) -> State:
         "is_shown": row.is_shown,
         "is_locked": row.is_locked,
         "done": row.num_done,
+        "prompted": row.num_prompted,
         "confirmed": row.num_confirmed,
         "prompts": row.num_prompts,
         "ml": None if millilitres is None else round(millilitres, 2),

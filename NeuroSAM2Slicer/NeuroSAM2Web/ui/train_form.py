@@ -1,14 +1,18 @@
 """What the training panel looks like."""
 
+from collections.abc import Callable
+
 from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, EXPERT
 from NeuroSAM2Lib.training.run import PRESETS
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
+from NeuroSAM2Web.ui.folder_chooser import build_folder_chooser
 from NeuroSAM2Web.ui.train_panel import TrainPanel
 from NeuroSAM2Web.ui.widgets import choices, curves, key_button, progress, section, switch
 
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True, "classes": "mb-3"}
+VERDICT_PICTURE = "Dice of every held-out case before and after"
 ROLES = {"training": "to train on", "validation": "to check while training", "test": "to compare models on"}
 PARTS = {
     "decoder": ("decoder", "How an outline is drawn from clicks"),
@@ -42,6 +46,8 @@ def build_train_form(panel: TrainPanel) -> None:
     _samples(panel)
     _run(panel)
     _comparison(panel)
+    _large_picture(panel)
+    build_folder_chooser(panel.chooser)
 
 
 def _cases(panel: TrainPanel) -> None:
@@ -83,21 +89,36 @@ def _cases(panel: TrainPanel) -> None:
         v3.VExpansionPanelText(),
     ):
         html.Div("A dataset.json, BIDS derivatives, or images and labels of the same names.", classes="ns-hint mb-2")
-        v3.VTextField(
-            v_model=("train_source",),
-            label="Folder with annotated volumes",
-            raw_attrs=['data-test="train-source"'],
-            **FIELD,
-        )
+        with html.Div(classes="d-flex ga-1 align-start"):
+            v3.VTextField(
+                v_model=("train_source",),
+                label="Folder with annotated volumes",
+                raw_attrs=['data-test="train-source"'],
+                **FIELD,
+            )
+            _browse(panel.browse_source)
         key_button("Add them", click=panel.add_folder, disabled=("!train_source",))
         html.Div("Cases, runs and results are kept here; nothing leaves this computer.", classes="ns-hint mt-4 mb-2")
-        v3.VTextField(
-            v_model=("train_folder",),
-            label="Project folder",
-            change=panel.open_folder,
-            raw_attrs=['data-test="train-folder"'],
-            **FIELD,
-        )
+        with html.Div(classes="d-flex ga-1 align-start"):
+            v3.VTextField(
+                v_model=("train_folder",),
+                label="Project folder",
+                change=panel.open_folder,
+                raw_attrs=['data-test="train-folder"'],
+                **FIELD,
+            )
+            _browse(panel.browse_project)
+
+
+def _browse(choose: Callable[[], None]) -> None:
+    v3.VBtn(
+        icon="mdi-folder-open-outline",
+        size="small",
+        variant="tonal",
+        title="Browse",
+        click=choose,
+        raw_attrs=['data-test="browse-button"'],
+    )
 
 
 def _settings(panel: TrainPanel) -> None:
@@ -172,7 +193,14 @@ def _samples(panel: TrainPanel) -> None:
     )
     html.Pre("{{ train_report }}", v_if="train_report", classes="ns-log mb-2", raw_attrs=['data-test="report"'])
     with html.Div(v_if="train_sample", classes="mb-3"):
-        html.Img(src=("train_sample.src",), style="width: 100%", raw_attrs=[':alt="train_sample.caption"'])
+        with html.Button(
+            type="button",
+            classes="ns-picture",
+            click="train_large = 'sample'",
+            title="Open large",
+            raw_attrs=['data-test="open-sample"'],
+        ):
+            html.Img(src=("train_sample.src",), raw_attrs=[':alt="train_sample.caption"'])
         with html.Div(classes="d-flex align-center justify-space-between"):
             for icon, step, tip in (
                 ("mdi-chevron-left", -1, "The clip before"),
@@ -181,6 +209,33 @@ def _samples(panel: TrainPanel) -> None:
                 if step > 0:
                     html.Span("{{ train_sample.caption }}", classes="text-caption", raw_attrs=['data-test="sample"'])
                 v3.VBtn(icon=icon, size="x-small", variant="text", title=tip, click=(panel.turn, f"[{step}]"))
+
+
+def _large_picture(panel: TrainPanel) -> None:
+    """A sample with the ones before and after it, or the picture of a verdict, as large as the page."""
+    with (
+        v3.VDialog(model_value=("!!train_large",), update_modelValue="train_large = ''", width="min(1400px, 96vw)"),
+        v3.VCard(raw_attrs=['data-test="large"']),
+    ):
+        html.Img(
+            v_if="train_large === 'sample' && train_sample",
+            src=("train_sample.src",),
+            classes="ns-large-picture",
+            raw_attrs=[':alt="train_sample.caption"'],
+        )
+        html.Img(
+            v_if="train_large === 'verdict' && train_verdict",
+            src=("train_verdict.picture",),
+            classes="ns-large-picture",
+            raw_attrs=[f'alt="{VERDICT_PICTURE}"'],
+        )
+        with v3.VCardActions():
+            with html.Template(v_if="train_large === 'sample' && train_sample"):
+                v3.VBtn("Before", prepend_icon="mdi-chevron-left", click=(panel.turn, "[-1]"), title="The clip before")
+                html.Span("{{ train_sample.caption }}", classes="text-body-2", raw_attrs=['role="status"'])
+                v3.VBtn("Next", append_icon="mdi-chevron-right", click=(panel.turn, "[1]"), title="The next clip")
+            v3.VSpacer()
+            v3.VBtn("Close", click="train_large = ''", color="primary")
 
 
 def _run(panel: TrainPanel) -> None:
@@ -238,12 +293,14 @@ def _comparison(panel: TrainPanel) -> None:
             raw_attrs=['role="status"', 'data-test="verdict"'],
         )
         html.Div("{{ train_verdict.detail }}", classes="ns-hint my-1")
-        html.Img(
+        with html.Button(
+            type="button",
             v_if="train_verdict.picture",
-            src=("train_verdict.picture",),
-            style="width: 100%",
-            raw_attrs=['alt="Dice of every held-out case before and after"'],
-        )
+            classes="ns-picture",
+            click="train_large = 'verdict'",
+            title="Open large",
+        ):
+            html.Img(src=("train_verdict.picture",), raw_attrs=[f'alt="{VERDICT_PICTURE}"'])
     with v3.VTable(v_if="train_comparison.length", density="compact", classes="ns-comparison mb-2"):
         with html.Thead(), html.Tr():
             for title in ("On held-out cases", "Before", "After"):

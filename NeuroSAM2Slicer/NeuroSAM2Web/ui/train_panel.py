@@ -19,6 +19,7 @@ from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.curves import draw
+from NeuroSAM2Web.ui.folder_chooser import FolderChooser
 from NeuroSAM2Web.ui.samples import Samples, png_source
 
 FOLDER = "NeuroSAM2 training"
@@ -41,6 +42,7 @@ class TrainPanel:
         self._shown: TrainViewModel | None = None
         self._looks_at = 0.0
         self.samples = Samples(app_state.state)
+        self.chooser = FolderChooser(app_state.state, folders)
         self.page.state.update(
             {
                 "train_folder": str(folders.roots[0] / FOLDER) if folders.roots else "",
@@ -58,6 +60,7 @@ class TrainPanel:
                 "train_has_log": False,
                 "train_log": "",
                 "train_verdict": None,
+                "train_large": "",
                 "train_warning_colours": colours(Tone.UNSURE),
             }
         )
@@ -118,6 +121,22 @@ class TrainPanel:
             self.presenter.add_folder(self.folders.folder(str(self.page.state.train_source)), self._role)
 
         self.does(add)()
+
+    def browse_source(self) -> None:
+        """The folder with annotated volumes is chosen in a dialog."""
+        self.chooser.show(str(self.page.state.train_source or ""), lambda folder: self._take("train_source", folder))
+
+    def browse_project(self) -> None:
+        """The project's folder is chosen in a dialog."""
+
+        def take(folder: str) -> None:
+            self._take("train_folder", folder)
+            self.open_folder()
+
+        self.chooser.show(str(self.page.state.train_folder or ""), take)
+
+    def _take(self, field: str, folder: str) -> None:
+        self.page.state[field] = folder
 
     def remove(self) -> None:
         """The chosen case goes off the list."""

@@ -1,6 +1,6 @@
 """Building blocks of the page: our own parts of `client/`, and buttons that bear their keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
@@ -13,6 +13,11 @@ Properties = str | tuple[str]
 def slice_view(**attributes: object) -> HtmlElement:
     """A slice view: its picture and the mouse in it."""
     return _part("ns-slice-view", ["name", "label", "number", "tool", "about", "previews"], attributes)
+
+
+def surface_view(**attributes: object) -> HtmlElement:
+    """The 3D view: its picture and the mouse in it."""
+    return _part("ns-surface-view", ["number"], attributes)
 
 
 def slice_bar(**attributes: object) -> HtmlElement:
@@ -63,7 +68,7 @@ def key_button(
     icon: str = "",
     size: str = "small",
     variant: str = "tonal",
-    is_pressed: str = "",
+    raw_marks: Sequence[str] = (),
     **attributes: object,
 ) -> None:
     """A button that a key presses, too.
@@ -75,13 +80,11 @@ def key_button(
         icon: Before the text.
         size: Of Vuetify.
         variant: Of Vuetify.
-        is_pressed: An expression of the page's state that is true while what the button began lasts; empty where it begins nothing.
+        raw_marks: More attributes, as in HTML.
         attributes: As for any Vuetify button.
     """
     marks = [f'data-key="{key}"', f'aria-keyshortcuts="{key.replace("Ctrl", "Control")}"'] if key else []
-    if is_pressed:
-        marks += [f':active="{is_pressed}"', f':aria-pressed="{is_pressed}"']
-    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=marks, **attributes):
+    with v3.VBtn(title=tip or text, size=size, variant=variant, raw_attrs=[*marks, *raw_marks], **attributes):
         if icon:
             v3.VIcon(icon, start=True)
         html.Span(text)

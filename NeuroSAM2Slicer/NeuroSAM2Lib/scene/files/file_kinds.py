@@ -1,5 +1,6 @@
 """What a file holds, by its name. Pure."""
 
+from collections.abc import Sequence
 from enum import Enum
 
 from NeuroSAM2Core.errors import DataError
@@ -8,7 +9,7 @@ from NeuroSAM2Core.errors import DataError
 class FileKind(Enum):
     """What a file holds."""
 
-    NIFTI = "a volume"
+    IMAGE = "a volume"
     NRRD = "a volume of its own kind"
     SEGMENTATION = "a segmentation"
     SCENE = "a scene"
@@ -16,8 +17,12 @@ class FileKind(Enum):
 
 
 ENDINGS = {
-    ".nii": FileKind.NIFTI,
-    ".nii.gz": FileKind.NIFTI,
+    ".nii": FileKind.IMAGE,
+    ".nii.gz": FileKind.IMAGE,
+    ".mgz": FileKind.IMAGE,
+    ".mgh": FileKind.IMAGE,
+    ".mha": FileKind.IMAGE,
+    ".mhd": FileKind.IMAGE,
     ".seg.nrrd": FileKind.SEGMENTATION,
     ".nrrd": FileKind.NRRD,
     ".mrb": FileKind.SCENE,
@@ -25,6 +30,8 @@ ENDINGS = {
 }
 """The first that fits says it."""
 DICOM = (".dcm", ".ima", "dicomdir")
+TABLES = (".tsv", ".ctbl", ".txt", ".label", ".lut", ".csv", ".raw", ".zraw")
+"""Files that say something of one beside them: the names of its labels, or its voxels."""
 
 
 def kind_of(name: str) -> FileKind:
@@ -39,7 +46,7 @@ def kind_of(name: str) -> FileKind:
     if name.lower().endswith(DICOM):
         raise DataError(
             f"{name} is DICOM, of which a single file is not opened",
-            hint="open the folder of its series, or a .zip of it; or save the series as .nii.gz",
+            hint="open the folder of its series, drop all its files together, or open a .zip of it",
         )
     raise DataError(
         f"{name or 'a file without a name'} cannot be opened", hint=f"expected a name that ends in {', '.join(ENDINGS)}"
@@ -55,3 +62,19 @@ def stem_of(name: str) -> str:
     """The name without what says its kind."""
     ending = next((one for one in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(one)), "")
     return name[: len(name) - len(ending)]
+
+
+def main_file(names: Sequence[str]) -> str | None:
+    """Of files that were sent together, the one that the others go with: None where they are the slices of DICOM series.
+
+    Raises:
+        DataError: There are several that could be opened, or none.
+    """
+    readable = [name for name in names if is_readable(name)]
+    if len(readable) == 1:
+        return readable[0]
+    if len(readable) > 1:
+        raise DataError(f"{', '.join(readable[:4])} cannot be opened together", hint="open one after the other")
+    if any(not name.lower().endswith(TABLES) for name in names):
+        return None
+    raise DataError(f"{names[0] if names else 'nothing'} cannot be opened alone", hint="send it with its image")

@@ -12,18 +12,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import slicer
 import vtk
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import check_outputs, is_there
-from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
-from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
-from NeuroSAM2Lib.scene.volume_nodes import read_volume, store_header_geometry
+from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.volume_nodes import store_header_geometry
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -97,16 +96,7 @@ def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: sl
     Raises:
         DataError: There are none, or one is not stored as a labelmap.
     """
-    volume = read_volume(volume_node)
-    values = label_values(segmentation_node)
-    if not values:
-        raise DataError(f"{segmentation_node.GetName()} is empty", hint="outline something first")
-    segments = SegmentWriter(segmentation_node, volume_node, volume)
-    voxels = np.zeros(volume.shape, np.min_scalar_type(len(values)))
-    for segment_id, number in values.items():
-        for index, labels in enumerate(voxels):
-            labels[segments.read(segment_id, SlicePlane(Axis.K, index))] = number
-    return volume.with_voxels(voxels)
+    return SegmentationSnapshot.take(segmentation_node, volume_node).labels()
 
 
 def write_complete(path: Path, write: Callable[[Path], bool], *, overwrite: bool = False) -> None:

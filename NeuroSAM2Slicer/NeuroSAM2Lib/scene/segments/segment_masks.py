@@ -25,8 +25,17 @@ def read_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str
 
 
 def add_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: Mask) -> None:
-    """Adds voxels to a segment; other segments keep theirs."""
-    _write(segmentation_node, segment_id, mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX)
+    """Adds voxels to a segment; other segments keep theirs.
+
+    Slicer's own merging writes the mask's values into a labelmap that segments share, as if they were the labels there; so the sum is
+    made here.
+    """
+    before = read_mask(segmentation_node, segment_id)
+    both = mask
+    if before is not None:
+        both, resample = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageDataResample
+        resample.MergeImage(before, mask, both, resample.OPERATION_MAXIMUM)
+    replace_mask(segmentation_node, segment_id, both)
 
 
 def take_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, taken: Mask) -> None:
@@ -45,8 +54,5 @@ def replace_mask(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: 
     if mask is None:
         slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(segmentation_node, segment_id)
     else:
-        _write(segmentation_node, segment_id, mask, slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE)
-
-
-def _write(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, mask: Mask, mode: int) -> None:
-    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(mask, segmentation_node, segment_id, mode)
+        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic.SetBinaryLabelmapToSegment(mask, segmentation_node, segment_id, logic.MODE_REPLACE)

@@ -154,6 +154,8 @@ class SegmentWriter:
         block[gained] = layer.label
         block[lost] = 0
         self._announce(layer)
+        for name in poorer & sharing:
+            self._announce(others[name])
         self.node.EndModify(was_modifying)
         return frozenset({layer.segment_id, *poorer})
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
@@ -48,6 +49,28 @@ def pick_pixel(volume: Volume, ras: Matrix, *, axis: Axis | None, view: slicer.v
     plane = plane_through(volume, axis or best_axis(volume), ras)
     row, col = plane.to_pixel(*_ijk(volume, ras))
     return PickedPixel(plane=plane, row=row, col=col, is_across=is_across, notice=notice)
+
+
+def clipped(volume: Volume, start: Matrix, end: Matrix, axis: Axis) -> tuple[Matrix, Matrix]:
+    """Opposite corners of a box with what lies outside the volume cut off.
+
+    Args:
+        volume: In the world.
+        start: (3,) in mm.
+        end: (3,) in mm.
+        axis: Of the slice that the box is on; along it nothing is cut.
+
+    Raises:
+        PromptError: All of the box lies outside.
+    """
+    ijk = volume.to_ijk(np.stack([start, end]).astype(float))
+    last = np.array(volume.shape[::-1]) - 1
+    in_plane = np.array([letter != axis for letter in "ijk"])
+    is_outside = (ijk.max(axis=0) < -0.5) | (ijk.min(axis=0) > last + 0.5)
+    if (is_outside & in_plane).any():
+        raise PromptError(_("the box is outside the volume"), hint=_("draw it over the image"))
+    first, second = volume.to_ras(np.where(in_plane, np.clip(ijk, 0, last), ijk))
+    return first, second
 
 
 def box_between(volume: Volume, plane: SlicePlane, start: Matrix, end: Matrix) -> BoxPrompt:

@@ -14,6 +14,7 @@ from NeuroSAM2Lib.scene.segments.slice_grid import Grid, slab
 
 NAME, SEGMENT = "NeuroSAM2 preview", "preview"
 COLOUR = (1.0, 0.2, 0.85)
+FADED = 0.35
 LINE_PX = 2
 """Empty, where masks are filled, and in a colour that is seen on black and on white and that neither prompts nor tissues have."""
 
@@ -55,7 +56,18 @@ class PreviewOutline:
         image.SetImageToWorldMatrix(to_vtk(volume.ijk_to_ras))
         set_voxels(image, mask.astype(np.uint8).reshape(f - e + 1, d - c + 1, b - a + 1), (a, c, e))
         node.GetSegmentation().GetSegment(SEGMENT).AddRepresentation(LABELMAP, image)
+        self._set_opacity(1.0)
         node.Modified()
+
+    def fade(self) -> None:
+        """Marks the outline as one of a place that the pointer has left."""
+        self._set_opacity(FADED)
+
+    @property
+    def is_faded(self) -> bool:
+        """The outline is marked as out of date."""
+        node = self.node
+        return node is not None and node.GetDisplayNode().GetOpacity2DOutline() < 1.0
 
     def hide(self) -> None:
         """Shows nothing, and leaves nothing in the scene, which may be saved at any time."""
@@ -68,6 +80,11 @@ class PreviewOutline:
         display = node.GetDisplayNode()
         self.scene.RemoveNode(node)
         self.scene.RemoveNode(display)
+
+    def _set_opacity(self, opacity: float) -> None:
+        node = self.node
+        if node is not None and node.GetDisplayNode().GetOpacity2DOutline() != opacity:
+            node.GetDisplayNode().SetOpacity2DOutline(opacity)
 
     @property
     def _hierarchy(self) -> slicer.vtkMRMLSubjectHierarchyNode | None:

@@ -6,7 +6,7 @@ the scene. Records of segments that are gone are kept in case they come back.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
+from NeuroSAM2Lib.scene.segments.layers import LABELMAP
 from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
 
 OBJECT_TAG = "NeuroSAM2.Object"
@@ -184,18 +185,47 @@ class SegmentedObjects:
     @property
     def next_number(self) -> int:
         """Of an object that is not there yet."""
-        return 1 + max(max(self.segments, default=0), max(self.records, default=0))
+        return self.next_number_without(frozenset())
 
-    def add(self, name: str = "") -> int:
-        """A new object with an empty segment."""
+    def next_number_without(self, left: Collection[int]) -> int:
+        """The same, where these objects will never come back."""
+        return 1 + max((*self.segments, *(self.records.keys() - set(left))), default=0)
+
+    def add(
+        self,
+        name: str = "",
+        colour: tuple[float, float, float] | None = None,
+        labelmap: slicer.vtkOrientedImageData | None = None,
+        label: int = 1,
+    ) -> int:
+        """A new object with an empty segment.
+
+        Args:
+            name: Gets a number if another segment has it; the next free one if empty.
+            colour: The next of ours if None.
+            labelmap: What its segment lives in, together with others; it is not empty then.
+            label: Its value there.
+        """
         number = self.next_number
         segmentation = self.node.GetSegmentation()
-        segment_id = segmentation.AddEmptySegment("", self.free_name(name or self._next_name()))
-        segment = segmentation.GetSegment(segment_id)
-        segment.SetTag(OBJECT_TAG, str(number))
-        segment.SetColor(*COLOURS[(number - 1) % len(COLOURS)])
+        name = self.free_name(name or self._next_name())
+        if labelmap is None:
+            segment = segmentation.GetSegment(segmentation.AddEmptySegment("", name))
+            segment.SetTag(OBJECT_TAG, str(number))
+        else:
+            segment = slicer.vtkSegment()
+            segment.SetName(name)
+            segment.SetTag(OBJECT_TAG, str(number))
+            segment.SetLabelValue(label)
+            segment.AddRepresentation(LABELMAP, labelmap)
+            segmentation.AddSegment(segment)
+        segment.SetColor(*(colour or COLOURS[(number - 1) % len(COLOURS)]))
         self.records[number] = ObjectRecord()
         return number
+
+    def forget(self, object_id: int) -> None:
+        """An object that was undone and cannot come back: the next new one takes its number, and with it its colour."""
+        self.records.pop(object_id, None)
 
     def _next_name(self) -> str:
         """One more than the highest that is in use; numbers of objects that undo took away are not, to a person."""

@@ -6,6 +6,7 @@ A script node with references and parameters, so that it is saved with the scene
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ ENDINGS = ("", *ENDING_MESSAGES)
 """Why an object ends on a slice, by the number that a scene keeps: new ones go to the end."""
 OTHER_ENDING = -1
 MODEL, VERSION, ACTIVE, REVISION, QUALITY = "Model", "Version", "ActiveObject", "Revision", "Quality"
+SECONDS = "Seconds"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +122,18 @@ class SessionNode:
         known = self.model
         if known.name != name or (sha256 and known.sha256 != sha256):
             self.model = ModelIdentity(name=name, sha256=sha256)
+
+    def seconds(self, object_id: int) -> float:
+        """Spent on an object; 0 where that cannot be read."""
+        try:
+            found = float(self.node.GetParameter(f"{SECONDS}{object_id}") or 0)
+        except ValueError:
+            return 0.0
+        return found if math.isfinite(found) and found > 0 else 0.0
+
+    def add_seconds(self, object_id: int, seconds: float) -> None:
+        """Notes that a person has spent more time on an object."""
+        self.node.SetParameter(f"{SECONDS}{object_id}", f"{self.seconds(object_id) + seconds:.1f}")
 
     def write_quality(self, object_id: int, record: ObjectRecord) -> None:
         """Remembers the slices of an object along the axis of its prompts."""

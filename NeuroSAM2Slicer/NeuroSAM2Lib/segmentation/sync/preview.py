@@ -25,6 +25,10 @@ REST = 10.0
 """After a slow answer nothing is asked for this many times as long as it took, so that clicks find the model free."""
 
 
+STALE_S = 0.3
+"""An outline that the pointer has left for so long without a new one is marked as out of date."""
+
+
 @dataclass(frozen=True, slots=True)
 class PreviewThrottle:
     """Throttles previews by the speed of the model."""
@@ -68,7 +72,10 @@ class Preview:
         self._throttle = PreviewThrottle()
         self._last: HoveredPixel | None = None
         self._wanted: HoveredPixel | None = None
-        self._asked_s = 0.0
+        self._asked: HoveredPixel | None = None
+        self._shown: HoveredPixel | None = None
+        """What the outline is of."""
+        self._asked_s = self._moved_s = 0.0
         self._is_void = False
 
     def point(self, ras: Matrix, *, positive: bool = True, view: slicer.vtkMRMLSliceNode | None = None) -> None:
@@ -77,6 +84,8 @@ class Preview:
         if hovered is None:
             self.leave()
         elif hovered != self._last:
+            if self._last == self._shown:
+                self._moved_s = self._clock()
             self._last = self._wanted = hovered
             self.resume()
 
@@ -88,6 +97,7 @@ class Preview:
 
     def resume(self) -> None:
         """Asks for what the pointer is at, if it is time and the engine is free."""
+        self._mark_stale()
         hovered = self._wanted
         if hovered is None or not self._throttle.may_ask(self._clock()):
             return
@@ -98,16 +108,24 @@ class Preview:
         except NeuroSAM2Error:  # the next action reports it
             return
         if is_asked:
-            self._wanted, self._asked_s, self._is_void = None, self._clock(), False
+            self._wanted, self._asked, self._asked_s, self._is_void = None, hovered, self._clock(), False
 
     def take(self, mask: SliceMask | None) -> None:
         """An answer has come; None where there will be none."""
         self._throttle = self._throttle.after(self._asked_s, self._clock())
         if mask is not None and not self._is_void:
             self.outline.show(self._document.volume, mask.plane, mask.mask)
+            self._shown = self._asked
+            if self._shown != self._last:
+                self._moved_s = self._asked_s
             if self._throttle.may_ask(self._clock()):  # a quick model has time for the slices around
                 self._engine_sync.set_visible_plane(mask.plane)
         self.resume()
+
+    def _mark_stale(self) -> None:
+        is_old = self._last is not None and self._last != self._shown and self._clock() - self._moved_s >= STALE_S
+        if is_old and self.outline.is_shown:
+            self.outline.fade()
 
     def _hovered_pixel(self, ras: Matrix, positive: bool, view: slicer.vtkMRMLSliceNode | None) -> HoveredPixel | None:
         document = self._document
@@ -121,5 +139,5 @@ class Preview:
             return None
         if picked.is_across:
             return None
-        number = document.active or document.objects.next_number
+        number = document.active or document.next_number
         return HoveredPixel(number, picked.plane, PointPrompt(picked.row, picked.col, positive))

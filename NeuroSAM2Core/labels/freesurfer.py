@@ -1,0 +1,53 @@
+"""The values of FreeSurfer's segmentation of the whole brain (aseg), for label maps that come without a table."""
+
+FREESURFER = (
+    (2, "Left-Cerebral-White-Matter", (245, 245, 245)),
+    (3, "Left-Cerebral-Cortex", (205, 62, 78)),
+    (4, "Left-Lateral-Ventricle", (120, 18, 134)),
+    (5, "Left-Inf-Lat-Vent", (196, 58, 250)),
+    (7, "Left-Cerebellum-White-Matter", (220, 248, 164)),
+    (8, "Left-Cerebellum-Cortex", (230, 148, 34)),
+    (10, "Left-Thalamus", (0, 118, 14)),
+    (11, "Left-Caudate", (122, 186, 220)),
+    (12, "Left-Putamen", (236, 13, 176)),
+    (13, "Left-Pallidum", (12, 48, 255)),
+    (14, "3rd-Ventricle", (204, 182, 142)),
+    (15, "4th-Ventricle", (42, 204, 164)),
+    (16, "Brain-Stem", (119, 159, 176)),
+    (17, "Left-Hippocampus", (220, 216, 20)),
+    (18, "Left-Amygdala", (103, 255, 255)),
+    (24, "CSF", (60, 60, 60)),
+    (26, "Left-Accumbens-area", (255, 165, 0)),
+    (28, "Left-VentralDC", (165, 42, 42)),
+    (30, "Left-vessel", (160, 32, 240)),
+    (31, "Left-choroid-plexus", (0, 200, 200)),
+    (41, "Right-Cerebral-White-Matter", (245, 245, 245)),
+    (42, "Right-Cerebral-Cortex", (205, 62, 78)),
+    (43, "Right-Lateral-Ventricle", (120, 18, 134)),
+    (44, "Right-Inf-Lat-Vent", (196, 58, 250)),
+    (46, "Right-Cerebellum-White-Matter", (220, 248, 164)),
+    (47, "Right-Cerebellum-Cortex", (230, 148, 34)),
+    (49, "Right-Thalamus", (0, 118, 14)),
+    (50, "Right-Caudate", (122, 186, 220)),
+    (51, "Right-Putamen", (236, 13, 176)),
+    (52, "Right-Pallidum", (13, 48, 255)),
+    (53, "Right-Hippocampus", (220, 216, 20)),
+    (54, "Right-Amygdala", (103, 255, 255)),
+    (58, "Right-Accumbens-area", (255, 165, 0)),
+    (60, "Right-VentralDC", (165, 42, 42)),
+    (62, "Right-vessel", (160, 32, 240)),
+    (63, "Right-choroid-plexus", (0, 200, 221)),
+    (77, "WM-hypointensities", (200, 70, 255)),
+    (80, "non-WM-hypointensities", (164, 108, 226)),
+    (85, "Optic-Chiasm", (234, 169, 30)),
+    (251, "CC_Posterior", (0, 0, 64)),
+    (252, "CC_Mid_Posterior", (0, 0, 112)),
+    (253, "CC_Central", (0, 0, 160)),
+    (254, "CC_Mid_Anterior", (0, 0, 208)),
+    (255, "CC_Anterior", (0, 0, 255)),
+)
+"""Value, name, and red, green and blue as FreeSurfer's own viewer has them."""
+UNMISTAKABLE = frozenset({41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 58, 60, 251, 252, 253, 254, 255})
+"""Values that label maps numbered from 1 seldom reach: two of them make it FreeSurfer's."""
+LARGEST = 255
+"""Values above are those of parcellations of the cortex, which have no names here."""

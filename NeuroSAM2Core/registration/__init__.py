@@ -1,0 +1,9 @@
+"""The next scan of the same person: where it lies as seen from the earlier one, and what was outlined there as prompts here.
+
+SimpleITK does the registration; it is optional. No PyTorch.
+"""
+
+from NeuroSAM2Core.registration.carry import CarriedObject, carried_labels, prompts_of
+from NeuroSAM2Core.registration.register import Registration, register, thinned
+
+__all__ = ["CarriedObject", "Registration", "carried_labels", "prompts_of", "register", "thinned"]
