@@ -35,8 +35,20 @@ SHAPE = (400, 512, 512)
 WIDTH, HEIGHT = 900, 700
 MIDDLE, REACH = SHAPE[0] // 2, 30
 TIMES = 9
+PATCH = 12
+"""Voxels."""
 HEAD = ("what", "by the clock, median", "longest", "CPU, median", "must")
 COLUMNS, ROW_PX, COLUMN_PX, OBJECT_PX = 5, 115, 95, 80
+
+
+def patches() -> NDArray[np.int16]:
+    """A CT of tissues of a few mm, with noise."""
+    rng = np.random.default_rng(0)
+    tissues = rng.integers(-100, 400, [-(-size // PATCH) for size in SHAPE], dtype=np.int16)
+    for axis, size in enumerate(SHAPE):
+        tissues = tissues.repeat(PATCH, axis).take(range(size), axis)
+    tissues += rng.integers(-12, 13, SHAPE[1:], dtype=np.int16)
+    return tissues
 
 
 def ellipsoid(shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -57,7 +69,7 @@ class Reader:
     """A person who has outlined so many objects."""
 
     def __init__(self, folder: Path, num_objects: int) -> None:
-        voxels = np.random.default_rng(0).integers(-1000, 1000, SHAPE, dtype=np.int16)
+        voxels = patches()
         self.user = AppUser(folder, lambda host: add_volume(host, voxels, GEOMETRIES["upright"], name="CT"))
         self.session, self.views = self.user.presenter.session, self.user.app_state.views
         for number in range(num_objects):

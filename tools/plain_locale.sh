@@ -18,7 +18,7 @@ fi
 mkdir -p "$FOLDER"
 echo "locale $LOCALE, temporary files in $FOLDER"
 env LOCPATH="$PLACE" LC_ALL="$LOCALE" PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 TMPDIR="$FOLDER" \
-    "$VENV/bin/python" -m pytest -q -W ignore::pytest.PytestUnhandledThreadExceptionWarning ${TESTS:-Testing/Core/test_disk.py Testing/Core/test_scratch.py Testing/Core/test_volume.py \
+    "$VENV/bin/python" -m pytest -q ${TESTS:-Testing/Core/test_disk.py Testing/Core/test_scratch.py Testing/Core/test_volume.py \
     Testing/Core/test_checkpoint.py Testing/Core/test_cli.py Testing/Core/test_download.py Testing/Lib/test_files.py \
     Testing/Lib/test_recovery.py Testing/Lib/test_training.py Testing/Training/test_toml_io.py Testing/Training/test_dataset_file.py \
     Testing/Training/test_runs.py Testing/Training/test_loading.py Testing/Training/test_train_command.py Testing/Remote/test_client.py Testing/Remote/test_process.py}

@@ -57,7 +57,8 @@ def prompts_of(mask: NDArray[np.bool_], axis: Axis, *, max_slices: int = MAX_SLI
     places = (np.arange(count) + 0.5) / count * len(there)
     prompts, masks = ObjectPrompts(), {}
     for index in sorted({int(there[min(int(place), len(there) - 1)]) for place in places}):
-        plane, part = SlicePlane(axis, index), np.asarray(mask.take(index, axis=along))
+        plane = SlicePlane(axis, index)
+        part = plane.of(mask)
         if suggested_kind(part) == "box":
             box = box_from_mask(part)
             assert box is not None, "the slice has the object"

@@ -8,6 +8,7 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.engine.installation import install_plan
 from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
@@ -31,6 +32,7 @@ from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.files_box import FilesBox
 from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
 from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
 from NeuroSAM2Qt.widgets.object_table import ObjectTable
@@ -101,6 +103,9 @@ class SegmentPanel:
         self.measurements = MeasurementsBox(
             ui, self.segment_presenter.measurements, self._do, self.segment_presenter.jump_to_slice
         )
+        self.files = FilesBox(
+            ui, self.segment_presenter, follow_presenter(self.segment_presenter, slicer_python()), self._do
+        )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
@@ -159,6 +164,7 @@ class SegmentPanel:
         self.exit()
         self._ignores_events = True
         self.bridge.stop()
+        self.files.follow.cancel()
         self.engine.close()
         self.status.show("")
 
@@ -288,6 +294,7 @@ class SegmentPanel:
             self._follow_selectors()
         self.segment_presenter.poll()
         is_testing = self.engine.poll()
+        is_testing = self.files.poll() or is_testing
         self.tools.follow()
         self._save_choice()
         view = self.segment_presenter.view()
@@ -328,6 +335,7 @@ class SegmentPanel:
         self.objects.show(session.objects, view.volumes_ml)
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
+        self.files.show(can_prompt=session.can_prompt, has_objects=bool(session.objects))
         self.display.show(view.style, can_change=bool(session.objects))
         self.window.show(has_image=session.can_prompt, has_objects=bool(session.objects))
         for button in (ui.showOnlyButton, *self._effects.values(), ui.keepPartButton, ui.removePartButton):

@@ -30,6 +30,7 @@ from NeuroSAM2Web.server.port import HOST
 from NeuroSAM2Web.ui.engine_form import build_engine_form
 from NeuroSAM2Web.ui.engine_panel import EnginePanel
 from NeuroSAM2Web.ui.file_panel import FilePanel
+from NeuroSAM2Web.ui.follow_panel import FollowPanel
 from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.page import Tab, build_page
 from NeuroSAM2Web.ui.segment_form import build_segment_form
@@ -90,9 +91,10 @@ class App:
         self.auth_policy = AuthPolicy()
         self._scratch = ScratchFolder()
         self.files = FilePanel(FileIO(self.app_state), folders, self._scratch.path, self.segment.show_settings)
+        self.follow = FollowPanel(self.app_state)
         self.measurements = MeasurementsPanel(self.app_state, self.files.transfer)
         self.server.trigger("measures")(self.measurements.show)
-        self.panels = (self.segment, self.view, self.train, self.engine, self.measurements)
+        self.panels = (self.segment, self.view, self.train, self.engine, self.measurements, self.follow)
         guard(self.server, self.auth_policy, self.files.transfer.routes())
         tabs = (
             Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
@@ -100,7 +102,7 @@ class App:
             Tab("train", "Train", "mdi-school-outline", partial(build_train_form, self.train)),
             Tab("engine", "Engine", "mdi-memory", partial(build_engine_form, self.engine)),
         )
-        build_page(self.app_state, tabs, self.files, self.measurements)
+        build_page(self.app_state, tabs, self.files, self.measurements, self.follow)
 
     def poll(self) -> bool:
         """Takes in and shows what there is; true while more is expected soon."""

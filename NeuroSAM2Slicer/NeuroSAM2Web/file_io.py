@@ -9,18 +9,22 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import slicer
+from NeuroSAM2Lib.headless.scene_snapshot import SceneSnapshot
 from NeuroSAM2Lib.sandbox import SceneSandbox
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2Lib.scene.files.node_files import (
     add_volume,
-    read_segmentation,
-    write_complete,
-    write_segmentation,
+    checked_segmentation,
+    load_segmentation,
+    pack_segmentation,
+    store_segmentation,
 )
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
@@ -36,6 +40,8 @@ from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.dicom import Series, read_found
 from NeuroSAM2Core.volume.files import read_image
 from NeuroSAM2Web.app_state import AppState
+
+T = TypeVar("T")
 
 
 class Target(Enum):
@@ -118,7 +124,9 @@ class FileIO:
             elif kind is FileKind.SEGMENTATION:
                 if self.app_state.volume_node is None:
                     raise DataError(f"{name} is a segmentation without an image", hint="open its image first")
-                self.app_state.choose_segmentation(read_segmentation(scene, path, stem))
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    checked = await asyncio.to_thread(checked_segmentation, path, Path(folder))
+                    self.app_state.choose_segmentation(load_segmentation(scene, checked, stem, name))
             else:
                 with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
                     self._open_scene(await asyncio.to_thread(_tried, path, name, Path(folder)))
@@ -158,11 +166,13 @@ class FileIO:
             paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
             check_outputs(paths, inputs=self._images, overwrite=overwrite)
             if target is Target.SCENE:
-                write_complete(path, self._write_scene, overwrite=overwrite)
+                await self._save_scene(path, overwrite=overwrite)
                 return [path]
             _, segmentation_node = self._chosen()
             if target is Target.SEGMENTATION:
-                write_segmentation(segmentation_node, path, overwrite=overwrite)
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    stored = store_segmentation(segmentation_node, Path(folder))
+                    await _stoppable(partial(pack_segmentation, stored, path, overwrite=overwrite))
                 written = [path]
             else:
                 written = await self._export(ExportFormat(target.value), path, overwrite=overwrite)
@@ -201,13 +211,7 @@ class FileIO:
         if isinstance(source, ConfigError):
             raise source
         snapshot = SegmentationSnapshot.take(segmentation_node, volume_node)
-        stop = threading.Event()
-        try:
-            return await asyncio.to_thread(
-                export, snapshot, kind, path, source=source, overwrite=overwrite, is_cancelled=stop.is_set
-            )
-        finally:
-            stop.set()
+        return await _stoppable(partial(export, snapshot, kind, path, source=source, overwrite=overwrite))
 
     def _object_names(self) -> tuple[str, ...]:
         if self.app_state.segmentation_node is None:
@@ -229,9 +233,16 @@ class FileIO:
         finally:
             self.app_state.restore()
 
-    def _write_scene(self, path: Path) -> bool:
-        self.app_state.host.save(path)
-        return True
+    async def _save_scene(self, path: Path, *, overwrite: bool) -> None:
+        """The scene is written as it is now; what the person does while it is packed stays unsaved work."""
+        host, session = self.app_state.host, self.app_state.presenter.session
+        host.scene.InvokeEvent(host.scene.StartSaveEvent)
+        written_down = None if session is None else session.document.journal.size
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            snapshot = SceneSnapshot(host, Path(folder), path.name.removesuffix(Target.SCENE.value))
+            await _stoppable(partial(snapshot.pack, path, overwrite=overwrite))
+        if session is None or session.document.journal.size == written_down:
+            host.scene.InvokeEvent(host.scene.EndSaveEvent)
 
     def _methods_beside(self, path: Path, *, overwrite: bool) -> list[Path]:
         session = self.app_state.presenter.session
@@ -240,6 +251,15 @@ class FileIO:
         methods = path.with_name(methods_name(path.name))
         write_sidecar(session.document, methods, overwrite=overwrite)
         return [methods]
+
+
+async def _stoppable(work: Callable[..., T]) -> T:
+    """Does something in a thread; it is told to stop where nobody waits for it any more."""
+    stop = threading.Event()
+    try:
+        return await asyncio.to_thread(work, is_cancelled=stop.is_set)
+    finally:
+        stop.set()
 
 
 def _source(series: Series) -> SourceImages | ConfigError:

@@ -13,6 +13,7 @@ from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.headless.segment_overlay import SegmentOverlay
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.presenters.tools import Tool
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from trame_server import Server
@@ -72,6 +73,7 @@ class SliceViews:
             ("point", self.point),
             ("leave", self.leave),
             ("box", self.box),
+            ("stroke", self.stroke),
             ("mouse", self.mouse),
             ("wheel", self.wheel),
             ("go", self.go),
@@ -145,6 +147,13 @@ class SliceViews:
         x0, y0, x1, y1 = corners
         start, end = view.to_ras(x0, height - 1 - y0), view.to_ras(x1, height - 1 - y1)
         self.presenter.act(lambda session: session.drag_box(start, end, view=view.node))
+        self._wake()
+
+    def stroke(self, name: str, tool: str, path: list[list[float]], width: int, height: int) -> None:
+        """Something was drawn with a tool."""
+        view = self._sized(name, width, height)
+        places = [view.to_ras(x, height - 1 - y) for x, y in path]
+        self.presenter.draw_stroke(Tool(tool), places, view=view.node)
         self._wake()
 
     def mouse(self, name: str, fields: dict[str, object]) -> None:

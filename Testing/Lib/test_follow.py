@@ -14,6 +14,7 @@ from NeuroSAM2Lib.segmentation.carried_objects import add_carried, carry_objects
 from NeuroSAM2Lib.segmentation.label_import import add_objects, read_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable
 from NeuroSAM2Core.registration import Registration
 from NeuroSAM2Core.volume import Axis
@@ -146,6 +147,24 @@ def test_cancelling_leaves_everything_as_it_was(person, when):
     assert person.view.GetForegroundVolumeID() is None
     assert not Path(program.command[-1]).parent.exists()
     assert session_view(person.presenter.session).objects == ()
+
+
+def test_what_is_outlined_on_another_image_can_be_carried(person):
+    (found,) = person.follow.scans.values()
+    assert (found.volume_node, found.segmentation_node) == person.earlier
+    person.follow.begin_with(found.segmentation_node.GetID())
+    assert len(person.programs) == 1
+    person.follow.begin_with("gone")
+    assert len(person.programs) == 1
+
+
+def test_nothing_is_carried_to_another_image_that_was_chosen_meanwhile(person):
+    person.follow.begin(*person.earlier)
+    person.programs[0].end()
+    person.follow.poll()
+    person.presenter.select(person.earlier[0], person.earlier[1])
+    with pytest.raises(DataError, match="another image was chosen"):
+        person.follow.carry()
 
 
 def test_a_registration_that_fails_is_a_sentence(person):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import vtk
 
 from Testing.Support.offscreen import missing_libraries
 
@@ -126,3 +127,12 @@ def test_labels_without_a_style_are_not_drawn():
     picture = np.full((4, 4, 3), 100, np.uint8)
     blend_labels(picture, np.ones((4, 4), np.uint8), (LabelStyle(2, (1, 0, 0), 1, 1),))
     assert (picture == 100).all()
+
+
+def test_segments_under_a_warp_are_left_out_and_the_view_is_drawn(app):
+    viewer = Viewer(app)
+    warp = app.scene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
+    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    viewer.user.segmentation_node.SetAndObserveTransformNodeID(warp.GetID())
+    assert viewer.overlay.layers == []
+    assert viewer.ours.draw().shape == (SIZE[1], SIZE[0], 3)

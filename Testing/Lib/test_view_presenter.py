@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import slicer
+import vtk
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
@@ -97,11 +98,12 @@ def test_half_a_voxel_outside_there_is_no_value(viewer):
 
 
 def test_an_image_that_cannot_be_read_is_left_out(viewer):
-    warp = viewer.app.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    warp = viewer.app.scene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
+    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     other = add_volume(viewer.app, viewer.voxels, GEOMETRIES["upright"], name="warped")
     other.SetAndObserveTransformNodeID(warp.GetID())
-    names = [name for name, _ in read_at(viewer.app.scene, viewer.volume, viewer.ras(*VOXEL)).values]
-    assert "T1" in names
+    values = read_at(viewer.app.scene, viewer.volume, viewer.ras(*VOXEL)).values
+    assert [name for name, _ in values] == ["T1"]
 
 
 def test_the_lines_of_a_readout():
@@ -264,3 +266,6 @@ def test_segments_and_prompts_of_another_image_are_hidden_and_come_back(viewer):
     show_only_what_belongs(viewer.app.scene, *first)
     assert visible(first[1])
     assert boxes() == {first[0].GetID(): True, other.GetID(): False}
+    viewer.presenter.select(first[0], viewer.presenter.new_segmentation())
+    show_only_what_belongs(viewer.app.scene, *viewer.presenter.chosen)
+    assert boxes() == {first[0].GetID(): False, other.GetID(): False}

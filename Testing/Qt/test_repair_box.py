@@ -58,7 +58,7 @@ def test_where_and_how_far_is_remembered_by_the_scene(boxed, loop):
 def test_painted_slices_are_filled_between(boxed, loop):
     painted = boxed.paint(9)
     loop.until(lambda: boxed.panel.repair.buttons["between"].enabled)
-    boxed.key("I")
+    boxed.key("Shift+F")
     assert all(boxed.mask(k).any() for k in (7, 8))
     assert (boxed.mask(9) == painted).all()
     assert np.all([not boxed.mask(k).any() for k in (5, 10)])

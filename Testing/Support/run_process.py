@@ -28,7 +28,7 @@ from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 MODULES = [
     *("NeuroSAM2Core.training.fine_tune", "Testing.Support.training", "Testing.Support.run_process"),
-    *("torch.utils.tensorboard", "matplotlib.backends.backend_agg"),
+    *("tensorboard.summary.writer.record_writer", "matplotlib.backends.backend_agg"),
 ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from NeuroSAM2Core.checkpoint import Checkpoint, load_model
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
@@ -309,11 +310,27 @@ def test_prompts_follow_validation_and_a_resumed_run_remembers_it(tmp_path):
 def test_tensorboard_has_the_curves_and_its_absence_is_reported_once(tmp_path, caplog, monkeypatch):
     run(mini_config(tmp_path / "with"))
     assert list((tmp_path / "with" / "tensorboard").glob("events*"))
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     with caplog.at_level(logging.WARNING):
         run(mini_config(tmp_path / "without"))
     assert caplog.text.count("TensorBoard") == 1
     assert (tmp_path / "without" / "metrics.jsonl").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no name that is not Unicode")
+@pytest.mark.parametrize("name", [b"caf\xe9", "äł".encode()])
+def test_tensorboard_reads_the_curves_in_a_folder_of_any_name(tmp_path, monkeypatch, name):
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    for from_step, losses in ((0, (0.5, 0.25, 0.75)), (2, (0.125,))):
+        sinks = recorder.open_recorder(folder, from_step=from_step)
+        for step, loss in enumerate(losses, from_step + 1):
+            sinks.write(step, {"loss": loss, "lr": 1.0})
+        sinks.close()
+    monkeypatch.chdir(folder / "tensorboard")
+    events = EventAccumulator(".").Reload()
+    assert [(one.step, one.value) for one in events.Scalars("loss")] == [(1, 0.5), (2, 0.25), (3, 0.125)]
+    assert [one.value for one in events.Scalars("lr")] == [1.0, 1.0, 1.0]
 
 
 def test_weights_and_biases_is_not_imported_unless_asked_for(tmp_path):

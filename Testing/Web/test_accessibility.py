@@ -199,6 +199,7 @@ def test_nothing_scrolls_sideways_or_overlaps_at_any_width(browser, page_user, s
         visit.page.set_default_timeout(LIMIT_S * 1000 / 2)
         if size[0] < 720:
             page.get_by_title("Panels").click()
+        page.get_by_role("tab", name="Segment").click()
         page.get_by_role("button", name="Propagate").first.wait_for()
         visit.take("x", "box")
         visit.key("x")

@@ -110,4 +110,8 @@ def test_in_the_browser_a_label_map_is_asked_about_and_gone_on_with(browser, tmp
         card.get_by_role("button", name="Cancel").click()
         visit.wait_quiet()
         assert len(visit.state("objects")) == 2
+        visit.page.get_by_role("button", name="Open Ctrl+O").click()
+        visit.page.get_by_role("button", name="Earlier scan").click()
+        visit.page.locator("[data-test=follow]").get_by_text("Nothing is outlined on another image").wait_for()
+        visit.page.locator("[data-test=follow]").get_by_role("button", name="Cancel").click()
         assert not visit.errors, visit.errors

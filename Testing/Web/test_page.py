@@ -2,6 +2,8 @@
 
 import pytest
 from NeuroSAM2Lib.presenters.repairs import REPAIRS
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS
+from NeuroSAM2Web.ui.view_form import LAYOUTS
 
 from Testing.Web.test_click_to_mask import BOX, INSIDE, SHAPE, draw_box
 from Testing.Web.visit import AppProcess, Visit
@@ -27,8 +29,9 @@ def test_a_key_presses_its_button_exactly_when_it_can_be_pressed(look):
     assert look.state("activity") == "ready"
     keys = look.page.locator("[data-key]").evaluate_all("all => all.map(one => one.dataset.key)")
     assert sorted(keys) == sorted(
-        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S"]
-        + [one.key for one in REPAIRS if one.key]
+        ["P", "N", "X", "Ctrl+Z", "Ctrl+Y", "E", "O", "M", "H", "A", "Q", "C", "D", "Ctrl+O", "Ctrl+S", "I", "F"]
+        + [key for _, key, _, _ in LAYOUTS]
+        + [one.key for one in (*REPAIRS, *DRAWN_PROMPTS, *PART_TOOLS, *PAINT_TOOLS) if one.key]
     )
 
 

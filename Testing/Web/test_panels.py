@@ -126,6 +126,44 @@ def test_buttons_act_and_show_what_came_of_it(user):
     assert [row["is_active"] for row in user.state.objects] == [True, False]
 
 
+def test_what_is_drawn_in_a_page_is_prompts_repairs_and_paint(user):
+    line, around = [[150, 150], [200, 150], [250, 150]], [[150, 100], [250, 100], [250, 200], [150, 200]]
+
+    def draw(tool, path):
+        user.app_state.views.stroke("Red", tool, path, WIDTH, HEIGHT)
+        settle(user)
+
+    user.panel.hold(True)
+    draw("scribble", line)
+    draw("scribble-out", [[300, 250], [320, 250]])
+    assert (user.state.is_held, user.state.objects[0]["done"]) == (True, 0)
+    user.panel.hold(False)
+    settle(user)
+    assert user.state.objects[0]["done"] == 1
+    assert [one.scribble.positive for one in user.record.prompts.scribbles] == [True, False]
+    draw("lasso", around)
+    assert len(user.record.prompts.lassos) == 1
+    outlined = user.state.objects[0]["ml"]
+    user.panel.set_brush_radius("4,5")
+    user.panel.set_brush_radius("no radius")
+    user.panel.set_sphere(True)
+    assert (user.state.brush_mm, user.state.is_sphere) == ("4.5", True)
+    draw("brush", [[110, 150], [118, 150]])
+    painted = user.state.objects[0]["ml"]
+    assert painted > outlined
+    for tool, path, name in (
+        ("remove-part", [[114, 150]], "Remove part"),
+        ("eraser", line, "Eraser"),
+        ("cut", around, "Scissors"),
+    ):
+        before = user.state.objects[0]["ml"]
+        draw(tool, path)
+        assert user.state.objects[0]["ml"] < before
+        assert user.state.undo_tip == f"Take back: {name}"
+    draw("keep-part", [[1, 1]])
+    assert user.state.line
+
+
 def test_a_click_is_read_in_another_way(user, monkeypatch):
     monkeypatch.setattr(FakeEngine, "num_readings", 3)
     assert (user.state.can_read, user.state.reading_title) == (False, "Next reading")

@@ -7,6 +7,8 @@ Biases is spoken to only when a project is named, and not even imported otherwis
 import json
 import logging
 import math
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,22 +87,37 @@ class JsonLines:
 
 
 class TensorBoard:
-    """TensorBoard's event files; those of steps that a restart will repeat are marked as void."""
+    """TensorBoard's event files; those of steps that a restart will repeat are marked as void.
+
+    The file is opened here: TensorBoard's own writer takes every name for UTF-8, and fails in a thread of its own.
+    """
 
     def __init__(self, folder: Path, *, from_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=from_step + 1 if from_step else None)
+        self._event, self._summary = Event, Summary
+        place = folder / TENSORBOARD_FOLDER
+        place.mkdir(exist_ok=True)
+        self._records = RecordWriter((place / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}").open("xb"))
+        self._write(0, file_version="brain.Event:2")
+        if from_step:
+            self._write(from_step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._records.flush()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One point per curve."""
-        for key, value in values.items():
-            self.writer.add_scalar(key, value, step)
-        self.writer.flush()
+        points = [self._summary.Value(tag=key, simple_value=value) for key, value in values.items()]
+        self._write(step, summary=self._summary(value=points))
+        self._records.flush()
 
     def close(self) -> None:
-        """Closes the files."""
-        self.writer.close()
+        """Closes the file."""
+        self._records.close()
+
+    def _write(self, step: int, **content: object) -> None:
+        self._records.write(self._event(wall_time=time.time(), step=step, **content).SerializeToString())
 
 
 class WeightsAndBiases:
@@ -144,7 +161,7 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
         sinks.append(TensorBoard(folder, from_step=from_step))
     except ModuleNotFoundError:
         logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
-    except (OSError, UnicodeError) as error:  # it takes every name for UTF-8; a run does not end for that
+    except OSError as error:  # a run does not end for that
         logger.warning("no TensorBoard events: they cannot be written to %s: %s", folder / TENSORBOARD_FOLDER, error)
     if wandb_project:
         sinks.append(WeightsAndBiases(folder, wandb_project))

@@ -5,6 +5,7 @@ Here every labelmap is sampled once, whatever the number of its segments, and bl
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
+from NeuroSAM2Core.errors import GeometryError
 from NeuroSAM2Lib.scene.arrays import Matrix, to_matrix, to_vtk, voxels_of
 from NeuroSAM2Lib.scene.observer import SceneObserver
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP
@@ -182,7 +184,10 @@ class SegmentOverlay:
             nodes = [found.GetItemAsObject(number) for number in range(found.GetNumberOfItems())]
             for node in nodes:
                 self._follow(node)
-            self._layers = [layer for node in nodes for layer in layers_shown(node)]
+            self._layers = []
+            for node in nodes:
+                with suppress(GeometryError):  # under a warp, which sessions refuse
+                    self._layers.extend(layers_shown(node))
         return self._layers
 
     def _follow(self, node: slicer.vtkMRMLSegmentationNode) -> None:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,7 +14,7 @@ import slicer
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.processes import ProcessTree, exit_summary
 from NeuroSAM2Core.registration import Registration, thinned
-from NeuroSAM2Lib.engine.programs import StartProgram
+from NeuroSAM2Lib.engine.programs import StartProgram, starter
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.files.node_files import add_volume
@@ -45,6 +45,42 @@ class FollowView:
     """How the scans lie to each other, or what went wrong."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EarlierScan:
+    """A segmentation in the scene, with the image that it was made on."""
+
+    segmentation_node: slicer.vtkMRMLSegmentationNode
+    volume_node: slicer.vtkMRMLScalarVolumeNode
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"{self.volume_node.GetName()}: {self.segmentation_node.GetName()}"
+
+
+def earlier_scans(
+    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode | None
+) -> dict[str, EarlierScan]:
+    """What can be carried to an image, by the id of the segmentation: whatever is outlined on another one."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    found, scans = scene.GetNodesByClass("vtkMRMLSegmentationNode"), {}
+    for number in range(found.GetNumberOfItems()):
+        node = found.GetItemAsObject(number)
+        image = node.GetNodeReference(role)
+        if image is not None and image is not volume_node and node.GetSegmentation().GetNumberOfSegments():
+            scans[str(node.GetID())] = EarlierScan(node, image)
+    return scans
+
+
+def follow_presenter(presenter: SegmentPresenter, slicer_python: str) -> "FollowPresenter":
+    """One that runs NeuroSAM2 where the engine of the presenter is, on this machine."""
+
+    def start(command: Sequence[str], log: Path, *, stop_file: Path | None = None) -> ProcessTree:
+        return starter(presenter.choice.environment(slicer_python))(command, log, stop_file=stop_file)
+
+    return FollowPresenter(presenter, lambda: presenter.choice.command(slicer_python), start)
+
+
 class FollowPresenter:
     """One for the panel.
 
@@ -61,6 +97,7 @@ class FollowPresenter:
         self._program: ProcessTree | None = None
         self._folder: Path | None = None
         self._earlier: SegmentationSnapshot | None = None
+        self._later: slicer.vtkMRMLScalarVolumeNode | None = None
         self._registration: Registration | None = None
         self._overlay: slicer.vtkMRMLScalarVolumeNode | None = None
         self._foregrounds: list[tuple[slicer.vtkMRMLSliceCompositeNode, str | None, float]] = []
@@ -74,6 +111,16 @@ class FollowPresenter:
         if self._program is None:
             return FollowView(sentence=self._problem)
         return FollowView(phase=FollowPhase.REGISTERING, percent=self._percent(), sentence=_("Registering the scans"))
+
+    @property
+    def scans(self) -> dict[str, EarlierScan]:
+        """What can be carried to the image that is worked on; see `earlier_scans`."""
+        return earlier_scans(self._presenter.host.scene, self._presenter.chosen[0])
+
+    def begin_with(self, segmentation_id: str) -> None:
+        """The same as `begin`, for a scan of `scans`."""
+        if (scan := self.scans.get(segmentation_id)) is not None:
+            self.begin(scan.volume_node, scan.segmentation_node)
 
     def begin(
         self, volume_node: slicer.vtkMRMLScalarVolumeNode, segmentation_node: slicer.vtkMRMLSegmentationNode
@@ -114,6 +161,8 @@ class FollowPresenter:
         session = self._presenter.session
         if self._registration is None or self._earlier is None or session is None:
             raise DataError(_("no scan is registered"), hint=_("choose the earlier scan first"))
+        if session.document.volume_node is not self._later:
+            raise DataError(_("another image was chosen meanwhile"), hint=_("register the scans again"))
         return carry_objects(self._earlier, session.document.volume, self._registration)
 
     def use(self, carried: CarriedObjects) -> None:
@@ -126,7 +175,7 @@ class FollowPresenter:
         if self._program is not None:
             self._program.kill()
             self._program.wait(5.0)
-        self._program = self._registration = self._earlier = None
+        self._program = self._registration = self._earlier = self._later = None
         self._problem = ""
         self._hide_overlay()
         self._delete_folder()
@@ -139,6 +188,7 @@ class FollowPresenter:
             raise DataError(_("there is no scan to carry to"), hint=_("open the later scan first"))
         if volume_node is session.document.volume_node:
             raise DataError(_("that is the scan itself"), hint=_("choose an earlier one"))
+        self._later = session.document.volume_node
         self._earlier = SegmentationSnapshot.take(segmentation_node, volume_node)
         self._folder = Path(tempfile.mkdtemp(prefix="neurosam2-"))
         paths = [self._folder / f"{name}.nii" for name in ("earlier", "later")]

@@ -78,7 +78,7 @@ REPAIRS = (
         title=_("Fill between"),
         tip=_("Draw the slices between confirmed ones from their shapes, without the model"),
         act=RepairActions.fill_between,
-        key="I",
+        key="Shift+F",
     ),
     Repair(
         name="absent",

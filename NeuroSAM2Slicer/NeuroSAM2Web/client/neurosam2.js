@@ -3,6 +3,8 @@
   const MAX_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
   const WHEEL_STEP = 50;
   const SMALLEST_BOX_PX = 3;
+  const CLOSED = ["lasso", "cut"];
+  const DRAWN = [...CLOSED, "scribble", "scribble-out", "keep-part", "remove-part", "brush", "eraser"];
   const SLICE_KEYS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
   // Calls the server with the newest arguments only, one call at a time; nothing that changes the scene goes through here.
@@ -48,7 +50,7 @@
   const SliceView = {
     inject: ["trame"],
     props: { name: String, label: String, number: Number, tool: String, about: String, previews: Boolean },
-    data: () => ({ shown: -1, band: null, readout: [] }),
+    data: () => ({ shown: -1, band: null, stroke: null, readout: [] }),
     template: `
       <div class="ns-view" tabindex="0" role="img" :aria-label="label + ' view, ' + about" :class="'ns-tool-' + tool"
         :data-view="name" :data-shown="shown" :data-number="number"
@@ -56,6 +58,7 @@
         @wheel.prevent="wheel" @keydown="key" @contextmenu.prevent>
         <canvas ref="canvas"></canvas>
         <div v-if="band" class="ns-band" :style="bandStyle"></div>
+        <svg v-if="stroke" class="ns-stroke"><polyline :points="strokePoints"></polyline></svg>
         <div v-if="readout.length" class="ns-readout" data-test="readout">
           <div v-for="line in readout">{{ line }}</div>
         </div>
@@ -63,6 +66,11 @@
       </div>`,
     computed: {
       placesPoints() { return this.tool === "positive" || this.tool === "negative"; },
+      draws() { return DRAWN.includes(this.tool); },
+      strokePoints() {
+        const closing = CLOSED.includes(this.tool) ? this.stroke.slice(0, 1) : [];
+        return [...this.stroke, ...closing].map((one) => one.join()).join(" ");
+      },
       placesRulers() { return this.tool === "distance" || this.tool === "angle"; },
       drawsBand() { return this.tool === "box" || this.tool === "region"; },
       bandStyle() {
@@ -77,7 +85,7 @@
     watch: {
       number() { painter.paint(); },
       tool() {
-        this.band = null;
+        this.band = this.stroke = null;
         this.leave();
       },
       previews() { this.leave(); },
@@ -159,6 +167,10 @@
           this.band = { x0: x, y0: y, x1: x, y1: y };
           return;
         }
+        if (isPlain && this.draws) {
+          this.stroke = [[x, y]];
+          return;
+        }
         this.trame.trigger("mouse", [this.name, this.press("down", event)]);
       },
       move(event) {
@@ -168,6 +180,8 @@
         if (this.band) {
           const { x, y } = this.place(event);
           this.band = { ...this.band, x1: x, y1: y };
+        } else if (this.stroke) {
+          this.extend(event);
         } else if (this.button !== null) {
           this.drag(this.press("move", event));
         } else if (this.placesPoints && this.previews) {
@@ -187,12 +201,27 @@
       up(event) {
         if (this.button === null) return;
         if (this.band) this.drawBox(event);
+        else if (this.stroke) this.drawStroke(event);
         else this.trame.trigger("mouse", [this.name, this.press("up", event)]);
-        this.button = this.band = null;
+        this.button = this.band = this.stroke = null;
       },
       cancel(event) {
-        if (this.button !== null && !this.band) this.trame.trigger("mouse", [this.name, this.press("up", event)]);
-        this.button = this.band = null;
+        if (this.button !== null && !this.band && !this.stroke) this.trame.trigger("mouse", [this.name, this.press("up", event)]);
+        this.button = this.band = this.stroke = null;
+      },
+      // The places between two frames, too, so that a quick hand draws no corners.
+      extend(event) {
+        const between = event.getCoalescedEvents?.() ?? [];
+        for (const one of between.length ? between : [event]) {
+          const { x, y } = this.place(one);
+          this.stroke.push([x, y]);
+        }
+      },
+      drawStroke(event) {
+        const { scale, width, height } = this.size();
+        this.extend(event);
+        const path = this.stroke.map(([x, y]) => [x * scale, y * scale]);
+        this.trame.trigger("stroke", [this.name, this.tool, path, width, height]);
       },
       drawBox(event) {
         const { scale, width, height } = this.size();

@@ -1,5 +1,7 @@
 """The Open and Save dialogs as parts of the page; `FilePanel` does what they say."""
 
+from collections.abc import Callable
+
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
@@ -42,13 +44,18 @@ def build_buttons(panel: FilePanel) -> None:
     )
 
 
-def build_dialogs(panel: FilePanel) -> None:
-    """Both dialogs, the question, and the status at the bottom of the page."""
+def build_dialogs(panel: FilePanel, follow: Callable[[], None]) -> None:
+    """Both dialogs, the question, and the status at the bottom of the page.
+
+    Args:
+        panel: Does what they say.
+        follow: Begins to carry objects over from an earlier scan.
+    """
     with (
         v3.VDialog(v_model=("files_opens",), max_width=WIDTH_PX),
         v3.VCard(title="Open", raw_attrs=['data-test="open"']),
     ):
-        _build_open(panel)
+        _build_open(panel, follow)
     with (
         v3.VDialog(v_model=("files_saves",), max_width=WIDTH_PX),
         v3.VCard(title="Save", raw_attrs=['data-test="save"']),
@@ -78,6 +85,7 @@ def build_dialogs(panel: FilePanel) -> None:
     ):
         html.Span("{{ files_busy || 'Sending the file, ' + files_percent + ' %' }}")
         progress("files_percent", is_unknown="files_percent < 0 || files_percent > 99")
+        v3.VBtn("Cancel", v_if="files_busy", click=panel.cancel, size="small", variant="tonal", classes="ml-2")
     for name, colour, timeout in (("files_problem", "error", -1), ("files_said", "success", 8000)):
         with v3.VSnackbar(
             model_value=(f"!!{name}",),
@@ -111,7 +119,7 @@ def _build_series(panel: FilePanel) -> None:
             v3.VBtn("Cancel", click=(panel.choose_series, "['']"))
 
 
-def _build_open(panel: FilePanel) -> None:
+def _build_open(panel: FilePanel, follow: Callable[[], None]) -> None:
     with v3.VCardText(classes="pb-0"):
         with html.Div(classes="d-flex align-center ga-2 mb-2"):
             v3.VBtn(
@@ -139,7 +147,7 @@ def _build_open(panel: FilePanel) -> None:
             "DICOM: a folder with its series, or a .zip of it.",
             classes="ns-hint mt-2",
         )
-    with v3.VCardActions():
+    with v3.VCardActions(classes="flex-wrap"):
         html.Input(
             type="file",
             id=CHOOSER,
@@ -161,6 +169,13 @@ def _build_open(panel: FilePanel) -> None:
             disabled=("!files_list.folder",),
             click=(panel.open_folder, "[files_list.folder]"),
             title="Open a DICOM series whose files are in the folder that is shown, or in those below it",
+        )
+        v3.VBtn(
+            "Earlier scan",
+            prepend_icon="mdi-history",
+            variant="tonal",
+            click=follow,
+            title="Carry over what is outlined on an earlier scan of the same person",
         )
         v3.VSpacer()
         v3.VBtn("Cancel", click="files_opens = false")

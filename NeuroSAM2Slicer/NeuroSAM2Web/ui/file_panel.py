@@ -164,6 +164,11 @@ class FilePanel:
             check_name(name)
             self.start(self._fetch(target, self.transfer.temp_path(name)))
 
+    def cancel(self) -> None:
+        """The person gives up what is being opened or saved; files that are there stay as they are."""
+        for task in self._tasks:
+            task.cancel()
+
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Goes on with something while the page answers; a mistake becomes its sentence."""
 

@@ -13,6 +13,8 @@ from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.client_files import MODULE
 from NeuroSAM2Web.ui.file_dialogs import build_buttons, build_dialogs
 from NeuroSAM2Web.ui.file_panel import FilePanel
+from NeuroSAM2Web.ui.follow_form import build_follow
+from NeuroSAM2Web.ui.follow_panel import FollowPanel
 from NeuroSAM2Web.ui.help_dialog import build_help
 from NeuroSAM2Web.ui.measurements_form import build_measurements
 from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
@@ -77,7 +79,9 @@ class Tab:
     """Makes its part of the page."""
 
 
-def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measurements: MeasurementsPanel) -> None:
+def build_page(
+    app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measurements: MeasurementsPanel, follow: FollowPanel
+) -> None:
     """Makes the page.
 
     Args:
@@ -85,6 +89,7 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measu
         tabs: The panels, in their order.
         files: Opens and saves.
         measurements: Of all objects.
+        follow: Carries objects over from an earlier scan.
     """
     server = app_state.server
     server.enable_module(MODULE)
@@ -116,7 +121,8 @@ def build_page(app_state: AppState, tabs: Sequence[Tab], files: FilePanel, measu
             _build_surfaces()
         _build_question(app_state)
         build_help()
-        build_dialogs(files)
+        build_dialogs(files, follow.show)
+        build_follow(follow)
         build_measurements(measurements)
         layout.flush_content()
 

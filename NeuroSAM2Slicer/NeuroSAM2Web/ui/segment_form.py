@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from NeuroSAM2Lib.presenters.quality_strip import LEGEND
 from NeuroSAM2Lib.presenters.repairs import REPAIRS, SCOPES
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS, ToolButton
 from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html
@@ -126,11 +127,41 @@ def _tools(panel: SegmentPanel) -> None:
             tip="A single click can mean the part or the whole. Show the next outline it can mean; a box or one more click settles it.",
         )
 
+    _tool_row(DRAWN_PROMPTS, "can_prompt")
+    switch(
+        "Hold answers",
+        model_value=("is_held",),
+        update_modelValue=(panel.hold, "[$event]"),
+        disabled=("!can_prompt",),
+        raw_attrs=[
+            'title="Place several clicks, boxes, scribbles and lassos before the model answers: it does once this is off again, '
+            'or when you propagate"'
+        ],
+    )
     switch(
         "Preview while pointing",
         v_model=("previews",),
         raw_attrs=['title="Show as a line what a click would give, while you point with Include or Exclude"'],
     )
+
+
+def _tool_row(tools: tuple[ToolButton, ...], can_use: str) -> None:
+    """Buttons that take a tool that is drawn with, or put it down.
+
+    Args:
+        tools: The tools.
+        can_use: The page's state that says whether they can be taken.
+    """
+    with html.Div(classes="ns-row"):
+        for one in tools:
+            key_button(
+                one.title,
+                one.key,
+                tip=one.tip,
+                click=f"tool = tool === '{one.tool.value}' ? 'look' : '{one.tool.value}'",
+                raw_marks=[f":{name}=\"tool === '{one.tool.value}'\"" for name in ("active", "aria-pressed")],
+                disabled=(f"!{can_use}",),
+            )
 
 
 def _objects(panel: SegmentPanel) -> None:
@@ -309,7 +340,7 @@ def _other_rows(panel: SegmentPanel) -> None:
     ):
         html.Span(classes="ns-swatch", style=("'background:' + row.colour",))
         html.Div("{{ row.name }}", classes="text-body-2 flex-grow-1")
-        html.Span("yours", classes="text-caption text-medium-emphasis")
+        html.Span("segment", classes="text-caption text-medium-emphasis")
 
 
 def _propagation(panel: SegmentPanel) -> None:
@@ -427,6 +458,19 @@ def _repair(panel: SegmentPanel) -> None:
                 variant="outlined",
                 raw_attrs=['title="How far is grown, shrunk and smoothed, and how wide a small part is"'],
             )
+        _tool_row(PAINT_TOOLS, "can_clear")
+        with html.Div(classes="d-flex ga-2 mb-2"):
+            v3.VTextField(
+                model_value=("brush_mm",),
+                change=(panel.set_brush_radius, "[$event.target.value]"),
+                label="Radius of the brush",
+                suffix="mm",
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+            )
+            switch("Sphere", model_value=("is_sphere",), update_modelValue=(panel.set_sphere, "[$event]"))
+        _tool_row(PART_TOOLS, "can_clear")
         with html.Div(classes="ns-row flex-wrap"):
             for one in REPAIRS:
                 key_button(

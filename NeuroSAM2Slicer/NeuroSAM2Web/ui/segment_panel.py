@@ -131,7 +131,33 @@ class SegmentPanel:
     def show_repair(self) -> None:
         """Shows how repairs are done."""
         settings = self._panel_settings.repair
-        self.app_state.state.update({"repair_scope": settings.scope.value, "repair_mm": f"{settings.length_mm:g}"})
+        brush = self._panel_settings.brush
+        self.app_state.state.update(
+            {
+                "repair_scope": settings.scope.value,
+                "repair_mm": f"{settings.length_mm:g}",
+                "brush_mm": f"{brush.radius_mm:g}",
+                "is_sphere": brush.is_sphere,
+            }
+        )
+
+    def set_brush_radius(self, text: str) -> None:
+        """The radius was typed; what is none is not taken."""
+        with suppress(ValueError, ConfigError):
+            radius_mm = float(text.strip().replace(",", "."))
+            self._panel_settings.brush = replace(self._panel_settings.brush, radius_mm=radius_mm)
+        self.app_state.state.dirty("brush_mm")
+        self.show_repair()
+
+    def set_sphere(self, is_sphere: bool) -> None:
+        """The brush paints the slices around, too, or not."""
+        self._panel_settings.brush = replace(self._panel_settings.brush, is_sphere=is_sphere)
+        self.show_repair()
+
+    def hold(self, is_held: bool) -> None:
+        """Prompts wait until they are complete, or no longer."""
+        self.presenter.hold(is_held)
+        self.app_state.wake()
 
     def set_repair_scope(self, scope: str) -> None:
         """The whole object or the shown slice."""

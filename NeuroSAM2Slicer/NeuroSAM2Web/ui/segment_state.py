@@ -19,6 +19,7 @@ def segment_state(view: SegmentViewModel) -> State:
         "line_button": view.state.button if view.state.fix is not StatusAction.NOTHING else "",
         "activity": session.activity.name.lower(),
         "can_prompt": session.can_prompt,
+        "is_held": session.is_held,
         "can_read": view.reading is not None,
         "reading_title": view.reading_title,
         "can_propagate": session.can_propagate,

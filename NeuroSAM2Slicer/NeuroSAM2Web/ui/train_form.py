@@ -153,7 +153,7 @@ def _settings(panel: TrainPanel) -> None:
 
 
 def _expert(panel: TrainPanel) -> None:
-    v3.VSelect(items=("train_presets", list(PRESETS)), v_model=("train_preset",), label="Recipe", **FIELD)
+    v3.VSelect(items=("train_presets", list(PRESETS)), v_model=("train_preset",), label="Preset", **FIELD)
     with html.Div(classes="d-flex flex-wrap mb-2"):
         for part, (title, tip) in PARTS.items():
             v3.VCheckbox(
@@ -168,7 +168,7 @@ def _expert(panel: TrainPanel) -> None:
     v3.VTextField(
         model_value=("train_rank",),
         update_modelValue=(panel.set_rank, "[$event]"),
-        label="Adapter rank, 0 for none",
+        label="LoRA rank, 0 for none",
         type="number",
         min=0,
         **FIELD,
@@ -185,7 +185,7 @@ def _expert(panel: TrainPanel) -> None:
 
 def _samples(panel: TrainPanel) -> None:
     key_button(
-        "Look at the cases",
+        "Check cases",
         tip="Check every case, and draw some clips as training will see them. Nothing is trained.",
         click=panel.validate_dataset,
         disabled=("!train_can_validate",),
@@ -272,7 +272,7 @@ def _run(panel: TrainPanel) -> None:
                 '<i style="background: var(--ns-dice)"></i>Dice on checked cases {{ train_curves.last_dice }}',
                 v_if="train_curves.dice",
             )
-    switch("What the run says", model_value=("train_has_log",), update_modelValue=(panel.show_log, "[$event]"))
+    switch("Log", model_value=("train_has_log",), update_modelValue=(panel.show_log, "[$event]"))
     html.Pre("{{ train_log }}", v_if="train_has_log", classes="ns-log mb-3")
 
 

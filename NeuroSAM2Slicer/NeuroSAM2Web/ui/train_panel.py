@@ -190,7 +190,7 @@ class TrainPanel:
         self._show_estimate()
 
     def show_log(self, is_on: bool) -> None:
-        """What the run says, or no longer."""
+        """The log of the run, or no longer."""
         self.page.state.train_has_log = is_on
         self._copy_log()
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import slicer
 import vtk
+from isal import igzip
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
+from NeuroSAM2Lib.scene.files.nrrd_image import PIECE, NrrdImage
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import store_header_geometry
 
@@ -52,34 +53,99 @@ def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slic
     Raises:
         DataError: It cannot be read.
     """
-    image = NrrdImage.read(path)
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return load_segmentation(scene, checked_segmentation(path, Path(folder)), name, path.name)
+
+
+def checked_segmentation(path: Path, folder: Path) -> Path:
+    """A copy of a .seg.nrrd file that Slicer reads safely and quickly, in a folder; touches no scene.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    anew = folder / "a.seg.nrrd"
     try:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            anew = Path(folder) / "a.seg.nrrd"
-            image.write(anew)
-            storage = slicer.vtkMRMLSegmentationStorageNode()
-            storage.SetFileName(disk.as_utf8(anew))
-            is_read = bool(storage.ReadData(node))
+        NrrdImage.read(path).write(anew)
     except OSError as error:
-        scene.RemoveNode(node)
         raise DataError(
             f"{path.name} cannot be read: {error.strerror or error}", hint="is there space left on the disk?"
         ) from error
-    if not is_read:
+    return anew
+
+
+def load_segmentation(
+    scene: slicer.vtkMRMLScene, checked: Path, name: str, file_name: str
+) -> slicer.vtkMRMLSegmentationNode:
+    """Puts the segmentation of a file that was checked into the scene.
+
+    Args:
+        scene: Gets it.
+        checked: From `checked_segmentation`.
+        name: Of the node.
+        file_name: What the person calls the file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(disk.as_utf8(checked))
+    if not storage.ReadData(node):
         scene.RemoveNode(node)
-        raise DataError(f"{path.name} cannot be read", hint="the file may be damaged or of another kind; copy it again")
+        raise DataError(f"{file_name} cannot be read", hint="the file may be damaged or of another kind; copy it again")
     node.CreateDefaultDisplayNodes()
     return node
 
 
 def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path, *, overwrite: bool = False) -> None:
     """Writes all segments into a .seg.nrrd file; the file is whole or not there. See `write_complete`."""
+    check_outputs([path], overwrite=overwrite)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        pack_segmentation(store_segmentation(node, Path(folder)), path, overwrite=overwrite)
+
+
+def store_segmentation(node: slicer.vtkMRMLSegmentationNode, folder: Path) -> Path:
+    """Writes all segments into a .seg.nrrd file in a folder, not packed: that is quick.
+
+    Raises:
+        DataError: It could not be written.
+    """
+    stored = folder / "a.seg.nrrd"
     storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(disk.as_utf8(stored))
+    storage.SetUseCompression(0)
+    if not storage.WriteData(node) or not stored.is_file():
+        raise DataError(f"{node.GetName()} cannot be written", hint="is there space left on the disk?")
+    return stored
+
+
+def pack_segmentation(
+    stored: Path, path: Path, *, overwrite: bool = False, is_cancelled: Callable[[], bool] = lambda: False
+) -> None:
+    """Packs what `store_segmentation` has written; touches no scene.
+
+    Args:
+        stored: From there.
+        path: The file.
+        overwrite: A file that is there may be replaced.
+        is_cancelled: Asked for every piece.
+
+    Raises:
+        DataError: It could not be written, or is there already.
+        Cancelled: It was asked for.
+    """
 
     def write(target: Path) -> bool:
-        storage.SetFileName(disk.as_utf8(target))
-        return bool(storage.WriteData(node))
+        with stored.open("rb") as file, target.open("wb") as whole:
+            while (line := file.readline()).strip():
+                whole.write(b"encoding: gzip\n" if line.startswith(b"encoding:") else line)
+            whole.write(line)
+            with igzip.IGzipFile(filename="", fileobj=whole, mode="wb", mtime=0) as packed:
+                while piece := file.read(PIECE):
+                    if is_cancelled():
+                        raise Cancelled
+                    packed.write(piece)
+        return True
 
     write_complete(path, write, overwrite=overwrite)
 

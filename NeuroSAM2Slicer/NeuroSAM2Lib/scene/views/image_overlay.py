@@ -6,8 +6,8 @@ import slicer
 
 from NeuroSAM2Lib.scene.views.slice_navigation import slice_nodes
 
-PROMPT_VOLUME = "NeuroSAM2.volume"
-"""The reference of a prompt node to its image; see `PromptNodes`."""
+PROMPT_VOLUME, PROMPT_SEGMENTATION = "NeuroSAM2.volume", "NeuroSAM2.segmentation"
+"""The references of a prompt node to its image and segmentation; see `PromptNodes`."""
 
 
 class ImageOverlay:
@@ -52,7 +52,7 @@ def show_only_what_belongs(
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     segmentation_node: slicer.vtkMRMLSegmentationNode | None,
 ) -> None:
-    """Hides the segments and prompts of other images, and shows those of this one again.
+    """Hides the segments and prompts of other images and segmentations, and shows those of these again.
 
     Args:
         scene: The scene.
@@ -63,9 +63,11 @@ def show_only_what_belongs(
         if not node.GetHideFromEditors() and (display := node.GetDisplayNode()) is not None:
             display.SetVisibility2D(node is segmentation_node)
             display.SetVisibility3D(node is segmentation_node)
+    chosen = volume_node.GetID(), None if segmentation_node is None else segmentation_node.GetID()
     for node in _nodes(scene, "vtkMRMLMarkupsNode"):
-        if (display := node.GetDisplayNode()) is not None and (owner := node.GetNodeReferenceID(PROMPT_VOLUME)):
-            display.SetVisibility2D(owner == volume_node.GetID())
+        owners = node.GetNodeReferenceID(PROMPT_VOLUME), node.GetNodeReferenceID(PROMPT_SEGMENTATION)
+        if (display := node.GetDisplayNode()) is not None and any(owners):
+            display.SetVisibility2D(owners == chosen)
 
 
 def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> Iterator[slicer.vtkMRMLDisplayableNode]:
