@@ -1,4 +1,4 @@
-"""How long a run on anatomy will take and how much memory it needs, measured on a few of its steps."""
+"""How long a run on heads will take and how much memory it needs, measured on a few of its steps."""
 
 import time
 from dataclasses import dataclass
@@ -8,11 +8,16 @@ import torch
 
 from NeuroSAM2Core.training.anatomy.batches import AnatomyBatches
 from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.config.refiner import RefinerConfig
 from NeuroSAM2Core.training.pretrain import optimizer_step_config, start
+from NeuroSAM2Core.training.refiner.batches import RefinerBatches
+from NeuroSAM2Core.training.refiner.state import RefinerState
+from NeuroSAM2Core.training.refiner.trainer import update as update_refiner
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 from NeuroSAM2Core.training.trainer.loop import peak_memory_gb
 from NeuroSAM2Core.training.trainer.optimizer_step import update
+from NeuroSAM2Core.training.trainer.precision import Precision
 
 MIN_STEPS = 3
 
@@ -57,4 +62,25 @@ def estimate(config: AnatomyConfig, bank: Path, device: torch.device) -> Estimat
     for batch in batches:
         update(state, segmenter, [batch], config.prompts, step_config, process_group)
     model_s = (time.perf_counter() - began) / len(steps)
+    return Estimate(model_s=model_s, batch_s=batch_s, memory_gb=peak_memory_gb(device))
+
+
+def estimate_refiner(config: RefinerConfig, bank: Path, device: torch.device) -> Estimate:
+    """The same for a mask refiner that is thrown away.
+
+    Args:
+        config: The run.
+        bank: Its heads.
+        device: Where it will compute.
+    """
+    data, state = RefinerBatches(config, bank), RefinerState.begin(config, device)
+    precision = Precision.chosen(config.precision, device)
+    update_refiner(state, data[0].to(device), config, precision)  # opens files, chooses kernels
+    began = time.perf_counter()
+    batches = [data[step].to(device) for step in range(MIN_STEPS)]
+    batch_s = (time.perf_counter() - began) / MIN_STEPS
+    began = time.perf_counter()
+    for batch in batches:
+        update_refiner(state, batch, config, precision)
+    model_s = (time.perf_counter() - began) / MIN_STEPS
     return Estimate(model_s=model_s, batch_s=batch_s, memory_gb=peak_memory_gb(device))

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
-from NeuroSAM2Core.errors import CheckpointError, DataError
+from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2
-from NeuroSAM2Core.synth.anatomy import missing_heads
+from NeuroSAM2Core.synth.anatomy import check_bank
 from NeuroSAM2Core.training.anatomy.batches import batches as anatomy_batches
 from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
 from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
@@ -108,12 +108,7 @@ def task_of(config: RecipeConfig, bank: Path, device: torch.device, workers: int
     if isinstance(config, PretrainConfig):
         return SyntheticTask(config, device, workers)
     assert isinstance(config, AnatomyConfig)
-    missing = missing_heads(bank, config.heads)
-    if missing:
-        raise DataError(
-            f"{bank} lacks {len(missing)} of {config.heads} heads",
-            hint="`neurosam2 pretrain FOLDER --recipe anatomy` makes them before it trains",
-        )
+    check_bank(bank, config.heads)
     return AnatomyTask(config, bank, device, workers)
 
 

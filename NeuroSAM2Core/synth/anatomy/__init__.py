@@ -5,7 +5,7 @@ geometry (`completion`), the rest of the head is added (`runtime`), and `heads` 
 may ask for in them, `contrast` makes pictures of them.
 """
 
-from NeuroSAM2Core.synth.anatomy.heads import Head, build_bank, missing_heads
+from NeuroSAM2Core.synth.anatomy.heads import Head, build_bank, check_bank, missing_heads
 from NeuroSAM2Core.synth.anatomy.sources import AnatomySources, find_sources
 
-__all__ = ["AnatomySources", "Head", "build_bank", "find_sources", "missing_heads"]
+__all__ = ["AnatomySources", "Head", "build_bank", "check_bank", "find_sources", "missing_heads"]

@@ -101,6 +101,37 @@ def missing_heads(folder: Path, count: int) -> list[int]:
     return [number for number in range(count) if not _path(folder, number).exists()]
 
 
+def check_bank(folder: Path, count: int) -> None:
+    """Checks that a bank has so many heads.
+
+    Raises:
+        DataError: It lacks some.
+    """
+    missing = missing_heads(folder, count)
+    if missing:
+        raise DataError(
+            f"{folder} lacks {len(missing)} of {count} heads",
+            hint="`neurosam2 pretrain FOLDER --recipe anatomy`, or refiner, makes them before it trains",
+        )
+
+
+def load_training_heads(folder: Path, count: int) -> list[Head]:
+    """The first heads of a bank, to train on.
+
+    Raises:
+        DataError: A head is missing, damaged, or made of a donor that is kept for development.
+    """
+    check_bank(folder, count)
+    heads = [Head.load(folder, number) for number in range(count)]
+    for number, head in enumerate(heads):
+        if head.donor in HELD_OUT_DONORS:
+            raise DataError(
+                f"head {number} of {folder} is made of donor {head.donor}, who is kept for development",
+                hint="train on another bank",
+            )
+    return heads
+
+
 def build_bank(
     folder: Path,
     count: int,

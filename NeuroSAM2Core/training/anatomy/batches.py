@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS
+from NeuroSAM2Core.synth.anatomy.heads import load_training_heads
 from NeuroSAM2Core.training.anatomy.clips import AnatomyClips, ClipRequest
 from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
@@ -39,14 +37,7 @@ class AnatomyBatches(Dataset[ClipBatch]):
         Raises:
             DataError: A head is missing, or made of a donor that is kept for development.
         """
-        heads = [Head.load(self.bank, number) for number in range(self.config.heads)]
-        for number, head in enumerate(heads):
-            if head.donor in HELD_OUT_DONORS:
-                raise DataError(
-                    f"head {number} of {self.bank} is made of donor {head.donor}, who is kept for development",
-                    hint="train on another bank",
-                )
-        return AnatomyClips(heads, self.config.clip)
+        return AnatomyClips(load_training_heads(self.bank, self.config.heads), self.config.clip)
 
     def __len__(self) -> int:
         return self.config.total_steps

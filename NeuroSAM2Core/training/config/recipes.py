@@ -7,10 +7,11 @@ from dataclasses import replace
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
 from NeuroSAM2Core.training.config.pretraining import PretrainConfig, RecipeConfig, Stage
+from NeuroSAM2Core.training.config.refiner import RefinerConfig
 from NeuroSAM2Core.training.config.toml_io import build, merged, overrides, to_toml
 
 SCRATCH = PretrainConfig()
-RECIPES: dict[str, RecipeConfig] = {
+RECIPES: dict[str, RecipeConfig | RefinerConfig] = {
     "scratch": SCRATCH,
     "refine": PretrainConfig(
         seed=1,
@@ -22,11 +23,12 @@ RECIPES: dict[str, RecipeConfig] = {
         ),
     ),
     "anatomy": AnatomyConfig(),
+    "refiner": RefinerConfig(),
 }
-"""How `nano` was made: from scratch, once more at full size with what it learned as the start, then on real anatomy."""
+"""How `nano` was made: from scratch, once more at full size with what it learned as the start, then on real anatomy; and its refiner."""
 
 
-def find_recipe(name: str, settings: Sequence[str] = ()) -> RecipeConfig:
+def find_recipe(name: str, settings: Sequence[str] = ()) -> RecipeConfig | RefinerConfig:
     """A recipe with settings changed by `dotted.key=value` words.
 
     Raises:

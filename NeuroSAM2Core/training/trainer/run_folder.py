@@ -10,10 +10,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from safetensors.torch import save_file
@@ -30,6 +31,7 @@ from NeuroSAM2Core.training.trainer.curves import CURVES_FILE
 from NeuroSAM2Core.training.trainer.recorder import METRICS_FILE
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CONFIG_FILE = "config.toml"
 LOG_FILE = "log.txt"
@@ -165,12 +167,24 @@ class RunFolder:
                 handler.close()
 
     def save(self, checkpoint: Checkpoint, step: int) -> None:
-        """Writes what the run goes on from, then lets go of all but the last two; later steps, which were damaged, are void.
+        """Writes what the run goes on from; see `write`.
 
         Raises:
             CheckpointError: It cannot be written; the earlier ones are whole.
         """
-        checkpoint.save(self.path / CHECKPOINTS / f"step-{step:08d}.safetensors")
+        self.write(checkpoint.save, step)
+
+    def write(self, save: Callable[[Path], None], step: int) -> None:
+        """Writes what the run goes on from, then lets go of all but the last two; later steps, which were damaged, are void.
+
+        Args:
+            save: Writes it to a file.
+            step: Optimiser steps done.
+
+        Raises:
+            CheckpointError: It cannot be written; the earlier ones are whole.
+        """
+        save(self.path / CHECKPOINTS / f"step-{step:08d}.safetensors")
         saved = self._saved()
         kept = [path for path in saved if _step_of(path) <= step][-KEPT:]
         for path in saved:
@@ -179,7 +193,18 @@ class RunFolder:
                     disk.delete(path)
 
     def newest(self) -> Checkpoint | None:
-        """What the run goes on from; None at its start. One that is damaged is skipped with a warning.
+        """What the run goes on from; None at its start. See `read_newest`.
+
+        Raises:
+            CheckpointError: There are some, and none can be read.
+        """
+        return self.read_newest(lambda path: Checkpoint.load_verified(path, with_training=True))
+
+    def read_newest(self, read: Callable[[Path], T]) -> T | None:
+        """What is in the file that the run goes on from; None at its start. One that is damaged is skipped with a warning.
+
+        Args:
+            read: Reads a file, or raises a `CheckpointError` where it is damaged.
 
         Raises:
             CheckpointError: There are some, and none can be read.
@@ -187,7 +212,7 @@ class RunFolder:
         saved = self._saved()
         for path in reversed(saved):
             try:
-                return Checkpoint.load_verified(path, with_training=True)
+                return read(path)
             except CheckpointError as error:
                 if path is saved[0]:
                     raise

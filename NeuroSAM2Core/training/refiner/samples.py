@@ -1,0 +1,123 @@
+"""Samples that the mask refiner learns from: a view as inference gives it, and the share of each of its cells that is the object.
+
+A view is made by the functions that inference makes it with; only the picture, what is known of the object and the truth are made here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from NeuroSAM2Core.inference.prediction.mask_refinement import IntensityContrast
+from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
+from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, Picture, view_of_box, view_of_mask
+from NeuroSAM2Core.model.mask_refiner import SIDE
+from NeuroSAM2Core.synth.anatomy.heads import Head
+from NeuroSAM2Core.training.config.refiner import SampleConfig
+from NeuroSAM2Core.training.refiner.field_of_view import draw_field_of_view
+from NeuroSAM2Core.training.refiner.grids import pooled, smooth_field
+from NeuroSAM2Core.training.refiner.images import Scanner, draw_means, with_lesion
+from NeuroSAM2Core.training.refiner.targets import draw_target
+
+Cells = Bool[np.ndarray, "64 64"]
+Shares = Float32[np.ndarray, "64 64"]
+"""The share of each cell that is the object."""
+MIN_BOX_CELLS, MIN_MASK_CELLS = 6, 4
+TIGHT, TIGHT_RANGE, LOOSE_RANGE = 0.45, (-0.06, 0.06), (-0.03, 0.2)
+"""Probability of a tight box, and how far the sides of tight and loose ones lie beyond the object, as shares of its sides."""
+SPOILT, SIZE_DEVIATION = 0.85, 0.05
+"""Probability that a known mask is not the true one, and how much larger or smaller it is, as a share of the object's mean side."""
+MAX_ROUGHNESS, ROUGHNESS_RATIO = 2.0, 0.08
+"""How far its border strays at most, cells; the latter as a share of the object's mean side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefinerSample:
+    """A view and what it shows."""
+
+    view: Float32[np.ndarray, "5 64 64"]
+    truth: Shares
+    has_box: bool
+
+
+def draw_sample(heads: Sequence[Head], rng: np.random.Generator, config: SampleConfig) -> RefinerSample:
+    """A sample of any of the heads."""
+    while True:
+        sample = _drawn(heads[int(rng.integers(len(heads)))], rng, config)
+        if sample is not None:
+            return sample
+
+
+def _drawn(head: Head, rng: np.random.Generator, config: SampleConfig) -> RefinerSample | None:
+    """A sample of a head; None where too little of the object would be seen."""
+    target = draw_target(head, rng, config)
+    if target is None:
+        return None
+    field = draw_field_of_view(target.known_mask, rng, config, is_large=target.is_large)
+    if field is None:
+        return None
+    means = draw_means(rng, config)
+    if target.covered:
+        means = with_lesion(means, target.covered, rng)
+    scanner = Scanner.draw(means, field.side_mm, rng)
+    labels = {number: field.seen(plane) for number, plane in target.planes.items()}
+    pictures = {number: scanner.picture(seen, rng) for number, seen in labels.items()}
+    shares = {number: pooled(target.is_object[seen]) for number, seen in labels.items()}
+    places = target.places
+    truth = shares[places.shown]
+    if target.has_box:
+        box = draw_box(truth > 0.5, rng)
+        view = None if box is None else view_of_box(pictures[places.shown], box)
+    else:
+        mask = draw_mask(shares[places.known] > 0.5, rng)
+        reference = (pictures[places.reference], shares[places.reference] > 0.5)
+        view = None if mask is None else neighbour_view(pictures[places.shown], pictures[places.known], mask, reference)
+    return None if view is None else RefinerSample(view, truth, target.has_box)
+
+
+def neighbour_view(
+    picture: Picture, neighbour: Picture, mask: Cells, reference: tuple[Picture, Cells]
+) -> Float32[np.ndarray, "5 64 64"]:
+    """The view of a slice beside one where the object is known.
+
+    Args:
+        picture: The slice.
+        neighbour: The one beside it.
+        mask: The object there.
+        reference: A slice that teaches what the object looks like, and the object there, which may be empty.
+    """
+    contrast = IntensityContrast.of([reference])
+    return view_of_mask(picture, neighbour, mask, None if contrast is None else contrast.evidence(picture))
+
+
+def draw_box(truth: Cells, rng: np.random.Generator) -> CellBox | None:
+    """A box as a person draws it around an object; None around one that can hardly be seen."""
+    if truth.sum() < MIN_BOX_CELLS:
+        return None
+    rows, cols = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
+    height, width = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
+    above, before, below, behind = rng.uniform(*(TIGHT_RANGE if rng.random() < TIGHT else LOOSE_RANGE), 4)
+    return CellBox(
+        max(0, round(rows[0] - above * height)),
+        max(0, round(cols[0] - before * width)),
+        min(SIDE - 1, round(rows[-1] + below * height)),
+        min(SIDE - 1, round(cols[-1] + behind * width)),
+    )
+
+
+def draw_mask(truth: Cells, rng: np.random.Generator) -> Cells | None:
+    """A mask as propagation leaves it, with borders that stray; None of an object that can hardly be seen."""
+    area = int(truth.sum())
+    if area < MIN_MASK_CELLS:
+        return None
+    if rng.random() >= SPOILT or truth.all():
+        return truth
+    side = np.sqrt(area)
+    roughness = min(MAX_ROUGHNESS, ROUGHNESS_RATIO * side) * rng.random()
+    distances = signed_distance(truth)
+    distances -= np.copysign(0.5, distances)  # from the border, which lies between the cells
+    strayed = distances + rng.normal(0, SIZE_DEVIATION) * side
+    strayed += roughness * smooth_field(rng, int(rng.integers(4, 12)), SIDE)
+    mask = strayed > 0
+    return mask if mask.sum() >= MIN_MASK_CELLS else None
