@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 
 from NeuroSAM2Core.checkpoint import Provenance, checksum
@@ -115,7 +115,7 @@ class RefinerState:
         except RuntimeError as error:
             raise CheckpointError(f"{path} holds no mask refiner: {error}", hint="name another file") from error
 
-    def _moments(self, tensors: Mapping[str, Tensor]) -> dict[nn.Parameter, dict[str, Tensor]]:
+    def _moments(self, tensors: Mapping[str, Tensor]) -> dict[Tensor, dict[str, Tensor]]:
         """Of the optimizer, by parameter, on its device; the step stays on the CPU, where AdamW wants it."""
         return {
             parameter: {
