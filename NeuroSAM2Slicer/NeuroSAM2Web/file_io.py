@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import slicer
-from NeuroSAM2Lib.headless.scene_snapshot import SceneSnapshot
 from NeuroSAM2Lib.sandbox import SceneSandbox
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
@@ -25,6 +24,7 @@ from NeuroSAM2Lib.scene.files.node_files import (
     load_segmentation,
     pack_segmentation,
     store_segmentation,
+    write_complete,
 )
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
@@ -166,7 +166,7 @@ class FileIO:
             paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
             check_outputs(paths, inputs=self._images, overwrite=overwrite)
             if target is Target.SCENE:
-                await self._save_scene(path, overwrite=overwrite)
+                write_complete(path, self._write_scene, overwrite=overwrite)
                 return [path]
             _, segmentation_node = self._chosen()
             if target is Target.SEGMENTATION:
@@ -233,16 +233,9 @@ class FileIO:
         finally:
             self.app_state.restore()
 
-    async def _save_scene(self, path: Path, *, overwrite: bool) -> None:
-        """The scene is written as it is now; what the person does while it is packed stays unsaved work."""
-        host, session = self.app_state.host, self.app_state.presenter.session
-        host.scene.InvokeEvent(host.scene.StartSaveEvent)
-        written_down = None if session is None else session.document.journal.size
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            snapshot = SceneSnapshot(host, Path(folder), path.name.removesuffix(Target.SCENE.value))
-            await _stoppable(partial(snapshot.pack, path, overwrite=overwrite))
-        if session is None or session.document.journal.size == written_down:
-            host.scene.InvokeEvent(host.scene.EndSaveEvent)
+    def _write_scene(self, path: Path) -> bool:
+        self.app_state.host.save(path)
+        return True
 
     def _methods_beside(self, path: Path, *, overwrite: bool) -> list[Path]:
         session = self.app_state.presenter.session

@@ -12,7 +12,6 @@ from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.apart import run_apart
-from Testing.Support.scenes import make_app
 from Testing.Support.volumes import UPRIGHT
 from Testing.Web.app_user import AppUser
 
@@ -57,28 +56,11 @@ async def watched(work):
     return longest
 
 
-@pytest.mark.parametrize("target", [Target.SCENE, Target.SEGMENTATION, Target.NIFTI])
+@pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.NIFTI])
 def test_the_loop_answers_while_a_large_file_is_written(user, tmp_path, target):
     path = tmp_path / f"a{target.value}"
     assert run_apart(watched(user.files.save(target, path))) < LONGEST_S
     assert path.stat().st_size > 1000
-
-
-def test_a_scene_that_was_packed_beside_the_loop_is_whole(user, tmp_path):
-    run_apart(user.files.save(Target.SCENE, tmp_path / "a.mrb"))
-    assert user.presenter.session.document.journal.path is None, "what is saved is no unsaved work"
-    app = make_app(tmp_path / "again")
-    app.journal_folder.mkdir(parents=True)
-    app.load(tmp_path / "a.mrb")
-    (volume,) = [
-        one for one in (app.scene.GetFirstNodeByName(name) for name in ("large",)) if one.IsA("vtkMRMLScalarVolumeNode")
-    ]
-    segmentation = app.scene.GetFirstNodeByName("large segmentation")
-    found = SegmentationSnapshot.take(segmentation, volume)
-    np.testing.assert_array_equal(found.labels().voxels, user.labels)
-    np.testing.assert_array_equal(found.volume.voxels, user.presenter.session.document.volume.voxels)
-    name = user.app_state.volume_node.GetStorageNode().GetFileName()
-    assert not name or "neurosam2" not in name.lower()
 
 
 def test_a_segmentation_that_was_packed_beside_the_loop_is_whole(user, tmp_path):
@@ -89,7 +71,7 @@ def test_a_segmentation_that_was_packed_beside_the_loop_is_whole(user, tmp_path)
     np.testing.assert_array_equal(found.labels().voxels, user.labels)
 
 
-@pytest.mark.parametrize("target", [Target.SCENE, Target.SEGMENTATION])
+@pytest.mark.parametrize("target", [Target.SEGMENTATION])
 def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, target):
     path = tmp_path / f"a{target.value}"
     user.presenter.act(lambda session: session.next_object())
@@ -107,7 +89,6 @@ def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, target):
     run_apart(give_up())
     assert not path.exists()
     assert not list(tmp_path.glob(".*"))
-    assert user.presenter.session.document.journal.path is not None, "nothing was saved"
 
 
 def test_the_loop_answers_while_a_large_segmentation_is_read(user, tmp_path):

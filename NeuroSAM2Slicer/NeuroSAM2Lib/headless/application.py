@@ -89,10 +89,6 @@ class HeadlessApplication:
         if not is_written:
             raise DataError(f"the scene could not be written to {path.name}", hint="is there space left on the disk?")
 
-    def stored_nodes(self) -> list[slicer.vtkMRMLStorableNode]:
-        """The nodes that have files of their own, each with its storage."""
-        return [node for node in self._stored() if node.GetStorageNode() is not None or node.AddDefaultStorageNode()]
-
     def load(self, path: Path) -> None:
         """Adds what a saved scene holds.
 

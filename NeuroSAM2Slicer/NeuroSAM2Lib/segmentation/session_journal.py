@@ -83,11 +83,6 @@ class SessionJournal:
         """The file; None while there is none."""
         return None if self._journal is None else self._journal.path
 
-    @property
-    def size(self) -> tuple[Path, int] | None:
-        """The file and its length, which grows with every change; None while there is none."""
-        return None if self.path is None or not self.path.is_file() else (self.path, self.path.stat().st_size)
-
     def _note(self, write: Callable[[Journal], None]) -> None:
         """Writes; if that fails, the problem is kept for the notice, and the next change begins anew with all there is."""
         try:

@@ -313,7 +313,7 @@
       return;
     }
     if (event.repeat) return;
-    if (event.target.closest?.("input:not([type=color]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
+    if (event.target.closest?.("input:not([type=color], [type=checkbox], [type=radio], [type=range]), textarea, [contenteditable], [role=dialog], [role=listbox]")) return;
     const key = (event.ctrlKey ? "Ctrl+" : "") + (event.key.length === 1 ? event.key.toUpperCase() : event.key);
     if (key === "Escape") window.trame.state.set("tool", "look");
     const named = (name) => document.querySelector(`[data-key="${CSS.escape(name)}"]`);
