@@ -1,5 +1,6 @@
 """A session along one axis of a volume: image features, predictions on slices, and propagation passes."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -213,7 +214,12 @@ class AxisSession:
         self.materialize(track, [number])
         there = track.state(number)
         if there is None:
-            return PromptHistory(self._look(lambda crop: self._without_memory(number, crop), number), None)
+            areas = [state.area for state in track.confirmed.values() if state.area > 0]
+            return PromptHistory(
+                self._look(lambda crop: self._without_memory(number, crop), number),
+                None,
+                largest_area=max(areas, default=math.inf),
+            )
         others = [n for n in track.confirmed if n != number]
         look = self._look(lambda crop: self._with_memory(track, number, others, crop), number)
         contrast = intensity_contrast_of(self.context, track, number, others)

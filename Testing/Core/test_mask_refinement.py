@@ -10,6 +10,7 @@ from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner, read_refiner
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.inference import EngineOptions
+from NeuroSAM2Core.inference.prediction import slice_predictor
 from NeuroSAM2Core.inference.prediction.mask_refinement import (
     CellClick,
     IntensityContrast,
@@ -17,6 +18,9 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
     refine_propagated_mask,
     shows_surroundings,
 )
+from NeuroSAM2Core.inference.prediction.readings import rank_readings
+from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
+from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
 from Testing.Support.answers import answer_of, logits_of
 
 SIDE = 64
@@ -216,3 +220,35 @@ def test_a_session_follows_a_ball_at_least_as_well_with_it(nano, contrast):
         found[refines] = dice(session.mask(1), truth)
     assert found[True] >= found[False] - 0.02
     assert found[True] > 0.85
+
+
+def everything(answer):
+    """An answer with the whole crop as its mask."""
+    return replace(answer, logits=torch.full_like(answer.logits, 10.0))
+
+
+def test_a_positive_click_does_not_flood_the_slice(nano, monkeypatch):
+    volume, truth = ball(400.0)
+    session = Session(nano, volume)
+    session.add_box(1, "axial", 12, (41, 35, 59, 53))
+    decode = SlicePredictor._decode
+    monkeypatch.setattr(SlicePredictor, "_decode", lambda *args: everything(decode(*args)))
+    mask = session.add_point(1, "axial", 12, (50, 55)).mask
+    assert mask[50, 55]
+    assert mask.sum() < 4 * truth[12].sum()
+
+
+def test_a_second_click_is_no_reading_far_larger_than_the_object(nano, monkeypatch):
+    volume, truth = ball(400.0)
+    session = Session(nano, volume)
+    session.add_box(1, "axial", 12, (41, 35, 59, 53))
+
+    def with_the_slice(candidates, planner, options):
+        readings = rank_readings(candidates, planner, options)
+        return [*readings, SliceAnswer(everything(readings[0].prediction), planner.whole)]
+
+    monkeypatch.setattr(slice_predictor, "rank_readings", with_the_slice)
+    session.add_point(1, "axial", 14, (50, 44))
+    mask = session.add_point(1, "axial", 14, (50, 56)).mask
+    assert mask[50, 56]
+    assert mask.sum() < 5 * truth[12].sum()

@@ -84,6 +84,14 @@ class Crop:
         inside = [p for p in points if self.contains(p.row, p.col)]
         return [PointPrompt(p.row - self.top, p.col - self.left, p.positive) for p in inside]
 
+    def cell_of(self, point: PointPrompt, shape: tuple[int, int]) -> tuple[int, int]:
+        """Row and column, on a grid of some shape, of a point in pixels of the crop."""
+        row, col = (
+            min(int((at + 0.5) * cells / pixels), cells - 1)
+            for at, cells, pixels in zip((point.row, point.col), shape, self.shape, strict=True)
+        )
+        return row, col
+
     def bounds_of(self, logits: Logits) -> Bounds | None:
         """Where on the slice the mask of some logits lies; None where it is empty."""
         mask = logits[0, 0] > 0

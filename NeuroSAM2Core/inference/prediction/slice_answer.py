@@ -22,6 +22,12 @@ class SliceAnswer:
     prediction: MaskPrediction
     crop: Crop
 
+    @property
+    def area(self) -> float:
+        """Of the mask, pixels of the slice."""
+        mask = self.prediction.logits > 0
+        return float(mask.sum()) * self.crop.height * self.crop.width / mask[0, 0].numel()
+
 
 @dataclass(frozen=True, slots=True)
 class CropMemory:

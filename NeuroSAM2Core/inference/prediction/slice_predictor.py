@@ -4,6 +4,7 @@ The clicks of a set are replayed in order, each refining the answer to those bef
 answer. The latest replay is kept: one more click costs one more decoding.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,7 @@ from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enfo
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.mask_refinement import CellClick, IntensityContrast, refine_clicked_mask
 from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
-from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle
+from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle, signed_distance
 from NeuroSAM2Core.inference.prediction.memory_usage import CountedMemory
 from NeuroSAM2Core.inference.prediction.readings import rank_readings, split
 from NeuroSAM2Core.inference.prediction.slice_answer import (
@@ -40,6 +41,10 @@ MAX_FED_BACK = 32.0
 MIN_KEPT, MAX_LOSS = 0.5, 0.1
 """A negative click that keeps less of the mask before (IoU), and whose own expected IoU falls by more, is not followed; one that keeps
 less than half of that much must not fall at all."""
+
+MAX_GROWTH = 4.0
+"""A positive click means no more than so many times the mask before, and a disc as wide as the click is far from it; a second click no
+reading of so many times the largest slice of an object that is known."""
 
 Prompt = BoxPrompt | PointPrompt
 
@@ -84,6 +89,8 @@ class PromptHistory:
     """Which of them the answers go on from."""
     contrast: IntensityContrast | None = None
     """How the object's intensities differ from those around it on other slices; None where that is unknown."""
+    largest_area: float = math.inf
+    """Of the object on the other confirmed slices, pixels of a slice; infinite where there are none."""
     is_close: bool = False
     """So close to a confirmed slice that shows the object that the object must be here, too."""
     _memory: CountedMemory = field(init=False, default_factory=CountedMemory)
@@ -174,7 +181,8 @@ class SlicePredictor:
             return self._read(prompt_list, number, history)
         before = last or history.start
         if history.readings and last is not None:
-            before = last = self._consistent_answer(last, clicks, history.readings)
+            likely = [one for one in history.readings if one.area <= MAX_GROWTH * history.largest_area]
+            before = last = self._consistent_answer(last, clicks, likely or [last])
         if isinstance(newest, BoxPrompt):
             crop = self.crops.around(number, self._bounds(newest))
         else:
@@ -193,6 +201,8 @@ class SlicePredictor:
         if isinstance(newest, PointPrompt) and not newest.positive and self._lost_too_much(answer, crop, before):
             assert before is not None
             answer, crop = before.prediction, before.crop
+        if isinstance(newest, PointPrompt) and newest.positive and before is not None:
+            answer = self._without_flooding(answer, crop, before, self._clicks([newest])[0])
         if before is not None and isinstance(newest, PointPrompt):
             answer = self._refined_by_click(answer, crop, before, self._clicks([newest])[0], number, history.contrast)
         return SliceAnswer(self._with_clicks_enforced(clicks, answer, crop), crop)
@@ -207,6 +217,20 @@ class SlicePredictor:
         overlap = float((old & new).sum() / (old | new).sum())
         loss = float(before.prediction.iou) - float(answer.iou)
         return (overlap < MIN_KEPT and loss > MAX_LOSS) or (overlap < MIN_KEPT / 2 and loss > 0)
+
+    def _without_flooding(
+        self, answer: MaskPrediction, crop: Crop, before: SliceAnswer, click: PointPrompt
+    ) -> MaskPrediction:
+        """The answer to a positive click, or the mask before where the answer is so much larger that the click cannot mean it."""
+        inside = crop.points_inside([click])
+        old = logits_in_crop(before.prediction.logits.float(), before.crop, crop)
+        mask = (old[0, 0] > 0).cpu().numpy()
+        if not self.options.select_correction_mask or not self.options.enforce_clicks or not inside or not mask.any():
+            return answer
+        row, col = crop.cell_of(inside[0], mask.shape)
+        reach = max(-float(signed_distance(mask)[row, col]), 0.0)
+        most = MAX_GROWTH * float(mask.sum()) + math.pi * reach**2
+        return replace(answer, logits=old) if float((answer.logits > 0).sum()) > most else answer
 
     def _refined_by_click(
         self,
@@ -223,11 +247,7 @@ class SlicePredictor:
         if not self.options.refines_masks or self.crops.is_whole(crop) or not inside or not mask.any():
             return answer
         height, width = mask.shape[-2:]
-        place = CellClick(
-            min(int((inside[0].row + 0.5) * height / crop.height), height - 1),
-            min(int((inside[0].col + 0.5) * width / crop.width), width - 1),
-            click.positive,
-        )
+        place = CellClick(*crop.cell_of(inside[0], (height, width)), click.positive)
         evidence = None if contrast is None else contrast.evidence(crop.picture(self.stack.voxels[number], height))
         return refine_clicked_mask(answer, mask, place, evidence)
 
@@ -243,9 +263,7 @@ class SlicePredictor:
         inside = before.crop.points_inside(clicks[-1:])
         if not inside:
             return False
-        scale = mask.shape[0] / before.crop.height, mask.shape[1] / before.crop.width
-        cells = [int((at + 0.5) * s) for at, s in zip((inside[0].row, inside[0].col), scale, strict=True)]
-        row, col = (min(cell, size - 1) for cell, size in zip(cells, mask.shape, strict=True))
+        row, col = before.crop.cell_of(inside[0], mask.shape)
         return is_in_the_middle(mask, row, col)
 
     def _read(self, prompt_list: list[Prompt], number: int, history: PromptHistory) -> SliceAnswer:
