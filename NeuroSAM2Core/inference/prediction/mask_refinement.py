@@ -26,7 +26,7 @@ from NeuroSAM2Core.inference.prediction.intensity_histograms import (
     weighted_counts,
     without_small_parts,
 )
-from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
+from NeuroSAM2Core.inference.prediction.mask_transfer import overlap_over_union, signed_distance
 from NeuroSAM2Core.inference.prediction.refiner_view import view_of_mask
 from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT
 from NeuroSAM2Core.model import MaskPrediction
@@ -108,7 +108,8 @@ def refine_propagated_mask(
     """A propagated answer with the mask that the refiner finds beside the mask of the slice before.
 
     Args:
-        answer: The model's, for one object. Its expected IoU is kept; what is found is present.
+        answer: The model's, for one object. What is found is present. Its expected IoU is for its own mask: the refined one is expected to
+            be right as far as the two agree.
         before: The mask of the slice before in the same crop, not empty.
         picture: The slice in that crop.
         neighbour: The slice before in that crop.
@@ -121,7 +122,8 @@ def refine_propagated_mask(
     evidence = None if contrast is None else contrast.evidence(picture)
     of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
     posterior = logits_of_view(refiner, view_of_mask(picture, neighbour, last, evidence)) + PROPAGATED_WEIGHT * of_model
-    return with_posterior(answer, posterior, _box_mask(last, MARGIN))
+    refined = with_posterior(answer, posterior, _box_mask(last, MARGIN))
+    return replace(refined, iou=answer.iou * overlap_over_union(answer.logits > 0, refined.logits > 0))
 
 
 def logits_of_view(refiner: MaskRefiner, view: Float[np.ndarray, "5 64 64"]) -> NDArray[np.float64]:

@@ -52,6 +52,11 @@ def dice(masks: Bool[Tensor, "1 m h w"], mask: Bool[Tensor, "1 1 h w"]) -> Float
     return 2 * common / (masks.sum(dim=(2, 3)) + mask.sum(dim=(2, 3))).clamp(min=1)
 
 
+def overlap_over_union(one: Bool[Tensor, "1 1 h w"], other: Bool[Tensor, "1 1 h w"]) -> float:
+    """The IoU of two masks; 0 where both are empty."""
+    return float((one & other).sum() / (one | other).sum().clamp(min=1))
+
+
 def interpolated(
     before: Bool[Tensor, "1 1 h w"], ahead: Bool[Tensor, "1 1 h w"], distance: int
 ) -> Float[Tensor, "1 1 h w"]:

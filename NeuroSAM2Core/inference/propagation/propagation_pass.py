@@ -16,7 +16,13 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
     refine_propagated_mask,
     shows_surroundings,
 )
-from NeuroSAM2Core.inference.prediction.mask_transfer import box_of_mask, dice, interpolated, keeping
+from NeuroSAM2Core.inference.prediction.mask_transfer import (
+    box_of_mask,
+    dice,
+    interpolated,
+    keeping,
+    overlap_over_union,
+)
 from NeuroSAM2Core.inference.prediction.slice_answer import as_absent
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
 from NeuroSAM2Core.inference.propagation.ending import SliceEvidence, ending_of
@@ -128,6 +134,7 @@ class SliceTracker:
         )
         if self._appearance is not None:
             answer = self._appearance.suppress_background(answer, features)
+        own_iou = float(answer.iou)
         if self.refines and mask is not None:
             picture, neighbour = (crop.picture(context.stack.voxels[n], SIDE) for n in (number, number - self.run.step))
             refined = refine_propagated_mask(
@@ -135,7 +142,7 @@ class SliceTracker:
             )
             if options.ends_by_shape or (refined.logits > 0).any():  # a person who asks for one more slice gets a mask
                 answer = refined
-        return self._ended(answer, mask, crop, features, number)
+        return self._ended(answer, mask, crop, features, number, own_iou)
 
     def _expected(self, mask: Bool[Tensor, "1 1 s4 s4"], number: int, crop: Crop) -> Float[Tensor, "1 1 s4 s4"] | None:
         """The shape between the slice before and the next confirmed one; None where there is none, or they differ much."""
@@ -155,18 +162,25 @@ class SliceTracker:
         crop: Crop,
         features: ImageFeatures,
         number: int,
+        own_iou: float,
     ) -> SliceState:
-        """The state of a slice, absent where the object has ended; `mask` is that of the slice before."""
+        """The state of a slice, absent where the object has ended.
+
+        Args:
+            answer: What was found.
+            mask: Of the slice before.
+            crop: What was seen.
+            features: Of the crop.
+            number: The slice.
+            own_iou: What the model expected of its own mask.
+        """
         context = self.context
         state = context.encode_memory(features, answer, crop, is_prompted=False)
-        overlap = 1.0
-        if mask is not None:
-            now = answer.logits > 0
-            overlap = float((now & mask).sum() / (now | mask).sum().clamp(min=1))
+        overlap = 1.0 if mask is None else overlap_over_union(answer.logits > 0, mask)
         start, is_whole = self.run.start, context.crops.is_whole(crop)
         evidence = SliceEvidence(
             object_score_logits=state.object_score_logits,
-            expected_iou=state.iou,
+            expected_iou=own_iou,
             area=state.area,
             overlap=overlap,
             distance=0.0 if is_whole else context.diameters_between(start, number, self.largest_area),
