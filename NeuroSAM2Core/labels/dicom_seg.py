@@ -17,7 +17,7 @@ from NeuroSAM2Core.labels.table import LabelEntry, LabelTable
 from NeuroSAM2Core.outputs import is_there
 from NeuroSAM2Core.version import __version__
 
-INSTALL = 'install it with `pip install "neurosam2[dicom]"`, or `pip install highdicom`'
+INSTALL = "install it with `pip install highdicom`"
 MAX_LABEL_LENGTH = 64
 """Letters of a segment's name in DICOM."""
 SERIES_NUMBER = 900
