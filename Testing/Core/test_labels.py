@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import (
     FREESURFER,
@@ -126,8 +127,8 @@ def test_labels_of_an_oblique_grid_lie_where_simple_itk_puts_them(tmp_path):
     label.write(tmp_path / "l.nii.gz")
     image.write(tmp_path / "i.nii.gz")
     theirs = SimpleITK.Resample(
-        SimpleITK.ReadImage(str(tmp_path / "l.nii.gz")),
-        SimpleITK.ReadImage(str(tmp_path / "i.nii.gz")),
+        SimpleITK.ReadImage(disk.as_utf8(tmp_path / "l.nii.gz")),
+        SimpleITK.ReadImage(disk.as_utf8(tmp_path / "i.nii.gz")),
         SimpleITK.Transform(),
         SimpleITK.sitkNearestNeighbor,
     )

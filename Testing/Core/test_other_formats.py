@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.files import read_image
@@ -49,7 +50,7 @@ def write_metaimage(path):
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    SimpleITK.WriteImage(image, str(path), path.stem == "packed")
+    SimpleITK.WriteImage(image, disk.as_utf8(path), path.stem == "packed")
     return path
 
 
@@ -83,7 +84,7 @@ def test_a_metaimage_without_its_voxels_or_cut_short_is_notified(tmp_path):
 
 
 def write_metaimage_2d(path):
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOXELS[0].astype(np.int16)), str(path))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOXELS[0].astype(np.int16)), disk.as_utf8(path))
     return path
 
 

@@ -9,6 +9,7 @@ from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_name
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.segmentation.label_import import add_objects, read_objects
 
+from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, read_table
 from NeuroSAM2Core.volume import Volume
@@ -37,7 +38,7 @@ def test_nifti_labels_and_their_table_are_read_back_the_same(user, tmp_path):
     stored = nibabel.load(path)
     np.testing.assert_array_equal(np.asarray(stored.dataobj).transpose(2, 1, 0), LABELS)
     np.testing.assert_allclose(stored.affine, user.document.volume.ijk_to_ras, atol=1e-4)
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), LABELS)
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(disk.as_utf8(path))), LABELS)
     assert table.name == "a.tsv"
     assert read_table(table) == TABLE
 
