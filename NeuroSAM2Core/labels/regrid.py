@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
@@ -101,6 +100,8 @@ def _resampled(
         to_label: (4, 4), from indices (i, j, k) of the other grid to those of the labels.
         shape: (K, J, I) of the other grid.
     """
+    from scipy import ndimage
+
     matrix, offset = to_label[:3, :3][::-1, ::-1], to_label[:3, 3][::-1]
     result = np.zeros(shape, np.int32)
     for first in range(0, shape[0], PIECE):

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 from NeuroSAM2Core.components.cpu.components import bounding_box
 from NeuroSAM2Core.measures.steps import Steps, finished
@@ -82,6 +80,8 @@ def comparing_surfaces(
 
 def _distances(points: NDArray[np.float64], to: NDArray[np.float64]) -> Steps[NDArray[np.float64]]:
     """From each point to the nearest of others."""
+    from scipy.spatial import KDTree
+
     tree = KDTree(to, balanced_tree=False, compact_nodes=False)
     yield
     found = []
@@ -92,4 +92,6 @@ def _distances(points: NDArray[np.float64], to: NDArray[np.float64]) -> Steps[ND
 
 
 def _surface(mask: Mask) -> Mask:
+    from scipy import ndimage
+
     return np.asarray(mask & ~ndimage.binary_erosion(mask))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.measures.object_mask import ObjectMask
 from NeuroSAM2Core.measures.steps import Steps
@@ -67,6 +66,8 @@ def _is_same_grid(image: Volume, grid: Volume) -> bool:
 
 def _sampled(image: Volume, grid: Volume, kji: NDArray[np.intp]) -> NDArray[np.float64]:
     """The image at voxel centres of the grid; not a number outside its outermost voxels."""
+    from scipy import ndimage
+
     places = image.to_ijk(grid.to_ras(kji[:, ::-1]))[:, ::-1]
     last = np.array(image.shape) - 1
     is_inside = ((places >= -0.5) & (places <= last + 0.5)).all(axis=1)

@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 CORNERS = np.ones((3, 3), dtype=bool)
@@ -30,6 +29,8 @@ def suggested_kind(mask: Mask, *, filled_enough: float = FILLED_ENOUGH) -> Liter
 
 def parts_of(mask: Mask, *, max_parts: int) -> list[Mask]:
     """The connected parts (8 neighbours) of a mask on a slice, the largest first and no more than asked for."""
+    from scipy import ndimage
+
     labels, count = ndimage.label(mask, structure=CORNERS)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     order = np.argsort(-sizes, kind="stable")[:max_parts]

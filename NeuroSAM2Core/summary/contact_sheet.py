@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.measures import ObjectMask, Steps
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, Volume
@@ -145,6 +144,7 @@ def _tile_px(shape: tuple[int, int], spacing: Sequence[float], count: int) -> tu
 
 def _tile(sheet: ContactSheet, stack: SliceStack, number: int, size: tuple[int, int]) -> "Image":
     from PIL import Image
+    from scipy import ndimage
 
     grey = (sheet.window.normalise(stack.voxels[number]) * 255).astype(np.uint8)
     shown = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB")).copy()

@@ -31,7 +31,7 @@ def test_after_a_reload_the_new_panel_goes_on_with_what_is_chosen(user, loop):
     user.panel = user.module.widget.panel
     user.ui = user.panel.ui
     assert user.panel is not old
-    assert len(user.panel.shortcuts.active()) == 14
+    assert len(user.panel.shortcuts.active()) == 23
     assert user.ui.volumeSelector.currentNode() is node
     user.key("P")
     user.click(28, 24, 6)

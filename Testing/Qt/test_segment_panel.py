@@ -372,7 +372,7 @@ def test_keys_work_only_while_the_module_is_shown_and_only_with_their_button(use
     user.load()
     user.key("A")
     assert user.session.engine_sync.propagation.request is None
-    assert len(user.panel.shortcuts.active()) == 14
+    assert len(user.panel.shortcuts.active()) == 23
     for button, key in ((user.ui.positiveButton, "(P)"), (user.ui.stopButton, "(Q)"), (user.ui.undoButton, "(Ctrl+Z)")):
         assert button.text.endswith(key)
     user.panel.exit()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, labels_on_grid, table_for
@@ -62,6 +61,8 @@ def read_objects(image: Volume, label: Volume, table: LabelTable | None = None) 
     Raises:
         DataError: It is empty, holds no labels, lies outside the image or has too many values.
     """
+    from scipy import ndimage
+
     found = labels_on_grid(label, image)
     values = [value for value in np.unique(found.labels).tolist() if value > 0]
     if len(values) > MAX_OBJECTS:

@@ -1,7 +1,8 @@
 """Volumes and segmentations between files and the scene, where there is no application to do it.
 
 Images go through `Volume`; segmentations through Slicer's own storage nodes, which read what was written anew (see `nrrd_image`).
-Whole scenes are the application's business.
+Whole scenes are the application's business. The packages for NRRD files are imported when one is read or packed: Slicer's panel, which
+does neither, loads before packages are installed.
 """
 
 import os
@@ -14,16 +15,17 @@ from pathlib import Path
 
 import slicer
 import vtk
-from isal import igzip
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.outputs import check_outputs, is_there
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2Lib.scene.files.nrrd_image import PIECE, NrrdImage
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import store_header_geometry
+
+PIECE_BYTES = 1 << 20
+"""Packed between two questions whether to go on."""
 
 
 def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -44,6 +46,8 @@ def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMR
     Raises:
         DataError: It cannot be read, or holds no single-component volume.
     """
+    from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
+
     return add_volume(scene, NrrdImage.read(path).volume(), name)
 
 
@@ -63,6 +67,8 @@ def checked_segmentation(path: Path, folder: Path) -> Path:
     Raises:
         DataError: It cannot be read.
     """
+    from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
+
     anew = folder / "a.seg.nrrd"
     try:
         NrrdImage.read(path).write(anew)
@@ -134,6 +140,7 @@ def pack_segmentation(
         DataError: It could not be written, or is there already.
         Cancelled: It was asked for.
     """
+    from isal import igzip
 
     def write(target: Path) -> bool:
         with stored.open("rb") as file, target.open("wb") as whole:
@@ -141,7 +148,7 @@ def pack_segmentation(
                 whole.write(b"encoding: gzip\n" if line.startswith(b"encoding:") else line)
             whole.write(line)
             with igzip.IGzipFile(filename="", fileobj=whole, mode="wb", mtime=0) as packed:
-                while piece := file.read(PIECE):
+                while piece := file.read(PIECE_BYTES):
                     if is_cancelled():
                         raise Cancelled
                     packed.write(piece)
