@@ -15,7 +15,8 @@ import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.arrays import set_voxels
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
-from NeuroSAM2Lib.scene.files.node_files import add_volume, read_nrrd, read_segmentation, write_segmentation
+from NeuroSAM2Lib.scene.files.node_files import read_nrrd, read_segmentation, write_segmentation
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from NeuroSAM2Lib.training.cases import CaseList
 from NeuroSAM2Lib.training.run import RunReader
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import slicer
 from NeuroSAM2Lib.headless.application import HeadlessApplication
-from NeuroSAM2Lib.scene.files.node_files import add_volume
 from NeuroSAM2Lib.scene.practice_volume import add_practice_volume
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 
 from NeuroSAM2Core.volume import Volume
 

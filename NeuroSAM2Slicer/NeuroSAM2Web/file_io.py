@@ -19,15 +19,15 @@ from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, kind_of, stem_of
 from NeuroSAM2Lib.scene.files.node_files import (
-    add_volume,
     checked_segmentation,
     load_segmentation,
     pack_segmentation,
     store_segmentation,
-    write_complete,
 )
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
+from NeuroSAM2Lib.scene.files.whole_file import write_complete
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from NeuroSAM2Lib.segmentation.label_import import read_objects
 from NeuroSAM2Lib.segmentation.sidecar import write_sidecar
 

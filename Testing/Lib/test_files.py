@@ -8,15 +8,14 @@ import slicer
 import vtk
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, is_readable, kind_of, stem_of
 from NeuroSAM2Lib.scene.files.node_files import (
-    add_volume,
     labels_on,
     read_nrrd,
     read_segmentation,
-    write_complete,
     write_segmentation,
 )
+from NeuroSAM2Lib.scene.files.whole_file import write_complete
 from NeuroSAM2Lib.scene.segments.layers import Layer, reference_grid
-from NeuroSAM2Lib.scene.volume_nodes import read_volume
+from NeuroSAM2Lib.scene.volume_nodes import add_volume, read_volume
 
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError

@@ -5,7 +5,7 @@ import pytest
 import slicer
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat
-from NeuroSAM2Lib.scene.files.node_files import add_volume
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, read_table, write_table
 from NeuroSAM2Core.volume import Volume

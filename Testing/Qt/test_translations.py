@@ -19,7 +19,8 @@ SHOWN_BY = {"text", "toolTip", "title", "windowTitle"}
 NO_SENTENCES = re.compile(
     r"""object\ \S+.*|\{\}\ (session|segmentation)|NeuroSAM2\ (practice\ head|preview|training)  # names of nodes and folders
     |Binary\ labelmap|Reference\ image\ geometry|Closed\ surface  # vtkSegmentation's own names
-    |object\ score|expected\ IoU  # keys of the protocol
+    |object\ score|expected\ IoU|negative\ scribble  # keys of the protocol and of the scene
+    |NeuroSAM2\ SPACE=LPS|\^progress.*  # headers of files, lines of programs
     |install\ (the\ PyTorch\ extension|torch|packages)|starting\ the\ engine  # values of enumerations
     |(preset|start\.model|data\.datasets|optim\.steps|run\.folder|lora\.rank|groups\.\{\}\.frozen)\ =.*  # TOML
     |QTableWidget.*|<span.*|<p><(img|a)\ .*  # style and HTML without words

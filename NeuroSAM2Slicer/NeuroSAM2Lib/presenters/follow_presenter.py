@@ -17,8 +17,8 @@ from NeuroSAM2Core.registration import Registration, thinned
 from NeuroSAM2Lib.engine.programs import StartProgram, starter
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.scene.files.node_files import add_volume
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from NeuroSAM2Lib.segmentation.carried_objects import CarriedObjects, add_carried, carry_objects
 
 OVERLAY_OPACITY = 0.5

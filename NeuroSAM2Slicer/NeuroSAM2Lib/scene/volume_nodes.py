@@ -15,7 +15,7 @@ from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.arrays import Matrix, to_matrix, voxels_of
+from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, to_vtk, voxels_of
 
 PLACE = "NeuroSAM2.place"
 """Attribute of a volume node from a NIfTI file: its `HeaderGeometry`. If the node was moved since, files get its place now."""
@@ -50,6 +50,18 @@ def read_volume(node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
             hint=_("extract one component first, for example with Vector to Scalar Volume"),
         )
     return Volume(voxels_of(image), world_matrix(node), name=node.GetName(), place=_header_geometry_of(node))
+
+
+def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+    """Puts a volume into the scene, under a name of its own."""
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
+    image = vtk.vtkImageData()
+    set_voxels(image, volume.voxels)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(to_vtk(volume.ijk_to_ras))
+    store_header_geometry(node, volume.place)
+    node.CreateDefaultDisplayNodes()
+    return node
 
 
 def store_header_geometry(node: slicer.vtkMRMLVolumeNode, place: HeaderGeometry | None) -> None:

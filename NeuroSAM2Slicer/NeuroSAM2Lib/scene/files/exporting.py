@@ -9,6 +9,7 @@ from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.labels import write_table
 from NeuroSAM2Core.labels.dicom_seg import SourceImages, write_dicom_seg
 from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.files.surface_files import closed_surface, write_surfaces
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 
@@ -91,8 +92,10 @@ def export(
     if kind is ExportFormat.DICOM:
         if source is None:
             raise DataError(
-                "a DICOM segmentation refers to the DICOM slices of its image, and this image was not opened from DICOM",
-                hint="open the DICOM series, or save as .nii.gz or .seg.nrrd",
+                _(
+                    "a DICOM segmentation refers to the DICOM slices of its image, and this image was not opened from DICOM"
+                ),
+                hint=_("open the DICOM series, or save as .nii.gz or .seg.nrrd"),
             )
         write_dicom_seg(path, snapshot.labels().voxels, snapshot.table, source, overwrite=overwrite)
         return paths
@@ -104,10 +107,10 @@ def export(
         if mask.any():
             surfaces.append((number, closed_surface(segment.name, segment.colour, mask, snapshot.volume.ijk_to_ras)))
     if not surfaces:
-        raise DataError("there is no surface: nothing is outlined", hint="outline something first")
+        raise DataError(_("there is no surface: nothing is outlined"), hint=_("outline something first"))
     if len(paths) == 1:
-        write_surfaces(path, [one for _, one in surfaces], overwrite=overwrite)
+        write_surfaces(path, [one for number, one in surfaces], overwrite=overwrite)
         return paths
     for number, surface in surfaces:
         write_surfaces(paths[number], [surface], overwrite=overwrite)
-    return [paths[number] for number, _ in surfaces]
+    return [paths[number] for number, surface in surfaces]

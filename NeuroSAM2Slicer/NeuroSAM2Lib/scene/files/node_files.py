@@ -5,39 +5,22 @@ Whole scenes are the application's business. The packages for NRRD files are imp
 does neither, loads before packages are installed.
 """
 
-import os
-import shutil
-import stat
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import slicer
-import vtk
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import Cancelled, DataError
-from NeuroSAM2Core.outputs import check_outputs, is_there
+from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2Lib.scene.files.whole_file import write_complete
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
-from NeuroSAM2Lib.scene.volume_nodes import store_header_geometry
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 
 PIECE_BYTES = 1 << 20
 """Packed between two questions whether to go on."""
-
-
-def add_volume(scene: slicer.vtkMRMLScene, volume: Volume, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-    """Puts a volume into the scene, under a name of its own."""
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GenerateUniqueName(name))
-    image = vtk.vtkImageData()
-    set_voxels(image, volume.voxels)
-    node.SetAndObserveImageData(image)
-    node.SetIJKToRASMatrix(to_vtk(volume.ijk_to_ras))
-    store_header_geometry(node, volume.place)
-    node.CreateDefaultDisplayNodes()
-    return node
 
 
 def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -170,39 +153,3 @@ def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: sl
         DataError: There are none, or one is not stored as a labelmap.
     """
     return SegmentationSnapshot.take(segmentation_node, volume_node).labels()
-
-
-def write_complete(path: Path, write: Callable[[Path], bool], *, overwrite: bool = False) -> None:
-    """Lets something be written under its own name in a folder beside the target, then puts it there in one step.
-
-    Where the target is a link, what it leads to is replaced; a file that is replaced keeps its mode.
-
-    Args:
-        path: The target.
-        write: Writes the path that it is given, and says whether it has.
-        overwrite: A file that is there may be replaced.
-
-    Raises:
-        DataError: It could not be written, or is there already.
-    """
-    check_outputs([path], overwrite=overwrite)
-    target = Path(os.path.realpath(path))
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}", hint="choose a folder that you may write to"
-        ) from error
-    try:
-        partial = folder / path.name
-        if not write(partial) or not partial.is_file():
-            raise DataError(f"cannot write {path}", hint="is there space left on the disk?")
-        with suppress(FileNotFoundError):
-            partial.chmod(stat.S_IMODE(target.stat().st_mode))
-        disk.replace(partial, target) if overwrite else disk.move_to_free_name(partial, target)
-    except FileExistsError as error:
-        raise is_there(path) from error
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

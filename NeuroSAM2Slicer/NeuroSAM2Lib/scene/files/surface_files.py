@@ -18,8 +18,9 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels
-from NeuroSAM2Lib.scene.files.node_files import write_complete
+from NeuroSAM2Lib.scene.files.whole_file import write_complete
 
 SMOOTHING = 15
 """Passes of the filter that takes the steps of voxels away; it keeps the volume."""
@@ -97,7 +98,11 @@ def write_surfaces(path: Path, surfaces: Sequence[Surface], *, overwrite: bool =
     """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
-        raise DataError(f"cannot write {path.name}: expected a name that ends in {', '.join(WRITERS)}")
+        raise DataError(
+            _("cannot write {name}: expected a name that ends in {endings}").format(
+                name=path.name, endings=", ".join(WRITERS)
+            )
+        )
     write_complete(path, lambda target: writer(target, surfaces), overwrite=overwrite)
 
 

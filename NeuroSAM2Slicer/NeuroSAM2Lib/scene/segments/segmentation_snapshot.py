@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.layers import layers_of
 from NeuroSAM2Lib.scene.segments.slice_grid import Grid, is_same_grid, sample
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
@@ -54,7 +55,9 @@ class SegmentationSnapshot:
             red, green, blue = segment.GetColor()
             segments.append(CopiedSegment(segment.GetName(), (red, green, blue), voxels, layer.grid, layer.label))
         if not segments:
-            raise DataError(f"{segmentation_node.GetName()} is empty", hint="outline something first")
+            raise DataError(
+                _("{name} is empty").format(name=segmentation_node.GetName()), hint=_("outline something first")
+            )
         return cls(read_volume(volume_node), tuple(segments))
 
     def mask(self, number: int) -> NDArray[np.bool_]:
