@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -156,15 +156,18 @@ def open_recorder(folder: Path | None, *, from_step: int, wandb_project: str = "
     """
     if folder is None:
         return Recorder([])
-    sinks: list[Sink] = [JsonLines(folder, from_step=from_step)]
-    try:
-        sinks.append(TensorBoard(folder, from_step=from_step))
-    except ModuleNotFoundError:
-        logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
-    except OSError as error:  # a run does not end for that
-        logger.warning("no TensorBoard events: they cannot be written to %s: %s", folder / TENSORBOARD_FOLDER, error)
-    if wandb_project:
-        sinks.append(WeightsAndBiases(folder, wandb_project))
+    with ExitStack() as opened:  # closes them where a later one cannot be opened
+        sinks: list[Sink] = [opened.enter_context(closing(JsonLines(folder, from_step=from_step)))]
+        try:
+            sinks.append(opened.enter_context(closing(TensorBoard(folder, from_step=from_step))))
+        except ModuleNotFoundError:
+            logger.warning("no TensorBoard events: it is not installed; `pip install tensorboard` adds it")
+        except OSError as error:  # a run does not end for that
+            place = folder / TENSORBOARD_FOLDER
+            logger.warning("no TensorBoard events: they cannot be written to %s: %s", place, error)
+        if wandb_project:
+            sinks.append(WeightsAndBiases(folder, wandb_project))
+        opened.pop_all()
     return Recorder(sinks)
 
 
