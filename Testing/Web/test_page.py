@@ -39,7 +39,7 @@ def test_typing_presses_no_buttons(look):
     look.page.get_by_label("All slices").uncheck()
     look.page.get_by_label("From slice").press("x")
     look.page.get_by_role("tab", name="Engine").click()
-    look.page.get_by_label("Device").press("Escape")
+    look.page.get_by_label("Device").last.press("Escape")
     assert look.state("tool") == "look"
     look.page.get_by_role("tab", name="Segment").click()
     look.page.get_by_label("All slices").check()
