@@ -7,7 +7,7 @@ from trame.widgets import vuetify3 as v3
 
 from NeuroSAM2Web.file_io import Target
 from NeuroSAM2Web.ui.file_panel import FilePanel
-from NeuroSAM2Web.ui.widgets import key_button, progress
+from NeuroSAM2Web.ui.widgets import key_button, path_row, progress
 
 TITLES = {
     Target.NIFTI: "Segmentation, NIfTI labels with their table (.nii.gz, .tsv)",
@@ -121,16 +121,7 @@ def _build_series(panel: FilePanel) -> None:
 
 def _build_open(panel: FilePanel, follow: Callable[[], None]) -> None:
     with v3.VCardText(classes="pb-0"):
-        with html.Div(classes="d-flex align-center ga-2 mb-2"):
-            v3.VBtn(
-                icon="mdi-arrow-up",
-                size="small",
-                variant="tonal",
-                title="One folder up",
-                disabled=("files_list.parent === null",),
-                click=(panel.enter, "[files_list.parent]"),
-            )
-            html.Span("{{ files_list.folder || 'Folders that the app may use' }}", classes="text-body-2 text-truncate")
+        path_row("files_list", panel.enter, "text-truncate")
         with v3.VList(density="compact", border=True, rounded=True, style="height: 300px; overflow-y: auto"):
             v3.VListItem(
                 v_for="entry in files_list.entries",

@@ -9,6 +9,7 @@ from trame_server.state import State
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders, Listing
+from NeuroSAM2Web.ui.widgets import path_row
 
 
 class FolderChooser:
@@ -62,16 +63,7 @@ def build_folder_chooser(chooser: FolderChooser) -> None:
         v3.VCard(title="Choose a folder", raw_attrs=['data-test="browse"']),
     ):
         with v3.VCardText(classes="pb-0"):
-            with html.Div(classes="d-flex align-center ga-2 mb-2"):
-                v3.VBtn(
-                    icon="mdi-arrow-up",
-                    size="small",
-                    variant="tonal",
-                    title="One folder up",
-                    disabled=("browse_list.parent === null",),
-                    click=(chooser.enter, "[browse_list.parent]"),
-                )
-                html.Span("{{ browse_list.folder || 'Folders that the app may use' }}", classes="text-body-2 ns-path")
+            path_row("browse_list", chooser.enter, "ns-path")
             with v3.VList(density="compact", border=True, rounded=True, style="height: 260px; overflow-y: auto"):
                 v3.VListItem(
                     v_for="entry in browse_list.entries",

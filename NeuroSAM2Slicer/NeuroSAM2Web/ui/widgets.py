@@ -1,6 +1,6 @@
 """Building blocks of the page: our own parts of `client/`, and buttons that bear their keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
@@ -96,3 +96,23 @@ def _part(tag: str, properties: list[str], attributes: dict[str, object]) -> Htm
     element = HtmlElement(tag, **attributes)
     element._attr_names += properties
     return element
+
+
+def path_row(listing: str, enter: Callable[[str], object], text_class: str) -> None:
+    """The folder that a list of files shows, and a button for the one above it.
+
+    Args:
+        listing: The page's variable that holds the list.
+        enter: Is called with the folder above.
+        text_class: How a long path is drawn.
+    """
+    with html.Div(classes="d-flex align-center ga-2 mb-2"):
+        v3.VBtn(
+            icon="mdi-arrow-up",
+            size="small",
+            variant="tonal",
+            title="One folder up",
+            disabled=(f"{listing}.parent === null",),
+            click=(enter, f"[{listing}.parent]"),
+        )
+        html.Span(f"{{{{ {listing}.folder || 'Folders that the app may use' }}}}", classes=f"text-body-2 {text_class}")
