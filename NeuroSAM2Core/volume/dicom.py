@@ -74,10 +74,10 @@ def find_series(folder: Path) -> list[Series]:
     sitk = _simple_itk(folder.name)
     reader, found = sitk.ImageSeriesReader, []
     for one in folders:
-        name = disk.as_utf8(one)
+        name = _checked(disk.as_utf8(one))
         for uid in reader.GetGDCMSeriesIDs(name):
             place = "" if one == folder else str(one.relative_to(folder))
-            found.append(_series(sitk, uid, place, tuple(reader.GetGDCMSeriesFileNames(name, uid))))
+            found.append(_series(sitk, uid, place, tuple(map(_checked, reader.GetGDCMSeriesFileNames(name, uid)))))
     if not found:
         raise DataError(f"{folder.name} holds DICOM files, but no image in them", hint="choose another folder")
     return found
@@ -111,7 +111,7 @@ def read_found(series: Series, name: str) -> StoredImage:
 def read_file(path: Path) -> StoredImage:
     """The image of a DICOM file with many frames; see `read_series`."""
     sitk = _simple_itk(path.name)
-    return _read(sitk, path, [disk.as_utf8(path)])
+    return _read(sitk, path, [_checked(disk.as_utf8(path))])
 
 
 def read_with_simple_itk(path: Path, kind: str) -> StoredImage:
@@ -121,8 +121,22 @@ def read_with_simple_itk(path: Path, kind: str) -> StoredImage:
         path: The file.
         kind: What it is, for sentences.
     """
-    image = _read(_simple_itk(path.name, kind), path, [disk.as_utf8(path)], kind)
+    image = _read(_simple_itk(path.name, kind), path, [_checked(disk.as_utf8(path))], kind)
     return replace(image, dicom_files=())
+
+
+def _checked(name: str) -> str:
+    """A path from or for SimpleITK, whose bindings end the process where it is not UTF-8.
+
+    Raises:
+        DataError: It is not.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = _as_text(Path(name).name)
+        raise DataError(f"{shown} cannot be read: its path is not UTF-8", hint="rename it in plain letters") from None
+    return name
 
 
 def _simple_itk(name: str, kind: str = "DICOM") -> ModuleType:
@@ -247,7 +261,10 @@ def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()
     return StoredImage(
-        voxels, LPS_TO_RAS @ matrix, path.stem if path.is_file() else path.name, dicom_files=tuple(names)
+        voxels,
+        LPS_TO_RAS @ matrix,
+        path.stem if path.is_file() else path.name,
+        dicom_files=tuple(map(disk.from_utf8, names)),
     )
 
 

@@ -1,5 +1,6 @@
 """DICOM series, read through SimpleITK, where it is installed."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_a_series_is_read_where_simple_itk_has_it(series, tmp_path):
     for corner in ((0, 0, 0), (7, 6, 5), (7, 0, 5)):
         places = [one.TransformIndexToPhysicalPoint(corner) for one in (image, mask)]
         np.testing.assert_allclose(*places, atol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+@pytest.mark.parametrize("what", ["folder", "a file"])
+def test_a_series_whose_name_is_no_utf8_is_refused_in_a_sentence(series, what):
+    if what == "folder":
+        series = series.rename(series.with_name(os.fsdecode(b"Sch\xe4del")))
+    else:
+        first = min(series.iterdir())
+        first.rename(first.with_name(os.fsdecode(b"Sch\xe4del.dcm")))
+    with pytest.raises(DataError, match="is not UTF-8"):
+        Volume.read(series)
 
 
 def test_of_several_series_one_is_asked_for(series):

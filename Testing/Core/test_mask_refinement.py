@@ -244,8 +244,8 @@ def test_a_second_click_is_no_reading_far_larger_than_the_object(nano, monkeypat
     session = Session(nano, volume)
     session.add_box(1, "axial", 12, (41, 35, 59, 53))
 
-    def with_the_slice(candidates, planner, options):
-        readings = rank_readings(candidates, planner, options)
+    def with_the_slice(candidates, foreground, planner, options):
+        readings = rank_readings(candidates, foreground, planner, options)
         return [*readings, SliceAnswer(everything(readings[0].prediction), planner.whole)]
 
     monkeypatch.setattr(slice_predictor, "rank_readings", with_the_slice)

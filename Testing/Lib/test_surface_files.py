@@ -1,5 +1,8 @@
 """Surfaces in files, read back by trimesh: closed, at their place, as large as the masks they are of."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import trimesh
@@ -50,6 +53,17 @@ def test_an_object_is_written_where_it_is(ending, matrix, tmp_path):
         path = tmp_path / f"{surface.name}{ending}"
         write_surfaces(path, [surface])
         check(trimesh.load_mesh(path), mask, np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no file has such a name")
+@pytest.mark.parametrize("ending", [".stl", ".obj", ".ply", ".glb"])
+def test_a_name_that_is_no_utf8_is_written(ending, tmp_path):
+    folder = tmp_path / os.fsdecode(b"Sch\xe4del")
+    folder.mkdir()
+    path = folder / (os.fsdecode(b"W\xfcrfel") + ending)
+    write_surfaces(path, surfaces_on(np.eye(4))[:1])
+    assert os.listdir(folder) == [path.name]
+    assert trimesh.load_scene(path).geometry
 
 
 def test_a_ply_file_has_the_colour(matrix, tmp_path):

@@ -3,7 +3,7 @@
 A click in a putamen may mean the putamen, the hemisphere or the head. Each field (crops of several sizes around the click and the whole
 slice) is answered with three candidates. The model's own expected IoU says little about an ambiguous click; what does is support: a
 structure that is really there looks alike in several fields. The best supported candidate comes first; the third one is the largest thing
-around the click, so that a large structure is never more than two steps away (docs/adr/0013).
+around the click, all that is not air, so that a large structure is never more than two steps away (docs/adr/0013).
 """
 
 from collections.abc import Sequence
@@ -32,30 +32,49 @@ LARGE_READING = 2
 """Its place among the readings, from 0."""
 
 
-def rank_readings(candidates: Sequence[SliceAnswer], planner: CropPlanner, options: EngineOptions) -> list[SliceAnswer]:
+def rank_readings(
+    candidates: Sequence[SliceAnswer],
+    foreground: SliceAnswer | None,
+    planner: CropPlanner,
+    options: EngineOptions,
+) -> list[SliceAnswer]:
     """The readings of a click, the most likely first; at least one.
 
     Args:
         candidates: One mask each, several for every field.
+        foreground: All that is not air, which becomes the third reading; None where there is none.
         planner: Of the stack.
         options: How masks are brought to the slice.
     """
-    masks = _masks_on_slice(candidates, planner.whole.shape, options)
+    answers = [*candidates, *([foreground] if foreground is not None else [])]
+    masks = _masks_on_slice(answers, planner.whole.shape, options)
     overlaps = pairwise_iou(masks)
     areas = np.count_nonzero(masks, axis=(1, 2)) * planner.pixel_mm[0] * planner.pixel_mm[1]
-    scores = support(overlaps, [one.crop for one in candidates])
-    scores += STABILITY_WEIGHT * _stability(candidates) - (areas < SPECK_MM2)
+    count = len(candidates)
+    scores = support(overlaps[:count, :count], [one.crop for one in candidates])
+    scores += STABILITY_WEIGHT * _stability(candidates) - (areas[:count] < SPECK_MM2)
     distinct: list[int] = []
     for number in np.argsort(-scores, kind="stable").tolist():
         if areas[number] > 0 and all(overlaps[number, other] <= ALIKE_IOU for other in distinct):
             distinct.append(number)
     if not distinct:
         return [candidates[int(scores.argmax())]]
-    large = max(distinct, key=lambda number: float(areas[number]))
-    if areas[large] >= LARGER * areas[distinct[0]] and large in distinct[LARGE_READING:]:
-        distinct.remove(large)
-        distinct.insert(LARGE_READING, large)
-    return [candidates[number] for number in distinct[:MAX_READINGS]]
+    first = distinct[0]
+    alike = [number for number in distinct if foreground is not None and overlaps[number, count] > ALIKE_IOU]
+    others = [number for number in distinct if number not in alike]
+    large = max(others, key=lambda number: float(areas[number]), default=first)
+    is_far_larger = areas[large] >= LARGER * areas[first]
+    if foreground is None or first in alike:
+        if is_far_larger and large in distinct[LARGE_READING:]:
+            distinct.remove(large)
+            distinct.insert(LARGE_READING, large)
+    else:
+        distinct = others
+        if is_far_larger and not alike:  # the brain in a head
+            distinct.remove(large)
+            distinct.insert(LARGE_READING - 1, large)
+        distinct.insert(LARGE_READING, count)
+    return [answers[number] for number in distinct[:MAX_READINGS]]
 
 
 def split(answer: SliceAnswer) -> list[SliceAnswer]:

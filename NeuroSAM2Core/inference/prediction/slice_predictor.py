@@ -19,6 +19,7 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.box_refinement import refine_box_mask
 from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enforce_clicks
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
+from NeuroSAM2Core.inference.prediction.foreground import foreground_answer, foreground_mask
 from NeuroSAM2Core.inference.prediction.mask_refinement import CellClick, IntensityContrast, refine_clicked_mask
 from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle, signed_distance
@@ -282,8 +283,16 @@ class SlicePredictor:
             history.look.prepare(fields)
             answers = self._decode_fields(prompt_list, fields, history.look)
             candidates = [one for answer in answers for one in self._candidates(answer, clicks)]
-            history.readings = rank_readings(candidates, self.crops, self.options)
+            foreground = self._foreground(candidates, clicks[0], number)
+            history.readings = rank_readings(candidates, foreground, self.crops, self.options)
         return history.readings[history.reading % len(history.readings)]
+
+    def _foreground(self, candidates: list[SliceAnswer], click: PointPrompt, number: int) -> SliceAnswer | None:
+        """All that is not air around a click, as an answer to it."""
+        whole, side = self.crops.whole, candidates[0].prediction.logits.shape[-1]
+        picture = whole.picture(self.stack.voxels[number], side)
+        mask = foreground_mask(picture, *whole.cell_of(click, (side, side)))
+        return None if mask is None else foreground_answer(candidates, whole, mask)
 
     def _candidates(self, answer: SliceAnswer, clicks: list[PointPrompt]) -> list[SliceAnswer]:
         """One answer for each candidate mask of a field, with the clicks enforced."""

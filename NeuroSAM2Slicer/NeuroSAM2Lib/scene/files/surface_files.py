@@ -5,7 +5,9 @@ reads them; GLB is in metres with the patient upright, as viewers of that format
 """
 
 import json
+import shutil
 import struct
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,9 +166,14 @@ def _write_ply(path: Path, surfaces: Sequence[Surface]) -> bool:
 
 
 def _write_with(writer: Any, path: Path, surfaces: Sequence[Surface]) -> bool:  # noqa: ANN401  (any of VTK's writers)
-    writer.SetFileName(disk.as_utf8(path))
     writer.SetInputData(_as_vtk(surfaces))
-    return bool(writer.Write())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # VTK takes no name that is not UTF-8
+        written = Path(folder) / f"a{path.suffix}"
+        writer.SetFileName(disk.as_utf8(written))
+        if not writer.Write() or not written.is_file():
+            return False
+        shutil.copyfile(written, path)
+    return True
 
 
 def _write_glb(path: Path, surfaces: Sequence[Surface]) -> bool:
