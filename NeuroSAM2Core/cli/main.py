@@ -48,6 +48,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         NeuroSAM2Error: The person's mistake.
         Cancelled: The person stopped it.
     """
+    args = argument_parser().parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.INFO if args.verbose else logging.WARNING)
+    shorten_spinning()  # before a command imports torch
+    code: int = args.run(args)
+    return code
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The parser of all commands, those of other packages too."""
     parser = argparse.ArgumentParser(
         prog="neurosam2", description="Interactive segmentation of brain volumes with SAM 2."
     )
@@ -56,13 +67,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (*COMMANDS, *_added()):
         command.add_parser(subparsers)
-    args = parser.parse_args(with_negative_values(sys.argv[1:] if arguments is None else arguments))
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.INFO if args.verbose else logging.WARNING)
-    shorten_spinning()  # before a command imports torch
-    code: int = args.run(args)
-    return code
+    return parser
 
 
 def with_negative_values(arguments: Sequence[str]) -> list[str]:
