@@ -269,3 +269,42 @@ def test_scissors_cut_out_what_is_within_the_line_and_undo_brings_it_back(app):
     assert PLANE in user.document.active_record.prompts.planes
     user.session.undo()
     assert user.bytes() == before
+
+
+def between_two_boxes(app):
+    user = SimulatedUser(app)
+    for k, reach in ((1, 2), (7, 6)):
+        user.session.add_box(SlicePlane(Axis.K, k), BoxPrompt(9 - reach, 9 - reach, 9 + reach, 9 + reach))
+        user.settle()
+    return user
+
+
+def ras(user, row, col):
+    return user.document.volume.to_ras(np.array(PLANE.to_ijk(float(row), float(col))))
+
+
+GESTURES = {
+    "brush": lambda user: repairs(user).paint([ras(user, 10, 15), ras(user, 11, 18)], Brush(radius_mm=2.0)),
+    "ball": lambda user: repairs(user).paint([ras(user, 10, 15)], Brush(radius_mm=3.0, is_sphere=True)),
+    "eraser": lambda user: repairs(user).paint([ras(user, 5, 5)], Brush(radius_mm=3.0, is_sphere=True), adds=False),
+    "scissors": lambda user: repairs(user).cut([ras(user, *one) for one in ((14, 14), (14, 20), (19, 20), (19, 14))]),
+    "keep part": lambda user: repairs(user).keep_part(ras(user, 5, 5)),
+    "remove part": lambda user: repairs(user).remove_part(ras(user, 16, 16)),
+    "fill between": lambda user: repairs(user).fill_between(),
+}
+
+
+@pytest.mark.parametrize("name", GESTURES)
+def test_a_gesture_is_undone_and_redone_bit_exact(app, name):
+    user = between_two_boxes(app) if name == "fill between" else user_with(app, blocks(), "anisotropic oblique")
+    before, prompts = user.bytes(), user.document.objects.record(1).prompts
+    GESTURES[name](user)
+    after, confirmed = user.bytes(), user.document.objects.record(1).prompts
+    assert after != before
+    for _ in range(2):
+        assert user.session.undo()
+        assert user.bytes() == before
+        assert user.document.objects.record(1).prompts == prompts
+        assert user.session.redo()
+        assert user.bytes() == after
+        assert user.document.objects.record(1).prompts == confirmed
