@@ -105,7 +105,7 @@ def read_found(series: Series, name: str) -> StoredImage:
         series: From `find_series`.
         name: For sentences and for the image.
     """
-    return _read(_simple_itk(name), Path(name), list(series.files))
+    return _read(_simple_itk(name), Path(name), [_checked(disk.as_utf8(Path(one))) for one in series.files])
 
 
 def read_file(path: Path) -> StoredImage:
@@ -212,7 +212,7 @@ def _series(sitk: ModuleType, uid: str, folder: str, files: tuple[str, ...]) -> 
         date=f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdecimal() else "",
         size=size,
         folder=folder,
-        files=files,
+        files=tuple(map(disk.from_utf8, files)),
     )
 
 
