@@ -38,8 +38,7 @@ def printed(*starts):
 def test_the_command_line_takes_it(words):
     if words[0] == "app":
         pytest.importorskip("NeuroSAM2Web.command", reason="the app needs what `pip install '.[app]'` brings")
-    kept = [word for word in words if word not in ("&", "|")]
-    assert argument_parser().parse_args(with_negative_values(kept)).command
+    assert argument_parser().parse_args(with_negative_values(words)).command == words[0]
 
 
 @pytest.mark.parametrize("words", [*printed("make")])
@@ -49,8 +48,22 @@ def test_the_target_is_there(words):
         assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("words", [p for p in printed("python", "python3") if p.values[0][:1] == ["-m"]])
-def test_the_module_is_there(words):
-    path = ROOT / words[1].replace(".", "/")
-    if words[1].partition(".")[0] in ("benchmarks", "Testing", "tools", "NeuroSAM2Core"):
-        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file() or (path / "__init__.py").is_file()
+MODULES = sorted(
+    {
+        module
+        for page in (*PAGES, ROOT / "benchmarks" / "README.md")
+        for module in re.findall(
+            r"python3? -m ((?:benchmarks|Testing|tools|NeuroSAM2Core)[\w.]*)", page.read_text(encoding="utf-8")
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_module_is_there(module):
+    path = ROOT / module.rstrip(".").replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_commands_were_found():
+    assert min(len([*printed("neurosam2")]), len([*printed("make")]), len(MODULES)) >= 3

@@ -61,20 +61,16 @@ def rank_readings(
         return [candidates[int(scores.argmax())]]
     first = distinct[0]
     alike = [number for number in distinct if foreground is not None and overlaps[number, count] > ALIKE_IOU]
-    others = [number for number in distinct if number not in alike]
-    large = max(others, key=lambda number: float(areas[number]), default=first)
-    is_far_larger = areas[large] >= LARGER * areas[first]
-    if foreground is None or first in alike:
-        if is_far_larger and large in distinct[LARGE_READING:]:
-            distinct.remove(large)
-            distinct.insert(LARGE_READING, large)
-    else:
-        distinct = others
-        if is_far_larger and not alike:  # the brain in a head
-            distinct.remove(large)
-            distinct.insert(LARGE_READING - 1, large)
-        distinct.insert(LARGE_READING, count)
-    return [answers[number] for number in distinct[:MAX_READINGS]]
+    replaces = foreground is not None and first not in alike
+    order = [number for number in distinct if number not in alike] if replaces else distinct
+    large = max(order, key=lambda number: float(areas[number]))
+    place = LARGE_READING - 1 if replaces else LARGE_READING  # before the foreground: the brain in a head
+    if areas[large] >= LARGER * areas[first] and large in order[place:] and not (replaces and alike):
+        order.remove(large)
+        order.insert(place, large)
+    if replaces:
+        order.insert(LARGE_READING, count)
+    return [answers[number] for number in order[:MAX_READINGS]]
 
 
 def split(answer: SliceAnswer) -> list[SliceAnswer]:
