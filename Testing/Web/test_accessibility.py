@@ -202,5 +202,5 @@ def test_nothing_scrolls_sideways_or_overlaps_at_any_width(browser, page_user, s
         page.get_by_role("tab", name="Segment").click()
         page.get_by_role("button", name="Propagate").first.wait_for()
         visit.take("x", "box")
-        visit.key("x")
+        visit.take("x", "look")  # a page that closes at once may take its last message along, and the app is shared
         assert not visit.errors
