@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.inference.prediction.foreground import foreground_mask
+from NeuroSAM2Core.inference.prediction.foreground import foreground_parts, part_at
 from NeuroSAM2Core.inference.prediction.readings import LARGE_READING
 
 ROW, COL = np.mgrid[:96, :80]
@@ -23,26 +23,30 @@ def head(noise=8.0):
     return slice_
 
 
+def foreground_at(picture, row, col):
+    return part_at(foreground_parts(picture), row, col)
+
+
 def dice(one, other):
     return 2 * (one & other).sum() / (one.sum() + other.sum())
 
 
 @pytest.mark.parametrize("noise", [0.0, 8.0, 25.0])
 def test_the_foreground_is_the_head_with_its_skull_and_ventricles(noise):
-    mask = foreground_mask(head(noise), 46, 40)
+    mask = foreground_at(head(noise), 46, 40)
     assert dice(mask, disc(34)) > 0.97
 
 
 def test_a_click_in_air_or_in_a_slice_without_any_has_no_foreground():
-    assert foreground_mask(head(), 2, 2) is None
-    assert foreground_mask(np.zeros((64, 64)), 30, 30) is None
+    assert foreground_at(head(), 2, 2) is None
+    assert foreground_at(np.zeros((64, 64)), 30, 30) is None
     everywhere = np.random.default_rng(0).uniform(300, 900, (64, 64))
-    assert foreground_mask(everywhere, 30, 30) is None
+    assert foreground_at(everywhere, 30, 30) is None
 
 
 def test_a_second_body_is_not_part_of_the_foreground():
     other = disc(9, row=85, col=70)
-    mask = foreground_mask(np.where(other, 500, np.where(disc(20), 400, 0)), 46, 40)
+    mask = foreground_at(np.where(other, 500, np.where(disc(20), 400, 0)), 46, 40)
     assert dice(mask, disc(20)) > 0.95
     assert not mask[85, 70]
 
@@ -80,3 +84,16 @@ def test_a_click_on_one_body_in_air_is_read_as_that_body_once():
 
 def test_a_click_in_air_still_has_readings(session):
     assert readings(session, 3, 3)
+
+
+def test_the_foreground_of_a_slice_is_found_once(session, monkeypatch):
+    from NeuroSAM2Core.inference.prediction import slice_predictor
+
+    found = []
+    monkeypatch.setattr(
+        slice_predictor, "foreground_parts", lambda picture: found.append(1) or foreground_parts(picture)
+    )
+    readings(session, 46, 60)
+    session.add_point(2, "axial", 2, (46, 60))
+    session.add_point(3, "axial", 2, (30, 40))
+    assert found == [1]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from NeuroSAM2Core.inference.prediction.crop import Crop
@@ -23,8 +23,8 @@ MAX_LOGIT = 10.0
 """Its logits are signed distances in cells up to this."""
 
 
-def foreground_mask(picture: Float[np.ndarray, "h w"], row: int, col: int) -> Bool[np.ndarray, "h w"] | None:
-    """The part of the foreground with a clicked cell, without holes; None where there is none, or it fills the slice.
+def foreground_parts(picture: Float[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
+    """The connected parts of the foreground, without holes, numbered from 1; air is 0.
 
     Source: the threshold of Smith, "Fast robust automated brain extraction", 2002.
     """
@@ -32,6 +32,11 @@ def foreground_mask(picture: Float[np.ndarray, "h w"], row: int, col: int) -> Bo
     bright = np.pad(picture > least + LEAST_INTENSITY * (most - least), 2)
     solid = ndimage.binary_fill_holes(ndimage.binary_closing(bright))[2:-2, 2:-2]
     parts, _ = ndimage.label(ndimage.binary_opening(solid))
+    return np.asarray(parts)
+
+
+def part_at(parts: Int[np.ndarray, "h w"], row: int, col: int) -> Bool[np.ndarray, "h w"] | None:
+    """The part with a clicked cell; None where there is none, or it fills the slice."""
     mask = np.asarray(parts == parts[row, col])
     return mask if parts[row, col] and MIN_SHARE <= mask.mean() <= MAX_SHARE else None
 

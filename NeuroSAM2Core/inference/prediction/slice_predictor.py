@@ -7,9 +7,11 @@ answer. The latest replay is kept: one more click costs one more decoding.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
@@ -19,7 +21,7 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.box_refinement import refine_box_mask
 from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enforce_clicks
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
-from NeuroSAM2Core.inference.prediction.foreground import foreground_answer, foreground_mask
+from NeuroSAM2Core.inference.prediction.foreground import foreground_answer, foreground_parts, part_at
 from NeuroSAM2Core.inference.prediction.mask_refinement import CellClick, IntensityContrast, refine_clicked_mask
 from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle, signed_distance
@@ -46,6 +48,9 @@ less than half of that much must not fall at all."""
 MAX_GROWTH = 4.0
 """A positive click means no more than so many times the mask before, and a disc as wide as the click is far from it; a second click no
 reading of so many times the largest slice of an object that is known."""
+
+NUM_SLICES_WITH_PARTS = 16
+"""Whose foreground is kept, for the next click there."""
 
 Prompt = BoxPrompt | PointPrompt
 
@@ -108,6 +113,7 @@ class SlicePredictor:
     def __init__(self, model: SAM2, crops: CropPlanner, options: EngineOptions) -> None:
         self.model, self.crops, self.options = model, crops, options
         self.stack = crops.stack
+        self._parts_of = lru_cache(NUM_SLICES_WITH_PARTS)(self._foreground_parts)
 
     def resume(
         self, look: SliceContext, answer: SliceAnswer, prompts: PromptSet, contrast: IntensityContrast | None
@@ -290,9 +296,12 @@ class SlicePredictor:
     def _foreground(self, candidates: list[SliceAnswer], click: PointPrompt, number: int) -> SliceAnswer | None:
         """All that is not air around a click, as an answer to it."""
         whole, side = self.crops.whole, candidates[0].prediction.logits.shape[-1]
-        picture = whole.picture(self.stack.voxels[number], side)
-        mask = foreground_mask(picture, *whole.cell_of(click, (side, side)))
+        mask = part_at(self._parts_of(number, side), *whole.cell_of(click, (side, side)))
         return None if mask is None else foreground_answer(candidates, whole, mask)
+
+    def _foreground_parts(self, number: int, side: int) -> Int[np.ndarray, "s s"]:
+        """The parts of a slice's foreground on a grid; the same for every click."""
+        return foreground_parts(self.crops.whole.picture(self.stack.voxels[number], side))
 
     def _candidates(self, answer: SliceAnswer, clicks: list[PointPrompt]) -> list[SliceAnswer]:
         """One answer for each candidate mask of a field, with the clicks enforced."""
