@@ -14,7 +14,6 @@ from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.inference.prediction.mask_cleanup import volume_options
 from NeuroSAM2Core.inference.prediction.postprocess import finish_volume
-from NeuroSAM2Core.inference.propagation.passes import neighbours
 from NeuroSAM2Core.inference.propagation.propagation_pass import done_of
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2
@@ -100,7 +99,7 @@ class SegmentedVolume:
     def span(self, object_id: int, plane: SlicePlane) -> tuple[int, int]:
         """First and last slice, by their stored index, between the confirmed ones nearest to a slice: what a change there makes stale."""
         view, track = self._object(object_id)
-        low, high = neighbours(track.confirmed, view.stack.number_of(plane.index), len(view.stack))
+        low, high = track.changed_by(view.stack.number_of(plane.index), len(view.stack))
         ends = sorted((view.stack.number_of(low + 1), view.stack.number_of(high - 1)))
         return ends[0], ends[1]
 

@@ -10,7 +10,6 @@ from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.axis_session import AxisSession
 from NeuroSAM2Core.inference.imported_mask import ImportedMask, probability
 from NeuroSAM2Core.inference.precision import computing
-from NeuroSAM2Core.inference.propagation.passes import neighbours
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.inference.segmented_volume import SegmentedVolume
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
@@ -75,7 +74,7 @@ class Session(SegmentedVolume):
         """
         view, track = self._check(prompts)
         number = view.stack.number_of(prompts.plane.index)
-        low, high = neighbours(track.confirmed, number, len(view.stack))
+        low, high = track.changed_by(number, len(view.stack))
         if prompts.is_empty:
             track.forget(number)
             track.forget_between(low, high)

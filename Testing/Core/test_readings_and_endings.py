@@ -8,7 +8,7 @@ import pytest
 from NeuroSAM2Core import Session
 from NeuroSAM2Core.errors import GeometryError, PromptError
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.propagation.ending import Ending
+from NeuroSAM2Core.inference.propagation.ending import Ending, Shrinkage, SliceEvidence, ending_of
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -169,3 +169,81 @@ def test_a_slice_that_cannot_be_gone_on_to_is_reported(ended, object_id, axis, i
 def test_an_empty_track_has_no_readings(session):
     session.add_box(1, "axial", 3, (30, 40, 60, 80))
     assert session._view(Axis.K).num_readings(ObjectTrack(), 5) == 1
+
+
+def propagated(session):
+    return [one.plane.index for one in session.propagate(1)]
+
+
+def known(ended, index, *, is_there):
+    """A slice of an object as an earlier session has left it."""
+    there = ended.slice_mask(1, "axial", 8)
+    plane = SlicePlane(Axis.K, index)
+    if is_there:
+        return replace(there, plane=plane)
+    return replace(there, plane=plane, mask=np.zeros_like(there.mask), object_score=0.01, ending=Ending.AREA)
+
+
+@pytest.fixture
+def corrected(ended):
+    """An object on slices 8 to 10, with a correction on the last of them."""
+    session = make(NEVER_ENDS)
+    session.restore(known(ended, 8, is_there=True), ended.prompts(1)[0])
+    for index in (9, 10):
+        session.restore(known(ended, index, is_there=True))
+    for index in (5, 6, 7, 11, 12, 13):
+        session.restore(known(ended, index, is_there=False))
+    assert propagated(session) == []
+    session.add_point(1, "axial", 10, (45, 60), positive=False)
+    return session
+
+
+def test_a_correction_does_not_make_an_object_longer(corrected):
+    assert corrected.span(1, SlicePlane(Axis.K, 10)) == (9, 10)
+    assert propagated(corrected) == [9]
+    assert corrected.slice_mask(1, "axial", 11).ending == Ending.AREA
+    assert not corrected.mask(1)[11:].any()
+    assert not corrected.mask(1)[:8].any()
+
+
+def test_an_object_that_is_there_again_beyond_a_gap_stays_there(ended, corrected):
+    corrected.restore(known(ended, 12, is_there=True))
+    corrected.add_point(1, "axial", 10, (50, 50), positive=False)
+    propagated(corrected)
+    assert corrected.mask(1)[12].any()
+
+
+def test_a_prompt_beyond_its_end_makes_an_object_longer(corrected):
+    corrected.add_box(1, "axial", 14, (30, 40, 60, 80))
+    assert corrected.span(1, SlicePlane(Axis.K, 14)) == (11, 15)
+    assert set(propagated(corrected)) == {9, 11, 12, 13, 15}
+
+
+def test_other_prompts_on_the_only_slice_begin_anew(ended):
+    ended.add_box(1, "axial", 8, (10, 20, 80, 100))
+    assert ended.span(1, SlicePlane(Axis.K, 8)) == (0, 15)
+    assert set(propagated(ended)) >= {7, 9}
+
+
+@pytest.mark.parametrize(
+    ("areas", "ends_on"),
+    [
+        ([100, 90, 60, 70, 110, 121], 5),  # it had shrunk to 60, and doubled
+        ([100, 90, 60, 70, 110, 119], None),
+        ([50, 100, 200, 400], None),  # it only grows
+        ([100, 80, 150, 300], None),  # it had not shrunk enough
+        ([100, 60, 0, 0, 110], None),  # without the object says nothing
+    ],
+)
+def test_an_object_that_shrinks_and_then_doubles_has_run_into_a_neighbour(areas, ends_on):
+    options = EngineOptions(ends_by_shape=True, min_iou=0.0, min_area_ratio=0.0, min_overlap=0.0, area_ratio_slope=0.0)
+    shrinkage, found = Shrinkage.of(areas[:1]), None
+    for number, area in enumerate(areas[1:], start=1):
+        if area and found is None:
+            evidence = SliceEvidence(
+                object_score_logits=3.0, expected_iou=0.8, area=area, overlap=0.7, has_shrunk_to=shrinkage.has_shrunk_to
+            )
+            if ending_of(evidence, max(areas), options) is Ending.REGROWTH:
+                found = number
+        shrinkage.add(area)
+    assert found == ends_on

@@ -5,6 +5,7 @@ expected IoU, the area beside the largest one so far and the overlap with the sl
 development set (benchmarks/README.md, *Quality*).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,10 @@ MAX_LEAST_AREA_RATIO = 0.8
 """An object that keeps this share of its largest area goes on however far it reaches, as a vessel or the spinal cord does."""
 
 
+SHRUNK_RATIO, REGROWTH_RATIO = 0.7, 2.0
+"""An object that has shrunk to this share of its largest area and then grows to so many times its least one has run into a neighbour."""
+
+
 class Ending(StrEnum):
     """Why an object ends on a slice."""
 
@@ -21,6 +26,7 @@ class Ending(StrEnum):
     EXPECTED_IOU = "expected IoU"
     AREA = "area"
     OVERLAP = "overlap"
+    REGROWTH = "regrowth"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +41,10 @@ class SliceEvidence:
     overlap: float
     """IoU with the mask of the slice before; 1 where there is none to compare with."""
     distance: float = 0.0
-    """From the slice where the pass began, as a multiple of the diameter of a disc of the largest area; 0 where it does not count."""
+    """From the confirmed slice that shows most of the object, as a multiple of the diameter of a disc of the largest area; 0 where it
+    does not count."""
+    has_shrunk_to: float | None = None
+    """The least area since the largest of the pass, where that is a small share of it."""
 
 
 def ending_of(
@@ -61,4 +70,36 @@ def ending_of(
         return Ending.AREA
     if evidence.overlap < options.min_overlap:
         return Ending.OVERLAP
+    if evidence.has_shrunk_to is not None and evidence.area > REGROWTH_RATIO * evidence.has_shrunk_to:
+        return Ending.REGROWTH
     return None
+
+
+@dataclass(slots=True)
+class Shrinkage:
+    """The areas of a pass so far, in its order."""
+
+    largest: float
+    least: float
+    """Since the largest one before the object shrank."""
+
+    @classmethod
+    def of(cls, areas: Iterable[float]) -> "Shrinkage":
+        """Of some areas, at least one."""
+        first, *others = areas
+        seen = cls(first, first)
+        for area in others:
+            seen.add(area)
+        return seen
+
+    def add(self, area: float) -> None:
+        """The next slice; one without the object says nothing of its size."""
+        if area > self.largest and self.has_shrunk_to is None:
+            self.largest = self.least = area
+        elif area > 0:
+            self.least = min(self.least, area)
+
+    @property
+    def has_shrunk_to(self) -> float | None:
+        """See `SliceEvidence`."""
+        return self.least if self.least < SHRUNK_RATIO * self.largest else None

@@ -25,7 +25,7 @@ from NeuroSAM2Core.inference.prediction.mask_transfer import (
 )
 from NeuroSAM2Core.inference.prediction.slice_answer import as_absent
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
-from NeuroSAM2Core.inference.propagation.ending import SliceEvidence, ending_of
+from NeuroSAM2Core.inference.propagation.ending import Shrinkage, SliceEvidence, ending_of
 from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank
 from NeuroSAM2Core.inference.propagation.passes import Pass
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
@@ -53,6 +53,9 @@ def run_pass(context: AxisContext, track: ObjectTrack, run: Pass) -> Iterator[in
         if number in track.confirmed:  # only where bidirectional passes run over them
             track.progress[run] = count
             continue
+        if options.stop_after_absent is not None and track.has_ended_on(number):  # before a correction, which leaves it
+            track.progress[run] = len(run.slices)
+            return
         with computing(
             context.model, is_exact=options.is_exact
         ):  # not around the yield: it would hold for whoever asks
@@ -84,6 +87,11 @@ class SliceTracker:
             min(beyond, key=lambda n: abs(n - run.start), default=None) if context.options.interpolates else None
         )
         self.largest_area = max(state.area for state in (*track.confirmed.values(), *recent.values()))
+        behind = [n for n in track.confirmed if (n - run.start) * run.step <= 0]
+        self.origin = max(behind, key=lambda n: (track.confirmed[n].area, n == run.start))
+        """Where the object's extent is measured from: a correction close to its end does not make it longer."""
+        done = [recent[n] for n in run.slices if n in recent]
+        self.shrinkage = Shrinkage.of(state.area for state in (self.first, *done))
         self.contrast = intensity_contrast_of(context, track, run.start, track.confirmed)
         self.refines = context.options.refines_masks and all(
             shows_surroundings(state.logits) for state in track.confirmed.values()
@@ -108,6 +116,7 @@ class SliceTracker:
             crop = wider
             state = self._track_in(crop, number, before, range(0))
         self.largest_area = max(self.largest_area, state.area)
+        self.shrinkage.add(state.area)
         return state
 
     def _track_in(self, crop: Crop, number: int, before: SliceState | None, upcoming: range) -> SliceState:
@@ -177,13 +186,14 @@ class SliceTracker:
         context = self.context
         state = context.encode_memory(features, answer, crop, is_prompted=False)
         overlap = 1.0 if mask is None else overlap_over_union(answer.logits > 0, mask)
-        start, is_whole = self.run.start, context.crops.is_whole(crop)
+        is_whole = context.crops.is_whole(crop)
         evidence = SliceEvidence(
             object_score_logits=state.object_score_logits,
             expected_iou=own_iou,
             area=state.area,
             overlap=overlap,
-            distance=0.0 if is_whole else context.diameters_between(start, number, self.largest_area),
+            distance=0.0 if is_whole else context.diameters_between(self.origin, number, self.largest_area),
+            has_shrunk_to=self.shrinkage.has_shrunk_to,
         )
         ending = ending_of(evidence, self.largest_area, context.options, is_between=self.ahead is not None)
         if ending is None or state.object_score_logits <= 0:

@@ -10,7 +10,7 @@ from NeuroSAM2Core.inference.prediction.crop import Crop
 from NeuroSAM2Core.inference.prediction.slice_predictor import PromptHistory
 from NeuroSAM2Core.inference.propagation.ending import Ending
 from NeuroSAM2Core.inference.propagation.memory_bank import SliceMemory
-from NeuroSAM2Core.inference.propagation.passes import Pass
+from NeuroSAM2Core.inference.propagation.passes import Pass, neighbours
 from NeuroSAM2Core.prompts import PromptSet
 
 
@@ -143,6 +143,26 @@ class ObjectTrack:
         if number in self.imported:
             return self.imported[number].object_score_logits > 0
         return self.tracked[number].object_score_logits > 0
+
+    def has_ended_on(self, number: int) -> bool:
+        """A pass has found that the object is not on a slice any more."""
+        state = self.imported.get(number) or self.tracked.get(number)
+        return number not in self.confirmed and state is not None and bool(state.ending)
+
+    def changed_by(self, number: int, num_slices: int) -> tuple[int, int]:
+        """What changes with the prompts of a slice lies strictly between two others.
+
+        These are the nearest confirmed slices. Where there is none on a side, and another confirmed slice shows the object, it is the slice
+        on which the object has ended: a correction does not make an object longer.
+        """
+        low, high = neighbours(self.confirmed, number, num_slices)
+        if not any(state.area > 0 for n, state in self.confirmed.items() if n != number):
+            return low, high
+        if low < 0:
+            low = next((n for n in range(number - 1, -1, -1) if self.has_ended_on(n)), low)
+        if high == num_slices:
+            high = next((n for n in range(number + 1, num_slices) if self.has_ended_on(n)), high)
+        return low, high
 
     def forget(self, number: int) -> None:
         """Drops all that is known of a slice."""

@@ -121,11 +121,22 @@ class ObjectRecord:
         return tuple(plane for plane in planes if plane not in prompted)
 
     def around(self, plane: SlicePlane) -> tuple[int, int]:
-        """First and last slice that depend on a slice: up to the next prompted ones on both sides."""
+        """First and last slice that depend on a slice: up to the next prompted ones on both sides.
+
+        Where there is none on a side, and another prompted slice shows the object, up to where the object has ended.
+        """
         others = [p.index for p in self.prompts.planes if p.axis == plane.axis and p != plane]
-        known = [p.index for p in self.quality if p.axis == plane.axis]
-        below = max((n for n in others if n < plane.index), default=min(known, default=plane.index) - 1)
-        above = min((n for n in others if n > plane.index), default=max(known, default=plane.index) + 1)
+        known = {p.index: q for p, q in self.quality.items() if p.axis == plane.axis}
+        is_shown = any(known[n].is_present for n in others if n in known)
+        ended = [n for n, q in known.items() if q.ending and not q.is_stale and n not in others] if is_shown else []
+        below = max(
+            (n for n in others if n < plane.index),
+            default=max((n for n in ended if n < plane.index), default=min(known, default=plane.index) - 1),
+        )
+        above = min(
+            (n for n in others if n > plane.index),
+            default=min((n for n in ended if n > plane.index), default=max(known, default=plane.index) + 1),
+        )
         return below + 1, above - 1
 
 
