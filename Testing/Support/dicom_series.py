@@ -9,7 +9,7 @@ FRAME = generate_uid(entropy_srcs=["frame"])
 
 
 def write_dicom_series(folder, voxels, *, description, spacing_mm=(2.0, 1.0, 1.0)):
-    """Writes axial slices; all series of one study are in one frame of reference.
+    """Writes axial slices and returns the UID of the series; all series lie in one study and in one frame of reference.
 
     Args:
         folder: For the files.
@@ -41,4 +41,4 @@ def write_dicom_series(folder, voxels, *, description, spacing_mm=(2.0, 1.0, 1.0
         one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 0
         one.PixelData = pixels.tobytes()
         one.save_as(path, enforce_file_format=True)
-    return folder
+    return series
