@@ -9,7 +9,7 @@ from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.widgets import key_button, progress, section
 
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True}
-WIDTH_PX = 1100
+WIDTH_PX = 1200
 COLUMN_TITLE = "{{ title.replace(' %', '\\u00a0%').replaceAll('-', '\\u2011') }}"
 """A title that is broken between words only."""
 COPY = "utils.get('navigator').clipboard.writeText(measures_text); measures_copied = true"
