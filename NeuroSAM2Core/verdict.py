@@ -91,7 +91,7 @@ class ComparisonRow:
     def _text(self, mean: float, unreached: int) -> str:
         """A mean of counts that were not all reached is a lower bound."""
         if self.counts is None:
-            return f"{mean:.3g}"
+            return f"{mean:#.3g}".rstrip(".")
         if unreached == self.paired.pairs:
             return f"> {self.counts.limit}"
         return f"{'≥ ' if unreached else ''}{mean:.1f}"

@@ -359,7 +359,7 @@ def test_a_model_is_promoted_only_with_comparison_and_can_be_rolled_back(bench):
     bench.wait(lambda: not bench.training.is_comparing)
     rows = [(row.what, row.before, row.after) for row in bench.training.view.comparison]
     assert rows == [
-        ("Dice after the first prompt (box)", "0.5", "0.75"),
+        ("Dice after the first prompt (box)", "0.500", "0.750"),
         ("corrections to Dice 0.85 (box)", "> 5", "≥ 3.5"),
     ]
     assert bench.training.view.verdict.num_better == 3

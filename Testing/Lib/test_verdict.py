@@ -41,6 +41,10 @@ def test_a_better_model_is_praised_with_its_interval_and_what_it_is_worse_on():
     assert view.question == ""
 
 
+def test_a_difference_that_rounds_to_zero_has_no_minus():
+    assert "Dice +0.00 (+0.00 to +0.00)" in view_of(verdict(0.499, 0.499, 0.499, 0.499)).sentence
+
+
 def test_a_model_that_is_worse_is_said_to_be_and_by_how_much():
     view = view_of(verdict(0.4, 0.4, 0.45, 0.4, 0.3))
     assert view.tone is Tone.BAD
@@ -158,7 +162,7 @@ def test_a_report_is_read_when_it_changes_and_one_that_is_damaged_is_none(tmp_pa
     report = reader.read()
     assert report.verdict.num_better == 1
     assert reader.read() is report
-    assert [(row.before_text, row.after_text) for row in report.rows] == [("0.5", "0.7"), ("> 5", "> 5")]
+    assert [(row.before_text, row.after_text) for row in report.rows] == [("0.500", "0.700"), ("> 5", "> 5")]
     path.write_text('{"rows": []}', encoding="utf-8")
     os.utime(path, (1, 1))
     assert reader.read() is None

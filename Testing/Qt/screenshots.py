@@ -12,10 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
+from Testing.Support.pictures import save_picture
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-PANEL_PX, HEIGHT_PX, VIEW_PX = 470, 1000, (560, 500)
+PANEL_PX, HEIGHT_PX, TALL_PX, VIEW_PX = 470, 1000, 1700, (560, 500)
 BARS = {"Red": "#c43c3c", "Green": "#5a9e4b", "Yellow": "#d8b13c"}
 LIMIT_S = 240.0
+QUIET_TURNS = 20
+"""Of the event loop, in which no widget has moved."""
 GREEN = (0.3, 0.75, 0.4)
 LESION = (79, 86, 27)
 """(i, j, k) of its middle."""
@@ -60,12 +64,7 @@ class Studio:
 
     def picture(self, path):
         """The panel and the three views."""
-        for _ in range(5):
-            self.loop.turn()
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "panel.png"
-            self.application.window.grab().save(str(file))
-            panel = Image.open(file).convert("RGB")
+        panel = self._grab(self.application.window)
         width, height = VIEW_PX
         whole = Image.new("RGB", (panel.width + 2 * width + 12, 2 * height + 32), "#2b2b2b")
         whole.paste(panel.getpixel((2, 2)), (0, 0, panel.width, whole.height))
@@ -76,16 +75,29 @@ class Studio:
             pen.rectangle([x, y, x + width, y + 12], fill=colour)
             whole.paste(self._view(name), (x, y + 12))
         whole.paste(self._close_up(), (panel.width + 8 + width, 12))
-        whole.save(path, optimize=True)
+        save_picture(whole, path)
 
     def panel(self, path):
         """The panel alone, without the empty room below it."""
-        for _ in range(5):
-            self.loop.turn()
-        self.application.window.grab().save(str(path))
-        panel = Image.open(path).convert("RGB")
+        self.application.window.resize(PANEL_PX, TALL_PX)
+        panel = self._grab(self.application.panels)
+        self.application.window.resize(PANEL_PX, HEIGHT_PX)
         bottom = ImageChops.difference(panel, Image.new("RGB", panel.size, panel.getpixel((2, 2)))).getbbox()[3]
-        panel.crop((0, 0, panel.width, min(panel.height, bottom + 20))).save(path, optimize=True)
+        save_picture(panel.crop((0, 0, panel.width, min(panel.height, bottom + 20))), path)
+
+    def _grab(self, widget):
+        """What a widget looks like once its layout does not move any more."""
+        from PySide6.QtWidgets import QWidget
+
+        before, num_same = None, 0
+        while num_same < QUIET_TURNS:
+            self.loop.turn()
+            now = [(one.x, one.y, one.width, one.height) for one in widget.findChildren(QWidget)]
+            before, num_same = now, num_same + 1 if now == before else 0
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "panel.png"
+            widget.grab().save(str(file))
+            return Image.open(file).convert("RGB")
 
     def _view(self, name):
         return Image.fromarray(np.ascontiguousarray(self.user.view(name).draw()[::-1]))
@@ -142,8 +154,14 @@ def segment(studio: Studio, folder: Path) -> None:
     studio.loop.until(lambda: user.ui.testButton.text == "Test", limit_s=LIMIT_S)
     user.ui.propagateSection.collapsed = user.ui.outlineSection.collapsed = True
     studio.panel(folder / "engine.png")
-    user.ui.propagateSection.collapsed = user.ui.outlineSection.collapsed = False
     user.ui.engineSection.collapsed = True
+    user.ui.repairSection.collapsed = user.ui.filesSection.collapsed = user.ui.measurementsSection.collapsed = False
+    studio.loop.until(lambda: user.ui.measureButton.enabled, limit_s=LIMIT_S)
+    user.ui.measureButton.click()
+    studio.loop.until(lambda: user.ui.measurementsTable.rowCount == 1, limit_s=LIMIT_S)
+    studio.panel(folder / "results.png")
+    user.ui.repairSection.collapsed = user.ui.filesSection.collapsed = user.ui.measurementsSection.collapsed = True
+    user.ui.propagateSection.collapsed = user.ui.outlineSection.collapsed = False
 
 
 def train(studio: Studio, folder: Path) -> None:

@@ -36,6 +36,7 @@ def test_objects_are_measured_copied_and_compared(user, loop):
     first, second = texts(ui.measurementsTable)
     assert first[:2] == ["object 1", str(int(user.mask(6, 1).sum()))]
     assert second[:2] == ["object 2", str(int(user.mask(6, 2).sum()))]
+    assert ui.measurementsTable.columnWidth(0) >= ui.measurementsTable.sizeHintForColumn(0), "a name is cut"
     ui.copyMeasurementsButton.click()
     assert qt.QApplication.clipboard().text().splitlines()[1].startswith("object 1\t")
     assert ui.compareSelector.currentText == "object 1"

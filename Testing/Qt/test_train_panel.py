@@ -130,7 +130,7 @@ def test_the_new_model_is_compared_used_and_taken_back(train_user, loop):
     train_user.ui.compareButton.click()
     loop.until(lambda: train_user.ui.useButton.enabled)
     assert texts(train_user.ui.comparisonTable) == [
-        ["Dice after the first prompt (box)", "0.5", "0.75"],
+        ["Dice after the first prompt (box)", "0.500", "0.750"],
         ["corrections to Dice 0.85 (box)", "> 5", "≥ 3.5"],
     ]
     assert train_user.ui.verdictLabel.text.startswith("Better on 3 of 3 held-out cases, Dice +0.25")

@@ -4,13 +4,17 @@ The app is the real one in headless Chromium, the outlines come from the bundled
 """
 
 import io
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from NeuroSAM2Web.example import example_file
 from PIL import Image
 
+from Testing.Support.pictures import save_picture
 from Testing.Web.conftest import browser_is_missing, chromium, what_is_missing
+from Testing.Web.test_view_panel import wait_3d, wait_coloured
 from Testing.Web.visit import AppProcess, Visit, open_browser
 
 REST = """() => Promise.all(document.getAnimations().filter(one => one.effect.getTiming().iterations !== Infinity)
@@ -18,7 +22,6 @@ REST = """() => Promise.all(document.getAnimations().filter(one => one.effect.ge
 VENTRICLES = (0.355, 0.355), (0.645, 0.61)
 FIRST, LAST = 68, 97
 SIZES = (390, 844), (1280, 800), (3840, 2160)
-MAX_PX, QUALITY = 1920, 70
 BEHIND = 0.5, 0.6
 """Not a ventricle."""
 THROUGH_ONE = 0.44
@@ -31,15 +34,27 @@ def main(folder: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
         open_browser(chromium()) as browser,
-        AppProcess(Path(scratch)) as app,
+        AppProcess(make_folder(Path(scratch) / "scans")) as app,
         Visit(browser, app) as visit,
     ):
         visit.wait_ready()
         save(visit, folder / "app-start.png")
         outline(visit, folder)
         measurements(visit, folder)
+        repair(visit, folder)
+        surfaces(visit, folder)
+        files(visit, folder)
         engine(visit, folder)
         widths(browser, app, folder)
+
+
+def make_folder(home):
+    """Where the app is started, with something to open."""
+    home.mkdir()
+    for name in ("T1.nii.gz", "T2.nii.gz", "FLAIR.nii.gz", "CT.nii.gz"):
+        shutil.copy(example_file(), home / name)
+    (home / "dicom").mkdir()
+    return home
 
 
 def outline(visit, folder):
@@ -58,21 +73,69 @@ def outline(visit, folder):
     visit.wait_object("prompts === 2")
     visit.wait_quiet()
     visit.key("n")
+    visit.key("a")
+    visit.page.locator(".ns-section", has_text="Propagate").evaluate("one => one.scrollIntoView({block: 'start'})")
+    visit.wait_object("done > 4")
+    visit.page.wait_for_function("trame.state.get('pace').includes('left')")
+    save(visit, folder / "app-propagate.png")
+    visit.key("q")
+    visit.wait_quiet()
+    visit.key("Control+z")
+    visit.wait_object("done === 1")
     visit.page.get_by_label("All slices").uncheck()
     for label, index in (("From slice", FIRST), ("To slice", LAST)):
         visit.page.get_by_label(label).fill(str(index))
         visit.page.get_by_label(label).press("Tab")
     visit.key("a")
     visit.wait_object("done > 12")
-    visit.page.wait_for_function("trame.state.get('pace').includes('left')")
-    save(visit, folder / "app-propagate.png")
     visit.wait_quiet()
     look(visit, "Yellow", THROUGH_ONE)
+    scroll_panel(visit)
     save(visit, folder / "app-segment.png")
     visit.page.get_by_title("Light or dark").click()
     visit.page.wait_for_selector(".v-theme--light")
     save(visit, folder / "app-light.png")
     visit.page.get_by_title("Light or dark").click()
+
+
+def repair(visit, folder):
+    """The section Repair, open."""
+    title = visit.page.locator("[data-test=repair] button").first
+    title.click()
+    visit.page.evaluate(REST)
+    title.evaluate("one => one.scrollIntoView({block: 'start'})")
+    save(visit, folder / "app-repair.webp")
+    title.click()
+
+
+def surfaces(visit, folder):
+    """The tab View, and the 3D view."""
+    visit.page.get_by_role("tab", name="View").click()
+    visit.key("4")
+    wait_3d(visit)
+    wait_coloured(visit, "n > 200")
+    scroll_panel(visit)
+    save(visit, folder / "app-3d.webp")
+    visit.key("2")
+    visit.page.get_by_role("tab", name="Segment").click()
+
+
+def files(visit, folder):
+    """The dialog that opens files, and the one that saves them."""
+    for title, name in (
+        ("Open an image, a segmentation or a scene", "open"),
+        ("Save the segmentation or everything", "save"),
+    ):
+        visit.page.get_by_title(title).first.click()
+        visit.page.locator(f"[data-test={name}]").wait_for()
+        save(visit, folder / f"app-{name}.webp")
+        visit.page.keyboard.press("Escape")
+        visit.page.locator(".v-overlay__scrim").first.wait_for(state="detached")
+
+
+def scroll_panel(visit):
+    """To the top of the tab."""
+    visit.page.locator(".v-navigation-drawer__content").evaluate("one => one.scrollTo(0, 0)")
 
 
 def measurements(visit, folder):
@@ -126,12 +189,7 @@ def save(visit, path):
     if not visit.page.query_selector(".ns-band"):
         visit.page.mouse.move(5, 5)
     visit.page.evaluate(REST)
-    picture = Image.open(io.BytesIO(visit.page.screenshot())).convert("RGB")
-    if path.suffix == ".webp":
-        picture.thumbnail((MAX_PX, MAX_PX))
-        picture.save(path, quality=QUALITY, method=6)
-    else:
-        picture.save(path, optimize=True)
+    save_picture(Image.open(io.BytesIO(visit.page.screenshot())), path)
 
 
 if __name__ == "__main__":

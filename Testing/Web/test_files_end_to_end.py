@@ -9,7 +9,6 @@ from NeuroSAM2Lib.scene.files.node_files import read_segmentation
 from NeuroSAM2Lib.scene.segments.layers import Layer
 
 from NeuroSAM2Core import Volume
-from Testing.Core.test_dicom import write_series
 from Testing.Support.scenes import make_app
 from Testing.Support.volumes import UPRIGHT, ball_volume
 from Testing.Web.file_helpers import download, open_file, save, upload, wait_problem, wait_volume
@@ -144,16 +143,6 @@ def test_files_go_to_the_browser_and_come_from_it(bench, home, tmp_path):
     bench.page.wait_for_function("trame.state.get('segmentations').length === 2")
     bench.wait_quiet()
     np.testing.assert_array_equal(labels(save(bench, NIFTI, "from_upload.nii.gz")), there)
-
-
-def test_a_dicom_series_is_chosen_and_opened_from_its_folder(bench, home):
-    pytest.importorskip("SimpleITK")
-    write_series(write_series(home / "study"), uid="1.2.3.9", description="FLAIR", heights=range(4))
-    open_file(bench, home / "study")
-    bench.page.get_by_role("button", name="DICOM in this folder").click()
-    bench.page.locator("[data-test=series]").get_by_text("FLAIR").click()
-    wait_volume(bench, "study")
-    assert bench.state("files_problem") == ""
 
 
 def test_what_cannot_be_opened_or_written_is_reported_and_the_work_goes_on(bench, home, tmp_path):

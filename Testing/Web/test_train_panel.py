@@ -170,7 +170,7 @@ def test_the_new_model_is_compared_used_and_taken_back(train_user):
     train_user.panel.does(lambda controller: controller.compare())()
     train_user.until(lambda: train_user.state.train_can_promote)
     assert train_user.state.train_comparison == [
-        {"what": "Dice after the first prompt (box)", "before": "0.5", "after": "0.75"},
+        {"what": "Dice after the first prompt (box)", "before": "0.500", "after": "0.750"},
         {"what": "corrections to Dice 0.85 (box)", "before": "> 5", "after": "≥ 3.5"},
     ]
     assert train_user.state.train_verdict["sentence"].startswith("Better on 3 of 3 held-out cases")

@@ -9,8 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
 from Testing.Web.conftest import browser_is_missing, chromium, what_is_missing
 from Testing.Web.file_helpers import open_file, wait_volume
 from Testing.Web.screenshots import save
@@ -50,10 +48,7 @@ def main(folder: Path) -> None:
             visit.page.locator("[data-test=loss]").evaluate(
                 "one => one.closest('svg').scrollIntoView({block: 'start'})"
             )
-            path = folder / "app-train.png"
-            save(visit, path)
-            picture = Image.open(path).quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            picture.save(path, optimize=True)  # noise in all its shades does not pack well
+            save(visit, folder / "app-train.png")
 
 
 def make_cases(home):

@@ -140,7 +140,7 @@ def headline(verdict: Verdict) -> str:
     prompts = "".join(f" Worse after a {one.kind} ({one.difference:+.2f})." for one in verdict.worse_prompts)
     skipped = f" Not measured: {', '.join(verdict.skipped)}." if verdict.skipped else ""
     flattered = f" {FLATTERED}" if verdict.cases_chose_checkpoint else ""
-    return f"{words}: Dice {dice.difference:+.2f} ({certainty}).{named}{prompts}{skipped}{flattered}"
+    return f"{words}: Dice {dice.difference:+z.2f} ({certainty}).{named}{prompts}{skipped}{flattered}"
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -163,7 +163,7 @@ def _interval_text(paired: PairedDifference, places: int) -> str:
     """Both ends; empty where there is no interval."""
     if paired.low is None or paired.high is None:
         return ""
-    return f"{paired.low:+.{places}f} to {paired.high:+.{places}f}"
+    return f"{paired.low:+z.{places}f} to {paired.high:+z.{places}f}"
 
 
 def _objects(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

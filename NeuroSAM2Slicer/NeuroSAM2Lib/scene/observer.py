@@ -18,11 +18,16 @@ TextHandler = Callable[[vtk.vtkObject, str | None], None]
 """Called with the object that spoke and the name of what it spoke of."""
 
 
+Watched = dict[tuple[str, int], tuple[weakref.ref[vtk.vtkObject], int, Callable[..., None]]]
+"""By address and event: the object, the tag of the observer, and the function that VTK calls."""
+
+
 class SceneObserver:
-    """The observers of one owner."""
+    """The observers of one owner; they are taken off with it, or when Python ends, after which VTK would call functions without a body."""
 
     def __init__(self) -> None:
-        self._watched: dict[tuple[str, int], tuple[weakref.ref[vtk.vtkObject], int]] = {}
+        self._watched: Watched = {}
+        weakref.finalize(self, _take_off, self._watched)
 
     def on(
         self,
@@ -61,19 +66,20 @@ class SceneObserver:
 
         if about_object or about_text:
             call.CallDataType = vtk.VTK_OBJECT if about_object else vtk.VTK_STRING  # type: ignore[attr-defined]
-        self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call, priority)
+        self._watched[key] = weakref.ref(subject), subject.AddObserver(event, call, priority), call
 
     def keep(self, subject: vtk.vtkObject, event: int) -> None:
         """Keeps an event, while it is being handled, from the observers that would be called later."""
         subject.GetCommand(self._watched[subject.GetAddressAsString(""), event][1]).SetAbortFlag(1)
 
-    def __del__(self) -> None:
-        self.off()
-
     def off(self) -> None:
         """Takes all observers off."""
-        for subject, tag in self._watched.values():
-            there = subject()
-            if there is not None:
-                there.RemoveObserver(tag)
-        self._watched.clear()
+        _take_off(self._watched)
+
+
+def _take_off(watched: Watched) -> None:
+    for subject, tag, _ in watched.values():
+        there = subject()
+        if there is not None:
+            there.RemoveObserver(tag)
+    watched.clear()

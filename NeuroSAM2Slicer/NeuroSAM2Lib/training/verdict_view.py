@@ -86,7 +86,7 @@ def _first_words(verdict: Verdict) -> str:
     }[verdict.outcome]
     words = head.format(better=verdict.num_better, worse=len(verdict.worse), count=len(verdict.cases))
     return _("{words}, Dice {change} ({certainty}).").format(
-        words=words, change=f"{verdict.dice.difference:+.2f}", certainty=_certainty(verdict)
+        words=words, change=f"{verdict.dice.difference:+z.2f}", certainty=_certainty(verdict)
     )
 
 
@@ -94,7 +94,7 @@ def _certainty(verdict: Verdict) -> str:
     low, high = verdict.dice.low, verdict.dice.high
     if low is None or high is None:
         return _("fewer than three cases, too few for an interval")
-    return _("{low} to {high}").format(low=f"{low:+.2f}", high=f"{high:+.2f}")
+    return _("{low} to {high}").format(low=f"{low:+z.2f}", high=f"{high:+z.2f}")
 
 
 def _worse_cases(verdict: Verdict) -> str:

@@ -86,7 +86,7 @@ class MeasurementsBox:
         ui.compareButton.setEnabled(view.can_measure and bool(view.choices))
         ui.goThereButton.setEnabled(any(one.planes for one in view.differences))
         if before is None or (before.titles, before.rows) != (view.titles, view.rows):
-            prepare_table(ui.measurementsTable, view.titles)
+            prepare_table(ui.measurementsTable, view.titles, is_wide=True)
             fill_table(ui.measurementsTable, view.rows)
         if before is None or before.differences != view.differences:
             fill_table(ui.differencesTable, [one.cells for one in view.differences])

@@ -24,6 +24,7 @@ class SampleViewer:
     def __init__(self, ui: SimpleNamespace) -> None:
         self.ui = ui
         self._carousel, self._width_px = ImageCarousel(), 0
+        ui.sampleReportLabel.setFont(qt.QFontDatabase.systemFont(qt.QFontDatabase.FixedFont))  # it has columns
         self.large = LargePicture(self._open_picture, self._turn)
         connect(ui.largeSampleButton, "clicked()", self.large.open)
         connect(ui.previousSampleButton, "clicked()", lambda: self._turn(-1))

@@ -7,12 +7,19 @@ import qt
 ROW_PX, MAX_ROWS = 24, 6
 
 
-def prepare_table(table: qt.QTableWidget, titles: Sequence[str]) -> None:
-    """Columns with these titles, whole rows chosen, nothing edited."""
+def prepare_table(table: qt.QTableWidget, titles: Sequence[str], *, is_wide: bool = False) -> None:
+    """Columns with these titles, whole rows chosen, nothing edited.
+
+    Args:
+        table: The widget.
+        titles: Of the columns.
+        is_wide: The columns do not fit into the panel: the first one is as wide as its texts, and does not fill what the others leave.
+    """
     table.setColumnCount(len(titles))
     table.setHorizontalHeaderLabels(list(titles))
     table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+    if not is_wide:
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
     table.verticalHeader().setVisible(False)
     table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
     table.setSelectionMode(qt.QAbstractItemView.SingleSelection)

@@ -9,7 +9,9 @@ from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
 from NeuroSAM2Web.ui.widgets import key_button, progress, section
 
 FIELD = {"density": "compact", "variant": "outlined", "hide_details": True}
-WIDTH_PX = 1000
+WIDTH_PX = 1200
+COLUMN_TITLE = "{{ title.replace(' %', '\\u00a0%').replaceAll('-', '\\u2011') }}"
+"""A title that is broken between words only."""
 COPY = "utils.get('navigator').clipboard.writeText(measures_text); measures_copied = true"
 PRODUCTS = (
     (
@@ -59,7 +61,7 @@ def _table(panel: MeasurementsPanel) -> None:
         html.Table(classes="ns-measures"),
     ):
         with html.Thead(), html.Tr():
-            html.Th("{{ title }}", v_for="(title, n) in measures_titles", key="n", raw_attrs=['scope="col"'])
+            html.Th(COLUMN_TITLE, v_for="(title, n) in measures_titles", key="n", raw_attrs=['scope="col"'])
         with (
             html.Tbody(),
             html.Tr(v_for="(row, n) in measures_rows", key="n", raw_attrs=[':data-measured="row[0]"']),

@@ -210,7 +210,7 @@ def _object_rows(panel: SegmentPanel) -> None:
             click=(panel.choose, "[row.id]"),
             raw_attrs=[':data-object="row.name"', ':aria-current="row.is_active"', *marks],
         ),
-        html.Div(classes="d-flex align-center"),
+        html.Div(classes="d-flex align-center flex-wrap"),
     ):
         html.Input(
             type="color",
@@ -233,16 +233,16 @@ def _object_rows(panel: SegmentPanel) -> None:
                 change=(panel.rename, "[row.id, $event.target.value]"),
                 raw_attrs=RENAME_ENDS,
             )
-            html.Div(
-                "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
-                classes="text-caption text-medium-emphasis",
-            )
         html.Span(
             "{{ row.ml === null ? '' : row.ml.toFixed(2) + ' mL' }}", classes="text-body-2 ns-number text-no-wrap"
         )
         _row_switch("shown", "mdi-eye-outline", "mdi-eye-off-outline", "Hide", "Show", panel.show)
         _row_switch("locked", "mdi-lock", "mdi-lock-open-variant-outline", "Unlock", "Lock", panel.lock)
         _row_menu(panel)
+        html.Div(
+            "{{ row.done }} slices done, {{ row.prompted }} prompted, {{ row.confirmed }} confirmed",
+            classes="text-caption text-medium-emphasis w-100 ns-below-name",
+        )
 
 
 def _row_switch(

@@ -10,7 +10,7 @@ import slicer.util
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from PySide6.QtCore import Signal
 
-from Testing.Qt.host import pythonqt
+from Testing.Qt.host import dicom_library, pythonqt
 from Testing.Qt.host.forms import UiLoader
 from Testing.Qt.host.log import ErrorLogModel, errors, open_log
 from Testing.Qt.host.stand_ins import STAND_INS
@@ -198,6 +198,7 @@ def start(folder):
     for name, kind in STAND_INS.items():
         setattr(ctk if name.startswith("ctk") else slicer, name, kind)
     sys.modules["ctk"] = ctk
+    sys.modules["DICOMLib"] = dicom_library.MODULE
     window = MainWindow()
     application.panels = qt.QStackedWidget()
     window.setCentralWidget(application.panels)

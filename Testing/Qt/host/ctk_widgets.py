@@ -17,6 +17,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         super().__init__(parent)
         self.setCheckable(True)
         self.setChecked(True)
+        self.setSizePolicy(qt.QSizePolicy.Minimum, qt.QSizePolicy.Preferred)
         self.connect("toggled(bool)", lambda is_open: _fold(self, is_open))
 
     def showEvent(self, event):
