@@ -1,0 +1,193 @@
+"""The cases of a cohort, distributed by Dask: over processes of this machine, or over a cluster that its scheduler knows.
+
+Dask does again elsewhere what a lost process was doing; a case that ends its process three times is given up, with a sentence in its record.
+Only the names of cases and their records travel: every process reads the annotated cases and the model once, and one image at a time.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan
+from NeuroSAM2Core.cohort.record import CaseRecord, CohortFolder
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.memory import free_memory
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from NeuroSAM2Core.cohort.answer import CohortEngine
+
+logger = logging.getLogger(__name__)
+BYTES_PER_WORKER = 3 << 30
+"""What a process takes with `nano` and a head of 1 mm, with some to spare."""
+MAX_RESTARTS = 3
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": MAX_RESTARTS,
+    "distributed.scheduler.work-stealing": True,
+    "distributed.worker.daemon": False,
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.admin.log-length": 1000,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workers:
+    """Where cases are done."""
+
+    count: int = 0
+    """Processes of this machine; as many as cores and memory allow if 0."""
+    scheduler: str = ""
+    """The address of a Dask scheduler, or its file; empty for this machine alone."""
+
+
+def run_cohort(
+    plan: CohortPlan,
+    cases: Sequence[CohortCase],
+    folder: CohortFolder,
+    *,
+    workers: Workers | None = None,
+    report: Callable[[CaseRecord], None] = lambda record: None,
+) -> None:
+    """Does all cases that are not done yet.
+
+    Args:
+        plan: Templates, model, settings.
+        cases: All of the cohort.
+        folder: Is claimed for the plan.
+        workers: As many processes of this machine as fit if None.
+        report: Hears the record of each case as it is done.
+
+    Raises:
+        ConfigError: Dask is not installed, or the cluster cannot be reached.
+    """
+    _check_dask()
+    from distributed import as_completed
+
+    with _client(workers or Workers(), plan.threads, len(cases)) as client:
+        client.register_plugin(_plugin(plan, folder), name="cohort")
+        by_key = {f"{case.name}-{plan.fingerprint}": case for case in cases}
+        futures = client.map(_do, list(by_key.values()), key=list(by_key), pure=False)
+        try:
+            for future in as_completed(futures):
+                record = future.result() if future.status == "finished" else _lost(by_key[future.key], plan, folder, future)
+                report(record)
+                future.release()
+        except BaseException:
+            client.cancel(futures, force=True)
+            raise
+
+
+def _do(case: CohortCase) -> CaseRecord:
+    """A case, on a worker."""
+    from distributed import get_worker
+
+    engine: CohortEngine = get_worker().plugins["cohort"].engine
+    return engine.do(case)
+
+
+def _plugin(plan: CohortPlan, folder: CohortFolder) -> object:
+    """What each worker holds: annotated cases and model, read when the first case comes."""
+    from distributed import WorkerPlugin
+
+    class Engine(WorkerPlugin):
+        """Is sent to every worker, also to one that comes later."""
+
+        def setup(self, worker: object) -> None:
+            """Gives the worker's libraries their threads."""
+            self.worker_name = getattr(worker, "name", "")
+
+        @cached_property
+        def engine(self) -> "CohortEngine":
+            """Read once."""
+            return load_engine(plan, folder, self.worker_name)
+
+    return Engine()
+
+
+def load_engine(plan: CohortPlan, folder: CohortFolder, worker_name: object = "") -> "CohortEngine":
+    """What one process needs, with its share of the cores; of several GPUs, the workers take turns.
+
+    Raises:
+        NeuroSAM2Error: A file is missing or damaged.
+    """
+    import SimpleITK
+    import torch
+
+    from NeuroSAM2Core.cohort.answer import CohortEngine
+
+    torch.set_num_threads(plan.threads)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(plan.threads)
+    if plan.device in ("auto", "cuda") and (count := torch.cuda.device_count()) > 1 and str(worker_name).isdecimal():
+        torch.cuda.set_device(int(str(worker_name)) % count)
+    return CohortEngine.load(plan, folder)
+
+
+def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: object) -> CaseRecord:
+    """The record of a case that no process came to the end of."""
+    from distributed import KilledWorker
+
+    error = future.exception() if hasattr(future, "exception") else None
+    problem = (
+        f"the process that worked on it ended {MAX_RESTARTS + 1} times; it may have run out of memory"
+        if isinstance(error, KilledWorker)
+        else f"it could not be done: {error}"
+    )
+    record = CaseRecord(case=case.name, image=folder.source(case.image), fingerprint=plan.fingerprint, problem=problem)
+    folder.write(case, record)
+    return record
+
+
+@contextlib.contextmanager
+def _client(workers: Workers, threads: int, num_cases: int) -> Iterator["Client"]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with dask.config.set(SETTINGS):
+        if workers.scheduler:
+            is_file = Path(workers.scheduler).is_file()
+            where = {"scheduler_file": workers.scheduler} if is_file else {"address": workers.scheduler}
+            try:
+                client = Client(**where, timeout=30)
+            except (OSError, ValueError) as error:
+                raise ConfigError(
+                    f"there is no Dask scheduler at {workers.scheduler}: {error}", hint="start one with `dask scheduler`"
+                ) from error
+            with client:
+                yield client
+            return
+        count = min(workers.count or _fitting(threads), max(1, num_cases))
+        is_encrypted = importlib.util.find_spec("cryptography") is not None
+        if not is_encrypted:
+            logger.warning("other users of this machine can reach the workers; `pip install cryptography` shuts them out")
+        with (
+            LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                memory_limit=int(free_memory() / count),
+                dashboard_address=None,
+                security=True if is_encrypted else None,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+
+
+def _fitting(threads: int) -> int:
+    """How many processes cores and free memory allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores // threads, free_memory() // BYTES_PER_WORKER))
+
+
+def _check_dask() -> None:
+    for name in ("distributed", "SimpleITK"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"a cohort needs {name}", hint='install it with `pip install ".[cohort]"`')
