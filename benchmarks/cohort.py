@@ -27,9 +27,8 @@ from benchmarks.quality.runner import AXES
 from benchmarks.quality.prompts import first_prompts
 from benchmarks.report import as_table
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.cohort import CohortFolder, CohortPlan, find_images, find_templates, review_rows
+from NeuroSAM2Core.cohort import CohortFolder, find_images, find_templates, review_rows
 from NeuroSAM2Core.cohort.answer import make_plan
-from NeuroSAM2Core.cohort.record import read_cohort
 from NeuroSAM2Core.cohort.run import Workers, run_cohort
 from NeuroSAM2Core.measures import dice
 from NeuroSAM2Core.synth.anatomy.grid import draw_noise
@@ -119,3 +118,116 @@ def deformed(labels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
         place = sum(matrix[axis, n] * (grids[n] - middle[n]) for n in range(3)) + offset[axis]
         places.append(sum((mm * draw_noise(rng, round(cell / VOXEL_MM), shape) for mm, cell in BENDS), place))
     return np.asarray(ndimage.map_coordinates(labels, places, order=0, mode="constant"), np.uint8)
+
+
+def compare(folder: Path, out: Path, kinds: Sequence[str]) -> list[Compared]:
+    """Every new subject: its masks, and those of a person's boxes, beside the truth."""
+    rows = review_rows(out)
+    kept, model = CohortFolder(out), load_model("nano", device="cpu")
+    compared = []
+    for number, kind in enumerate(kinds, start=TEMPLATES):
+        image_path, label_path = _paths(folder, number)
+        rank, row = next((n, one) for n, one in enumerate(rows, start=1) if one.case.image.name == image_path.name)
+        record = kept.read(row.case)
+        assert record is not None, "the cohort is done"
+        image, truth = Volume.read(image_path), Volume.read(label_path).voxels
+        found = np.zeros_like(truth) if record.problem else Volume.read(kept.labels_path(row.case)).voxels
+        session, ours, person = Session(model, image), [], []
+        for value in range(1, len(STRUCTURES) + 1):
+            prompts = first_prompts(truth == value, (0,) if "mm" in kind else (0, 1, 2))
+            session.add_box(value, AXES[prompts.axis], prompts.index, prompts.box)
+            for _ in session.propagate(value):
+                pass
+            ours.append(dice(found == value, truth == value))
+            person.append(dice(session.mask(value), truth == value))
+            session.remove(value)
+        compared.append(Compared(row.case.name, kind, np.array(ours), np.array(person), rank, record.seconds))
+        print(f"{row.case.name} ({kind}): {compared[-1].ours.mean():.3f}, a person's box {compared[-1].person.mean():.3f}", flush=True)
+    return compared
+
+
+def table(compared: Sequence[Compared]) -> str:
+    """The figures as Markdown."""
+    ours, person = (np.array([getattr(one, name) for one in compared]) for name in ("ours", "person"))
+    rows = [(name, f"{a:.3f}", f"{b:.3f}") for name, a, b in zip(STRUCTURES, ours.mean(0), person.mean(0), strict=True)]
+    rows.append(("**all**", f"**{ours.mean():.3f}**", f"**{person.mean():.3f}**"))
+    kinds = sorted({one.kind for one in compared})
+    for kind in kinds:
+        of_kind = [n for n, one in enumerate(compared) if one.kind == kind]
+        rows.append((f"all, {kind} ({len(of_kind)})", f"{ours[of_kind].mean():.3f}", f"{person[of_kind].mean():.3f}"))
+    worst = sorted(compared, key=lambda one: float(one.ours.mean()))[: max(1, math.ceil(WORST * len(compared)))]
+    ranks = ", ".join(str(one.rank) for one in worst)
+    seconds = np.median([one.seconds for one in compared])
+    return (
+        as_table(("structure", "from two annotated cases", "a person's box"), rows)
+        + f"\nMean Dice of {len(compared)} new subjects. The worst {WORST:.0%} by Dice are number {ranks} of {len(compared)} on the review list; "
+        f"the first {LOOKED_AT:.0%} of it are {max(1, math.ceil(LOOKED_AT * len(compared)))}. A case takes {seconds:.0f} s (median, one thread).\n"
+    )
+
+
+def measure(subjects: int = SUBJECTS, *, folder: Path = Path("runs/cohort"), workers: int = 1, bspline: bool = False) -> str:
+    """The table for benchmarks/README.md; what is there already is used again."""
+    kinds = make_subjects(folder, folder / "bank", subjects)
+    out = folder / ("out-bspline" if bspline else "out")
+    do_cohort(folder, out, subjects, workers, bspline=bspline)
+    return table(compare(folder, out, kinds))
+
+
+def do_cohort(folder: Path, out: Path, subjects: int, workers: int, *, bspline: bool = False) -> float:
+    """Does all new subjects that are not done; seconds."""
+    templates = find_templates([folder / "dataset.json"])
+    plan = make_plan(templates, model="nano", device="cpu", bspline=bspline)
+    images = [_paths(folder, TEMPLATES + number)[0] for number in range(subjects)]
+    cases, kept, started = find_images(images), CohortFolder(out), time.perf_counter()
+    with kept.locked():
+        kept.claim(plan, cases)
+        run_cohort(plan, cases, kept, workers=Workers(count=workers))
+    return time.perf_counter() - started
+
+
+def measure_cost(counts: Sequence[int], workers: int) -> str:
+    """Seconds a case for cohorts of several sizes, of small volumes: copies of one scan."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        k, j, i = np.meshgrid(*[np.linspace(-1.2, 1.2, 20)] * 3, indexing="ij")
+        labels = (((k - 0.2) ** 2 + j**2 + i**2) < 0.2).astype(np.uint8)
+        noise = np.random.default_rng(0).normal(0, 10, labels.shape)
+        image = Volume((300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1]))
+        (folder / "annotated").mkdir()
+        (folder / "new").mkdir()
+        image.write(folder / "annotated" / "a.nii.gz")
+        image.with_voxels(labels).write(folder / "annotated" / "a_labels.nii.gz")
+        templates = find_templates([folder / "annotated" / "a.nii.gz", folder / "annotated" / "a_labels.nii.gz"])
+        plan = make_plan(templates, model="nano", device="cpu")
+        for count in counts:
+            for number in range(count):
+                path = folder / "new" / f"scan{number:05}.nii.gz"
+                if not path.exists():
+                    shutil.copy(folder / "annotated" / "a.nii.gz", path)
+            cases, kept = find_images([folder / "new"]), CohortFolder(folder / f"out{count}")
+            started = time.perf_counter()
+            kept.claim(plan, cases)
+            run_cohort(plan, cases, kept, workers=Workers(count=workers))
+            seconds = time.perf_counter() - started
+            rows.append((str(count), f"{seconds:.0f}", f"{seconds / count:.2f}"))
+    return as_table(("cases", "seconds", "seconds a case"), rows)
+
+
+def main() -> None:
+    """Measures what the options say, and prints it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=SUBJECTS)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--bspline", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path("runs/cohort"))
+    parser.add_argument("--cost", type=int, nargs="+", default=[], metavar="N")
+    args = parser.parse_args()
+    if args.cost:
+        print(measure_cost(args.cost, args.workers))
+    else:
+        print(measure(args.subjects, folder=args.folder, workers=args.workers, bspline=args.bspline))
+
+
+if __name__ == "__main__":
+    main()

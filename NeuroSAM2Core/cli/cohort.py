@@ -1,6 +1,7 @@
 """`neurosam2 cohort`: a few annotated cases become a study, and a list of what to look at first."""
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--workers and --threads are 1 or more")
     if args.scheduler and args.workers:
         raise ConfigError("--workers is of this machine, --scheduler of a cluster", hint="give one of them")
+    for name in ("distributed", "SimpleITK"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(f"a cohort needs {name}", hint='install it with `pip install ".[cohort]"`')
     templates = find_templates(args.templates)
     cases = find_images(args.images, suffix=args.suffix, templates=templates, out=args.out)
     from tqdm import tqdm

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
@@ -27,6 +28,7 @@ from NeuroSAM2Core.measures import ObjectMask, dice, finished, measuring_size
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.registration import CarriedObject, prompts_of
+from NeuroSAM2Core.registration.register import simple_itk
 from NeuroSAM2Core.volume import Axis, SliceMask, Volume, resolve_axis
 
 logger = logging.getLogger(__name__)
@@ -45,11 +47,14 @@ class CohortEngine:
 
     @classmethod
     def load(cls, plan: CohortPlan, folder: CohortFolder) -> "CohortEngine":
-        """Reads both.
+        """Reads both, and gives this process its share of the cores.
 
         Raises:
+            ConfigError: SimpleITK is not installed.
             NeuroSAM2Error: A file is missing or damaged.
         """
+        torch.set_num_threads(plan.threads)
+        simple_itk().ProcessObject.SetGlobalDefaultNumberOfThreads(plan.threads)
         templates = tuple(map(LoadedTemplate.read, plan.templates))
         return cls(plan, folder, templates, load_model(plan.model, device=plan.device))
 

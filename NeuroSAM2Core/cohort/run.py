@@ -14,14 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+
 from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan
 from NeuroSAM2Core.cohort.record import CaseRecord, CohortFolder
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.memory import free_memory
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from NeuroSAM2Core.cohort.answer import CohortEngine
 
 logger = logging.getLogger(__name__)
@@ -65,13 +66,10 @@ def run_cohort(
         report: Hears the record of each case as it is done.
 
     Raises:
-        ConfigError: Dask is not installed, or the cluster cannot be reached.
+        ConfigError: The cluster cannot be reached.
     """
-    _check_dask()
-    from distributed import as_completed
-
     with _client(workers or Workers(), plan.threads, len(cases)) as client:
-        client.register_plugin(_plugin(plan, folder), name="cohort")
+        client.register_plugin(EnginePlugin(plan, folder), name="cohort")
         by_key = {f"{case.name}-{plan.fingerprint}": case for case in cases}
         futures = client.map(_do, list(by_key.values()), key=list(by_key), pure=False)
         try:
@@ -86,54 +84,50 @@ def run_cohort(
 
 def _do(case: CohortCase) -> CaseRecord:
     """A case, on a worker."""
-    from distributed import get_worker
-
     engine: CohortEngine = get_worker().plugins["cohort"].engine
     return engine.do(case)
 
 
-def _plugin(plan: CohortPlan, folder: CohortFolder) -> object:
-    """What each worker holds: annotated cases and model, read when the first case comes."""
-    from distributed import WorkerPlugin
+class EnginePlugin(WorkerPlugin):
+    """What each worker holds, also one that comes later: annotated cases and model, read when its first case comes.
 
-    class Engine(WorkerPlugin):
-        """Is sent to every worker, also to one that comes later."""
+    Args:
+        plan: Says which.
+        folder: Where results go.
+    """
 
-        def setup(self, worker: object) -> None:
-            """Gives the worker's libraries their threads."""
-            self.worker_name = getattr(worker, "name", "")
+    def __init__(self, plan: CohortPlan, folder: CohortFolder) -> None:
+        self._plan, self._folder = plan, folder
+        self._worker_name: object = ""
 
-        @cached_property
-        def engine(self) -> "CohortEngine":
-            """Read once."""
-            return load_engine(plan, folder, self.worker_name)
+    def setup(self, worker: Worker) -> None:
+        """Is called on the worker."""
+        self._worker_name = worker.name
 
-    return Engine()
+    @cached_property
+    def engine(self) -> "CohortEngine":
+        """Read once."""
+        return load_engine(self._plan, self._folder, self._worker_name)
 
 
 def load_engine(plan: CohortPlan, folder: CohortFolder, worker_name: object = "") -> "CohortEngine":
-    """What one process needs, with its share of the cores; of several GPUs, the workers take turns.
+    """What one process needs; of several GPUs, the workers take turns.
 
     Raises:
         NeuroSAM2Error: A file is missing or damaged.
     """
-    import SimpleITK
     import torch
 
     from NeuroSAM2Core.cohort.answer import CohortEngine
 
-    torch.set_num_threads(plan.threads)
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(plan.threads)
     if plan.device in ("auto", "cuda") and (count := torch.cuda.device_count()) > 1 and str(worker_name).isdecimal():
         torch.cuda.set_device(int(str(worker_name)) % count)
     return CohortEngine.load(plan, folder)
 
 
-def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: object) -> CaseRecord:
+def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: Future) -> CaseRecord:
     """The record of a case that no process came to the end of."""
-    from distributed import KilledWorker
-
-    error = future.exception() if hasattr(future, "exception") else None
+    error = future.exception()
     problem = (
         f"the process that worked on it ended {MAX_RESTARTS + 1} times; it may have run out of memory"
         if isinstance(error, KilledWorker)
@@ -145,10 +139,7 @@ def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: obje
 
 
 @contextlib.contextmanager
-def _client(workers: Workers, threads: int, num_cases: int) -> Iterator["Client"]:
-    import dask
-    from distributed import Client, LocalCluster
-
+def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with dask.config.set(SETTINGS):
         if workers.scheduler:
@@ -185,9 +176,3 @@ def _fitting(threads: int) -> int:
     """How many processes cores and free memory allow."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores // threads, free_memory() // BYTES_PER_WORKER))
-
-
-def _check_dask() -> None:
-    for name in ("distributed", "SimpleITK"):
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"a cohort needs {name}", hint='install it with `pip install ".[cohort]"`')
