@@ -142,7 +142,10 @@ def compare(folder: Path, out: Path, kinds: Sequence[str]) -> list[Compared]:
             person.append(dice(session.mask(value), truth == value))
             session.remove(value)
         compared.append(Compared(row.case.name, kind, np.array(ours), np.array(person), rank, record.seconds))
-        print(f"{row.case.name} ({kind}): {compared[-1].ours.mean():.3f}, a person's box {compared[-1].person.mean():.3f}", flush=True)
+        print(
+            f"{row.case.name} ({kind}): {compared[-1].ours.mean():.3f}, a person's box {compared[-1].person.mean():.3f}",
+            flush=True,
+        )
     return compared
 
 
@@ -165,7 +168,9 @@ def table(compared: Sequence[Compared]) -> str:
     )
 
 
-def measure(subjects: int = SUBJECTS, *, folder: Path = Path("runs/cohort"), workers: int = 1, bspline: bool = False) -> str:
+def measure(
+    subjects: int = SUBJECTS, *, folder: Path = Path("runs/cohort"), workers: int = 1, bspline: bool = False
+) -> str:
     """The table for benchmarks/README.md; what is there already is used again."""
     kinds = make_subjects(folder, folder / "bank", subjects)
     out = folder / ("out-bspline" if bspline else "out")
@@ -193,7 +198,9 @@ def measure_cost(counts: Sequence[int], workers: int) -> str:
         k, j, i = np.meshgrid(*[np.linspace(-1.2, 1.2, 20)] * 3, indexing="ij")
         labels = (((k - 0.2) ** 2 + j**2 + i**2) < 0.2).astype(np.uint8)
         noise = np.random.default_rng(0).normal(0, 10, labels.shape)
-        image = Volume((300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1]))
+        image = Volume(
+            (300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1])
+        )
         (folder / "annotated").mkdir()
         (folder / "new").mkdir()
         image.write(folder / "annotated" / "a.nii.gz")

@@ -39,14 +39,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the derivatives go")
     parser.add_argument("--suffix", default="", help="only images of this kind in BIDS datasets, for example T1w")
-    parser.add_argument("--axis", default="auto", help="of the slices: auto (the thickest), axial, coronal, sagittal, i, j or k")
-    parser.add_argument("--bspline", action="store_true", help="register with a B-spline after rigid and affine: slower")
+    parser.add_argument(
+        "--axis", default="auto", help="of the slices: auto (the thickest), axial, coronal, sagittal, i, j or k"
+    )
+    parser.add_argument(
+        "--bspline", action="store_true", help="register with a B-spline after rigid and affine: slower"
+    )
     parser.add_argument("--model", default="nano", help="catalog name or model file (default: nano)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes on this machine (default: as many as fit)")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes on this machine (default: as many as fit)"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each process (default: 1)")
     parser.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster, or its scheduler file")
-    add_overwrite_option(parser, what="do all cases again where the folder holds a cohort of other settings; what was reviewed stays")
+    add_overwrite_option(
+        parser, what="do all cases again where the folder holds a cohort of other settings; what was reviewed stays"
+    )
     parser.set_defaults(run=run)
 
 

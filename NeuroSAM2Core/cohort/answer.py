@@ -92,7 +92,9 @@ class CohortEngine:
         target = self.folder.labels_path(case)
         target.parent.mkdir(parents=True, exist_ok=True)
         labels.write(target, overwrite=True)
-        write_table(target.with_name(target.name.removesuffix(".nii.gz") + ".tsv"), table.restricted(outlined), overwrite=True)
+        write_table(
+            target.with_name(target.name.removesuffix(".nii.gz") + ".tsv"), table.restricted(outlined), overwrite=True
+        )
         return replace(
             self._record(case, labels_hash=file_hash(target)),
             objects=tuple(

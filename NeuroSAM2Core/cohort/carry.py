@@ -90,7 +90,9 @@ def carry(
         try:
             found = register_people(template.image, later, is_cancelled=is_cancelled)
             if bspline:
-                labels = deformed_labels(template.labels, template.image, later, image, found, is_cancelled=is_cancelled)
+                labels = deformed_labels(
+                    template.labels, template.image, later, image, found, is_cancelled=is_cancelled
+                )
             else:
                 labels = carried_labels(template.labels, image, found)
             maps.append((labels, found.similarity))
@@ -109,7 +111,9 @@ def carry(
             pairs = [dice(a, b) for (a, _), (b, _) in itertools.combinations(voters, 2)]
             agreements[entry.value] = float(np.mean(pairs)) if pairs else None
     if not masks:
-        raise DataError(f"nothing of any object lies in {image.name}", hint="does the scan show the same part of the body?")
+        raise DataError(
+            f"nothing of any object lies in {image.name}", hint="does the scan show the same part of the body?"
+        )
     return Vote(masks=masks, agreements=agreements, similarities=tuple(similarities))
 
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 
-from filelock import FileLock, Timeout
-
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
@@ -70,9 +68,16 @@ class CaseRecord:
 
     def to_text(self) -> str:
         """As the JSON file that BIDS wants beside a derivative."""
-        objects = [{**asdict(replace(one, prompts=ObjectPrompts())), "prompts": one.prompts.to_json()} for one in self.objects]
+        objects = [
+            {**asdict(replace(one, prompts=ObjectPrompts())), "prompts": one.prompts.to_json()} for one in self.objects
+        ]
         software = {"Name": "NeuroSAM2", "Version": __version__}
-        payload = {"Sources": [self.image], "GeneratedBy": [software], **asdict(replace(self, objects=())), "objects": objects}
+        payload = {
+            "Sources": [self.image],
+            "GeneratedBy": [software],
+            **asdict(replace(self, objects=())),
+            "objects": objects,
+        }
         return json.dumps(payload, indent=2) + "\n"
 
     @classmethod
@@ -160,7 +165,11 @@ class CohortFolder:
     def is_done(self, case: CohortCase, plan: CohortPlan, image_hash: str) -> bool:
         """A case needs nothing more: its record is of this plan and image, and its label map is whole."""
         record = self.read(case)
-        if record is None or record.problem or (record.fingerprint, record.image_hash) != (plan.fingerprint, image_hash):
+        if (
+            record is None
+            or record.problem
+            or (record.fingerprint, record.image_hash) != (plan.fingerprint, image_hash)
+        ):
             return False
         try:
             return file_hash(self.labels_path(case)) == record.labels_hash
@@ -210,12 +219,16 @@ class CohortFolder:
             ConfigError: Another run is in it.
             DataError: It cannot be written to.
         """
+        from filelock import FileLock, Timeout  # panels read cohorts before it is installed
+
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / LOCK_FILE, timeout=1.0)
             lock.acquire()
         except Timeout as error:
-            raise ConfigError(f"another run works in {self.path}", hint="wait for it, or choose another folder") from error
+            raise ConfigError(
+                f"another run works in {self.path}", hint="wait for it, or choose another folder"
+            ) from error
         except OSError as error:
             raise DataError(f"cannot write to {self.path}: {error.strerror or error}") from error
         try:
@@ -262,10 +275,13 @@ def read_cohort(folder: Path) -> Cohort:
     try:
         stored = decoded(_StoredCohort, parse_json(disk.read_text(path)), "", Rules(skips_unknown=True))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder} is no cohort: {error}", hint="choose the folder that `neurosam2 cohort` wrote") from error
+        raise DataError(
+            f"{folder} is no cohort: {error}", hint="choose the folder that `neurosam2 cohort` wrote"
+        ) from error
     root = folder.resolve()
     cases = tuple(
-        CohortCase(name=one.name, image=Path(os.path.normpath(root / one.image)), folder=one.folder) for one in stored.cases
+        CohortCase(name=one.name, image=Path(os.path.normpath(root / one.image)), folder=one.folder)
+        for one in stored.cases
     )
     for one in cases:
         if not (root / one.folder / one.name).resolve().is_relative_to(root):

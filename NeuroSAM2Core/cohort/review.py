@@ -93,7 +93,8 @@ def review_rows(folder: Path) -> list[ReviewRow]:
     records = {case: kept.read(case) for case in read_cohort(folder).cases}
     usual = _usual([record for record in records.values() if record is not None and not record.problem])
     rows = [
-        _row(case, record, usual, is_accepted=disk.is_file(kept.reviewed_path(case))) for case, record in records.items()
+        _row(case, record, usual, is_accepted=disk.is_file(kept.reviewed_path(case)))
+        for case, record in records.items()
     ]
     return sorted(rows, key=lambda row: (-row.doubt, row.case.name))
 
@@ -113,7 +114,11 @@ def write_review(folder: Path) -> list[ReviewRow]:
             "reason": row.reason,
             "labels": _labels(folder, row),
             "objects": [
-                {"name": one.name, "doubt": round(one.doubt, 4), "parts": {key: round(x, 4) for key, x in one.parts.items()}}
+                {
+                    "name": one.name,
+                    "doubt": round(one.doubt, 4),
+                    "parts": {key: round(x, 4) for key, x in one.parts.items()},
+                }
                 for one in row.objects
             ],
         }
@@ -185,7 +190,11 @@ def _row(
     doubts = [one.doubt for one in objects] + [1.0] * len(record.lost)
     state = CaseState.ACCEPTED if is_accepted else CaseState.WAITING
     return ReviewRow(
-        case=case, state=state, doubt=float(np.mean(doubts)) if doubts else 1.0, reason=_reason(record, objects), objects=objects
+        case=case,
+        state=state,
+        doubt=float(np.mean(doubts)) if doubts else 1.0,
+        reason=_reason(record, objects),
+        objects=objects,
     )
 
 

@@ -74,7 +74,9 @@ def run_cohort(
         futures = client.map(_do, list(by_key.values()), key=list(by_key), pure=False)
         try:
             for future in as_completed(futures):
-                record = future.result() if future.status == "finished" else _lost(by_key[future.key], plan, folder, future)
+                record = (
+                    future.result() if future.status == "finished" else _lost(by_key[future.key], plan, folder, future)
+                )
                 report(record)
                 future.release()
         except BaseException:
@@ -149,7 +151,8 @@ def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
                 client = Client(**where, timeout=30)
             except (OSError, ValueError) as error:
                 raise ConfigError(
-                    f"there is no Dask scheduler at {workers.scheduler}: {error}", hint="start one with `dask scheduler`"
+                    f"there is no Dask scheduler at {workers.scheduler}: {error}",
+                    hint="start one with `dask scheduler`",
                 ) from error
             with client:
                 yield client
@@ -157,7 +160,9 @@ def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
         count = min(workers.count or _fitting(threads), max(1, num_cases))
         is_encrypted = importlib.util.find_spec("cryptography") is not None
         if not is_encrypted:
-            logger.warning("other users of this machine can reach the workers; `pip install cryptography` shuts them out")
+            logger.warning(
+                "other users of this machine can reach the workers; `pip install cryptography` shuts them out"
+            )
         with (
             LocalCluster(
                 n_workers=count,

@@ -7,4 +7,13 @@ from NeuroSAM2Core.registration.between_people import deformed_labels, register_
 from NeuroSAM2Core.registration.carry import CarriedObject, carried_labels, prompts_of
 from NeuroSAM2Core.registration.register import Registration, register, thinned
 
-__all__ = ["CarriedObject", "Registration", "carried_labels", "deformed_labels", "prompts_of", "register", "register_people", "thinned"]
+__all__ = [
+    "CarriedObject",
+    "Registration",
+    "carried_labels",
+    "deformed_labels",
+    "prompts_of",
+    "register",
+    "register_people",
+    "thinned",
+]

@@ -76,7 +76,9 @@ def register_people(
         ]
         best = max(begun, key=lambda one: similarity_of(sitk, *coarse, one))
         found = optimised(sitk, *fine, best, FINE_STEPS, is_cancelled=is_cancelled, levels=(2, 1))
-        similarity, chosen = max(((similarity_of(sitk, *fine, one), one) for one in (found, best)), key=lambda one: one[0])
+        similarity, chosen = max(
+            ((similarity_of(sitk, *fine, one), one) for one in (found, best)), key=lambda one: one[0]
+        )
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
@@ -164,7 +166,9 @@ def deformed_labels(
         found = method.Execute(fixed, moving)
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise DataError(f"{earlier.name} cannot be deformed onto {later.name}: {lines[-1] if lines else error}") from error
+        raise DataError(
+            f"{earlier.name} cannot be deformed onto {later.name}: {lines[-1] if lines else error}"
+        ) from error
     if is_cancelled():
         raise Cancelled
     whole = sitk.CompositeTransform([affine, found])  # the last one comes first

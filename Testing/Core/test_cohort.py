@@ -82,7 +82,9 @@ def test_annotated_cases_are_pairs_of_files_or_a_dataset_file(tmp_path):
     a, b, c, d = touch(*(tmp_path / f"{name}.nii.gz" for name in "abcd"))
     assert [(one.image, one.labels) for one in find_templates([a, b, c, d])] == [(a, b), (c, d)]
     listed = tmp_path / "dataset.json"
-    listed.write_text(json.dumps({"training": [{"image": "a.nii.gz", "seg": "b.nii.gz"}], "test": [{"image": "c.nii.gz"}]}))
+    listed.write_text(
+        json.dumps({"training": [{"image": "a.nii.gz", "seg": "b.nii.gz"}], "test": [{"image": "c.nii.gz"}]})
+    )
     assert [(one.image, one.labels) for one in find_templates([listed])] == [(a, b)]
     few, many = ([], "there are 0"), ([a, b] * 11, "there are 11")
     for wrong, said in (([a, b, c], "no labels"), ([tmp_path / "x.nii", b], "no file"), few, many):
@@ -149,7 +151,9 @@ def test_a_case_that_fails_is_a_record_with_a_sentence(engine, tmp_path, content
     assert not engine.folder.is_done(case, engine.plan, record.image_hash)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"case": 3}', '{"case": "a", "image": "b", "fingerprint": "c", "objects": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"case": 3}', '{"case": "a", "image": "b", "fingerprint": "c", "objects": [1]}']
+)
 def test_a_damaged_record_is_none(tmp_path, text):
     case = CohortCase(name="sub-a", image=tmp_path / "a.nii", folder="sub-a/anat")
     folder = CohortFolder(tmp_path)
@@ -170,7 +174,9 @@ def test_a_folder_belongs_to_one_plan_and_to_one_run(tmp_path):
     with pytest.raises(ConfigError, match="other annotated cases"):
         folder.claim(replace(PLAN, bspline=True), cases)
     folder.claim(replace(PLAN, bspline=True), cases, overwrite=True)
-    (folder.path / "cohort.json").write_text('{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}')
+    (folder.path / "cohort.json").write_text(
+        '{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}'
+    )
     with pytest.raises(DataError, match="outside"):
         read_cohort(folder.path)
 
@@ -190,8 +196,15 @@ def result(*, iou=0.8, agreement=0.8, carried=0.9, volume=20.0, compactness=0.7,
 
 def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path):
     kinds = {f"sub-{n}": (result(volume=20 + n / 4),) for n in range(6)}
-    kinds |= {"sub-unsure": (result(iou=0.2),), "sub-large": (result(volume=80.0),), "sub-differ": (result(agreement=0.1),)}
-    cases = tuple(CohortCase(name=name, image=tmp_path / f"{name}.nii", folder=f"{name}/anat") for name in (*kinds, "sub-bad", "sub-new"))
+    kinds |= {
+        "sub-unsure": (result(iou=0.2),),
+        "sub-large": (result(volume=80.0),),
+        "sub-differ": (result(agreement=0.1),),
+    }
+    cases = tuple(
+        CohortCase(name=name, image=tmp_path / f"{name}.nii", folder=f"{name}/anat")
+        for name in (*kinds, "sub-bad", "sub-new")
+    )
     folder = CohortFolder(tmp_path)
     folder.claim(PLAN, cases)
     for case in cases[:-1]:
@@ -210,4 +223,6 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
     accepted = [row.case.name for row in write_review(tmp_path) if row.state is CaseState.ACCEPTED]
     assert accepted == ["sub-0"]
     assert len((tmp_path / "review.csv").read_text().splitlines()) == len(cases) + 1
-    assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text())] == [row.case.name for row in rows]
+    assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text())] == [
+        row.case.name for row in rows
+    ]
