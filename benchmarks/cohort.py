@@ -1,8 +1,8 @@
 """A cohort from two annotated subjects: how good the masks of new ones are beside a person's box, and whether doubt finds the worst.
 
-Subjects are deformed copies of two heads, each made of the label maps of a held-out donor: turned, scaled by up to 8 % an axis, and bent by a
-few mm. T1 and T2 in turn, every fourth in slices three times as thick. Objects are six structures; a person's box is the tight box on the
-object's best slice, each side moved by up to 5 %.
+Subjects are deformed copies of two heads, each made of the label maps of a held-out donor: turned, scaled by up to 8 % an axis, and bent by
+a few mm. T1 and T2 in turn, every fourth in slices three times as thick. Objects are six structures; a person's box is the tight box on
+the object's best slice, each side moved by up to 5 %.
 
 Usage: python -m benchmarks.run cohort
        python -m benchmarks.cohort [--subjects 8] [--workers 1] [--bspline] [--folder runs/cohort] [--cost 10 100 1000]
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.quality.cases import thick_slices
-from benchmarks.quality.runner import AXES
 from benchmarks.quality.prompts import first_prompts
+from benchmarks.quality.runner import AXES
 from benchmarks.report import as_table
 from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.cohort import CohortFolder, find_images, find_templates, review_rows
@@ -160,11 +160,11 @@ def table(compared: Sequence[Compared]) -> str:
         rows.append((f"all, {kind} ({len(of_kind)})", f"{ours[of_kind].mean():.3f}", f"{person[of_kind].mean():.3f}"))
     worst = sorted(compared, key=lambda one: float(one.ours.mean()))[: max(1, math.ceil(WORST * len(compared)))]
     ranks = ", ".join(str(one.rank) for one in worst)
-    seconds = np.median([one.seconds for one in compared])
+    seconds, looked_at = np.median([one.seconds for one in compared]), max(1, math.ceil(LOOKED_AT * len(compared)))
     return (
         as_table(("structure", "from two annotated cases", "a person's box"), rows)
-        + f"\nMean Dice of {len(compared)} new subjects. The worst {WORST:.0%} by Dice are number {ranks} of {len(compared)} on the review list; "
-        f"the first {LOOKED_AT:.0%} of it are {max(1, math.ceil(LOOKED_AT * len(compared)))}. A case takes {seconds:.0f} s (median, one thread).\n"
+        + f"\nMean Dice of {len(compared)} new subjects. The worst {WORST:.0%} by Dice are number {ranks} of {len(compared)} on the "
+        f"review list; the first {LOOKED_AT:.0%} of it are {looked_at}. A case takes {seconds:.0f} s (median, one thread).\n"
     )
 
 

@@ -3,8 +3,8 @@
 The vote is the shape whose signed distance is the mean of theirs, so that two cases that differ give what lies between them. How alike two
 and two are is a measure of doubt.
 
-Source: Rohlfing and Maurer, "Shape-based averaging", 2007; Artaechevarria et al., "Combination strategies in multi-atlas image segmentation:
-application to brain MR data", 2009 (weights by how alike the images are).
+Source: Rohlfing and Maurer, "Shape-based averaging", 2007; Artaechevarria et al., "Combination strategies in multi-atlas image
+segmentation: application to brain MR data", 2009 (weights by how alike the images are).
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """What a cohort is made of: annotated cases, new scans and settings. Files are found and named here; no image is read.
 
-Annotated cases and new scans come as files, as the folder of a study (BIDS or any other), or as a dataset.json. The names of new scans follow
-from their own names alone, so that a study may grow.
+Annotated cases and new scans come as files, as the folder of a study (BIDS or any other), or as a dataset.json. The names of new scans
+follow from their own names alone, so that a study may grow.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """What is kept of a cohort: a folder of BIDS derivatives, with one JSON record for each case beside its label map.
 
-A case is done when its record says so for this plan and this very image; whoever starts again skips it. A reviewed label map is a file of its
-own, which no run touches: a case is accepted where it is there.
+A case is done when its record says so for this plan and this very image; whoever starts again skips it. A reviewed label map is a file
+of its own, which no run touches: a case is accepted where it is there.
 """
 
 import hashlib

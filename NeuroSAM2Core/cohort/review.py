@@ -1,7 +1,8 @@
 """What a person should look at first: the cases of a cohort by doubt, as a list for panels and as files for a paper.
 
-Doubt is 0 to 1: for each object the mean of what the model expects to be wrong, how much the annotated cases differ, how far the answer is
-from what they say, and how unusual volume and shape are in the cohort; for a case the mean of its objects. An object that is lost counts as 1.
+Doubt is 0 to 1: for each object the mean of what the model expects to be wrong, how much the annotated cases differ, how far the answer
+is from what they say, and how unusual volume and shape are in the cohort; for a case the mean of its objects. An object that is lost
+counts as 1.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """The cases of a cohort, distributed by Dask: over processes of this machine, or over a cluster that its scheduler knows.
 
-Dask does again elsewhere what a lost process was doing; a case that ends its process three times is given up, with a sentence in its record.
+Dask does again elsewhere what a lost process was doing; a case that ends its process again and again is given up, with a sentence.
 Only the names of cases and their records travel: every process reads the annotated cases and the model once, and one image at a time.
 """
 
@@ -35,6 +35,8 @@ SETTINGS = {
     "distributed.worker.daemon": False,
     "distributed.comm.timeouts.connect": "60s",
     "distributed.admin.log-length": 1000,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -168,7 +170,7 @@ def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
                 n_workers=count,
                 threads_per_worker=1,
                 memory_limit=int(free_memory() / count),
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # its pages are left out, see `SETTINGS`
                 security=True if is_encrypted else None,
                 silence_logs=logging.CRITICAL,
             ) as cluster,

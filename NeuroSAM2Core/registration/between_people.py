@@ -1,7 +1,7 @@
 """Two different heads on each other: where the second begins is searched for, then an affine map, and a B-spline on request.
 
-Heads of two people are turned, scaled and bent against each other, and one may lack its skull: a search over turns and sizes on coarse images
-comes before the optimisation by mutual information.
+Heads of two people are turned, scaled and bent against each other: a search over turns and sizes on coarse images comes before the
+optimisation by mutual information.
 
 Source: Jenkinson and Smith, "A global optimisation method for robust affine registration of brain images", 2001 (search before optimising);
 Rueckert et al., "Nonrigid registration using free-form deformations: application to breast MR images", 1999.

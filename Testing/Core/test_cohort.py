@@ -120,7 +120,7 @@ def test_scans_of_one_name_are_told_apart_and_keep_it_as_the_study_grows(tmp_pat
 
 
 def test_a_case_is_outlined_and_its_record_names_prompts_hashes_and_quality(study, engine):
-    folder, _, images = study
+    *_, images = study
     case = find_images([images])[0]
     record = engine.do(case)
     assert record.problem == ""
@@ -211,7 +211,7 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
         known = CaseRecord(case=case.name, image="", fingerprint=PLAN.fingerprint, objects=kinds.get(case.name, ()))
         folder.write(case, replace(known, problem="" if case.name in kinds else "it is no image"))
     rows = review_rows(tmp_path)
-    assert [row.case.name for row in rows[:4]][0] == "sub-bad"
+    assert rows[0].case.name == "sub-bad"
     assert {row.case.name for row in rows[1:4]} == {"sub-unsure", "sub-large", "sub-differ"}
     assert rows[0].state is CaseState.FAILED
     assert rows[-1].state is CaseState.PENDING

@@ -1,7 +1,7 @@
-"""The review of a cohort: its list by doubt, the next case with its prompts in the scene, corrections, acceptance, and what joins the training.
+"""The review of a cohort: its list by doubt, the next case with its prompts in the scene, acceptance, and what joins the training.
 
-What takes long, `read_case` and `AcceptedCase.write`, touches no scene and may run in a thread. The folder is the only truth: a case is accepted
-where its reviewed label map is there, whoever has written it.
+What takes long, `read_case` and `AcceptedCase.write`, touches no scene and may run in a thread. The folder is the only truth: a case is
+accepted where its reviewed label map is there, whoever has written it.
 """
 
 import json
