@@ -134,7 +134,7 @@ class CohortPresenter:
         self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
         self._entries: dict[str, LabelEntry] = {}
         """Of the objects of the current case, by the ids of their segments."""
-        self._sentence, self._has_failed = "", False
+        self._sentence = ""
 
     @property
     def view(self) -> CohortView:
@@ -246,9 +246,9 @@ class CohortPresenter:
         payload["Sources"] = [self._folder.source(self._current.image)]
         return AcceptedCase(self._folder, self._current, snapshot, tuple(entries), json.dumps(payload, indent=2) + "\n")
 
-    def accept(self) -> None:
-        """Accepts the current case, and waits until it is written; a mistake becomes the sentence."""
-        self.act(lambda: self.begin_accept().write())
+    def accept(self) -> bool:
+        """Accepts the current case, and waits until it is written; false where a mistake became the sentence."""
+        return self.act(lambda: self.begin_accept().write())
 
     def join_training(self, cases: CaseList, role: Role) -> None:
         """Puts all accepted cases on a list of annotated ones; a mistake becomes the sentence."""
@@ -262,20 +262,19 @@ class CohortPresenter:
             for case in accepted:
                 cases.add(case.image, folder.reviewed_path(case), role)
 
-        self.act(add)
-        if not self._has_failed:
+        if self.act(add):
             self._sentence = _("{count} accepted cases are on the list").format(count=len(accepted))
 
-    def act(self, action: Callable[[], object]) -> None:
-        """Does something, and reads the list again; a mistake becomes the sentence."""
-        self._has_failed = False
+    def act(self, action: Callable[[], object]) -> bool:
+        """Does something, and reads the list again; false where a mistake became the sentence."""
         try:
             action()
         except NeuroSAM2Error as error:
             self.reload()
-            self._has_failed, self._sentence = True, str(error)
-        else:
-            self.reload()
+            self.fail(error)
+            return False
+        self.reload()
+        return True
 
     def fail(self, error: NeuroSAM2Error) -> None:
         """Shows what went wrong."""
