@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     plan = make_plan(
         templates, model=args.model, axis=args.axis, bspline=args.bspline, threads=args.threads, device=args.device
     )
-    folder = CohortFolder(args.out)
+    folder = CohortFolder(args.out.resolve())
     failed = 0
     with folder.locked():
         folder.claim(plan, cases, overwrite=args.overwrite)

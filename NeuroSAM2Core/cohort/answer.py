@@ -87,8 +87,12 @@ class CohortEngine:
         session = Session(self.model, image)
         table = joined_table(self.templates)
         names = {entry.value: entry.name for entry in table.entries}
-        outlined = {value: outline(session, value, prompts_of(mask, axis)) for value, mask in vote.masks.items()}
-        labels = session.labels()
+        outlined = {
+            value: outline(session, number, prompts_of(mask, axis))
+            for number, (value, mask) in enumerate(vote.masks.items(), start=1)
+        }
+        values = np.array([0, *outlined])
+        labels = image.with_voxels(values.astype(np.uint8 if values.max() < 256 else np.int32)[session.labels().voxels])
         target = self.folder.labels_path(case)
         target.parent.mkdir(parents=True, exist_ok=True)
         labels.write(target, overwrite=True)

@@ -107,7 +107,8 @@ def carry(
         voters = [(labels == entry.value, weight) for labels, weight in maps]
         voters = [(mask, weight) for mask, weight in voters if mask.any()]
         if voters:
-            masks[entry.value] = vote_on(*map(list, zip(*voters, strict=True)), image.spacing_mm)
+            weights = [weight for _, weight in voters]
+            masks[entry.value] = vote_on([mask for mask, _ in voters], weights, image.spacing_mm)
             pairs = [dice(a, b) for (a, _), (b, _) in itertools.combinations(voters, 2)]
             agreements[entry.value] = float(np.mean(pairs)) if pairs else None
     if not masks:

@@ -88,14 +88,14 @@ def find_templates(paths: Sequence[Path]) -> tuple[Template, ...]:
     for path in paths:
         if path.suffix.lower() == ".json":
             found += [
-                Template(image=one.image, labels=one.labels)
+                Template(image=_absolute(one.image), labels=_absolute(one.labels))
                 for one in _listed(path, ("training", "validation"))
                 if one.labels is not None
             ]
         elif waiting is None:
             waiting = path
         else:
-            found.append(Template(image=waiting, labels=path))
+            found.append(Template(image=_absolute(waiting), labels=_absolute(path)))
             waiting = None
     if waiting is not None:
         raise DataError(
@@ -129,7 +129,7 @@ def find_images(
         for image in _images_of(path, out):
             real = os.path.realpath(image)
             if real not in kept and (not suffix or stem_of(image).rsplit("_", 1)[-1] == suffix):
-                images.setdefault(real, image)
+                images.setdefault(real, _absolute(image))
     if not images:
         of_kind = f" of the kind {suffix}" if suffix else ""
         raise DataError(
@@ -137,6 +137,11 @@ def find_images(
             hint=f"expected files that end in {', '.join(ENDINGS)}",
         )
     return _named(sorted(images.values()))
+
+
+def _absolute(path: Path) -> Path:
+    """The same file for processes with another current folder; links stay."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  (`resolve` follows links)
 
 
 def _images_of(path: Path, out: Path | None) -> list[Path]:

@@ -45,7 +45,7 @@ class Workers:
     """Where cases are done."""
 
     count: int = 0
-    """Processes of this machine; as many as cores and memory allow if 0."""
+    """Processes of this machine; one for each GPU, or as many as cores and memory allow, if 0."""
     scheduler: str = ""
     """The address of a Dask scheduler, or its file; empty for this machine alone."""
 
@@ -70,7 +70,7 @@ def run_cohort(
     Raises:
         ConfigError: The cluster cannot be reached.
     """
-    with _client(workers or Workers(), plan.threads, len(cases)) as client:
+    with _client(workers or Workers(), plan, len(cases)) as client:
         client.register_plugin(EnginePlugin(plan, folder), name="cohort")
         by_key = {f"{case.name}-{plan.fingerprint}": case for case in cases}
         futures = client.map(_do, list(by_key.values()), key=list(by_key), pure=False)
@@ -88,8 +88,9 @@ def run_cohort(
 
 def _do(case: CohortCase) -> CaseRecord:
     """A case, on a worker."""
-    engine: CohortEngine = get_worker().plugins["cohort"].engine
-    return engine.do(case)
+    plugin = get_worker().plugins["cohort"]
+    assert isinstance(plugin, EnginePlugin), "it was registered under that name"
+    return plugin.engine.do(case)
 
 
 class EnginePlugin(WorkerPlugin):
@@ -129,7 +130,7 @@ def load_engine(plan: CohortPlan, folder: CohortFolder, worker_name: object = ""
     return CohortEngine.load(plan, folder)
 
 
-def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: Future) -> CaseRecord:
+def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: "Future[CaseRecord]") -> CaseRecord:
     """The record of a case that no process came to the end of."""
     error = future.exception()
     problem = (
@@ -143,7 +144,7 @@ def _lost(case: CohortCase, plan: CohortPlan, folder: CohortFolder, future: Futu
 
 
 @contextlib.contextmanager
-def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
+def _client(workers: Workers, plan: CohortPlan, num_cases: int) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with dask.config.set(SETTINGS):
         if workers.scheduler:
@@ -159,7 +160,7 @@ def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
             with client:
                 yield client
             return
-        count = min(workers.count or _fitting(threads), max(1, num_cases))
+        count = min(workers.count or _fitting(plan), max(1, num_cases))
         is_encrypted = importlib.util.find_spec("cryptography") is not None
         if not is_encrypted:
             logger.warning(
@@ -179,7 +180,11 @@ def _client(workers: Workers, threads: int, num_cases: int) -> Iterator[Client]:
             yield client
 
 
-def _fitting(threads: int) -> int:
-    """How many processes cores and free memory allow."""
+def _fitting(plan: CohortPlan) -> int:
+    """A process for each GPU; without one, as many as cores and free memory allow."""
+    import torch
+
+    if plan.device in ("auto", "cuda") and torch.cuda.device_count():
+        return torch.cuda.device_count()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // threads, free_memory() // BYTES_PER_WORKER))
+    return max(1, min(cores // plan.threads, free_memory() // BYTES_PER_WORKER))

@@ -64,21 +64,19 @@ def register_people(
         Cancelled: It was asked for.
     """
     sitk = simple_itk()
-    coarse, fine = (
-        [sampled(sitk, one, max(mm, min(earlier.spacing_mm), min(later.spacing_mm))) for one in (later, earlier)]
-        for mm in (COARSE_MM, FINE_MM)
-    )
+    coarse_mm, fine_mm = (max(mm, min(earlier.spacing_mm), min(later.spacing_mm)) for mm in (COARSE_MM, FINE_MM))
+    fixed, moving = (sampled(sitk, one, coarse_mm) for one in (later, earlier))
+    fixed_fine, moving_fine = (sampled(sitk, one, fine_mm) for one in (later, earlier))
     try:
-        before = similarity_of(sitk, *fine, sitk.Transform())
+        before = similarity_of(sitk, fixed_fine, moving_fine, sitk.Transform())
         begun = [
-            optimised(sitk, *coarse, one, COARSE_STEPS, is_cancelled=is_cancelled, levels=(1,))
-            for one in _beginnings(sitk, *coarse)
+            optimised(sitk, fixed, moving, one, COARSE_STEPS, is_cancelled=is_cancelled, levels=(1,))
+            for one in _beginnings(sitk, fixed, moving)
         ]
-        best = max(begun, key=lambda one: similarity_of(sitk, *coarse, one))
-        found = optimised(sitk, *fine, best, FINE_STEPS, is_cancelled=is_cancelled, levels=(2, 1))
-        similarity, chosen = max(
-            ((similarity_of(sitk, *fine, one), one) for one in (found, best)), key=lambda one: one[0]
-        )
+        best = max(begun, key=lambda one: similarity_of(sitk, fixed, moving, one))
+        found = optimised(sitk, fixed_fine, moving_fine, best, FINE_STEPS, is_cancelled=is_cancelled, levels=(2, 1))
+        results = [(similarity_of(sitk, fixed_fine, moving_fine, one), one) for one in (found, best)]
+        similarity, chosen = max(results, key=lambda one: one[0])
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
@@ -91,7 +89,7 @@ def register_people(
 def _beginnings(sitk: ModuleType, fixed: Any, moving: Any) -> list[Any]:  # noqa: ANN401  (SimpleITK is optional)
     """Affine maps to begin with, the most similar first: turns and sizes about the middles of mass and of the grids."""
     kinds = sitk.CenteredTransformInitializerFilter
-    tried = []
+    tried: list[tuple[float, int, Any]] = []
     for kind in (kinds.MOMENTS, kinds.GEOMETRY):
         middles = sitk.CenteredTransformInitializer(fixed, moving, sitk.AffineTransform(3), kind)
         for angles in itertools.product(PITCHES, ROLLS, TURNS):
