@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 BYTES_PER_WORKER = 3 << 30
 """What a process takes with `nano` and a head of 1 mm, with some to spare."""
 MAX_RESTARTS = 3
+CONNECT_S = 10.0
+"""So long a scheduler may take to answer."""
 SETTINGS = {
     "distributed.scheduler.allowed-failures": MAX_RESTARTS,
     "distributed.scheduler.work-stealing": True,
@@ -151,7 +153,7 @@ def _client(workers: Workers, plan: CohortPlan, num_cases: int) -> Iterator[Clie
             is_file = Path(workers.scheduler).is_file()
             where = {"scheduler_file": workers.scheduler} if is_file else {"address": workers.scheduler}
             try:
-                client = Client(**where, timeout=30)
+                client = Client(**where, timeout=CONNECT_S)
             except (OSError, ValueError) as error:
                 raise ConfigError(
                     f"there is no Dask scheduler at {workers.scheduler}: {error}",

@@ -14,6 +14,7 @@ from distributed import get_client
 
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.cohort import CohortFolder, find_images, find_templates
+from NeuroSAM2Core.cohort import run as cohort_run
 from NeuroSAM2Core.cohort.answer import make_plan
 from NeuroSAM2Core.cohort.run import Workers, run_cohort
 from Testing.Support.cohorts import write_study
@@ -96,7 +97,8 @@ def test_a_stopped_cohort_goes_on_and_does_only_what_is_missing(study, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
-def test_a_cluster_that_is_not_there_is_a_sentence(study, capsys):
+def test_a_cluster_that_is_not_there_is_a_sentence(study, capsys, monkeypatch):
+    monkeypatch.setattr(cohort_run, "CONNECT_S", 1.0)
     _, command = study
     assert main([*command, "--scheduler", "tcp://127.0.0.1:9"]) == 2
     assert "no Dask scheduler" in capsys.readouterr().err
