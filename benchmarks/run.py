@@ -1,13 +1,13 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components] [threads]
-                               [views]
+                               [views] [cohort]
        python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
 import sys
 
-from benchmarks import components, confidence, corrections, files, mrml, speed, threads, training, views, worker
+from benchmarks import cohort, components, confidence, corrections, files, mrml, speed, threads, training, views, worker
 from benchmarks.quality import command as quality
 from benchmarks.report import publish
 from NeuroSAM2Core.errors import DataError
@@ -23,6 +23,7 @@ PARTS = {
     "components": components.measure,
     "threads": threads.measure,
     "views": views.measure,
+    "cohort": cohort.measure,
 }
 QUALITY = "quality"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PINNED = ("--constraint", "constraints.txt")
 FIRST: tuple[tuple[str, ...], ...] = (("--upgrade", "pip", "setuptools", "wheel"), (*PINNED, "torch"))
-APP: tuple[tuple[str, ...], ...] = (*FIRST, (*PINNED, "--editable", ".[app,dicom,pretrain]"))
+APP: tuple[tuple[str, ...], ...] = (*FIRST, (*PINNED, "--editable", ".[app,dicom,pretrain,cohort]"))
 """For `make demo` and `make app`; the demo's head is made of the label maps of the packages of `pretrain`."""
 ALL: tuple[tuple[str, ...], ...] = (
     *FIRST,

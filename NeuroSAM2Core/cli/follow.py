@@ -11,14 +11,12 @@ from NeuroSAM2Core.cli.montage import check_picture, draw_montage
 from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.labels import find_table, read_table, table_for, write_table
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, is_there
-from NeuroSAM2Core.registration import CarriedObject, Registration, carried_labels, prompts_of, register, thinned
+from NeuroSAM2Core.registration import Registration, carried_labels, prompts_of, register, thinned
 from NeuroSAM2Core.volume import Volume, resolve_axis
 from NeuroSAM2Core.volume.files import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from NeuroSAM2Core.inference import Session
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -67,11 +65,12 @@ def run(args: argparse.Namespace) -> int:
     result, prompts = carried, []
     if not args.carried_only:
         from NeuroSAM2Core.checkpoint import load_model  # heavy: only now that the scans are known to fit
+        from NeuroSAM2Core.cohort.answer import give_prompts
         from NeuroSAM2Core.inference import Session
 
         session = Session(load_model(args.model, device=args.device), later)
         for value in values:
-            _prompt(session, value, prompts_of(carried == value, axis))
+            give_prompts(session, value, prompts_of(carried == value, axis))
             print(f"label {value}: {sum(1 for _ in session.propagate(value))} slices")
         result = session.labels().voxels.astype(np.int32)
         prompts = session.prompts(values[0])
@@ -129,16 +128,6 @@ def _say(registration: Registration, later: Volume) -> None:
     )
     if registration.is_doubtful:
         print("the registration is doubtful: look at the result")
-
-
-def _prompt(session: "Session", value: int, carried: CarriedObject) -> None:
-    for one in carried.prompts.boxes:
-        box = one.box
-        axis = carried.prompts.axis
-        assert axis is not None, "there is a box"
-        session.add_box(value, axis, one.index, (box.row0, box.col0, box.row1, box.col1))
-    for plane, prompt in carried.masks.items():
-        session.add_mask(value, plane.axis, plane.index, prompt.mask)
 
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ with signals_reported():  # Ctrl-C may come while these are imported
     from types import ModuleType
 
     from NeuroSAM2Core.cli import (
+        cohort,
         convert,
         download,
         evaluate,
@@ -28,7 +29,21 @@ with signals_reported():  # Ctrl-C may come while these are imported
     from NeuroSAM2Core.threads import shorten_spinning
     from NeuroSAM2Core.version import __version__
 
-COMMANDS = (segment, follow, train, evaluate, report, measure, summary, tune, serve, download, convert, pretrain)
+COMMANDS = (
+    segment,
+    follow,
+    cohort,
+    train,
+    evaluate,
+    report,
+    measure,
+    summary,
+    tune,
+    serve,
+    download,
+    convert,
+    pretrain,
+)
 MORE_COMMANDS = "neurosam2.commands"
 """Entry points of modules that other packages add: `add_parser` declares a command, as ours do."""
 NEGATIVE = re.compile(r"-(\d|\.\d|inf\b|nan\b)")

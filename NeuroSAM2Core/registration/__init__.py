@@ -3,7 +3,17 @@
 SimpleITK does the registration; it is optional. No PyTorch.
 """
 
+from NeuroSAM2Core.registration.between_people import deformed_labels, register_people
 from NeuroSAM2Core.registration.carry import CarriedObject, carried_labels, prompts_of
 from NeuroSAM2Core.registration.register import Registration, register, thinned
 
-__all__ = ["CarriedObject", "Registration", "carried_labels", "prompts_of", "register", "thinned"]
+__all__ = [
+    "CarriedObject",
+    "Registration",
+    "carried_labels",
+    "deformed_labels",
+    "prompts_of",
+    "register",
+    "register_people",
+    "thinned",
+]

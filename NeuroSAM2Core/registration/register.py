@@ -114,20 +114,20 @@ def register(
         DataError: They have nothing in common.
         Cancelled: It was asked for.
     """
-    sitk = _simple_itk()
+    sitk = simple_itk()
     spacing_mm = max(SPACING_MM, min(earlier.spacing_mm), min(later.spacing_mm))
-    fixed, moving = (_sampled(sitk, one, spacing_mm) for one in (later, earlier))
+    fixed, moving = (sampled(sitk, one, spacing_mm) for one in (later, earlier))
     try:
         begin, before = _beginning(sitk, fixed, moving)
-        rigid = _optimised(sitk, fixed, moving, begin, RIGID_STEPS, lambda done: report(0.6 * done), is_cancelled)
+        rigid = optimised(sitk, fixed, moving, begin, RIGID_STEPS, lambda done: report(0.6 * done), is_cancelled)
         affine = sitk.AffineTransform(3)
         affine.SetMatrix(rigid.GetMatrix())
         affine.SetCenter(rigid.GetCenter())
         affine.SetTranslation(rigid.GetTranslation())
-        found = _optimised(
+        found = optimised(
             sitk, fixed, moving, affine, AFFINE_STEPS, lambda done: report(0.6 + 0.4 * done), is_cancelled
         )
-        results = [(_similarity(sitk, fixed, moving, one), one) for one in (found, rigid, begin)]
+        results = [(similarity_of(sitk, fixed, moving, one), one) for one in (found, rigid, begin)]
     except RuntimeError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
@@ -135,12 +135,23 @@ def register(
             hint="are they of the same person and part of the body?",
         ) from error
     similarity, best = max(results, key=lambda one: one[0])
-    lps = np.eye(4)
-    lps[:3, 3] = best.TransformPoint((0.0, 0.0, 0.0))
-    for axis in range(3):
-        lps[:3, axis] = np.array(best.TransformPoint(np.eye(3)[axis].tolist())) - lps[:3, 3]
-    matrix = RAS_TO_LPS @ lps @ RAS_TO_LPS
     report(1.0)
+    return registration_of(best, before=before, similarity=similarity)
+
+
+def registration_of(transform: Any, *, before: float, similarity: float) -> Registration:  # noqa: ANN401
+    """What a linear transform of SimpleITK says.
+
+    Args:
+        transform: From the later scan to the earlier one.
+        before: Mutual information of the two as they are.
+        similarity: The same with the transform.
+    """
+    lps = np.eye(4)
+    lps[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    for axis in range(3):
+        lps[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - lps[:3, 3]
+    matrix = RAS_TO_LPS @ lps @ RAS_TO_LPS
     return Registration(
         later_to_earlier=tuple(tuple(map(float, row)) for row in matrix),
         similarity_before=before,
@@ -148,7 +159,12 @@ def register(
     )
 
 
-def _simple_itk() -> ModuleType:
+def simple_itk() -> ModuleType:
+    """The package, which is optional.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     try:
         import SimpleITK
     except ImportError as error:
@@ -157,7 +173,7 @@ def _simple_itk() -> ModuleType:
     return SimpleITK
 
 
-def _sampled(sitk: ModuleType, volume: Volume, spacing_mm: float) -> Any:  # noqa: ANN401  (SimpleITK is optional)
+def sampled(sitk: ModuleType, volume: Volume, spacing_mm: float) -> Any:  # noqa: ANN401  (SimpleITK is optional)
     """A volume as an image of SimpleITK, in cubes of the same size, its values between 0 and 1."""
     if not is_orthogonal(volume.ijk_to_ras):
         raise GeometryError(
@@ -169,12 +185,9 @@ def _sampled(sitk: ModuleType, volume: Volume, spacing_mm: float) -> Any:  # noq
         low, high = float(voxels.min()), float(voxels.max())
     if low >= high:
         raise DataError(f"{volume.name} is the same everywhere: there is nothing to register")
-    image = sitk.GetImageFromArray(np.clip((voxels - low) / (high - low), 0, 1))
+    image = as_image(sitk, np.clip((voxels - low) / (high - low), 0, 1), volume.ijk_to_ras)
     lps = RAS_TO_LPS @ volume.ijk_to_ras
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
     size = np.array(image.GetSize())
     count = np.maximum(1, np.rint(size * spacing / spacing_mm)).astype(int)
     sigmas = [float(0.5 * max(spacing_mm, one)) for one in spacing]
@@ -193,6 +206,17 @@ def _sampled(sitk: ModuleType, volume: Volume, spacing_mm: float) -> Any:  # noq
     )
 
 
+def as_image(sitk: ModuleType, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64]) -> Any:  # noqa: ANN401
+    """Voxels (K, J, I) as an image of SimpleITK, at their place."""
+    image = sitk.GetImageFromArray(voxels)
+    lps = RAS_TO_LPS @ ijk_to_ras
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    return image
+
+
 def _beginning(sitk: ModuleType, fixed: Any, moving: Any) -> tuple[Any, float]:  # noqa: ANN401  (SimpleITK is optional)
     """Where to begin: as the two are, or with their middles on each other; and how alike they are as they are."""
     moments = sitk.CenteredTransformInitializer(
@@ -201,52 +225,67 @@ def _beginning(sitk: ModuleType, fixed: Any, moving: Any) -> tuple[Any, float]: 
     middles = sitk.Euler3DTransform(moments)
     same = sitk.Euler3DTransform()
     same.SetCenter(middles.GetCenter())
-    before = _similarity(sitk, fixed, moving, same)
-    return (middles if _similarity(sitk, fixed, moving, middles) > before else same), before
+    before = similarity_of(sitk, fixed, moving, same)
+    return (middles if similarity_of(sitk, fixed, moving, middles) > before else same), before
 
 
-def _method(sitk: ModuleType) -> Any:  # noqa: ANN401  (SimpleITK is optional)
+def method_of(sitk: ModuleType) -> Any:  # noqa: ANN401  (SimpleITK is optional)
+    """A registration by mutual information that is told neither transform nor optimizer yet."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
     method.SetInterpolator(sitk.sitkLinear)
     return method
 
 
-def _similarity(sitk: ModuleType, fixed: Any, moving: Any, transform: Any) -> float:  # noqa: ANN401
-    method = _method(sitk)
+def similarity_of(sitk: ModuleType, fixed: Any, moving: Any, transform: Any) -> float:  # noqa: ANN401
+    """Mutual information of two scans; 0 where they do not touch each other."""
+    method = method_of(sitk)
     method.SetInitialTransform(transform)
     try:
         return max(0.0, -float(method.MetricEvaluate(fixed, moving)))
-    except RuntimeError:  # they do not touch each other
+    except RuntimeError:
         return 0.0
 
 
-def _optimised(
+def optimised(
     sitk: ModuleType,
     fixed: Any,  # noqa: ANN401
     moving: Any,  # noqa: ANN401
     begin: Any,  # noqa: ANN401
     steps: int,
-    report: Callable[[float], None],
-    is_cancelled: Callable[[], bool],
+    report: Callable[[float], None] = lambda share: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+    *,
+    levels: tuple[int, ...] = LEVELS,
 ) -> Any:  # noqa: ANN401
-    """A transform that makes the two more alike, of the kind of the one it begins with."""
-    method = _method(sitk)
+    """A transform that makes the two more alike, of the kind of the one it begins with.
+
+    Args:
+        sitk: The package.
+        fixed: The later scan.
+        moving: The earlier one.
+        begin: Where to begin.
+        steps: On each level.
+        report: Hears how much is done, 0 to 1.
+        is_cancelled: Asked in every step.
+        levels: How much coarser than the images each level is.
+    """
+    method = method_of(sitk)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SHARE, SEED)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=1.0, minStep=1e-3, numberOfIterations=steps, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6
     )
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(LEVELS)
-    method.SetSmoothingSigmasPerLevel([0.5 * one for one in LEVELS])
+    method.SetShrinkFactorsPerLevel(levels)
+    method.SetSmoothingSigmasPerLevel([0.5 * one for one in levels])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOff()
     method.SetInitialTransform(type(begin)(begin), inPlace=True)
     stopped = False
 
     def look() -> None:
         nonlocal stopped
-        report((method.GetCurrentLevel() + method.GetOptimizerIteration() / steps) / len(LEVELS))
+        report((method.GetCurrentLevel() + method.GetOptimizerIteration() / steps) / len(levels))
         if is_cancelled():
             stopped = True
             method.StopRegistration()

@@ -1,6 +1,7 @@
 """The segmentation panel: buttons call the presenter, its view model is copied into the widgets."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import slicer
@@ -8,6 +9,7 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.engine.installation import install_plan
 from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter
 from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
@@ -30,7 +32,9 @@ from NeuroSAM2Qt.application.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, 
 from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
+from NeuroSAM2Qt.train_project import TrainProject
 from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
+from NeuroSAM2Qt.widgets.cohort_box import CohortBox
 from NeuroSAM2Qt.widgets.display_box import DisplayBox
 from NeuroSAM2Qt.widgets.files_box import FilesBox
 from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
@@ -105,6 +109,10 @@ class SegmentPanel:
         )
         self.files = FilesBox(
             ui, self.segment_presenter, follow_presenter(self.segment_presenter, slicer_python()), self._do
+        )
+        project = TrainProject(lambda: self.segment_presenter)
+        self.cohort = CohortBox(
+            ui, CohortPresenter(self.segment_presenter, self._work_on), lambda: Path(project.folder), self._do
         )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
@@ -300,6 +308,7 @@ class SegmentPanel:
         view = self.segment_presenter.view()
         self.show(view)
         self.measurements.show()
+        self.cohort.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
@@ -381,6 +390,15 @@ class SegmentPanel:
         self.segment_presenter.select(volume, segmentation)
         self._share_with_editor()
         self.bridge.wake()
+
+    def _work_on(self, volume: object) -> None:
+        """An image of the scene is chosen, with a new segmentation, and shown in the views."""
+        self.ui.volumeSelector.setCurrentNode(volume)
+        self.ui.segmentationSelector.setCurrentNode(None)
+        self._follow_selectors()
+        self.ui.segmentationSelector.setCurrentNode(self.segment_presenter.new_segmentation())
+        self._follow_selectors()
+        slicer.util.setSliceViewerLayers(background=volume, fit=True)
 
     def _share_with_editor(self) -> None:
         """The embedded editor works on what is chosen; it takes an image only once it has a segmentation."""

@@ -27,6 +27,7 @@ from NeuroSAM2Web.server.auth_policy import AuthPolicy
 from NeuroSAM2Web.server.browser import open_page
 from NeuroSAM2Web.server.guard import address, guard
 from NeuroSAM2Web.server.port import HOST
+from NeuroSAM2Web.ui.cohort_panel import CohortPanel, build_cohort_form
 from NeuroSAM2Web.ui.engine_form import build_engine_form
 from NeuroSAM2Web.ui.engine_panel import EnginePanel
 from NeuroSAM2Web.ui.file_panel import FilePanel
@@ -87,6 +88,7 @@ class App:
             TrainPanel(self.app_state, folders),
             EnginePanel(self.app_state, start_engine, settings),
         )
+        self.cohort = CohortPanel(self.app_state, folders, self.train)
         self.view = ViewPanel(self.app_state)
         self.auth_policy = AuthPolicy()
         self._scratch = ScratchFolder()
@@ -94,12 +96,12 @@ class App:
         self.follow = FollowPanel(self.app_state)
         self.measurements = MeasurementsPanel(self.app_state, self.files.transfer)
         self.server.trigger("measures")(self.measurements.show)
-        self.panels = (self.segment, self.view, self.train, self.engine, self.measurements, self.follow)
+        self.panels = (self.segment, self.view, self.train, self.engine, self.measurements, self.follow, self.cohort)
         guard(self.server, self.auth_policy, self.files.transfer.routes())
         tabs = (
             Tab("segment", "Segment", "mdi-draw", partial(build_segment_form, self.segment)),
             Tab("view", "View", "mdi-eye-outline", partial(build_view_form, self.view)),
-            Tab("train", "Train", "mdi-school-outline", partial(build_train_form, self.train)),
+            Tab("train", "Train", "mdi-school-outline", self._build_cases),
             Tab("engine", "Engine", "mdi-memory", partial(build_engine_form, self.engine)),
         )
         build_page(self.app_state, tabs, self.files, self.measurements, self.follow)
@@ -141,6 +143,10 @@ class App:
         for panel in self.panels:
             panel.close()
         self._scratch.remove()
+
+    def _build_cases(self) -> None:
+        build_train_form(self.train)
+        build_cohort_form(self.cohort)
 
     def _begin(self) -> None:
         self.bridge.start()

@@ -249,14 +249,14 @@ def atlas_path(given: Path | None = None) -> Path:
     )
 
 
-def thick_slices(voxels: NDArray[Any], grid: Volume, *, is_mask: bool) -> Volume:
-    """Groups of slices along the third axis averaged; a mask is where at least half of a group belongs to it."""
-    count = len(voxels) // THICK_MM
-    groups = voxels[: count * THICK_MM].reshape(count, THICK_MM, *voxels.shape[1:]).astype(np.float32).mean(axis=1)
+def thick_slices(voxels: NDArray[Any], grid: Volume, *, is_mask: bool, count: int = THICK_MM) -> Volume:
+    """Groups of so many slices along the third axis averaged; a mask is where at least half of a group belongs to it."""
+    groups = len(voxels) // count
+    parts = voxels[: groups * count].reshape(groups, count, *voxels.shape[1:]).astype(np.float32).mean(axis=1)
     matrix = grid.ijk_to_ras.copy()
-    matrix[:3, 3] += matrix[:3, 2] * (THICK_MM - 1) / 2
-    matrix[:3, 2] *= THICK_MM
-    return Volume(groups >= 0.5 if is_mask else groups.round().astype(voxels.dtype), matrix)
+    matrix[:3, 3] += matrix[:3, 2] * (count - 1) / 2
+    matrix[:3, 2] *= count
+    return Volume(parts >= 0.5 if is_mask else parts.round().astype(voxels.dtype), matrix)
 
 
 def low_contrast(image: Volume, rng: np.random.Generator) -> Volume:

@@ -8,7 +8,8 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import is_there
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from NeuroSAM2Lib.scene.files.node_files import label_values
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.segments.layers import label_values
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 
 FORMAT = 1
@@ -43,7 +44,10 @@ def write_sidecar(document: SegmentationDocument, path: Path, *, overwrite: bool
     except FileExistsError as error:
         raise is_there(path) from error
     except OSError as error:
-        raise DataError(f"cannot write {path.name}: {error.strerror or error}", hint="choose another folder") from error
+        raise DataError(
+            _("cannot write {name}: {reason}").format(name=path.name, reason=error.strerror or error),
+            hint=_("choose another folder"),
+        ) from error
 
 
 def _object(document: SegmentationDocument, number: int) -> dict[str, object]:

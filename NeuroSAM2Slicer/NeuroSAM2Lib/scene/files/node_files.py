@@ -140,12 +140,6 @@ def pack_segmentation(
     write_complete(path, write, overwrite=overwrite)
 
 
-def label_values(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
-    """What each segment is in a label map of all, by its id: 1 for the first, and so on."""
-    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
-    return {segment_id: number for number, segment_id in enumerate(ids, start=1)}
-
-
 def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
     """All segments on a volume's own grid: 0 for nothing, else as `label_values` says; where some overlap, the later one has it.
 

@@ -23,6 +23,12 @@ MARGIN = 16
 """Voxels by which a labelmap grows beyond what is needed, so that it need not grow for every slice."""
 
 
+def label_values(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+    """What each segment is in a label map of all, by its id: 1 for the first, and so on."""
+    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
+    return {segment_id: number for number, segment_id in enumerate(ids, start=1)}
+
+
 class Layer:
     """The labelmap that holds a segment.
 

@@ -1,0 +1,345 @@
+"""The review of a cohort: its list by doubt, the next case with its prompts in the scene, acceptance, and what joins the training.
+
+What takes long, `read_case` and `AcceptedCase.write`, touches no scene and may run in a thread. The folder is the only truth: a case is
+accepted where its reviewed label map is there, whoever has written it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
+
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.cohort import CaseState, CohortCase, CohortFolder, ReviewRow, review_rows, write_review
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
+from NeuroSAM2Core.labels import LabelEntry, LabelTable, find_table, read_table, table_for, whole_numbers, write_table
+from NeuroSAM2Core.prompts import ObjectPrompts
+from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.volume_nodes import add_volume, local_matrix
+from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.label_import import digest_of, slice_axis
+from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
+from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH, DisplayProperties
+from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
+from NeuroSAM2Lib.training.cases import CaseList
+from NeuroSAM2Lib.training.roles import Role
+
+OPEN = (CaseState.WAITING, CaseState.FAILED)
+STATES = {
+    CaseState.PENDING: _("not done yet"),
+    CaseState.FAILED: _("failed"),
+    CaseState.WAITING: _("to be looked at"),
+    CaseState.ACCEPTED: _("accepted"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CohortRow:
+    """A case, as the list shows it."""
+
+    name: str
+    state: str
+    doubt: str
+    """In per cent."""
+    reason: str
+    is_open: bool
+    """A person should look at it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CohortView:
+    """What is shown."""
+
+    rows: tuple[CohortRow, ...] = ()
+    current: str = ""
+    """The case in the scene; empty for none."""
+    sentence: str = ""
+    can_accept: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseObject:
+    """An object of a case that was read."""
+
+    entry: LabelEntry
+    prompts: ObjectPrompts
+    qualities: dict[SlicePlane, SliceQuality]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedCase:
+    """A case that was read and is not in the scene yet."""
+
+    case: CohortCase
+    image: Volume
+    objects: tuple[CaseObject, ...]
+    labels: NDArray[np.unsignedinteger]
+    """(K, J, I): 1 for the first object, and so on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AcceptedCase:
+    """What a person accepts, copied from the scene."""
+
+    folder: CohortFolder
+    case: CohortCase
+    snapshot: SegmentationSnapshot
+    entries: tuple[LabelEntry, ...]
+    """Of the segments, in their order."""
+    sidecar: str
+
+    def write(self) -> None:
+        """Writes the reviewed label map, its table and its prompts, and the list anew.
+
+        Raises:
+            DataError: It cannot be written.
+        """
+        values = np.array([0, *(one.value for one in self.entries)])
+        labels = values.astype(np.min_scalar_type(int(values.max())))[self.snapshot.labels().voxels]
+        path = self.folder.reviewed_path(self.case)
+        stem = path.name.removesuffix(".nii.gz")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            disk.write_atomically(path.with_name(f"{stem}.json"), self.sidecar)
+        except OSError as error:
+            raise DataError(
+                _("cannot write {path}: {error}").format(path=path, error=error.strerror or error)
+            ) from error
+        write_table(path.with_name(f"{stem}.tsv"), LabelTable(self.entries), overwrite=True)
+        self.snapshot.volume.with_voxels(labels).write(path, overwrite=True)  # last: it says that the case is accepted
+        write_review(self.folder.path)
+
+
+class CohortPresenter:
+    """One for the panel.
+
+    Args:
+        presenter: Its session is on the case that is looked at.
+        choose: Makes an image of the scene the one that is worked on, with a segmentation.
+    """
+
+    def __init__(self, presenter: SegmentPresenter, choose: Callable[[slicer.vtkMRMLScalarVolumeNode], None]) -> None:
+        self._presenter, self._choose = presenter, choose
+        self._folder: CohortFolder | None = None
+        self._rows: list[ReviewRow] = []
+        self._current: CohortCase | None = None
+        self._volume_node: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._entries: dict[str, LabelEntry] = {}
+        """Of the objects of the current case, by the ids of their segments."""
+        self._sentence = ""
+
+    @property
+    def view(self) -> CohortView:
+        """What is shown now."""
+        rows = tuple(
+            CohortRow(
+                name=row.case.name,
+                state=STATES[row.state],
+                doubt=f"{100 * row.doubt:.0f} %",
+                reason=row.reason,
+                is_open=row.state in OPEN,
+            )
+            for row in self._rows
+        )
+        current = "" if self._current is None or not self._is_shown else self._current.name
+        return CohortView(rows=rows, current=current, sentence=self._sentence, can_accept=bool(current))
+
+    def open_folder(self, folder: Path) -> None:
+        """The cohort in a folder; a mistake becomes the sentence."""
+        self._current, self._rows = None, []
+        self._folder = CohortFolder(folder)
+        self.reload()
+
+    def reload(self) -> None:
+        """Reads the list again: others may have accepted cases, and a run may go on."""
+        if self._folder is None:
+            return
+        try:
+            self._rows = review_rows(self._folder.path)
+        except NeuroSAM2Error as error:
+            self._rows, self._sentence = [], str(error)
+            return
+        left = sum(row.state in OPEN for row in self._rows)
+        accepted = sum(row.state is CaseState.ACCEPTED for row in self._rows)
+        self._sentence = _("{left} cases to look at, {accepted} accepted, {count} in all").format(
+            left=left, accepted=accepted, count=len(self._rows)
+        )
+
+    @property
+    def next_case(self) -> str:
+        """The name of the most doubtful case that is neither accepted nor in the scene; empty where there is none."""
+        current = self._current.name if self._current is not None and self._is_shown else ""
+        return next((row.case.name for row in self._rows if row.state in OPEN and row.case.name != current), "")
+
+    def case(self, name: str) -> CohortCase:
+        """A case of the list.
+
+        Raises:
+            DataError: There is no such one.
+        """
+        for row in self._rows:
+            if row.case.name == name:
+                return row.case
+        raise DataError(_("no case is chosen"), hint=_("click on one in the list"))
+
+    def read_case(self, case: CohortCase) -> OpenedCase:
+        """A case from its files: as it was accepted, else as the model left it; one that failed is its image alone.
+
+        Raises:
+            NeuroSAM2Error: A file cannot be read.
+        """
+        assert self._folder is not None, "the case is of its list"
+        image = Volume.read(case.image)
+        record = self._folder.read(case)
+        reviewed, answered = self._folder.reviewed_path(case), self._folder.labels_path(case)
+        if disk.is_file(reviewed):
+            return _opened(case, image, reviewed, {}, {})
+        if record is None or record.problem:
+            return OpenedCase(case, image, (), np.zeros(image.shape, np.uint8))
+        prompts = {one.label: one.prompts for one in record.objects}
+        return _opened(case, image, answered, prompts, {one.label: one.expected_iou for one in record.objects})
+
+    def show_case(self, opened: OpenedCase) -> None:
+        """Puts a case into the scene and works on it; the case before leaves the scene if it was accepted."""
+        before = self._volume_node if self._current is not None and self._is_accepted(self._current) else None
+        segmentation_before = self._presenter.chosen[1] if before is not None and self._is_shown else None
+        scene = self._presenter.host.scene
+        self._volume_node = add_volume(scene, opened.image, opened.case.name)
+        self._choose(self._volume_node)
+        self._current, self._entries = opened.case, {}
+        if opened.objects:
+            self._presenter.act(lambda session: self._add(session, opened))
+        for node in (segmentation_before, before):
+            if node is not None and scene.IsNodePresent(node):
+                scene.RemoveNode(node)
+
+    def begin_accept(self) -> AcceptedCase:
+        """The current case as it stands in the scene.
+
+        Raises:
+            DataError: No case is open, or nothing is outlined.
+        """
+        session = self._presenter.session
+        if self._folder is None or self._current is None or session is None or not self._is_shown:
+            raise DataError(_("no case of the cohort is open"), hint=_("open one from the list"))
+        document = session.document
+        snapshot = SegmentationSnapshot.take(document.segmentation_node, document.volume_node)
+        segment_ids = document.segmentation_node.GetSegmentation().GetSegmentIDs()
+        used, entries = {one.value for one in self._entries.values()}, []
+        for segment_id, segment in zip(segment_ids, snapshot.segments, strict=True):
+            known = self._entries.get(segment_id)
+            value = known.value if known is not None else max(used, default=0) + 1
+            used.add(value)
+            red, green, blue = (round(255 * part) for part in segment.colour)
+            entries.append(LabelEntry(value, segment.name, (red, green, blue)))
+        payload = json.loads(sidecar_text(document))
+        for one, entry in zip(payload["objects"], entries, strict=False):
+            one["label"] = entry.value
+        payload["Sources"] = [self._folder.source(self._current.image)]
+        return AcceptedCase(self._folder, self._current, snapshot, tuple(entries), json.dumps(payload, indent=2) + "\n")
+
+    def accept(self) -> bool:
+        """Accepts the current case, and waits until it is written; false where a mistake became the sentence."""
+        return self.act(lambda: self.begin_accept().write())
+
+    def join_training(self, cases: CaseList, role: Role) -> None:
+        """Puts all accepted cases on a list of annotated ones; a mistake becomes the sentence."""
+        folder = self._folder
+        accepted = [row.case for row in self._rows if row.state is CaseState.ACCEPTED]
+        if folder is None or not accepted:
+            self._sentence = _("no case is accepted yet")
+            return
+
+        def add() -> None:
+            for case in accepted:
+                cases.add(case.image, folder.reviewed_path(case), role)
+
+        if self.act(add):
+            self._sentence = _("{count} accepted cases are on the list").format(count=len(accepted))
+
+    def act(self, action: Callable[[], object]) -> bool:
+        """Does something, and reads the list again; false where a mistake became the sentence."""
+        try:
+            action()
+        except NeuroSAM2Error as error:
+            self.reload()
+            self.fail(error)
+            return False
+        self.reload()
+        return True
+
+    def fail(self, error: NeuroSAM2Error) -> None:
+        """Shows what went wrong."""
+        self._sentence = str(error)
+
+    @property
+    def _is_shown(self) -> bool:
+        """The current case is the one that is worked on."""
+        return self._volume_node is not None and self._presenter.chosen[0] is self._volume_node
+
+    def _is_accepted(self, case: CohortCase) -> bool:
+        return self._folder is not None and disk.is_file(self._folder.reviewed_path(case))
+
+    def _add(self, session: SessionController, opened: OpenedCase) -> None:
+        document = session.document
+        with session.action():
+            labelmap = slicer.vtkOrientedImageData()
+            set_voxels(labelmap, opened.labels)
+            labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+            with document.step(_("Open case")):
+                numbers = document.add_objects(labelmap, [_known(one) for one in opened.objects])
+            document.journal.note_all()
+        self._entries = {
+            document.objects.segment_id(number): one.entry for number, one in zip(numbers, opened.objects, strict=True)
+        }
+        session.warm_up()
+
+
+def _opened(
+    case: CohortCase, image: Volume, path: Path, prompts: dict[int, ObjectPrompts], ious: dict[int, float]
+) -> OpenedCase:
+    """Objects without prompts are confirmed on all their slices."""
+    stored = whole_numbers(Volume.read(path))
+    if stored.shape != image.shape:
+        raise DataError(
+            _("{labels} is not on the grid of {image}").format(labels=path.name, image=case.image.name),
+            hint=_("run the cohort again"),
+        )
+    values = [value for value in np.unique(stored).tolist() if value > 0]
+    known = find_table(path)
+    entries = (table_for(values) if known is None else read_table(known).restricted(values)).entries
+    labels = np.where(stored > 0, np.searchsorted(values, stored) + 1, 0).astype(np.min_scalar_type(len(values)))
+    objects = []
+    for number, entry in enumerate(entries, start=1):
+        mask = labels == number
+        own = prompts.get(entry.value, ObjectPrompts())
+        axis = own.axis or slice_axis(image)
+        across = tuple(n for n in range(3) if n != axis.array_axis)
+        indices = np.flatnonzero(mask.any(axis=across)).tolist()
+        if own.axis is None:
+            own = ObjectPrompts(axis=axis, kept=frozenset(indices))
+        iou = ious.get(entry.value, 1.0)
+        planes = [SlicePlane(axis, index) for index in indices]
+        objects.append(
+            CaseObject(
+                entry,
+                own,
+                {p: SliceQuality(predicted_iou=iou, object_score=1.0, digest=digest_of(p.of(mask))) for p in planes},
+            )
+        )
+    return OpenedCase(case, image, tuple(objects), labels)
+
+
+def _known(one: CaseObject) -> tuple[DisplayProperties, ObjectRecord]:
+    red, green, blue = (part / 255 for part in one.entry.colour)
+    record = ObjectRecord(prompts=one.prompts).with_qualities(one.qualities)
+    record = record.with_unanswered(frozenset(set(one.prompts.planes) - set(one.qualities)))
+    return DisplayProperties(one.entry.name[:MAX_NAME_LENGTH], (red, green, blue)), record

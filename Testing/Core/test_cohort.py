@@ -1,0 +1,228 @@
+"""A cohort from a few annotated cases: which scans, what is carried over, what is kept, and what is to be looked at first."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from NeuroSAM2Core.cohort import (
+    CaseRecord,
+    CaseState,
+    CohortCase,
+    CohortFolder,
+    CohortPlan,
+    ObjectResult,
+    carry,
+    find_images,
+    find_templates,
+    review_rows,
+    vote_on,
+    write_review,
+)
+from NeuroSAM2Core.cohort.answer import CohortEngine, make_plan
+from NeuroSAM2Core.cohort.carry import LoadedTemplate
+from NeuroSAM2Core.cohort.record import read_cohort
+from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.labels import table_for
+from NeuroSAM2Core.measures import dice
+from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from Testing.Support.cohorts import person, write_study
+
+BOXED = ObjectPrompts().with_box(SlicePlane(Axis.K, 3), BoxPrompt(1, 2, 5, 6))
+PLAN = CohortPlan(templates=(), template_hashes=(), model="nano", model_hash="c")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return folder, *write_study(folder, new=2)
+
+
+@pytest.fixture(scope="module")
+def engine(study):
+    folder, words, _ = study
+    plan = make_plan(find_templates([folder / word for word in words]), model="nano", device="cpu")
+    return CohortEngine.load(plan, CohortFolder(folder / "out"))
+
+
+def ball(middle, radius=6.0, shape=(20, 30, 30)):
+    k, j, i = np.indices(shape)
+    return (k - middle[0]) ** 2 + (j - middle[1]) ** 2 + (i - middle[2]) ** 2 < radius**2
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
+def test_a_vote_lies_between_two_voters_and_nearer_to_the_more_similar_one():
+    left, right, between = ball((10, 15, 10)), ball((10, 15, 14)), ball((10, 15, 12))
+    voted = vote_on([left, right], [1.0, 1.0], (1.0, 1.0, 1.0))
+    assert dice(voted, between) > 0.85
+    weighted = vote_on([left, right], [1.0, 0.4], (1.0, 1.0, 1.0))
+    assert dice(weighted, left) > dice(voted, left)
+    assert vote_on([left], [0.3], (1.0, 1.0, 1.0)) is left
+
+
+@pytest.mark.parametrize("bspline", [False, True])
+def test_objects_of_annotated_heads_lie_on_a_new_one(bspline):
+    templates = [LoadedTemplate(*person(seed), table=table_for([1, 2])) for seed in (0, 1)]
+    image, truth = person(52, contrast=-0.6)
+    vote = carry(templates, image, bspline=bspline)
+    assert min(dice(vote.masks[value], truth.voxels == value) for value in (1, 2)) > 0.75
+    assert all(0.5 < vote.agreements[value] <= 1 for value in (1, 2))
+    assert min(vote.similarities) > 0
+
+
+def test_annotated_cases_are_pairs_of_files_or_a_dataset_file(tmp_path):
+    a, b, c, d = touch(*(tmp_path / f"{name}.nii.gz" for name in "abcd"))
+    assert [(one.image, one.labels) for one in find_templates([a, b, c, d])] == [(a, b), (c, d)]
+    listed = tmp_path / "dataset.json"
+    listed.write_text(
+        json.dumps({"training": [{"image": "a.nii.gz", "seg": "b.nii.gz"}], "test": [{"image": "c.nii.gz"}]})
+    )
+    assert [(one.image, one.labels) for one in find_templates([listed])] == [(a, b)]
+    few, many = ([], "there are 0"), ([a, b] * 11, "there are 11")
+    for wrong, said in (([a, b, c], "no labels"), ([tmp_path / "x.nii", b], "no file"), few, many):
+        with pytest.raises(DataError, match=said):
+            find_templates(wrong)
+
+
+def test_scans_of_a_bids_dataset_keep_their_names_and_derivatives_are_left_out(tmp_path):
+    anat = tmp_path / "sub-01" / "ses-1" / "anat"
+    touch(anat / "sub-01_ses-1_T1w.nii.gz", anat / "sub-01_ses-1_FLAIR.nii.gz", anat / "sub-01_ses-1_dseg.nii.gz")
+    touch(tmp_path / "derivatives" / "x" / "sub-01" / "anat" / "sub-01_T1w.nii.gz", tmp_path / ".git" / "a.nii")
+    found = find_images([tmp_path])
+    assert [(one.name, one.folder) for one in found] == [
+        ("sub-01_ses-1_space-FLAIR", "sub-01/ses-1/anat"),
+        ("sub-01_ses-1_space-T1w", "sub-01/ses-1/anat"),
+    ]
+    assert [one.name for one in find_images([tmp_path], suffix="T1w")] == ["sub-01_ses-1_space-T1w"]
+    with pytest.raises(DataError, match="no image of the kind bold"):
+        find_images([tmp_path], suffix="bold")
+
+
+def test_scans_of_one_name_are_told_apart_and_keep_it_as_the_study_grows(tmp_path):
+    touch(tmp_path / "a" / "scan 1.nii", tmp_path / "b" / "scan 1.nii", tmp_path / "b" / "scan 2.nii.gz")
+    names = {one.name for one in find_images([tmp_path])}
+    assert names == {"sub-ascan1", "sub-bscan1", "sub-scan2"}
+    touch(tmp_path / "c" / "scan 3.nii", tmp_path / "c" / "scan-3.nii")
+    more = [one.name for one in find_images([tmp_path])]
+    assert names < set(more)
+    assert len({name.lower() for name in more}) == 5
+    listed = tmp_path / "dataset.json"
+    listed.write_text(json.dumps({"test": ["b/scan 2.nii.gz"]}))
+    assert [one.name for one in find_images([listed])] == ["sub-scan2"]
+
+
+def test_a_case_is_outlined_and_its_record_names_prompts_hashes_and_quality(study, engine):
+    *_, images = study
+    case = find_images([images])[0]
+    record = engine.do(case)
+    assert record.problem == ""
+    truth = person(50)[1].voxels
+    labels = Volume.read(engine.folder.labels_path(case))
+    assert min(dice(labels.voxels == value, truth == value) for value in (1, 2)) > 0.75
+    assert [one.name for one in record.objects] == ["left organ", "right organ"]
+    assert all(one.prompts.boxes or one.prompts.kept for one in record.objects)
+    assert all(0 < one.expected_iou <= 1 and one.volume_ml > 10 for one in record.objects)
+    assert CaseRecord.from_text(record.to_text()) == record
+    assert json.loads(engine.folder.record_path(case).read_text())["Sources"] == ["../new/scan0.nii.gz"]
+    written = engine.folder.labels_path(case).stat().st_mtime_ns
+    assert engine.do(case) == record
+    assert engine.folder.labels_path(case).stat().st_mtime_ns == written
+    engine.folder.labels_path(case).write_bytes(b"half")
+    assert engine.do(case).labels_hash == record.labels_hash
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"no image", "NIfTI"), (None, "cannot be read")])
+def test_a_case_that_fails_is_a_record_with_a_sentence(engine, tmp_path, content, said):
+    path = tmp_path / "bad.nii.gz"
+    if content is not None:
+        path.write_bytes(content)
+    case = CohortCase(name="sub-bad", image=path, folder="sub-bad/anat")
+    record = engine.do(case)
+    assert said in record.problem
+    assert engine.folder.read(case) == record
+    assert not engine.folder.is_done(case, engine.plan, record.image_hash)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"case": 3}', '{"case": "a", "image": "b", "fingerprint": "c", "objects": [1]}']
+)
+def test_a_damaged_record_is_none(tmp_path, text):
+    case = CohortCase(name="sub-a", image=tmp_path / "a.nii", folder="sub-a/anat")
+    folder = CohortFolder(tmp_path)
+    touch(folder.record_path(case))
+    folder.record_path(case).write_text(text)
+    assert folder.read(case) is None
+    assert not folder.is_done(case, PLAN, "")
+
+
+def test_a_folder_belongs_to_one_plan_and_to_one_run(tmp_path):
+    folder = CohortFolder(tmp_path / "out")
+    cases = (CohortCase(name="sub-a", image=tmp_path / "a.nii", folder="sub-a/anat"),)
+    with folder.locked():
+        folder.claim(PLAN, cases)
+        with pytest.raises(ConfigError, match="another run"), CohortFolder(tmp_path / "out").locked():
+            pass
+    assert read_cohort(folder.path).cases == cases
+    with pytest.raises(ConfigError, match="other annotated cases"):
+        folder.claim(replace(PLAN, bspline=True), cases)
+    folder.claim(replace(PLAN, bspline=True), cases, overwrite=True)
+    (folder.path / "cohort.json").write_text(
+        '{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}'
+    )
+    with pytest.raises(DataError, match="outside"):
+        read_cohort(folder.path)
+
+
+def result(*, iou=0.8, agreement=0.8, carried=0.9, volume=20.0, compactness=0.7, label=1):
+    return ObjectResult(
+        label=label,
+        name=f"organ {label}",
+        prompts=BOXED,
+        expected_iou=iou,
+        agreement=agreement,
+        carried_dice=carried,
+        volume_ml=volume,
+        compactness=compactness,
+    )
+
+
+def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path):
+    kinds = {f"sub-{n}": (result(volume=20 + n / 4),) for n in range(6)}
+    kinds |= {
+        "sub-unsure": (result(iou=0.2),),
+        "sub-large": (result(volume=80.0),),
+        "sub-differ": (result(agreement=0.1),),
+    }
+    cases = tuple(
+        CohortCase(name=name, image=tmp_path / f"{name}.nii", folder=f"{name}/anat")
+        for name in (*kinds, "sub-bad", "sub-new")
+    )
+    folder = CohortFolder(tmp_path)
+    folder.claim(PLAN, cases)
+    for case in cases[:-1]:
+        known = CaseRecord(case=case.name, image="", fingerprint=PLAN.fingerprint, objects=kinds.get(case.name, ()))
+        folder.write(case, replace(known, problem="" if case.name in kinds else "it is no image"))
+    rows = review_rows(tmp_path)
+    assert rows[0].case.name == "sub-bad"
+    assert {row.case.name for row in rows[1:4]} == {"sub-unsure", "sub-large", "sub-differ"}
+    assert rows[0].state is CaseState.FAILED
+    assert rows[-1].state is CaseState.PENDING
+    said = {row.case.name: row.reason for row in rows}
+    assert "the annotated cases disagree" in said["sub-differ"]
+    assert "unusual" in said["sub-large"]
+    assert said["sub-bad"] == "it is no image"
+    touch(folder.reviewed_path(cases[0]))
+    accepted = [row.case.name for row in write_review(tmp_path) if row.state is CaseState.ACCEPTED]
+    assert accepted == ["sub-0"]
+    assert len((tmp_path / "review.csv").read_text().splitlines()) == len(cases) + 1
+    assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text())] == [
+        row.case.name for row in rows
+    ]
