@@ -396,18 +396,18 @@ def _checked(mask: SliceMask) -> SliceMask:
 def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], job: Job) -> Iterator[SliceMask]:
     """The slices of a propagation, one by one."""
     try:
-        for object_id in object_ids:
-            if work.beyond:
+        if work.beyond:
+            for object_id in object_ids:
                 axis = session.prompts(object_id)[0].plane.axis
                 yield from (session.extend(object_id, axis, index) for index in work.beyond)
-                continue
-            yield from session.propagate(
-                object_id,
-                first=work.first,
-                last=work.last,
-                direction=work.direction,
-                is_cancelled=lambda: job.is_cancelled,
-            )
+            return
+        yield from session.propagate(
+            object_ids,
+            first=work.first,
+            last=work.last,
+            direction=work.direction,
+            is_cancelled=lambda: job.is_cancelled,
+        )
     except Cancelled:  # in the middle of a step; the next turn ends the job
         return
 
