@@ -201,3 +201,15 @@ def test_nothing_is_done_where_one_object_has_no_prompts(model, volume):
     with pytest.raises(PromptError, match="nothing to propagate"):
         list(session.propagate())
     assert not session._object(2)[1].tracked
+
+
+def test_what_an_object_holds_is_known_without_looking_at_every_slice(model, volume):
+    session = session_of(model, volume)
+    list(session.propagate(1))
+    track = session._object(1)[1]
+    states = [*track.confirmed.values(), *track.tracked.values()]
+    assert len(track.tracked) > 1
+    assert track.nbytes == sum(state.nbytes for state in states) + track.nbytes_of_histories
+    for state in states:  # a slice keeps nothing of the batch that it was a part of
+        for tensor in (state.logits, state.pointer, state.memory.encoded):
+            assert tensor is None or tensor.untyped_storage().nbytes() <= 2 * tensor.nbytes

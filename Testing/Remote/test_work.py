@@ -299,6 +299,18 @@ def test_several_objects_are_carried_through_and_one_can_be_forgotten(client, ke
     assert answer(client, RemoveObject(volume_id=key, object_id=2)) == Finished(request_id=8)
 
 
+def test_what_is_left_is_counted_for_the_object_of_each_slice_alone(client, key, monkeypatch):
+    counted, count = [], Session.num_slices_to_do
+    for number in (1, 2, 3):
+        answer(client, box_on(key, 7, object_id=number))
+    monkeypatch.setattr(Session, "num_slices_to_do", lambda *a, **k: counted.append(1) or count(*a, **k))
+    events = events_of(client, client.submit(propagate(key, 1, 2, 3)))
+    assert len(counted) == 3 + len(tracked(events))
+    done = [event for event in events if isinstance(event, Progress)]
+    assert [event.done for event in done] == list(range(1, len(done) + 1))
+    assert done[-1].done == done[-1].total
+
+
 def test_an_object_forgotten_in_the_middle_of_its_propagation_ends_it(client, key, monkeypatch):
     for number in (1, 2):
         answer(client, box_on(key, 7, object_id=number))
@@ -309,7 +321,10 @@ def test_an_object_forgotten_in_the_middle_of_its_propagation_ends_it(client, ke
         hold_until(client, hold)
     masks = tracked(events_of(client, run, gone))
     assert sum(one.object_id == 1 for one in masks) <= 2
-    assert {one.plane.index for one in masks if one.object_id == 2} == set(range(16)) - {7, 8}  # 8 came while it was held
+    assert {one.plane.index for one in masks if one.object_id == 2} == set(range(16)) - {
+        7,
+        8,
+    }  # 8 came while it was held
 
 
 def test_clients_do_not_meet_although_they_share_the_voxels(worker, ball, small_model_file, session):

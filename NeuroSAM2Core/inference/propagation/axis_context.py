@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -60,8 +60,14 @@ class AxisContext:
     def states_with_memory(
         self, features: Sequence[ImageFeatures], answers: Sequence[MaskPrediction], crops: Sequence[Crop]
     ) -> list[SliceState]:
-        """The states of the slices of several objects, with their memories encoded together while their features are at hand."""
-        states = [self.state_of(answer, crop) for answer, crop in zip(answers, crops, strict=True)]
+        """The states of the slices of several objects, with their memories encoded together while their features are at hand.
+
+        Each holds what is its own: none keeps the rest of the batch from being let go of.
+        """
+        states = [
+            replace(self.state_of(answer, crop), logits=answer.logits.clone(), pointer=answer.pointer.clone())
+            for answer, crop in zip(answers, crops, strict=True)
+        ]
         logits, scores = (
             torch.cat(rows) for rows in zip(*((one.logits, one.object_score_logits) for one in answers), strict=True)
         )
@@ -89,7 +95,7 @@ class AxisContext:
         *,
         is_prompted: bool,
     ) -> list[Float[Tensor, "1 cm s s"]]:
-        """A memory for each object, each by itself: none keeps those of the others from being let go of."""
+        """A memory for each object."""
         binarize = is_prompted and self.options.binarize_prompted
         memories = self.model.write_memory(features, logits, object_score_logits, binarize=binarize)
         dtype = torch.bfloat16 if self.options.half_memory else memories.dtype

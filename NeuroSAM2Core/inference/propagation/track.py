@@ -129,8 +129,10 @@ class ObjectTrack:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes."""
-        states = sum(state.nbytes for state in (*self.confirmed.values(), *self.tracked.values()))
+        """Memory held, bytes. The states of tracked slices are alike: the latest speaks for all, however many there are."""
+        states = sum(state.nbytes for state in self.confirmed.values())
+        if self.tracked:
+            states += len(self.tracked) * next(reversed(self.tracked.values())).nbytes
         return states + sum(len(imported.bits) for imported in self.imported.values()) + self.nbytes_of_histories
 
     @property
