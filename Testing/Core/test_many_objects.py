@@ -1,5 +1,6 @@
 """Objects that are propagated together get what each would get alone."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import islice
 
@@ -213,3 +214,29 @@ def test_what_an_object_holds_is_known_without_looking_at_every_slice(model, vol
     for state in states:  # a slice keeps nothing of the batch that it was a part of
         for tensor in (state.logits, state.pointer, state.memory.encoded):
             assert tensor is None or tensor.untyped_storage().nbytes() <= 2 * tensor.nbytes
+
+
+def test_labels_of_a_large_volume_take_no_more_memory_than_the_labels(model):
+    volume = noise_volume(200, 64, 64)
+    session = Session(model, volume, options=OPTIONS)
+    for number in range(1, 4):
+        session.add_box(number, "axial", 100, (5 * number, 10, 40, 50))
+    session.labels()
+    tracemalloc.start()
+    try:
+        labels = session.labels().voxels
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * labels.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_objects_that_overlap_share_a_plane_by_their_logits(model, volume):
+    session = Session(model, volume, options=OPTIONS)
+    for number, (axis, index) in enumerate((("axial", 3), ("axial", 3), ("sagittal", 30)), start=1):
+        session.add_box(number, axis, index, (2, 10, 7, 40) if axis == "sagittal" else (8 * number, 10, 40, 50))
+    surest, expected = np.full(volume.shape, -np.inf), np.zeros(volume.shape)
+    for number in (1, 2, 3):
+        wins = session.mask(number) & (session.logits(number) > surest)
+        expected[wins], surest[wins] = number, session.logits(number)[wins]
+    assert set(np.unique(expected)) >= {0, 1, 2}
+    np.testing.assert_array_equal(session.labels().voxels, expected)
