@@ -35,11 +35,14 @@ def logits_of(view: AxisSession, track: ObjectTrack) -> NDArray[np.float32]:
     """The logits of an object, (K, J, I); far below 0 on slices that were not done."""
     voxels = np.full(view.volume.shape, ABSENT_LOGIT, dtype=np.float32)
     for number in track.known:
-        state = track.state(number)
-        if state is None:  # a given mask that nothing was asked of yet
-            seen = np.where(track.imported[number].mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
-        else:
-            full = at_slice(state.logits, state.crop, view.stack.slice_shape, view.options)
-            seen = view.stack.mask_from_stack(full.cpu().numpy())
-        view.stack.plane(number).of(voxels)[...] = seen
+        view.stack.plane(number).of(voxels)[...] = slice_logits(view, track, number)
     return voxels
+
+
+def slice_logits(view: AxisSession, track: ObjectTrack, number: int) -> NDArray[np.float32]:
+    """The logits of an object on a slice that is known, (H, W) of the stored plane."""
+    state = track.state(number)
+    if state is None:  # a given mask that nothing was asked of yet
+        return np.where(track.imported[number].mask, np.float32(MASK_PROMPT_LOGIT), np.float32(-MASK_PROMPT_LOGIT))
+    full = at_slice(state.logits, state.crop, view.stack.slice_shape, view.options)
+    return view.stack.mask_from_stack(full.cpu().numpy())

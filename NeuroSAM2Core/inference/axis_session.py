@@ -1,13 +1,13 @@
 """A session along one axis of a volume: image features, predictions on slices, and propagation passes."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.errors import Cancelled, PromptError
+from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.imported_mask import ImportedMask
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
@@ -20,13 +20,15 @@ from NeuroSAM2Core.inference.prediction.slice_predictor import PromptHistory, Sl
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
 from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank
 from NeuroSAM2Core.inference.propagation.memory_selection import select_memory
+from NeuroSAM2Core.inference.propagation.objects_together import ObjectPasses, check_cancelled, propagate_together
 from NeuroSAM2Core.inference.propagation.passes import Pass, plan_bidirectional_sweep, plan_passes
 from NeuroSAM2Core.inference.propagation.propagation_pass import (
+    PassTracker,
     appearance_model_of,
     done_of,
     intensity_contrast_of,
     present_slices,
-    run_pass,
+    track_slices,
 )
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2, MaskPrediction
@@ -138,18 +140,17 @@ class AxisSession:
             passes = [run for run in passes if run.step == step]
         return [run for run in passes if done_of(track, run, self.options) < len(run.slices)]
 
-    def run(self, track: ObjectTrack, passes: Sequence[Pass], is_cancelled: Callable[[], bool]) -> Iterator[int]:
-        """Runs passes and yields the number of every slice that was done."""
-        for run in passes:
+    def run(
+        self, objects: Mapping[int, tuple[ObjectTrack, Sequence[Pass]]], is_cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[int, int]]:
+        """Runs the passes of objects, and yields the object and the number of every slice that was done."""
+
+        def prepare(track: ObjectTrack, run: Pass) -> None:
             done = done_of(track, run, self.options)
             self.materialize(track, run.slices[max(0, done - self.reach) : done], is_cancelled)
-            slices = run_pass(self.context, track, run)
-            while True:
-                _check_cancelled(is_cancelled)
-                number = next(slices, None)
-                if number is None:
-                    break
-                yield number
+
+        passes = [ObjectPasses(self.context, one, track, runs, prepare) for one, (track, runs) in objects.items()]
+        return propagate_together(self.context, passes, is_cancelled)
 
     def extend(self, track: ObjectTrack, number: int) -> None:
         """Answers one slice, which passes have reached, as if the object went on there; the slices beyond it stay as they are.
@@ -170,10 +171,11 @@ class AxisSession:
         scratch_copy.progress.clear()
         self.materialize(scratch_copy, run.slices[:-1][-self.reach :])
         options = replace(self.options, ends_by_shape=False, stop_after_absent=None, bidirectional_sweep=False)
-        for _ in run_pass(replace(self.context, options=options), scratch_copy, run):
-            pass
+        context = replace(self.context, options=options)
+        tracker = PassTracker(context, scratch_copy, run)
+        (state,) = track_slices(context, [tracker])
         track.imported.pop(number, None)
-        track.tracked[number] = scratch_copy.tracked[number]
+        track.tracked[number] = state
 
     @property
     def reach(self) -> int:
@@ -187,7 +189,7 @@ class AxisSession:
         """Encodes the memory of those slices that have only an imported mask."""
         for number in numbers:
             if number in track.imported and track.state(number) is None:
-                _check_cancelled(is_cancelled)
+                check_cancelled(is_cancelled)
                 with computing(self.model, is_exact=self.options.is_exact):
                     track.tracked[number] = self.use_imported_mask(track.imported[number], number, is_prompted=False)
 
@@ -200,8 +202,8 @@ class AxisSession:
     def use_imported_mask(self, imported: ImportedMask, number: int, *, is_prompted: bool) -> SliceState:
         """The state of a slice whose mask is imported, as if it had been predicted."""
         answer = self._use_mask(imported, number)
-        features = self.features.get(number, answer.crop)
-        state = self.context.encode_memory(features, answer.prediction, answer.crop, is_prompted=is_prompted)
+        state = self.context.state_of(answer.prediction, answer.crop)
+        self.context.memory_of(state, number, answer.crop, is_prompted=is_prompted)
         return replace(state, iou=imported.iou, object_score_logits=imported.object_score_logits)
 
     def _use_mask(self, imported: ImportedMask, number: int) -> SliceAnswer:
@@ -249,7 +251,7 @@ class AxisSession:
     def _look(self, look: Callable[[Crop], CropView], number: int) -> SliceContext:
         return SliceContext(
             look,
-            lambda crops: self.features.ensure([(number, crop) for crop in crops]),
+            lambda crops: self.features.get_all([(number, crop) for crop in crops]),
             lambda crop: self.features.get(number, crop),
         )
 
@@ -283,11 +285,6 @@ def _begins_with(prompts: PromptSet, first: BoxPrompt | PointPrompt) -> bool:
     if prompts.mask is not None or prompts.is_empty:
         return False
     return first == (prompts.box or prompts.points[0])
-
-
-def _check_cancelled(is_cancelled: Callable[[], bool]) -> None:
-    if is_cancelled():
-        raise Cancelled("stopped; what is done stays")
 
 
 def _as_prediction(state: SliceState) -> MaskPrediction:

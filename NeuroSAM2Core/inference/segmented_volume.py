@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.inference.assembly import assemble_volume, changed, logits_of
+from NeuroSAM2Core.inference.assembly import assemble_volume, changed, logits_of, slice_logits
 from NeuroSAM2Core.inference.axis_session import AxisSession
 from NeuroSAM2Core.inference.imported_mask import probability
 from NeuroSAM2Core.inference.options import EngineOptions
@@ -17,6 +17,7 @@ from NeuroSAM2Core.inference.prediction.postprocess import finish_volume
 from NeuroSAM2Core.inference.propagation.propagation_pass import done_of
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.volume import (
     DEFAULT_CLEANUP,
@@ -161,13 +162,35 @@ class SegmentedVolume:
         """All objects as one label volume on the image's own grid; where some overlap, the one that is surest there has the voxel."""
         largest = max(self.object_ids, default=0)
         voxels = np.zeros(self.volume.shape, dtype=np.uint8 if largest < 256 else np.uint16)
-        surest = np.full(self.volume.shape, -np.inf, dtype=np.float32)
         for object_id in self.object_ids:
-            logits = self.logits(object_id)
-            wins = self.mask(object_id) & (logits > surest)
-            voxels[wins] = object_id
-            surest[wins] = logits[wins]
+            for plane, mask in self._planes(object_id):
+                region = plane.of(voxels)
+                wins = mask.copy()
+                for owner in np.unique(region[mask & (region != 0)]).tolist():
+                    is_less_sure = self._logits_on(object_id, plane) <= self._logits_on(owner, plane)
+                    wins[(region == owner) & is_less_sure] = False
+                region[wins] = object_id
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
+
+    def _planes(self, object_id: int) -> Iterator[tuple[SlicePlane, NDArray[np.bool_]]]:
+        """The planes that may hold the object, with its final masks; one at a time unless it is cleaned as a whole."""
+        view, track = self._object(object_id)
+        if self.options.cleans_volume or self.cleanup.is_whole:
+            voxels = self.mask(object_id)
+            planes = (view.stack.plane(number) for number in range(len(view.stack)))
+            yield from ((plane, plane.of(voxels)) for plane in planes)
+        else:
+            yield from ((one.plane, one.mask) for one in self._slices(object_id, track.known))
+
+    def _logits_on(self, object_id: int, plane: SlicePlane) -> NDArray[np.float32]:
+        """The logits of an object on a plane; far below 0 where nothing was done."""
+        view, track = self._object(object_id)
+        if view.stack.axis != plane.axis:
+            return plane.of(self.logits(object_id))
+        number = view.stack.number_of(plane.index)
+        if number not in track.known:
+            return np.full(plane.of(self.volume.voxels).shape, ABSENT_LOGIT, np.float32)
+        return slice_logits(view, track, number)
 
     def prompts(self, object_id: int) -> list[PromptSet]:
         """The prompt sets of an object, in the order in which the slices were first prompted."""

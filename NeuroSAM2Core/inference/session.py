@@ -10,6 +10,7 @@ from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.axis_session import AxisSession
 from NeuroSAM2Core.inference.imported_mask import ImportedMask, probability
 from NeuroSAM2Core.inference.precision import computing
+from NeuroSAM2Core.inference.propagation.passes import Pass
 from NeuroSAM2Core.inference.propagation.track import ObjectTrack
 from NeuroSAM2Core.inference.segmented_volume import SegmentedVolume
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
@@ -214,7 +215,7 @@ class Session(SegmentedVolume):
 
     def propagate(
         self,
-        object_id: int | None = None,
+        object_id: int | Sequence[int] | None = None,
         *,
         first: int | None = None,
         last: int | None = None,
@@ -223,24 +224,29 @@ class Session(SegmentedVolume):
     ) -> Iterator[SliceMask]:
         """Propagates objects through the slices, outwards from the confirmed ones, and yields each slice when it is done.
 
-        Only what is not done yet is done: the first time everything, after a correction what it touches, after a stop the rest.
+        Several objects go through the slices together: one slice of each, as many objects at a time as the device is good for. Only what
+        is not done yet is done: the first time everything, after a correction what it touches, after a stop the rest.
 
         Args:
-            object_id: The object; all of them if None.
+            object_id: The object, or several; all of them if None.
             first: First slice of the range, an index along the object's stored axis.
             last: Last slice of the range.
             direction: Only the passes that go up or down, as the stored index counts.
             is_cancelled: Asked before every slice.
 
         Raises:
-            PromptError: There is no such object, or it has no prompts.
+            PromptError: There is no such object, or it has no prompts; nothing is done then.
             Cancelled: `is_cancelled` returned true; what is done stays.
         """
-        for one in self.object_ids if object_id is None else [object_id]:
+        wanted = self.object_ids if object_id is None else [object_id] if isinstance(object_id, int) else object_id
+        along: dict[Axis, dict[int, tuple[ObjectTrack, list[Pass]]]] = {}
+        for one in wanted:
             view, track = self._object(one)
-            for number in view.run(track, view.plan(track, first, last, direction), is_cancelled):
+            along.setdefault(view.stack.axis, {})[one] = track, view.plan(track, first, last, direction)
+        for axis, objects in along.items():
+            for one, number in self._view(axis).run(objects, is_cancelled):
                 self._scratch_tracks = None
-                yield self._as_mask(one, number, track.tracked[number])
+                yield self._as_mask(one, number, objects[one][0].tracked[number])
 
     def extend(self, object_id: int, axis: str, index: int) -> SliceMask:
         """Answers the slice on which the object has ended as if it went on there: one slice more, whatever its shape says.

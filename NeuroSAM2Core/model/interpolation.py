@@ -31,7 +31,7 @@ def resized(grid: Float[Tensor, "b c h w"], height: int, width: int) -> Float[Te
     return _along_both(grid, _downsampling_matrix(grid.shape[2], height), _downsampling_matrix(grid.shape[3], width))
 
 
-def sample_bilinear(grid: Float[Tensor, "b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
+def sample_bilinear(grid: Float[Tensor, "#b c h w"], places: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n c"]:
     """The features of a grid at some places, (x, y) from 0 to 1, interpolated; beyond the border, those of the border."""
     grid = grid.float()
     height, width = grid.shape[2:]

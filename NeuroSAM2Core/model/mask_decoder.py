@@ -56,8 +56,8 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b c s s"],
-        stride8: Float[Tensor, "b c4 s2 s2"],
-        stride4: Float[Tensor, "b c8 s4 s4"],
+        stride8: Float[Tensor, "#b c4 s2 s2"],
+        stride4: Float[Tensor, "#b c8 s4 s4"],
         prompt_tokens: Float[Tensor, "b n c"],
         prompt_grid: Float[Tensor, "b c s s"],
         grid_position: Float[Tensor, "1 c s s"],
@@ -66,7 +66,7 @@ class MaskDecoder(nn.Module):
         every: bool = False,
         stability_fallback: bool,
     ) -> Candidates:
-        """Decodes B objects on one slice.
+        """Decodes B objects.
 
         Args:
             image: Coarse features, conditioned on memory or not.
@@ -112,7 +112,10 @@ class MaskDecoder(nn.Module):
         return list(self.output_hypernetworks_mlps)[chosen]
 
     def _upscale(
-        self, seen: Float[Tensor, "b c s s"], stride8: Float[Tensor, "b c4 s2 s2"], stride4: Float[Tensor, "b c8 s4 s4"]
+        self,
+        seen: Float[Tensor, "b c s s"],
+        stride8: Float[Tensor, "#b c4 s2 s2"],
+        stride4: Float[Tensor, "#b c8 s4 s4"],
     ) -> Float[Tensor, "b c8 s4 s4"]:
         to_stride8, norm, gelu, to_stride4, _ = self.output_upscaling
         finer = gelu(norm(to_stride8(seen) + stride8))

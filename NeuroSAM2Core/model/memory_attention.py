@@ -58,7 +58,7 @@ class CrossAttention(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b n c"],
+        x: Float[Tensor, "#b n c"],
         keys: Float[Tensor, "b m c"],
         memory: Float[Tensor, "b m cm"],
         rotations: Complex[Tensor, "n c2"],
@@ -74,6 +74,7 @@ class CrossAttention(nn.Module):
             # Fused kernels want keys and values of one width.
             dropout = self.dropout if self.training else 0.0
             v = split_heads(self.v_proj(memory), 1)
+            q = q.expand(len(v), -1, -1, -1)
             mixed = merge_heads(F.scaled_dot_product_attention(q, split_heads(keys, 1), v, dropout_p=dropout))
         else:
             mixed = self.v_proj(_mix(q[:, 0], keys, memory))
@@ -82,7 +83,7 @@ class CrossAttention(nn.Module):
 
 
 def _mix(
-    q: Float[Tensor, "b n c"], keys: Float[Tensor, "b m c"], memory: Float[Tensor, "b m cm"]
+    q: Float[Tensor, "#b n c"], keys: Float[Tensor, "b m c"], memory: Float[Tensor, "b m cm"]
 ) -> Float[Tensor, "b n cm"]:
     """Attention with the memory itself as values, a few queries at a time so that a CPU's cache holds their weights.
 
@@ -110,7 +111,7 @@ class MemoryAttentionLayer(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b n c"],
+        x: Float[Tensor, "#b n c"],
         keys: Float[Tensor, "b m c"],
         memory: Float[Tensor, "b m cm"],
         rotations: Complex[Tensor, "n c2"],
@@ -133,12 +134,12 @@ class MemoryAttention(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(
-        self, features: Float[Tensor, "b c s s"], keys: LayerKeys, memory: Float[Tensor, "b m cm"]
+        self, features: Float[Tensor, "#b c s s"], keys: LayerKeys, memory: Float[Tensor, "b m cm"]
     ) -> Float[Tensor, "b n c"]:
         """The slice's tokens after they have seen the memory.
 
         Args:
-            features: The slice's own coarse features.
+            features: The slice's own coarse features; objects on one slice share all that comes before memory is looked at.
             keys: Rotated keys of every memory token, one tensor per layer.
             memory: The memory tokens themselves.
         """

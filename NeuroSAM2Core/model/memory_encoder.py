@@ -28,7 +28,7 @@ class MemoryEncoder(nn.Module):
         self.fuser = nn.Sequential(OrderedDict(layers=nn.Sequential(ConvNeXtBlock(width), ConvNeXtBlock(width))))
         self.out_proj = nn.Conv2d(width, config.memory_width, kernel_size=1)
 
-    def forward(self, features: Float[Tensor, "b c s s"], mask: Float[Tensor, "b 1 S S"]) -> Float[Tensor, "b cm s s"]:
+    def forward(self, features: Float[Tensor, "#b c s s"], mask: Float[Tensor, "b 1 S S"]) -> Float[Tensor, "b cm s s"]:
         """What to remember of a slice.
 
         Args:

@@ -21,7 +21,7 @@ BRUSH_RADIUS_PX = 6.0
 
 
 class PromptEncoder(nn.Module):
-    """Encodes the prompts of B objects on one slice."""
+    """Encodes the prompts of B objects."""
 
     def __init__(self, config: SAM2Config) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class PromptEncoder(nn.Module):
             nn.init.zeros_(self.sampled_embed.weight)
 
     def tokens(
-        self, points: Points, stride8: Float[Tensor, "b c4 s2 s2"], stride4: Float[Tensor, "b c8 s4 s4"]
+        self, points: Points, stride8: Float[Tensor, "#b c4 s2 s2"], stride4: Float[Tensor, "#b c8 s4 s4"]
     ) -> Float[Tensor, "b n1 c"]:
         """One token per point, and one that says that no more follow.
 

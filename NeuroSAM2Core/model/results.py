@@ -1,10 +1,13 @@
 """What the three stages of the model hand to each other: image features, a mask prediction, a memory to read.
 
-Shapes use B for the batch (images, or objects on one slice), C for `width`, Cm for `memory_width`, S for the image size, s = S / 16.
+Shapes use B for the batch (images, or objects on slices), C for `width`, Cm for `memory_width`, S for the image size, s = S / 16. A batch
+of objects on one slice shares its features: where a shape says `#b`, a batch of one serves all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -24,9 +27,12 @@ class ImageFeatures:
         """The features of some images of the batch."""
         return ImageFeatures(self.coarse[rows], self.stride8[rows], self.stride4[rows])
 
-    def expand(self, batch: int) -> "ImageFeatures":
-        """The features of one image, seen by `batch` objects without a copy."""
-        return ImageFeatures(*(t.expand(batch, -1, -1, -1) for t in (self.coarse, self.stride8, self.stride4)))
+    @classmethod
+    def joined(cls, several: Sequence["ImageFeatures"]) -> "ImageFeatures":
+        """The features that several objects look at as one batch; those of one image where all look at the same."""
+        if all(one is several[0] for one in several):
+            return several[0]
+        return cls(*(torch.cat([getattr(one, level.name) for one in several]) for level in fields(cls)))
 
     @property
     def nbytes(self) -> int:
@@ -91,5 +97,6 @@ class PointerMemory:
     """One remembered object pointer."""
 
     pointer: Float[Tensor, "b c"]
-    offset: float
-    """Distance in slices along the pass (negative: ahead), over the longest distance a pointer is kept for."""
+    offset: float | Float[Tensor, " b"]
+    """Distance in slices along the pass (negative: ahead), over the longest distance a pointer is kept for; one for all objects, or
+    one for each."""

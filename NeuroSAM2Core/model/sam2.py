@@ -84,7 +84,7 @@ class SAM2(nn.Module):
 
     def read_memory(
         self,
-        coarse: Float[Tensor, "b c s s"],
+        coarse: Float[Tensor, "#b c s s"],
         slices: Sequence[SpatialMemory],
         pointers: Sequence[PointerMemory],
         *,
@@ -94,7 +94,7 @@ class SAM2(nn.Module):
         """Coarse features conditioned on what is remembered of other slices.
 
         Args:
-            coarse: The slice's own coarse features.
+            coarse: The slice's own coarse features, of one slice for all objects or of one for each.
             slices: Remembered slices; at least one.
             pointers: Remembered object pointers.
             slice_keys: `memory_attention.keys_of` each slice where the caller kept them.
@@ -135,11 +135,11 @@ class SAM2(nn.Module):
         stability_fallback: bool = False,
         choose: MaskSelector | None = None,
     ) -> MaskPrediction:
-        """The masks of B objects on one slice.
+        """The masks of B objects.
 
         Args:
             conditioned: From `read_memory` or `without_memory`.
-            features: The slice's own features.
+            features: The slice's own features, of one slice for all objects or of one for each.
             points: Point and box prompts; None if there are none.
             mask_logits: An earlier answer to refine, at a quarter of the input size.
             multimask: Consider three readings of the prompt and choose the most promising.
@@ -215,7 +215,7 @@ class SAM2(nn.Module):
         """What to remember of a slice and its mask.
 
         Args:
-            features: The slice's own features.
+            features: The slice's own features, of one slice for all objects or of one for each.
             logits: The mask, at a quarter of the input size or at the full one.
             object_score_logits: Above 0 the object is there.
             binarize: Remember the thresholded mask instead of its probabilities.
@@ -245,9 +245,12 @@ class SAM2(nn.Module):
         tokens = stacked.unflatten(-1, (per_pointer, memory_width)).flatten(1, 2)
         if not self.config.has_pointer_time:
             return tokens, tokens
-        offsets = torch.tensor([p.offset for p in pointers], dtype=torch.float32, device=stacked.device)
-        position = self.obj_ptr_tpos_proj(sine_time(offsets, self.config.width).to(stacked.dtype))
-        return tokens, tokens + position.repeat_interleave(per_pointer, dim=0)
+        offsets = torch.stack(
+            [torch.as_tensor(p.offset, dtype=torch.float32).expand(len(stacked)) for p in pointers], dim=1
+        )
+        times = sine_time(offsets.flatten().to(stacked.device), self.config.width).unflatten(0, offsets.shape)
+        position = self.obj_ptr_tpos_proj(times.to(stacked.dtype))
+        return tokens, tokens + position.repeat_interleave(per_pointer, dim=1)
 
     def _pointer_or_no_object(
         self, pointer: Float[Tensor, "b ... c"], is_present: Bool[Tensor, "b ..."]

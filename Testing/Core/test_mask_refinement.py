@@ -14,8 +14,9 @@ from NeuroSAM2Core.inference.prediction import slice_predictor
 from NeuroSAM2Core.inference.prediction.mask_refinement import (
     CellClick,
     IntensityContrast,
+    PropagatedMask,
     refine_clicked_mask,
-    refine_propagated_mask,
+    refine_propagated_masks,
     shows_surroundings,
 )
 from NeuroSAM2Core.inference.prediction.readings import rank_readings
@@ -43,7 +44,8 @@ def tensor(mask):
 
 def followed(answer, before, picture, neighbour, contrast):
     refiner = bundled_refiner(torch.device("cpu"))
-    return refine_propagated_mask(answer, tensor(before), picture, neighbour, contrast, refiner)
+    known = PropagatedMask(answer, tensor(before), picture, neighbour, contrast)
+    return refine_propagated_masks([known], refiner)[0]
 
 
 def mask_of(answer):

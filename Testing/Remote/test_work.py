@@ -293,10 +293,22 @@ def test_several_objects_are_carried_through_and_one_can_be_forgotten(client, ke
         answer(client, box_on(key, index, object_id=number))
         session.set_prompts(box_on(key, index, object_id=number).prompts)
     events = events_of(client, client.submit(propagate(key, 1, 2)))
-    assert_same(tracked(events), [*session.propagate(1), *session.propagate(2)])
+    assert_same(tracked(events), list(session.propagate((1, 2))))
     assert answer(client, RemoveObject(volume_id=key, object_id=2)) == Finished(request_id=6)
     assert "no object 2" in answer(client, propagate(key, 2)).message
     assert answer(client, RemoveObject(volume_id=key, object_id=2)) == Finished(request_id=8)
+
+
+def test_what_is_left_is_counted_for_the_object_of_each_slice_alone(client, key, monkeypatch):
+    counted, count = [], Session.num_slices_to_do
+    for number in (1, 2, 3):
+        answer(client, box_on(key, 7, object_id=number))
+    monkeypatch.setattr(Session, "num_slices_to_do", lambda *a, **k: counted.append(1) or count(*a, **k))
+    events = events_of(client, client.submit(propagate(key, 1, 2, 3)))
+    assert len(counted) == 3 + len(tracked(events))
+    done = [event for event in events if isinstance(event, Progress)]
+    assert [event.done for event in done] == list(range(1, len(done) + 1))
+    assert done[-1].done == done[-1].total
 
 
 def test_an_object_forgotten_in_the_middle_of_its_propagation_ends_it(client, key, monkeypatch):
@@ -308,8 +320,11 @@ def test_an_object_forgotten_in_the_middle_of_its_propagation_ends_it(client, ke
         gone = client.submit(RemoveObject(volume_id=key, object_id=1))
         hold_until(client, hold)
     masks = tracked(events_of(client, run, gone))
-    assert sum(one.object_id == 1 for one in masks) <= 3
-    assert {one.plane.index for one in masks if one.object_id == 2} == set(range(16)) - {7}
+    assert sum(one.object_id == 1 for one in masks) <= 2
+    assert {one.plane.index for one in masks if one.object_id == 2} == set(range(16)) - {
+        7,
+        8,
+    }  # 8 came while it was held
 
 
 def test_clients_do_not_meet_although_they_share_the_voxels(worker, ball, small_model_file, session):
@@ -581,9 +596,9 @@ def test_what_only_sounds_like_it_is_a_defect(client, key, monkeypatch):
 
 
 def test_a_propagation_survives_a_device_that_is_full_now_and_then(client, key, session, monkeypatch):
-    from NeuroSAM2Core.inference.propagation.propagation_pass import SliceTracker
+    from NeuroSAM2Core.inference.propagation import objects_together
 
-    track, calls = SliceTracker.track, []
+    track, calls = objects_together.track_slices, []
 
     def full_at_every_third(*args, **kwargs):
         calls.append(1)
@@ -594,7 +609,7 @@ def test_a_propagation_survives_a_device_that_is_full_now_and_then(client, key, 
     answer(client, box_on(key, 7))
     session.set_prompts(box_on(key, 7).prompts)
     expected = list(session.propagate(1))
-    monkeypatch.setattr(SliceTracker, "track", full_at_every_third)
+    monkeypatch.setattr(objects_together, "track_slices", full_at_every_third)
     assert_same(tracked(events_of(client, client.submit(propagate(key)))), expected)
     assert len(calls) > 9
 
@@ -612,9 +627,9 @@ def test_a_device_that_stays_full_fails_with_a_way_out(client, key, monkeypatch)
 
 
 def test_a_propagation_goes_on_where_the_device_was_full_for_a_moment(client, key, session, monkeypatch):
-    from NeuroSAM2Core.inference.propagation.propagation_pass import SliceTracker
+    from NeuroSAM2Core.inference.propagation import objects_together
 
-    track, calls = SliceTracker.track, []
+    track, calls = objects_together.track_slices, []
 
     def full_at_the_fourth(*args, **kwargs):
         calls.append(1)
@@ -625,7 +640,7 @@ def test_a_propagation_goes_on_where_the_device_was_full_for_a_moment(client, ke
     answer(client, box_on(key, 7))
     session.set_prompts(box_on(key, 7).prompts)
     expected = list(session.propagate(1))
-    monkeypatch.setattr(SliceTracker, "track", full_at_the_fourth)
+    monkeypatch.setattr(objects_together, "track_slices", full_at_the_fourth)
     assert_same(tracked(events_of(client, client.submit(propagate(key)))), expected)
 
 

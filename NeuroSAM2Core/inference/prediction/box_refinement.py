@@ -7,7 +7,7 @@ On propagated slices the mask of the slice before says where the object is; see 
 import numpy as np
 from jaxtyping import Float
 
-from NeuroSAM2Core.inference.prediction.mask_refinement import logits_of_view, with_posterior
+from NeuroSAM2Core.inference.prediction.mask_refinement import logits_of_views, with_posterior
 from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, box_differs, view_of_box
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
@@ -33,6 +33,6 @@ def refine_box_mask(
     box = CellBox.of(bounds, SIDE)
     if not box_differs(picture, box):
         return answer
-    posterior = logits_of_view(refiner, view_of_box(picture, box))
+    posterior = logits_of_views(refiner, view_of_box(picture, box)[None])[0]
     reach = box.widened_mask(MARGIN, SIDE)
     return with_posterior(answer, posterior, reach) if (reach & (posterior > 0)).any() else answer

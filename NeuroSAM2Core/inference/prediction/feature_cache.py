@@ -22,6 +22,9 @@ from NeuroSAM2Core.volume import SliceStack
 logger = logging.getLogger(__name__)
 
 LOOK_AHEAD = 4
+"""Crops of a slice and of those that come after it."""
+BATCH, CPU_BATCH = 16, 4
+"""Crops of several objects. A CPU gains next to nothing from more, and a click waits for a batch to end."""
 MAX_SIZE_FOR_BATCHES = 256
 
 
@@ -85,7 +88,7 @@ class FeatureCache:
         self._kept: OrderedDict[tuple[int, Crop], ImageFeatures] = OrderedDict()
         self._used: dict[tuple[int, Crop], int] = {}
         self._bytes = 0
-        self._batch = LOOK_AHEAD
+        self._batch = CPU_BATCH if model.device.type == "cpu" else BATCH
 
     @property
     def nbytes(self) -> int:
@@ -132,21 +135,40 @@ class FeatureCache:
             crop: The part of it.
             upcoming: Slices whose same part will be asked for next; small ones are encoded along with it.
         """
-        self.ensure([(number, crop), *((n, crop) for n in upcoming)])
-        self._kept.move_to_end((number, crop))
-        self._used[number, crop] = self.budget.tick()
-        return self._kept[number, crop]
+        return self.get_all([(number, crop)], [(n, crop) for n in upcoming[:LOOK_AHEAD]])[0]
 
-    def ensure(self, keys: Sequence[tuple[int, Crop]]) -> None:
-        """Encodes the first of some crops, and as many of the others along with it as are encoded together."""
-        if keys[0] in self._kept:
-            return
-        batch = [keys[0]]
-        if self.model.config.image_size <= MAX_SIZE_FOR_BATCHES or self.model.device.type != "cpu":
-            batch += [key for key in keys[1 : self._batch] if key not in self._kept]
-        features = self._encode(batch)
-        for row, key in reversed(list(enumerate(batch[: len(features.coarse)]))):
-            self._keep(key, features[[row]])
+    def get_all(
+        self, keys: Sequence[tuple[int, Crop]], upcoming: Sequence[tuple[int, Crop]] = ()
+    ) -> list[ImageFeatures]:
+        """The features of some crops, (1, ...) each; those that are missing are encoded together.
+
+        Args:
+            keys: Slice and crop of each.
+            upcoming: What will be asked for next; encoded along with the others where a batch has room.
+        """
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        later = [key for key in dict.fromkeys(upcoming) if key not in self._kept and key not in missing]
+        while missing:
+            batch = [*missing[: self.at_once], *later[: max(0, min(self.at_once, LOOK_AHEAD) - len(missing))]]
+            features = self._encode(batch)
+            done = batch[: len(features.coarse)]
+            encoded = {key: features[[row]] for row, key in enumerate(done)}
+            for key in reversed(done):
+                self._keep(key, encoded[key])
+            found |= encoded
+            missing = missing[len(done) :]
+        for key in keys:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                self._used[key] = self.budget.tick()
+        return [found[key] for key in keys]
+
+    @property
+    def at_once(self) -> int:
+        """How many crops are computed together: what a device is faster with and has memory for."""
+        is_small = self.model.config.image_size <= MAX_SIZE_FOR_BATCHES
+        return self._batch if is_small or self.model.device.type != "cpu" else 1
 
     def model_input(self, keys: Sequence[tuple[int, Crop]]) -> Tensor:
         """Crops as the model sees them, (B, 3, S, S)."""

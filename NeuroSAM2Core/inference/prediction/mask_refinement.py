@@ -97,39 +97,61 @@ class CellClick:
     positive: bool
 
 
-def refine_propagated_mask(
-    answer: MaskPrediction,
-    before: Bool[torch.Tensor, "1 1 s4 s4"],
-    picture: Picture,
-    neighbour: Picture,
-    contrast: IntensityContrast | None,
-    refiner: MaskRefiner,
-) -> MaskPrediction:
-    """A propagated answer with the mask that the refiner finds beside the mask of the slice before.
+@dataclass(frozen=True, slots=True)
+class PropagatedMask:
+    """A propagated answer for one object, and what is known beside it."""
+
+    answer: MaskPrediction
+    before: Bool[torch.Tensor, "1 1 s4 s4"]
+    """The mask of the slice before in the same crop, not empty."""
+    picture: Picture
+    """The slice in that crop."""
+    neighbour: Picture
+    """The slice before in that crop."""
+    contrast: IntensityContrast | None
+    """Of the object on its confirmed slices; None where it does not differ."""
+
+    def cells_before(self) -> Bool[np.ndarray, "64 64"]:
+        """The mask of the slice before in cells of the refiner's view; may be empty."""
+        return np.asarray(resized(self.before.float(), SIDE, SIDE)[0, 0].cpu().numpy() >= 0.5)
+
+    def view(self, cells: Bool[np.ndarray, "64 64"]) -> Float[np.ndarray, "5 64 64"]:
+        """What the refiner sees."""
+        evidence = None if self.contrast is None else self.contrast.evidence(self.picture)
+        return view_of_mask(self.picture, self.neighbour, cells, evidence)
+
+    def refined(self, cells: Bool[np.ndarray, "64 64"], logits: NDArray[np.float64]) -> MaskPrediction:
+        """The answer with the mask that follows from the refiner's logits.
+
+        What is found is present. The answer's expected IoU is for its own mask: the refined one is expected to be right as far as the two
+        agree.
+        """
+        own = resized(self.answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
+        found = with_posterior(self.answer, logits + PROPAGATED_WEIGHT * own, _box_mask(cells, MARGIN))
+        return replace(found, iou=self.answer.iou * overlap_over_union(self.answer.logits > 0, found.logits > 0))
+
+
+def refine_propagated_masks(several: Sequence[PropagatedMask], refiner: MaskRefiner) -> list[MaskPrediction]:
+    """Propagated answers with the masks that the refiner finds beside the masks of the slices before.
 
     Args:
-        answer: The model's, for one object. What is found is present. Its expected IoU is for its own mask: the refined one is expected to
-            be right as far as the two agree.
-        before: The mask of the slice before in the same crop, not empty.
-        picture: The slice in that crop.
-        neighbour: The slice before in that crop.
-        contrast: Of the object on its confirmed slices; None where it does not differ.
-        refiner: On the answer's device.
+        several: One of each object.
+        refiner: On the answers' device.
     """
-    last = resized(before.float(), SIDE, SIDE)[0, 0].cpu().numpy() >= 0.5
-    if not last.any():
-        return answer
-    evidence = None if contrast is None else contrast.evidence(picture)
-    of_model = resized(answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
-    posterior = logits_of_view(refiner, view_of_mask(picture, neighbour, last, evidence)) + PROPAGATED_WEIGHT * of_model
-    refined = with_posterior(answer, posterior, _box_mask(last, MARGIN))
-    return replace(refined, iou=answer.iou * overlap_over_union(answer.logits > 0, refined.logits > 0))
+    answers = [one.answer for one in several]
+    cells = [one.cells_before() for one in several]
+    rows = [row for row, mask in enumerate(cells) if mask.any()]
+    if rows:
+        logits = logits_of_views(refiner, np.stack([several[row].view(cells[row]) for row in rows]))
+        for row, found in zip(rows, logits, strict=True):
+            answers[row] = several[row].refined(cells[row], found)
+    return answers
 
 
-def logits_of_view(refiner: MaskRefiner, view: Float[np.ndarray, "5 64 64"]) -> NDArray[np.float64]:
-    """What the refiner makes of a view, (64, 64)."""
+def logits_of_views(refiner: MaskRefiner, views: Float[np.ndarray, "b 5 64 64"]) -> NDArray[np.float64]:
+    """What the refiner makes of some views, (B, 64, 64)."""
     device = next(refiner.parameters()).device
-    return np.asarray(refiner(torch.from_numpy(view)[None].to(device))[0, 0].float().cpu().numpy(), np.float64)
+    return np.asarray(refiner(torch.from_numpy(views).to(device))[:, 0].float().cpu().numpy(), np.float64)
 
 
 def refine_clicked_mask(

@@ -60,7 +60,7 @@ class SliceContext:
     """How an object's memory sees crops of one slice; each is looked at once."""
 
     look: Callable[[Crop], CropView]
-    prepare: Callable[[Sequence[Crop]], None]
+    prepare: Callable[[Sequence[Crop]], object]
     """Encodes several crops together before they are looked at."""
     features: Callable[[Crop], ImageFeatures]
     """The slice's own features, which are kept elsewhere while there is memory."""
@@ -327,14 +327,9 @@ class SlicePredictor:
 
     def _decode_together(self, prompt_list: list[Prompt], crops: list[Crop], look: SliceContext) -> list[SliceAnswer]:
         views, points = [look.at(crop) for crop in crops], [self._points(prompt_list, crop) for crop in crops]
-        features = [view.features for view in views]
         together = self.model.decode(
             torch.cat([view.conditioned for view in views]),
-            ImageFeatures(
-                torch.cat([one.coarse for one in features]),
-                torch.cat([one.stride8 for one in features]),
-                torch.cat([one.stride4 for one in features]),
-            ),
+            ImageFeatures.joined([view.features for view in views]),
             points=Points(torch.cat([one.coords for one in points]), torch.cat([one.labels for one in points])),
             multimask=True,
         )

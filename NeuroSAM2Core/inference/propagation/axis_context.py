@@ -1,16 +1,16 @@
 """Model, slices, features and options along one axis of a volume, and an object's memories resampled to a crop."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
-from NeuroSAM2Core.inference.propagation.memory_bank import SliceMemory
 from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig
 from NeuroSAM2Core.inference.propagation.track import KeptMemory, SliceState
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
@@ -57,25 +57,32 @@ class AxisContext:
             answer.logits, float(answer.iou), float(answer.object_score_logits), answer.pointer, KeptMemory(), crop
         )
 
-    def encode_memory(
-        self, features: ImageFeatures, answer: MaskPrediction, crop: Crop, *, is_prompted: bool
-    ) -> SliceState:
-        """The state of a slice after a prediction, with its memory encoded while its features are at hand."""
-        state = self.state_of(answer, crop)
-        state.memory.encoded = self._encoded(
-            features, answer.logits, answer.object_score_logits, answer.pointer, is_prompted=is_prompted
-        )
-        return state
+    def states_with_memory(
+        self, features: Sequence[ImageFeatures], answers: Sequence[MaskPrediction], crops: Sequence[Crop]
+    ) -> list[SliceState]:
+        """The states of the slices of several objects, with their memories encoded together while their features are at hand.
 
-    def memory_in(self, state: SliceState, number: int, crop: Crop, *, is_prompted: bool) -> SliceMemory:
+        Each holds what is its own: none keeps the rest of the batch from being let go of.
+        """
+        states = [
+            replace(self.state_of(answer, crop), logits=answer.logits.clone(), pointer=answer.pointer.clone())
+            for answer, crop in zip(answers, crops, strict=True)
+        ]
+        logits, scores = (
+            torch.cat(rows) for rows in zip(*((one.logits, one.object_score_logits) for one in answers), strict=True)
+        )
+        memories = self._encoded(ImageFeatures.joined(features), logits, scores, is_prompted=False)
+        for state, memory in zip(states, memories, strict=True):
+            state.memory.encoded = memory
+        return states
+
+    def memory_of(self, state: SliceState, number: int, crop: Crop, *, is_prompted: bool) -> Float[Tensor, "1 cm s s"]:
         """The memory of a slice in a crop. Memories of different crops never mix: in another crop it is encoded anew."""
         if state.crop == crop and state.memory.encoded is not None:
             return state.memory.encoded
         logits = logits_in_crop(state.logits, state.crop, crop)
         object_score = logits.new_tensor([[state.object_score_logits]])
-        memory = self._encoded(
-            self.features.get(number, crop), logits, object_score, state.pointer, is_prompted=is_prompted
-        )
+        (memory,) = self._encoded(self.features.get(number, crop), logits, object_score, is_prompted=is_prompted)
         if state.crop == crop:
             state.memory.encoded = memory
         return memory
@@ -83,31 +90,56 @@ class AxisContext:
     def _encoded(
         self,
         features: ImageFeatures,
-        logits: Float[Tensor, "1 1 s4 s4"],
-        object_score_logits: Float[Tensor, "1 1"],
-        pointer: Float[Tensor, "1 c"],
+        logits: Float[Tensor, "b 1 s4 s4"],
+        object_score_logits: Float[Tensor, "b 1"],
         *,
         is_prompted: bool,
-    ) -> SliceMemory:
+    ) -> list[Float[Tensor, "1 cm s s"]]:
+        """A memory for each object."""
         binarize = is_prompted and self.options.binarize_prompted
-        memory = self.model.write_memory(features, logits, object_score_logits, binarize=binarize)
-        return SliceMemory(memory.bfloat16() if self.options.half_memory else memory, pointer)
+        memories = self.model.write_memory(features, logits, object_score_logits, binarize=binarize)
+        dtype = torch.bfloat16 if self.options.half_memory else memories.dtype
+        return [one.to(dtype, copy=True) for one in memories.split(1)]
 
 
 @dataclass(slots=True)
-class CropMemories(Mapping[int, SliceMemory]):
+class MemoryInCrop:
+    """The memory of a slice in the frame of a crop, encoded when it is first looked at; its pointer is there already."""
+
+    context: AxisContext
+    state: SliceState
+    number: int
+    crop: Crop
+    is_prompted: bool
+    _encoded: Float[Tensor, "1 cm s s"] | None = None
+
+    @property
+    def features(self) -> Float[Tensor, "1 cm s s"]:
+        """The grid of memory tokens."""
+        if self._encoded is None:
+            self._encoded = self.context.memory_of(self.state, self.number, self.crop, is_prompted=self.is_prompted)
+        return self._encoded
+
+    @property
+    def pointer(self) -> Float[Tensor, "1 c"]:
+        """The object pointer, which belongs to no crop."""
+        return self.state.pointer
+
+
+@dataclass(slots=True)
+class CropMemories(Mapping[int, MemoryInCrop]):
     """The memories of some slices in the frame of one crop, computed on demand."""
 
     context: AxisContext
     states: Mapping[int, SliceState]
     crop: Crop
     is_prompted: bool
-    _made: dict[int, SliceMemory] = field(default_factory=dict)
+    _made: dict[int, MemoryInCrop] = field(default_factory=dict)
 
-    def __getitem__(self, number: int) -> SliceMemory:
+    def __getitem__(self, number: int) -> MemoryInCrop:
         if number not in self._made:
             state = self.states[number]
-            self._made[number] = self.context.memory_in(state, number, self.crop, is_prompted=self.is_prompted)
+            self._made[number] = MemoryInCrop(self.context, state, number, self.crop, self.is_prompted)
         return self._made[number]
 
     def __iter__(self) -> Iterator[int]:

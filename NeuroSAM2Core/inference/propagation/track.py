@@ -9,7 +9,6 @@ from NeuroSAM2Core.inference.imported_mask import ImportedMask
 from NeuroSAM2Core.inference.prediction.crop import Crop
 from NeuroSAM2Core.inference.prediction.slice_predictor import PromptHistory
 from NeuroSAM2Core.inference.propagation.ending import Ending
-from NeuroSAM2Core.inference.propagation.memory_bank import SliceMemory
 from NeuroSAM2Core.inference.propagation.passes import Pass, neighbours
 from NeuroSAM2Core.prompts import PromptSet
 
@@ -18,12 +17,12 @@ from NeuroSAM2Core.prompts import PromptSet
 class KeptMemory:
     """The memory of a slice, empty until it is first read: a click is answered without it."""
 
-    encoded: SliceMemory | None = None
+    encoded: Float[Tensor, "1 cm s s"] | None = None
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes; the object pointer is counted with the slice's state."""
-        return 0 if self.encoded is None else self.encoded.features.numel() * self.encoded.features.element_size()
+        """Memory held, bytes."""
+        return 0 if self.encoded is None else self.encoded.numel() * self.encoded.element_size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class SliceState:
     pointer: Float[Tensor, "1 c"]
     """The object pointer."""
     memory: KeptMemory
-    """In the state's own crop; `AxisContext.memory_in` reads it."""
+    """In the state's own crop; `AxisContext.memory_of` reads it."""
     crop: Crop
     """What the model saw of the slice; the logits are its."""
     ending: Ending | None = None
@@ -130,8 +129,10 @@ class ObjectTrack:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes."""
-        states = sum(state.nbytes for state in (*self.confirmed.values(), *self.tracked.values()))
+        """Memory held, bytes. The states of tracked slices are alike: the latest speaks for all, however many there are."""
+        states = sum(state.nbytes for state in self.confirmed.values())
+        if self.tracked:
+            states += len(self.tracked) * next(reversed(self.tracked.values())).nbytes
         return states + sum(len(imported.bits) for imported in self.imported.values()) + self.nbytes_of_histories
 
     @property

@@ -53,6 +53,8 @@ class Job:
     steps: Iterator[SliceMask | None] | None = None
     """What is left of a job of several steps that has begun."""
     num_done: int = 0
+    num_left: dict[int, int] = field(default_factory=dict)
+    """For `Propagate`: how many slices of each object are left at most."""
     place: int = 0
     """Counts the jobs in the order in which they were put on the schedule."""
     has_begun: bool = False

@@ -313,15 +313,19 @@ class JobRunner:
         if job.has_begun:  # all prompts of an object may have been removed meanwhile
             object_ids = tuple(n for n in object_ids if n in session.object_ids and session.prompts(n))
         if job.steps is None:
-            _num_to_do(session, work, object_ids)  # or says what is wrong, before anything is done
+            job.num_left = {
+                n: _num_to_do(session, work, n) for n in object_ids
+            }  # or says what is wrong, before anything is done
             job.steps, job.has_begun = _masks_of(session, work, object_ids, job), True
         mask = next(job.steps, None)
         if mask is None:
             return Finished(request_id=job.number, was_cancelled=job.is_cancelled)
         job.num_done += 1
+        left = job.num_left[mask.object_id] - 1
+        job.num_left[mask.object_id] = left if work.beyond else _num_to_do(session, work, mask.object_id)
         tracked = SliceTracked(request_id=job.number, volume_id=work.volume_id, mask=_checked(mask))
         self._send_event(job.client, tracked)
-        total = job.num_done + _num_to_do(session, work, object_ids, num_done=job.num_done)
+        total = job.num_done + sum(job.num_left.values())
         self._send_event(job.client, Progress(request_id=job.number, done=job.num_done, total=total))
         self._sessions.keep_within_memory(job.client, work.volume_id)
         return None
@@ -396,29 +400,27 @@ def _checked(mask: SliceMask) -> SliceMask:
 def _masks_of(session: Session, work: Propagate, object_ids: tuple[int, ...], job: Job) -> Iterator[SliceMask]:
     """The slices of a propagation, one by one."""
     try:
-        for object_id in object_ids:
-            if work.beyond:
+        if work.beyond:
+            for object_id in object_ids:
                 axis = session.prompts(object_id)[0].plane.axis
                 yield from (session.extend(object_id, axis, index) for index in work.beyond)
-                continue
-            yield from session.propagate(
-                object_id,
-                first=work.first,
-                last=work.last,
-                direction=work.direction,
-                is_cancelled=lambda: job.is_cancelled,
-            )
+            return
+        yield from session.propagate(
+            object_ids,
+            first=work.first,
+            last=work.last,
+            direction=work.direction,
+            is_cancelled=lambda: job.is_cancelled,
+        )
     except Cancelled:  # in the middle of a step; the next turn ends the job
         return
 
 
-def _num_to_do(session: Session, work: Propagate, object_ids: tuple[int, ...], *, num_done: int = 0) -> int:
+def _num_to_do(session: Session, work: Propagate, object_id: int) -> int:
+    """How many slices of an object a propagation has before it at most."""
     if work.beyond:
-        return max(0, len(work.beyond) * len(object_ids) - num_done)
-    return sum(
-        session.num_slices_to_do(object_id, first=work.first, last=work.last, direction=work.direction)
-        for object_id in object_ids
-    )
+        return len(work.beyond)
+    return session.num_slices_to_do(object_id, first=work.first, last=work.last, direction=work.direction)
 
 
 def _warmed(session: Session, work: Precompute) -> Iterator[None]:
