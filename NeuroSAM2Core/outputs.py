@@ -4,8 +4,8 @@ import argparse
 import os
 import stat
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
@@ -53,6 +53,21 @@ def is_there(path: Path) -> DataError:
         f"{path} is there already",
         hint="choose another name, or replace it with --overwrite; in Python, overwrite=True",
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Reports what keeps a file from being written as a mistake of the person.
+
+    Raises:
+        DataError: It is there already, or cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(path):  # not where its folder is a file
+            raise is_there(path) from error
+        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
 
 
 def _check_output(path: Path, *, overwrite: bool) -> None:

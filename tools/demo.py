@@ -20,7 +20,7 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask
 from NeuroSAM2Core.synth.anatomy.heads import build_head
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBELLUM, CEREBRUM, is_in
-from NeuroSAM2Core.synth.anatomy.typical_images import render
+from NeuroSAM2Core.synth.anatomy.typical_images import render_typical
 from NeuroSAM2Core.volume import Volume
 
 BRAIN_BOX = "axial:74:26,26,208,170"
@@ -68,7 +68,7 @@ def whole_head(folder: Path) -> tuple[Path, str, str]:
     image = folder / "head.nii.gz"
     labels = np.array(build_head(folder / "heads", HEAD_WITH_SKULL, held_out=True).labels)
     if not image.exists():
-        picture = render(labels, "T1", np.random.default_rng(5))
+        picture = render_typical(labels, "T1", np.random.default_rng(5))
         Volume(np.clip(1000 * picture, 0, 32000).astype(np.int16), np.eye(4), name="head").write(image)
     brain = is_in(labels, *BRAIN)
     number = int(brain.sum(axis=(1, 2)).argmax())

@@ -15,7 +15,7 @@ LENGTH_BYTES = 8
 PLACE = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 EXPECTED = "has_checksum"
 """Stands in our own metadata of a file that has one: a file that lost it is damaged, one that never had it is not."""
-CHUNK_BYTES = 1 << 20
+CHECKSUM_CHUNK_BYTES = 1 << 20
 
 
 def write(path: Path) -> None:
@@ -62,6 +62,6 @@ def _digest(path: Path, place: int) -> bytes:
         digest.update(file.read(place))
         file.seek(len(BLANK), 1)
         digest.update(BLANK.encode())
-        while chunk := file.read(CHUNK_BYTES):
+        while chunk := file.read(CHECKSUM_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest().encode()

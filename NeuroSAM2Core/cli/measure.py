@@ -22,7 +22,7 @@ from NeuroSAM2Core.measures import (
     table_text,
 )
 from NeuroSAM2Core.measures.table import SIZE, VALUES, size_cells, value_cells
-from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, is_there
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, writing
 from NeuroSAM2Core.volume import Volume, resolve_axis
 
 if TYPE_CHECKING:
@@ -167,10 +167,6 @@ def _lines(head: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:
 
 
 def _write(path: Path, text: str, *, overwrite: bool) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_atomically(path, text, overwrite=overwrite)
-    except FileExistsError as error:
-        raise is_there(path) from error
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error

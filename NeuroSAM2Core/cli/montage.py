@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.outputs import writing
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, Volume
 
@@ -74,12 +75,14 @@ def draw_montage(
         axes.set_title(f"{axis} = {stack.number_of(number)}", color="white", fontsize=9)
     for axes in figure.axes:
         axes.set_axis_off()
-    try:
-        with disk.replaced_atomically(path) as partial, partial.open("wb") as file, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font lacks become boxes
-            figure.savefig(file, format="png", dpi=90, facecolor="black")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
+    with (
+        writing(path),
+        disk.replaced_atomically(path) as partial,
+        partial.open("wb") as file,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font lacks become boxes
+        figure.savefig(file, format="png", dpi=90, facecolor="black")
 
 
 def _printable(text: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, is_there
+from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs, writing
 from NeuroSAM2Core.volume import Volume, percentile_window, resolve_axis
 
 if TYPE_CHECKING:
@@ -138,10 +138,6 @@ def _by_label(counts: "tuple[SliceCounts, ...]") -> "dict[int, SliceCounts]":
 
 
 def _write(path: Path, content: bytes | str, *, overwrite: bool) -> None:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_atomically(path, content, overwrite=overwrite)
-    except FileExistsError as error:
-        raise is_there(path) from error
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error

@@ -14,7 +14,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.labels.codes import Code, code_of
 from NeuroSAM2Core.labels.table import LabelEntry, LabelTable
-from NeuroSAM2Core.outputs import is_there
+from NeuroSAM2Core.outputs import writing
 from NeuroSAM2Core.version import __version__
 
 INSTALL = "install it with `pip install highdicom`"
@@ -96,13 +96,8 @@ def write_dicom_seg(
         raise DataError(
             f"a DICOM segmentation of these slices cannot be made: {error}", hint="save it as .nii.gz or .seg.nrrd"
         ) from error
-    try:
-        with disk.replaced_atomically(path, overwrite=overwrite) as partial:
-            made.save_as(partial)
-    except FileExistsError as error:
-        raise is_there(path) from error
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
+    with writing(path), disk.replaced_atomically(path, overwrite=overwrite) as partial:
+        made.save_as(partial)
 
 
 def _highdicom() -> ModuleType:

@@ -10,7 +10,7 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels.table import LabelEntry, LabelTable, unnamed
-from NeuroSAM2Core.outputs import is_there
+from NeuroSAM2Core.outputs import writing
 
 MAX_BYTES = 1 << 22
 """Of a file; FreeSurfer's own table has 120 kB."""
@@ -64,12 +64,8 @@ def write_table(path: Path, table: LabelTable, *, overwrite: bool = False) -> No
     except ValueError:
         endings = ", ".join(one.value for one in TableFormat)
         raise DataError(f"cannot write {path.name}: expected a name that ends in {endings}") from None
-    try:
+    with writing(path):
         disk.write_atomically(path, WRITERS[kind](table), overwrite=overwrite)
-    except FileExistsError as error:
-        raise is_there(path) from error
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
 
 
 def find_table(labels: Path) -> Path | None:

@@ -10,7 +10,7 @@ import pytest
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_model
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
-from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.config.fine_tuning import load_config
 from NeuroSAM2Core.training.data.check import check_datasets
@@ -170,3 +170,12 @@ def test_a_run_takes_no_folder_with_files_that_it_would_replace(tmp_path, name):
     with pytest.raises(ConfigError, match="no run that wrote it"):
         RunFolder(tmp_path).claim("steps = 1\n", allow_resume=True)
     assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+
+
+def test_what_keeps_a_file_from_being_written_is_told_apart(tmp_path):
+    (tmp_path / "there").write_text("x", encoding="utf-8")
+    with pytest.raises(DataError, match="is there already"), writing(tmp_path / "there"):
+        (tmp_path / "there").touch(exist_ok=False)
+    below = tmp_path / "there" / "table.csv"
+    with pytest.raises(DataError, match="cannot write"), writing(below):
+        below.parent.mkdir(parents=True, exist_ok=True)

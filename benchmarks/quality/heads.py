@@ -18,7 +18,7 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.heads import Head as LabelledHead
 from NeuroSAM2Core.synth.anatomy.heads import build_bank
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, is_in
-from NeuroSAM2Core.synth.anatomy.typical_images import render
+from NeuroSAM2Core.synth.anatomy.typical_images import render_typical
 from NeuroSAM2Core.volume import Volume
 
 HEADS_ENVIRONMENT = "NEUROSAM2_HELD_OUT_HEADS"
@@ -55,7 +55,7 @@ def held_out_heads(folder: Path | None = None) -> list[Head]:
 
     def make(number: int, modality: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         labels = np.array(LabelledHead.load(folder, number).labels)
-        return render(labels, modality, np.random.default_rng((5, number))), labels
+        return render_typical(labels, modality, np.random.default_rng((5, number))), labels
 
     return [
         Head(f"head {number} {modality}", partial(make, number, modality))

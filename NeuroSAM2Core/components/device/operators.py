@@ -12,15 +12,8 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from NeuroSAM2Core.components.cpu import (
-    ComponentFilter,
-    Connectivity,
-    dims_of,
-    fill_holes,
-    keep_parts,
-    label_first_voxels,
-    tabulate_parts,
-)
+from NeuroSAM2Core.components import cpu
+from NeuroSAM2Core.components.cpu import ComponentFilter, Connectivity
 
 WIDE = 2**31 - 1
 """From this many voxels on labels are int64."""
@@ -37,33 +30,33 @@ library.define("tabulate(Tensor mask, int connectivity, int rows) -> (Tensor, Te
 
 
 def _label(mask: Tensor, connectivity: Connectivity) -> Int[Tensor, "..."]:
-    return _by_image(mask, connectivity, lambda one: label_first_voxels(one, connectivity), _label_dtype(mask))
+    return _by_image(mask, connectivity, lambda one: cpu.label_first_voxels(one, connectivity), _label_dtype(mask))
 
 
 def _keep_parts(
     mask: Tensor, connectivity: Connectivity, min_size: int, max_size: int, is_enclosed: bool, keeps_largest: bool
 ) -> Bool[Tensor, "..."]:
     rule = ComponentFilter(min_size=min_size, max_size=max_size, is_enclosed=is_enclosed, keeps_largest=keeps_largest)
-    return _by_image(mask, connectivity, lambda one: keep_parts(one, connectivity, rule), torch.bool)
+    return _by_image(mask, connectivity, lambda one: cpu.keep_parts(one, connectivity, rule), torch.bool)
 
 
 def _fill(mask: Tensor, connectivity: Connectivity, max_size: int, is_enclosed: bool) -> Bool[Tensor, "..."]:
     def fill(one: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if is_enclosed:
-            return fill_holes(one, max_area=max_size, connectivity=connectivity)
-        return one | keep_parts(~one, connectivity, ComponentFilter(max_size=max_size))
+            return cpu.fill_holes(one, max_area=max_size, connectivity=connectivity)
+        return one | cpu.keep_parts(~one, connectivity, ComponentFilter(max_size=max_size))
 
     return _by_image(mask, connectivity, fill, torch.bool)
 
 
 def _tabulate(mask: Tensor, connectivity: Connectivity, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    dims = dims_of(connectivity)
+    dims = cpu.dims_of(connectivity)
     images = _images(mask, dims)
     labels = np.empty(images.shape, dtype=np.int32 if _label_dtype(mask) is torch.int32 else np.int64)
     counts = np.empty(len(images), dtype=np.int64)
     table = np.zeros((len(images), rows, COLUMNS), dtype=np.int64)
     for n, image in enumerate(images):
-        labels[n], parts = tabulate_parts(image, connectivity)
+        labels[n], parts = cpu.tabulate_parts(image, connectivity)
         counts[n] = len(parts.sizes)
         kept = min(rows, len(parts.sizes))
         table[n, :kept, 0] = parts.sizes[:kept]
@@ -80,7 +73,7 @@ def _tabulate(mask: Tensor, connectivity: Connectivity, rows: int) -> tuple[Tens
 def _by_image(
     mask: Tensor, connectivity: Connectivity, act: Callable[[NDArray[np.bool_]], np.ndarray], dtype: torch.dtype
 ) -> Tensor:
-    images = _images(mask, dims_of(connectivity))
+    images = _images(mask, cpu.dims_of(connectivity))
     done = [torch.from_numpy(np.ascontiguousarray(act(image))) for image in images]
     if not done:
         return torch.empty(mask.shape, dtype=dtype, device=mask.device)
@@ -111,7 +104,7 @@ def _fake_fill(mask: Tensor, connectivity: Connectivity, max_size: int, is_enclo
 
 
 def _fake_tabulate(mask: Tensor, connectivity: Connectivity, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    batch = mask.shape[: -dims_of(connectivity)]
+    batch = mask.shape[: -cpu.dims_of(connectivity)]
     return (
         mask.new_empty(mask.shape, dtype=_label_dtype(mask)),
         mask.new_empty(batch, dtype=torch.int64),

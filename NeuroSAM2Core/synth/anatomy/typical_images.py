@@ -26,7 +26,7 @@ MEANS = {
 """Beside white matter in T1 = 1."""
 
 
-def render(labels: NDArray[np.uint8], modality: str, rng: np.random.Generator) -> NDArray[np.float32]:
+def render_typical(labels: NDArray[np.uint8], modality: str, rng: np.random.Generator) -> NDArray[np.float32]:
     """An image of labels: tissue means, texture, partial volume, a bias field and Rician noise."""
     values = MEANS[modality]
     means = np.zeros(256, dtype=np.float32)

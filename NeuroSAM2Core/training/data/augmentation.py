@@ -20,8 +20,9 @@ from monai.transforms import (
 from torch import Tensor
 
 from NeuroSAM2Core.training.config.data import AugmentationConfig
+from NeuroSAM2Core.training.data.transforms import IMAGE
 
-IMAGE, MASKS = "image", "masks"
+MASKS = "masks"
 BOTH = (IMAGE, MASKS)
 ELASTIC_CELL = 32
 """Pixels between the places whose shifts are drawn."""

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.outputs import writing
 from NeuroSAM2Core.verdict import Verdict
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,8 @@ def draw_cases(verdict: Verdict, out: Path) -> bool:
     axes.set_yticks(range(len(cases)), [case.case for case in cases])
     axes.set(xlabel="Dice after the first prompt: before (circle), after (arrow)", xlim=(-0.03, 1.03))
     axes.grid(axis="x", alpha=0.3)
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with disk.replaced_atomically(out, suffix=out.suffix) as partial:
             figure.savefig(partial, dpi=90, format="png")
-    except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}", hint="choose another folder") from error
     return True

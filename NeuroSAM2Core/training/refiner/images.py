@@ -15,7 +15,7 @@ from NeuroSAM2Core.synth.anatomy.labels import ID, NAMES, NUM_LABELS, VENTRICLES
 from NeuroSAM2Core.synth.anatomy.typical_images import MEANS, SHARE
 from NeuroSAM2Core.training.config.refiner import SampleConfig
 from NeuroSAM2Core.training.refiner.grids import FINE, pooled, smooth_field
-from NeuroSAM2Core.training.refiner.lesions import BRAIN, LESION
+from NeuroSAM2Core.training.refiner.lesions import IS_BRAIN, LESION
 
 MODALITIES: Mapping[str, Mapping[str, float]] = {
     **MEANS,
@@ -35,7 +35,7 @@ SHARE_DEVIATION, SHARE_RANGE = 0.12, (-0.3, 1.15)
 """Of where a tissue lies between cortex (0) and white matter (1)."""
 IRON = 0.8
 """Pallidum in T2, as a share of white matter."""
-INSIDE = np.array([*np.flatnonzero(BRAIN), ID["CSF"]])
+INSIDE = np.array([*np.flatnonzero(IS_BRAIN), ID["CSF"]])
 """The labels inside of the skull, whose range of intensities noise is measured in."""
 
 
@@ -53,7 +53,7 @@ def with_lesion(
     means: Float32[np.ndarray, "labels"], covered: int, rng: np.random.Generator
 ) -> Float32[np.ndarray, "labels"]:
     """The same means with one of a lesion: darker or brighter than the label it lies in, seldom that of fluid."""
-    away = (means[BRAIN].std() + 0.05) * rng.uniform(0.5, 2.5)
+    away = (means[IS_BRAIN].std() + 0.05) * rng.uniform(0.5, 2.5)
     changed = means.copy()
     changed[LESION] = means[covered] + (away if rng.random() < 0.5 else -away)
     if rng.random() < 0.15:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from NeuroSAM2Core.synth.anatomy.labels import CEREBELLUM, CEREBRUM, ID, table_of
 
 LESION = ID["lesion core"]
-BRAIN: Bool[np.ndarray, "labels"] = table_of(*CEREBRUM, *CEREBELLUM, "brainstem", "fourth ventricle")
+IS_BRAIN: Bool[np.ndarray, "labels"] = table_of(*CEREBRUM, *CEREBELLUM, "brainstem", "fourth ventricle")
 """Where lesions begin; heads have none of their own."""
 RADIUS_MM = (3.0, 16.0)
 
@@ -37,7 +37,7 @@ class Lesion:
     @classmethod
     def draw(cls, plane: UInt8[np.ndarray, "h w"], number: int, rng: np.random.Generator) -> "Lesion | None":
         """A lesion somewhere in the brain of a slice; None where it shows none."""
-        rows, cols = np.nonzero(BRAIN[plane])
+        rows, cols = np.nonzero(IS_BRAIN[plane])
         if not len(rows):
             return None
         spot = int(rng.integers(len(rows)))

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.outputs import check_outputs
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.config.refiner import RefinerConfig
 from NeuroSAM2Core.training.refiner.batches import RefinerBatch, RefinerBatches
 
@@ -52,12 +52,10 @@ def draw_views(folder: Path, config: RefinerConfig, bank: Path, *, overwrite: bo
     for axes, (batch, row) in zip(grid, views, strict=True):
         for part, channel in zip(axes, PARTS, strict=True):
             _draw_part(part, batch, row, channel)
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         with disk.replaced_atomically(path, overwrite=overwrite) as partial:
             figure.savefig(partial, format="png", dpi=80, facecolor="black")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
     return path
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int, UInt8
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import table_of
 from NeuroSAM2Core.training.config.refiner import SampleConfig
-from NeuroSAM2Core.training.refiner.lesions import BRAIN, Lesion
+from NeuroSAM2Core.training.refiner.lesions import IS_BRAIN, Lesion
 from NeuroSAM2Core.training.refiner.objects import LARGE_OBJECTS, OBJECTS
 
 MIN_LARGEST_MM2 = 25
@@ -61,7 +61,7 @@ def draw_target(head: Head, rng: np.random.Generator, config: SampleConfig) -> T
     is_large = not is_lesion and bool(rng.random() < config.large)
     objects = LARGE_OBJECTS if is_large else OBJECTS
     is_object = table_of(*("lesion core",) if is_lesion else objects[int(rng.integers(len(objects)))])
-    areas = np.asarray(head.counts[axis] @ (BRAIN if is_lesion else is_object))
+    areas = np.asarray(head.counts[axis] @ (IS_BRAIN if is_lesion else is_object))
     has_box = bool(rng.random() < config.box)
     places = _draw_places(areas, rng, has_box=has_box, is_lesion=is_lesion)
     if places is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.outputs import check_outputs, is_there
+from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.step.simulated_prompts import first_points
 
@@ -66,14 +66,10 @@ def draw_clips(folder: Path, batches: Iterable[ClipBatch], *, seed: int = 0, ove
             _draw_slice(axes, batch, row, t, rng)
         for axes in grid.flat:
             axes.set_axis_off()
-        try:
+        with writing(path):
             folder.mkdir(parents=True, exist_ok=True)
             with disk.replaced_atomically(path, overwrite=overwrite) as partial:
                 figure.savefig(partial, format="png", dpi=80, facecolor="black")
-        except FileExistsError as error:
-            raise is_there(path) from error
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror or error}", hint="choose another folder") from error
     return drawn
 
 

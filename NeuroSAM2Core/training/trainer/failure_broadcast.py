@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from torch import distributed as dist
+import torch.distributed as dist
 from torch.distributed import Store
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ FIRST_BYTES = b"PK\3\4"
 MAX_ENTRIES = 10_000
 MAX_RATIO, SMALL = 200, 1 << 28
 """How much larger what is packed may become, once it is not small (bytes)."""
-MAX_NAME_LENGTH = 1000
+MAX_ENTRY_NAME_LENGTH = 1000
 PLAIN = (0, stat.S_IFREG, stat.S_IFDIR)
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1
@@ -116,7 +116,7 @@ def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
     place = PurePosixPath(entry_name)
     if place.is_absolute() or ".." in place.parts or WINDOWS_ONLY.match(entry_name) or not place.parts:
         raise DataError(f"{name} holds {entry_name[:100]!r}, which reaches outside", hint="do not trust this file")
-    if len(entry_name) > MAX_NAME_LENGTH:
+    if len(entry_name) > MAX_ENTRY_NAME_LENGTH:
         raise DataError(f"{name} holds a file whose name has {len(entry_name)} letters")
     if stat.S_IFMT(entry.external_attr >> 16) not in PLAIN:
         raise DataError(f"{name} holds {entry_name[:100]!r}, which is no plain file", hint="do not trust this file")
