@@ -1,12 +1,13 @@
 """Opening and saving: a file becomes what is worked on, and what is worked on becomes files.
 
-MRML is touched on the event loop only; NIfTI is read and packed beside it.
+MRML is touched on the event loop only; files are read and packed beside it.
 """
 
 import asyncio
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -25,7 +26,7 @@ from NeuroSAM2Lib.scene.files.node_files import (
     store_segmentation,
 )
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
+from NeuroSAM2Lib.scene.files.packing import pack_bundle
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from NeuroSAM2Lib.segmentation.label_import import read_objects
@@ -166,7 +167,7 @@ class FileIO:
             paths = [path.with_name(name) for name in self.names_beside(target, path.name)]
             check_outputs(paths, inputs=self._images, overwrite=overwrite)
             if target is Target.SCENE:
-                write_complete(path, self._write_scene, overwrite=overwrite)
+                await self._save_scene(path, overwrite=overwrite)
                 return [path]
             _, segmentation_node = self._chosen()
             if target is Target.SEGMENTATION:
@@ -233,9 +234,15 @@ class FileIO:
         finally:
             self.app_state.restore()
 
-    def _write_scene(self, path: Path) -> bool:
-        self.app_state.host.save(path)
-        return True
+    async def _save_scene(self, path: Path, *, overwrite: bool) -> None:
+        watch = self.app_state.presenter.watch
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            nullcontext() if watch is None else watch.storing(),
+        ):
+            stored = Path(folder) / path.stem
+            self.app_state.host.store(stored)
+            await _stoppable(partial(pack_bundle, stored, path, overwrite=overwrite))
 
     def _methods_beside(self, path: Path, *, overwrite: bool) -> list[Path]:
         session = self.app_state.presenter.session

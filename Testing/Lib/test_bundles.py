@@ -244,6 +244,16 @@ def test_a_sound_bundle_comes_back_and_can_be_saved_again(app, saved, tmp_path):
     assert list((tmp_path / "unpacked").iterdir()) == []
 
 
+def test_a_bundle_is_packed_and_so_is_what_is_saved_later(app, saved):
+    with zipfile.ZipFile(saved[0]) as bundle:
+        for name in bundle.namelist():
+            if name.endswith(".nrrd"):
+                assert b"encoding: gzip\n" in bundle.read(name)
+        assert b'useCompression="0"' not in bundle.read(SCENE)
+    app.load(saved[0])
+    assert app.scene.GetFirstNodeByName("T1").GetStorageNode().GetUseCompression()
+
+
 REACHING = zlib.decompress(
     base64.b85decode(
         "c-rgqaB<`1lHy|G;9!7(|4^_%0m3(cir?gw-tO<=62zpC>%x<bj4POgkTt>p7ZU>`0|T2V1CZkK4Dk+2Eh^5;&pQk?4=Mq40aW5XBSb<#fPvu|"

@@ -28,7 +28,7 @@ from NeuroSAM2Lib.segmentation.sidecar import sidecar_text, write_sidecar
 from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.fake_engine import FakeEngine
@@ -170,6 +170,24 @@ def test_a_running_host_keeps_its_journal_and_a_saved_scene_needs_none(app, tmp_
     assert not path.exists()
     place_point(user.session, SlicePlane(Axis.J, 4), 2, 5)
     assert user.document.journal.path.exists()
+
+
+def test_what_changes_while_a_scene_is_packed_stays_written_down(app, tmp_path):
+    user = worked(app)
+    path = user.document.journal.path
+    with pytest.raises(Cancelled), user.watch.storing():
+        app.store(tmp_path / "given up")
+        raise Cancelled
+    user.watch.follow_saving()
+    assert path.exists()
+    with user.watch.storing():
+        app.store(tmp_path / "old")
+        place_point(user.session, SlicePlane(Axis.J, 4), 2, 5)
+    user.watch.follow_saving()
+    assert path.exists()
+    with user.watch.storing():
+        app.store(tmp_path / "new")
+    assert not path.exists()
 
 
 def test_lines_come_back_as_they_were(tmp_path):

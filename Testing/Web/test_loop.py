@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from NeuroSAM2Lib.scene.files import packing
 from NeuroSAM2Lib.scene.files.node_files import read_segmentation
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.segmentation.label_import import read_objects
@@ -56,7 +57,7 @@ async def watched(work):
     return longest
 
 
-@pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.NIFTI])
+@pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.NIFTI, Target.SCENE])
 def test_the_loop_answers_while_a_large_file_is_written(user, tmp_path, target):
     path = tmp_path / f"a{target.value}"
     assert run_apart(watched(user.files.save(target, path))) < LONGEST_S
@@ -71,14 +72,15 @@ def test_a_segmentation_that_was_packed_beside_the_loop_is_whole(user, tmp_path)
     np.testing.assert_array_equal(found.labels().voxels, user.labels)
 
 
-@pytest.mark.parametrize("target", [Target.SEGMENTATION])
-def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, target):
+@pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.SCENE])
+def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, monkeypatch, target):
+    monkeypatch.setattr(packing, "PIECE_BYTES", 1 << 8)  # or all might be packed before it is given up
     path = tmp_path / f"a{target.value}"
     user.presenter.act(lambda session: session.next_object())
 
     async def give_up():
         task = asyncio.ensure_future(user.files.save(target, path))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # it is stored, and begins to be packed
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

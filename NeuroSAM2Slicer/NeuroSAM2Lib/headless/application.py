@@ -15,6 +15,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.packing import pack_bundle
 from NeuroSAM2Lib.segmentation.undo import SegmentationHistory
 
 
@@ -79,6 +80,11 @@ class HeadlessApplication:
             DataError: It could not be written, or is there already.
         """
         check_outputs([path], overwrite=overwrite)
+        if path.suffix == ".mrb":
+            with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as folder:
+                self.store(Path(folder) / path.stem)
+                pack_bundle(Path(folder) / path.stem, path, overwrite=overwrite)
+            return
         self.scene.StartState(
             self.scene.SaveState
         )  # Slicer's own save dialog only notes the time: see `SessionObserver`
@@ -88,6 +94,30 @@ class HeadlessApplication:
             self.scene.EndState(self.scene.SaveState)
         if not is_written:
             raise DataError(f"the scene could not be written to {path.name}", hint="is there space left on the disk?")
+
+    def store(self, folder: Path) -> None:
+        """Writes the scene and the files of its nodes into a new folder, not packed: that is quick. `pack_bundle` makes a bundle of it.
+
+        Raises:
+            DataError: It could not be written.
+        """
+        folder.mkdir()
+        packing = [
+            storage
+            for node in self._stored()
+            if (storage := _storage(node)) is not None and storage.GetUseCompression()
+        ]
+        for storage in packing:
+            storage.SetUseCompression(0)
+        self.scene.StartState(self.scene.SaveState)
+        try:
+            is_written = self.scene.SaveSceneToSlicerDataBundleDirectory(disk.as_utf8(folder), None, None)
+        finally:
+            self.scene.EndState(self.scene.SaveState)
+            for storage in packing:
+                storage.SetUseCompression(1)
+        if not is_written:
+            raise DataError("the scene could not be written", hint="is there space left on the disk?")
 
     def load(self, path: Path) -> None:
         """Adds what a saved scene holds.
@@ -122,8 +152,6 @@ class HeadlessApplication:
             raise DataError(f"the scene {path.name} could not be read")
 
     def _write(self, path: Path, *, overwrite: bool) -> bool:
-        if path.suffix == ".mrb":
-            return bool(self.scene.WriteToMRB(disk.as_utf8(path), None, None))
         self.scene.SetRootDirectory(disk.as_utf8(path.parent))
         for node in self._stored():
             self._save_node(node, path.parent, overwrite=overwrite)
@@ -141,9 +169,9 @@ class HeadlessApplication:
                 yield node
 
     def _save_node(self, node: slicer.vtkMRMLStorableNode, folder: Path, *, overwrite: bool) -> None:
-        if node.GetStorageNode() is None and not node.AddDefaultStorageNode():
+        storage = _storage(node)
+        if storage is None:
             return
-        storage = node.GetStorageNode()
         suffix = storage.GetDefaultWriteFileExtension()
         name = disk.file_name(f"{node.GetName()}_{node.GetID()}")
         path = folder / f"{name}.{suffix}"
@@ -151,6 +179,13 @@ class HeadlessApplication:
         storage.SetFileName(disk.as_utf8(path))
         if not storage.WriteData(node):
             raise DataError(f"{node.GetName()} could not be written", hint="is there space left on the disk?")
+
+
+def _storage(node: slicer.vtkMRMLStorableNode) -> slicer.vtkMRMLStorageNode | None:
+    """Reads and writes the node; made where it is missing. None for a node that needs none."""
+    if node.GetStorageNode() is None:
+        node.AddDefaultStorageNode()
+    return node.GetStorageNode()
 
 
 def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> Iterator[slicer.vtkMRMLNode]:

@@ -79,6 +79,12 @@ class SessionJournal:
             self._replaced.pop().discard()
 
     @property
+    def position(self) -> tuple[Path | None, int]:
+        """How far it is written: the file and its size, which change with whatever is noted."""
+        path = self.path
+        return path, path.stat().st_size if path is not None and path.is_file() else 0
+
+    @property
     def path(self) -> Path | None:
         """The file; None while there is none."""
         return None if self._journal is None else self._journal.path

@@ -3,7 +3,8 @@
 Nodes are deleted, the scene is closed or saved, prompts are placed and moved by the scene's own tools.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import slicer
@@ -35,6 +36,7 @@ class SessionObserver:
         self._watch.on(scene, scene.StartSaveEvent, self._on_save)
         self._watch.on(scene, scene.EndSaveEvent, self._on_saved)
         self._stored = scene.GetStoredTime()
+        self._is_storing = False
         self._watch.on(session.document.segmentation_node, slicer.vtkSegmentation.SegmentModified, self._on_segment)
         for node in session.document.nodes.all_nodes():
             self._watch_prompts(node)
@@ -88,14 +90,27 @@ class SessionObserver:
         self.session.document.remember(self.session.engine_sync.revision)
 
     def _on_saved(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        self.session.document.journal.discard()
+        if not self._is_storing:
+            self.session.document.journal.discard()
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """While the scene is stored and packed: unsaved work is none any more at the end only, and where nothing has changed meanwhile."""
+        journal = self.session.document.journal
+        before, self._is_storing = journal.position, True
+        try:
+            yield
+        finally:
+            self._is_storing, self._stored = False, self.session.document.host.scene.GetStoredTime()
+        if journal.position == before:
+            journal.discard()
 
     def follow_saving(self) -> None:
         """Unsaved work is none any more once the scene was saved: Slicer's own saving announces nothing, but notes the time."""
         stored = self.session.document.host.scene.GetStoredTime()
         if stored != self._stored:
             self._stored = stored
-            self.session.document.journal.discard()
+            self._on_saved(self.session.document.host.scene, None)
 
     def _on_segment(self, _node: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         if not self._is_ignored:

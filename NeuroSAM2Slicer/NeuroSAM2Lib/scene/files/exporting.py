@@ -10,6 +10,7 @@ from NeuroSAM2Core.labels import write_table
 from NeuroSAM2Core.labels.dicom_seg import SourceImages, write_dicom_seg
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.files.packing import never
 from NeuroSAM2Lib.scene.files.surface_files import closed_surface, write_surfaces
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 
@@ -30,11 +31,6 @@ class ExportFormat(Enum):
     def is_per_object(self) -> bool:
         """Each object has a file of its own."""
         return self in (ExportFormat.STL, ExportFormat.OBJ, ExportFormat.PLY)
-
-
-def never() -> bool:
-    """Nobody asks to stop."""
-    return False
 
 
 def export_names(kind: ExportFormat, name: str, objects: tuple[str, ...]) -> list[str]:

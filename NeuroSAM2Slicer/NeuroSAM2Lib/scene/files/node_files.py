@@ -6,21 +6,18 @@ does neither, loads before packages are installed.
 """
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import slicer
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import Cancelled, DataError
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd
 from NeuroSAM2Lib.scene.files.whole_file import write_complete
 from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
-
-PIECE_BYTES = 1 << 20
-"""Packed between two questions whether to go on."""
 
 
 def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
@@ -108,9 +105,7 @@ def store_segmentation(node: slicer.vtkMRMLSegmentationNode, folder: Path) -> Pa
     return stored
 
 
-def pack_segmentation(
-    stored: Path, path: Path, *, overwrite: bool = False, is_cancelled: Callable[[], bool] = lambda: False
-) -> None:
+def pack_segmentation(stored: Path, path: Path, *, overwrite: bool = False, is_cancelled: IsCancelled = never) -> None:
     """Packs what `store_segmentation` has written; touches no scene.
 
     Args:
@@ -123,18 +118,10 @@ def pack_segmentation(
         DataError: It could not be written, or is there already.
         Cancelled: It was asked for.
     """
-    from isal import igzip
 
     def write(target: Path) -> bool:
-        with stored.open("rb") as file, target.open("wb") as whole:
-            while (line := file.readline()).strip():
-                whole.write(b"encoding: gzip\n" if line.startswith(b"encoding:") else line)
-            whole.write(line)
-            with igzip.IGzipFile(filename="", fileobj=whole, mode="wb", mtime=0) as packed:
-                while piece := file.read(PIECE_BYTES):
-                    if is_cancelled():
-                        raise Cancelled
-                    packed.write(piece)
+        with target.open("wb") as whole:
+            pack_nrrd(stored, whole, is_cancelled)
         return True
 
     write_complete(path, write, overwrite=overwrite)
