@@ -83,7 +83,8 @@ def test_annotated_cases_are_pairs_of_files_or_a_dataset_file(tmp_path):
     assert [(one.image, one.labels) for one in find_templates([a, b, c, d])] == [(a, b), (c, d)]
     listed = tmp_path / "dataset.json"
     listed.write_text(
-        json.dumps({"training": [{"image": "a.nii.gz", "seg": "b.nii.gz"}], "test": [{"image": "c.nii.gz"}]})
+        json.dumps({"training": [{"image": "a.nii.gz", "seg": "b.nii.gz"}], "test": [{"image": "c.nii.gz"}]}),
+        encoding="utf-8",
     )
     assert [(one.image, one.labels) for one in find_templates([listed])] == [(a, b)]
     few, many = ([], "there are 0"), ([a, b] * 11, "there are 11")
@@ -115,7 +116,7 @@ def test_scans_of_one_name_are_told_apart_and_keep_it_as_the_study_grows(tmp_pat
     assert names < set(more)
     assert len({name.lower() for name in more}) == 5
     listed = tmp_path / "dataset.json"
-    listed.write_text(json.dumps({"test": ["b/scan 2.nii.gz"]}))
+    listed.write_text(json.dumps({"test": ["b/scan 2.nii.gz"]}), encoding="utf-8")
     assert [one.name for one in find_images([listed])] == ["sub-scan2"]
 
 
@@ -131,7 +132,7 @@ def test_a_case_is_outlined_and_its_record_names_prompts_hashes_and_quality(stud
     assert all(one.prompts.boxes or one.prompts.kept for one in record.objects)
     assert all(0 < one.expected_iou <= 1 and one.volume_ml > 10 for one in record.objects)
     assert CaseRecord.from_text(record.to_text()) == record
-    assert json.loads(engine.folder.record_path(case).read_text())["Sources"] == ["../new/scan0.nii.gz"]
+    assert json.loads(engine.folder.record_path(case).read_text(encoding="utf-8"))["Sources"] == ["../new/scan0.nii.gz"]
     written = engine.folder.labels_path(case).stat().st_mtime_ns
     assert engine.do(case) == record
     assert engine.folder.labels_path(case).stat().st_mtime_ns == written
@@ -158,7 +159,7 @@ def test_a_damaged_record_is_none(tmp_path, text):
     case = CohortCase(name="sub-a", image=tmp_path / "a.nii", folder="sub-a/anat")
     folder = CohortFolder(tmp_path)
     touch(folder.record_path(case))
-    folder.record_path(case).write_text(text)
+    folder.record_path(case).write_text(text, encoding="utf-8")
     assert folder.read(case) is None
     assert not folder.is_done(case, PLAN, "")
 
@@ -175,7 +176,7 @@ def test_a_folder_belongs_to_one_plan_and_to_one_run(tmp_path):
         folder.claim(replace(PLAN, bspline=True), cases)
     folder.claim(replace(PLAN, bspline=True), cases, overwrite=True)
     (folder.path / "cohort.json").write_text(
-        '{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}'
+        '{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}', encoding="utf-8"
     )
     with pytest.raises(DataError, match="outside"):
         read_cohort(folder.path)
@@ -222,7 +223,7 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
     touch(folder.reviewed_path(cases[0]))
     accepted = [row.case.name for row in write_review(tmp_path) if row.state is CaseState.ACCEPTED]
     assert accepted == ["sub-0"]
-    assert len((tmp_path / "review.csv").read_text().splitlines()) == len(cases) + 1
-    assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text())] == [
+    assert len((tmp_path / "review.csv").read_text(encoding="utf-8").splitlines()) == len(cases) + 1
+    assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text(encoding="utf-8"))] == [
         row.case.name for row in rows
     ]

@@ -96,8 +96,8 @@ def test_an_accepted_case_is_a_label_map_with_the_values_of_the_study(reviewer, 
     assert [entry.name for entry in read_table(table).entries] == ["left organ", "right organ"]
     sidecar = reviewed.with_name(reviewed.name.replace(".nii.gz", ".json"))
     assert [one.label for one in read_slice_counts(sidecar)] == [1, 2]
-    assert json.loads(sidecar.read_text())["Sources"] == ["../new/scan0.nii.gz"]
-    assert "sub-scan0,accepted" in (folder.path / "review.csv").read_text()
+    assert json.loads(sidecar.read_text(encoding="utf-8"))["Sources"] == ["../new/scan0.nii.gz"]
+    assert "sub-scan0,accepted" in (folder.path / "review.csv").read_text(encoding="utf-8")
     assert reviewer.review.view.sentence == "2 cases to look at, 1 accepted, 3 in all"
     assert not folder.labels_path(case).samefile(reviewed)
 
