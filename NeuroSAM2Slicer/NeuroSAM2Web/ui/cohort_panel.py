@@ -171,6 +171,5 @@ def build_cohort_form(panel: CohortPanel) -> None:
 
 
 def _button(text: str, tip: str, act: Callable[[], None], disabled: str = "false") -> None:
-    key_button(
-        text, tip=tip, click=act, disabled=(disabled,), raw_marks=[f'data-test="cohort-{text.split()[0].lower()}"']
-    )
+    name = text.lower().replace(" ", "-")
+    key_button(text, tip=tip, click=act, disabled=(disabled,), raw_marks=[f'data-test="cohort-{name}"'])
