@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).parent))
 from input_simulator import InputSimulator
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat
 
+from NeuroSAM2Core import disk
 from Testing.Support.dicom_series import write_dicom_series
 from Testing.Support.volumes import ball_volume
 
@@ -121,8 +122,8 @@ class DicomScenarios(unittest.TestCase):
         self.inputs.until(lambda: ui.measurementsTable.rowCount == 1)
         self.assertEqual(ui.measurementsTable.item(0, 0).text(), NAME)
         self.assertEqual(ui.measurementsTable.item(0, 1).text(), str(int(voxels.sum())))
-        labels = SimpleITK.ReadImage(str(self.export(ExportFormat.NIFTI)))
-        image = SimpleITK.ReadImage([str(one) for one in sorted((self.folder / "study").glob("T1_*"))])
+        labels = SimpleITK.ReadImage(disk.as_utf8(self.export(ExportFormat.NIFTI)))
+        image = SimpleITK.ReadImage([disk.as_utf8(one) for one in sorted((self.folder / "study").glob("T1_*"))])
         np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(labels) > 0, voxels)
         corner = [size - 1 for size in image.GetSize()]
         places = [one.TransformIndexToPhysicalPoint(corner) for one in (labels, image)]

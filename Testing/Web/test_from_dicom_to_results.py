@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from NeuroSAM2Core import disk
 from Testing.Support.dicom_series import write_dicom_series
 from Testing.Support.volumes import ball_volume
 from Testing.Web.file_helpers import download, open_file, save, wait_volume
@@ -129,8 +130,8 @@ def test_from_a_dicom_folder_to_results_and_every_step_back(visit, tmp_path):
 
 def check_labels(path, folder, there):
     """In SimpleITK the label map lies on the DICOM series, voxel by voxel."""
-    image = SimpleITK.ReadImage([str(one) for one in sorted(folder.glob("T1_*"))])
-    labels = SimpleITK.ReadImage(str(path))
+    image = SimpleITK.ReadImage([disk.as_utf8(one) for one in sorted(folder.glob("T1_*"))])
+    labels = SimpleITK.ReadImage(disk.as_utf8(path))
     for corner in ((0, 0, 0), (47, 47, 23), (47, 0, 23)):
         places = [one.TransformIndexToPhysicalPoint(corner) for one in (image, labels)]
         np.testing.assert_allclose(*places, atol=1e-3)
