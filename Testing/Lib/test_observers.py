@@ -50,7 +50,6 @@ def test_an_observer_goes_with_its_owner(node):
 
 
 def test_no_observer_is_called_when_python_ends(node):
-    ended = subprocess.run(
-        [sys.executable, "-c", AT_THE_END], capture_output=True, check=True, text=True, encoding="utf-8"
-    )
+    command = [sys.executable, "-c", AT_THE_END]
+    ended = subprocess.run(command, capture_output=True, check=True, text=True, encoding="utf-8")
     assert ended.stdout.split() == ["heard"]
