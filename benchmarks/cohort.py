@@ -31,10 +31,10 @@ from NeuroSAM2Core.cohort import CohortFolder, find_images, find_templates, revi
 from NeuroSAM2Core.cohort.answer import make_plan
 from NeuroSAM2Core.cohort.run import Workers, run_cohort
 from NeuroSAM2Core.measures import dice
+from NeuroSAM2Core.synth.anatomy.contrast import render
 from NeuroSAM2Core.synth.anatomy.grid import draw_noise
 from NeuroSAM2Core.synth.anatomy.heads import build_head
 from NeuroSAM2Core.synth.anatomy.labels import is_in
-from NeuroSAM2Core.synth.anatomy.typical_images import render
 
 STRUCTURES = ("thalamus L", "putamen R", "hippocampus L", "lateral ventricle R", "brainstem", "cerebellum")
 PARTS = {"cerebellum": ("cerebellar cortex", "cerebellar white matter")}

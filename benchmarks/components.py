@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.report import HEAD, as_table, beside
-from NeuroSAM2Core.components.cpu import fill_holes, label_parts, labelling, largest_component
+from NeuroSAM2Core.components import cpu
+from NeuroSAM2Core.components.cpu import fill_holes, label_parts, largest_component
 
 SHAPE = (256, 512, 512)
 REPEATS = 5
@@ -74,10 +75,10 @@ def without_cc3d(mask: NDArray[np.bool_]) -> Callable[[], object]:
     """Our largest part where cc3d is not installed."""
 
     def act() -> object:
-        installed, labelling._cc3d = labelling._cc3d, lambda: None
+        installed, cpu._cc3d = cpu._cc3d, lambda: None
         try:
             return largest_component(mask)
         finally:
-            labelling._cc3d = installed
+            cpu._cc3d = installed
 
     return act

@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 
 from benchmarks.report import as_table
 from NeuroSAM2Core.remote import EngineClient
-from NeuroSAM2Core.remote.launcher import LocalWorker
+from NeuroSAM2Core.remote.connector import LocalWorker
 from NeuroSAM2Core.remote.messages import Disconnected
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.fine_tune import fine_tune

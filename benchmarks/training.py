@@ -17,17 +17,13 @@ from benchmarks.report import as_table, beside, seconds
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.model import PRESETS, SAM2, to_model_input
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupsConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
-from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, draw_clip
-from NeuroSAM2Core.training.data.objects import find_objects
+from NeuroSAM2Core.training.config.step import GroupsConfig, LossConfig, PromptConfig
+from NeuroSAM2Core.training.data.clip import ClipBatch, TrainingVolume, draw_clip
+from NeuroSAM2Core.training.data.dataset import find_objects
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
-from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, update
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, Precision, update
 from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
-from NeuroSAM2Core.training.trainer.precision import Precision
 from NeuroSAM2Core.training.trainer.state import TrainState
 from Testing.Support.reference import reference_model, shapes_of
 from Testing.Support.volumes import UPRIGHT

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask
+from NeuroSAM2Core.synth.anatomy.contrast import render_typical
 from NeuroSAM2Core.synth.anatomy.heads import build_head
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBELLUM, CEREBRUM, is_in
-from NeuroSAM2Core.synth.anatomy.typical_images import render_typical
 from NeuroSAM2Core.volume import Volume
 
 BRAIN_BOX = "axial:74:26,26,208,170"

@@ -20,8 +20,7 @@ from NeuroSAM2Core.checkpoint import resolve_device
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 from NeuroSAM2Core.synth.anatomy import build_bank
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
-from NeuroSAM2Core.training.config.recipes import find_recipe
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, find_recipe
 from NeuroSAM2Core.training.pretrain import BANK, pretrain, provenance_of
 from NeuroSAM2Core.training.trainer.loop import Progress
 from NeuroSAM2Core.training.trainer.run_folder import CHECKPOINTS, CONFIG_FILE

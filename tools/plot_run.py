@@ -6,8 +6,7 @@ Usage: python tools/plot_run.py METRICS.jsonl ... OUT.png
 import sys
 from pathlib import Path
 
-from NeuroSAM2Core.training.trainer.curves import draw_curves
-from NeuroSAM2Core.training.trainer.recorder import read_metrics
+from NeuroSAM2Core.training.trainer.recorder import draw_curves, read_metrics
 
 
 def joined(logs: list[Path]) -> list[dict[str, float]]:

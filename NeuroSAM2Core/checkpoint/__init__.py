@@ -3,8 +3,14 @@
 from NeuroSAM2Core.catalog import CatalogEntry, catalog, find
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance, TrainingRecord
 from NeuroSAM2Core.checkpoint.download import download
-from NeuroSAM2Core.checkpoint.engine_file import engine_file, write_engine_file
-from NeuroSAM2Core.checkpoint.load import load_checkpoint, load_model, ready_model, resolve_device
+from NeuroSAM2Core.checkpoint.load import (
+    engine_file,
+    load_checkpoint,
+    load_model,
+    ready_model,
+    resolve_device,
+    write_engine_file,
+)
 from NeuroSAM2Core.checkpoint.official import read_official
 
 __all__ = [

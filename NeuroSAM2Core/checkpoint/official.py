@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.checkpoint.architecture import check_finite, check_fit
-from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance
+from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance, check_finite, check_fit
 from NeuroSAM2Core.checkpoint.lora import ADAPTER, merge_lora
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2Config

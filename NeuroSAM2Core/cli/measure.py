@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = [one for one in (args.image, args.labels, args.against, args.prompts) if one is not None]
     if args.csv and args.csv != STDOUT:
         check_outputs([args.csv], inputs=inputs, overwrite=args.overwrite)
-    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
+    from NeuroSAM2Core.training.data.dataset import check_same_grid
 
     def labels_in(path: Path) -> NDArray[np.int32]:
         label = Volume.read(path)

@@ -16,8 +16,7 @@ from NeuroSAM2Core.version import __version__
 if TYPE_CHECKING:
     import torch
 
-    from NeuroSAM2Core.training.config.pretraining import RecipeConfig
-    from NeuroSAM2Core.training.config.refiner import RefinerConfig
+    from NeuroSAM2Core.training.config.pretraining import RecipeConfig, RefinerConfig
     from NeuroSAM2Core.training.estimate import Estimate
 
 STEPS_TO_DRAW, CLIPS_OF_A_STEP = 8, 2
@@ -77,9 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from NeuroSAM2Core.checkpoint import resolve_device
-    from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
-    from NeuroSAM2Core.training.config.recipes import find_recipe
-    from NeuroSAM2Core.training.config.refiner import RefinerConfig
+    from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, RefinerConfig, find_recipe
     from NeuroSAM2Core.training.estimate import estimate
     from NeuroSAM2Core.training.pretrain import BANK, pretrain, provenance_of
     from NeuroSAM2Core.training.trainer.loop import Progress
@@ -152,8 +149,7 @@ def run_refiner(config: "RefinerConfig", arguments: argparse.Namespace, bank: Pa
     from tqdm import tqdm
 
     from NeuroSAM2Core.training.estimate import estimate_refiner
-    from NeuroSAM2Core.training.refiner.overlay import draw_views
-    from NeuroSAM2Core.training.refiner.trainer import train_refiner
+    from NeuroSAM2Core.training.refiner.trainer import draw_views, train_refiner
     from NeuroSAM2Core.training.trainer.loop import Progress
     from NeuroSAM2Core.training.trainer.run_folder import CHECKPOINTS
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from NeuroSAM2Core.catalog import catalog
-from NeuroSAM2Core.cli.evaluation_options import (
+from NeuroSAM2Core.cli.evaluate import (
     add_dataset_options,
     add_options,
     cases_of,
@@ -47,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
     check_outputs([picture] if picture else [], inputs=inputs, overwrite=args.overwrite)
 
     from NeuroSAM2Core.checkpoint import load_model
-    from NeuroSAM2Core.training.evaluation.case_plot import draw_cases
     from NeuroSAM2Core.training.evaluation.comparison import (
         compare,
         comparison_csv,
         comparison_json,
         comparison_markdown,
+        draw_cases,
     )
-    from NeuroSAM2Core.training.evaluation.tables import write_tables
+    from NeuroSAM2Core.training.evaluation.results import write_tables
 
     models = [load_model(name, device=args.device) for name in (args.before, args.after)]
     before, after = (

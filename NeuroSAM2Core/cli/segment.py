@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from NeuroSAM2Core.cli.montage import check_picture, draw_montage
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
-from NeuroSAM2Core.prompts.parse import BOX_EXAMPLE, POINT_EXAMPLE, TypedBox, TypedPoint, parse_box, parse_point
+from NeuroSAM2Core.prompts.prompts import BOX_EXAMPLE, POINT_EXAMPLE, TypedBox, TypedPoint, parse_box, parse_point
 from NeuroSAM2Core.volume import Axis, IntensityWindow, Volume, ct_window, resolve_axis
 from NeuroSAM2Core.volume.files import check_target
 

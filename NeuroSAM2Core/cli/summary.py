@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         table_text,
     )
     from NeuroSAM2Core.summary import ContactSheet, ShownObject, SummaryPage, drawing_sheet, page_html
-    from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
+    from NeuroSAM2Core.training.data.dataset import check_same_grid
 
     image, label = Volume.read(args.image), Volume.read(args.labels)
     check_same_grid(image, label)

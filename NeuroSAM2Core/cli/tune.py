@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from NeuroSAM2Core.cli.evaluation_options import add_object_options, data_config
+from NeuroSAM2Core.cli.evaluate import add_object_options, data_config
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.outputs import add_overwrite_option, check_outputs
 
 if TYPE_CHECKING:
-    from NeuroSAM2Core.training.data.dataset_file import Case, DatasetFile
+    from NeuroSAM2Core.training.data.dataset import Case, DatasetFile
     from NeuroSAM2Core.training.evaluation.tuning import Trial
 
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if args.cases < 0:
         raise ConfigError(f"--cases must not be negative; got {args.cases}")
     from NeuroSAM2Core.checkpoint import engine_file, load_model, write_engine_file
-    from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+    from NeuroSAM2Core.training.config.data import EvaluationConfig
     from NeuroSAM2Core.training.data import read_dataset
     from NeuroSAM2Core.training.evaluation.tuning import num_trials, tune_engine
 

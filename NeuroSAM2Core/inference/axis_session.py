@@ -8,18 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.inference.imported_mask import ImportedMask
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.prediction.crop import Crop, CropPlanner
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget, FeatureCache
-from NeuroSAM2Core.inference.prediction.mask_cleanup import slice_options
-from NeuroSAM2Core.inference.prediction.postprocess import finish
+from NeuroSAM2Core.inference.prediction.postprocess import finish, slice_options
 from NeuroSAM2Core.inference.prediction.slice_answer import CropMemory, CropView, SliceAnswer
 from NeuroSAM2Core.inference.prediction.slice_predictor import PromptHistory, SliceContext, SlicePredictor
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
-from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank
-from NeuroSAM2Core.inference.propagation.memory_selection import select_memory
+from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank, select_memory
 from NeuroSAM2Core.inference.propagation.objects_together import ObjectPasses, check_cancelled, propagate_together
 from NeuroSAM2Core.inference.propagation.passes import Pass, plan_bidirectional_sweep, plan_passes
 from NeuroSAM2Core.inference.propagation.propagation_pass import (
@@ -30,7 +27,7 @@ from NeuroSAM2Core.inference.propagation.propagation_pass import (
     present_slices,
     track_slices,
 )
-from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
+from NeuroSAM2Core.inference.propagation.track import ImportedMask, ObjectTrack, SliceState
 from NeuroSAM2Core.model import SAM2, MaskPrediction
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, MaskCleanup, SlicePlane, SliceStack, Volume

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.axis_session import AxisSession
-from NeuroSAM2Core.inference.imported_mask import ImportedMask, probability
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.propagation.passes import Pass
-from NeuroSAM2Core.inference.propagation.track import ObjectTrack
+from NeuroSAM2Core.inference.propagation.track import ImportedMask, ObjectTrack, probability
 from NeuroSAM2Core.inference.segmented_volume import SegmentedVolume
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SliceMask, SlicePlane, resolve_axis

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.model.hiera import Block, Hiera, WindowAttention
+from NeuroSAM2Core.model.image_encoder import Block, Hiera, WindowAttention
 
 Projection = Literal["q", "k", "v", "proj"]
 PLACE: Mapping[Projection, int] = {"q": 0, "k": 1, "v": 2}

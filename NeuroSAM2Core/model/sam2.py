@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from NeuroSAM2Core.model.config import SAM2Config
 from NeuroSAM2Core.model.image_encoder import ImageEncoder
 from NeuroSAM2Core.model.interpolation import resized
-from NeuroSAM2Core.model.layers import MLP, grid_of, tokens_of
+from NeuroSAM2Core.model.layers import MLP, grid_of, sine_time, tokens_of
 from NeuroSAM2Core.model.mask_decoder import MaskDecoder
-from NeuroSAM2Core.model.memory_attention import LayerKeys, MemoryAttention
-from NeuroSAM2Core.model.memory_encoder import MemoryEncoder
-from NeuroSAM2Core.model.position import sine_time
+from NeuroSAM2Core.model.memory import LayerKeys, MemoryAttention, MemoryEncoder
 from NeuroSAM2Core.model.prompt_encoder import NOTHING, PromptEncoder
 from NeuroSAM2Core.model.results import ImageFeatures, MaskPrediction, PointerMemory, Points, SpatialMemory
 

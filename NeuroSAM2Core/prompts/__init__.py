@@ -8,9 +8,8 @@ from NeuroSAM2Core.prompts.object_prompts import (
     SlicePoint,
     SliceScribble,
 )
-from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
+from NeuroSAM2Core.prompts.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, PromptSet, ScribblePrompt
 from NeuroSAM2Core.prompts.simulate import box_from_mask, click_from_error, lasso_from_mask, scribble_from_error
-from NeuroSAM2Core.prompts.strokes import LassoPrompt, ScribblePrompt
 
 __all__ = [
     "BoxPrompt",

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.decoding import Rules, decoded
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.prompts.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
-from NeuroSAM2Core.prompts.strokes import LassoPrompt, ScribblePrompt
+from NeuroSAM2Core.prompts.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, PromptSet, ScribblePrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 
 DECIMALS = 3

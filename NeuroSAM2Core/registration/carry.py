@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import labels_on_grid
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, box_from_mask
-from NeuroSAM2Core.prompts.suggest import suggested_kind
+from NeuroSAM2Core.prompts.simulate import suggested_kind
 from NeuroSAM2Core.registration.register import Registration
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 

@@ -2,9 +2,8 @@
 
 from NeuroSAM2Core.remote.client import EngineClient
 from NeuroSAM2Core.remote.codec import decode_event, decode_request, encode_event, encode_request
+from NeuroSAM2Core.remote.connector import LocalWorker
 from NeuroSAM2Core.remote.framing import VERSION, FrameReader
-from NeuroSAM2Core.remote.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
-from NeuroSAM2Core.remote.launcher import LocalWorker
 from NeuroSAM2Core.remote.messages import (
     REVIEW_IOU_THRESHOLD,
     Cancel,
@@ -38,10 +37,10 @@ from NeuroSAM2Core.remote.messages import (
     Welcome,
     WorkerStatus,
 )
-from NeuroSAM2Core.remote.remote_session import RemoteSession
-from NeuroSAM2Core.remote.session_state import SessionState
+from NeuroSAM2Core.remote.remote_session import RemoteSession, SessionState
 from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSource, StateSync
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
+from NeuroSAM2Core.remote.upload import VolumeHash, volume_id, wire_matrix, wire_voxels
 
 __all__ = [
     "AUTOMATIC",

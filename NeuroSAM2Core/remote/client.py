@@ -11,11 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.remote.codec import decode_event, encode_request
-from NeuroSAM2Core.remote.connector import Connector
-from NeuroSAM2Core.remote.endpoint import Endpoint
-from NeuroSAM2Core.remote.framing import Frame
-from NeuroSAM2Core.remote.identity import volume_id, wire_matrix, wire_voxels
-from NeuroSAM2Core.remote.launcher import LocalWorker
+from NeuroSAM2Core.remote.connector import Connector, Endpoint, LocalWorker
+from NeuroSAM2Core.remote.framing import Frame, FrameStream, StreamEndedError
 from NeuroSAM2Core.remote.messages import (
     ClientMessage,
     Disconnected,
@@ -28,9 +25,8 @@ from NeuroSAM2Core.remote.messages import (
     VoxelsWanted,
     Welcome,
 )
-from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
-from NeuroSAM2Core.remote.upload import Uploads
+from NeuroSAM2Core.remote.upload import Uploads, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import IntensityWindow, Volume
 

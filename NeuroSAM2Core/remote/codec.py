@@ -13,9 +13,8 @@ import numpy as np
 
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import ProtocolError
-from NeuroSAM2Core.remote.framing import Frame, pack_frame
+from NeuroSAM2Core.remote.framing import Frame, mask_from_bits, pack_frame
 from NeuroSAM2Core.remote.messages import ClientMessage, WorkerMessage
-from NeuroSAM2Core.remote.packing import mask_from_bits
 from NeuroSAM2Core.volume import pack_mask
 
 ID = "id"

@@ -51,11 +51,11 @@ class OpenVolume:
     """
 
     volume_id: str
-    """SHA-256 of the content; see `identity.volume_id`."""
+    """SHA-256 of the content; see `upload.volume_id`."""
     shape: tuple[int, int, int]
     """(K, J, I)."""
     dtype: str
-    """NumPy's name of the voxel type, little-endian: one of `identity.DTYPES`."""
+    """NumPy's name of the voxel type, little-endian: one of `upload.DTYPES`."""
     ijk_to_ras: tuple[float, ...]
     """The 16 numbers of the matrix, row by row, mm."""
     window: IntensityWindow | None = None
@@ -74,7 +74,7 @@ class VoxelChunk:
     is_compressed: bool
     """`data` is packed with zlib."""
     data: bytes
-    """At most `identity.CHUNK_BYTES` when unpacked."""
+    """At most `upload.CHUNK_BYTES` when unpacked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,12 +6,10 @@ No real image is ever seen.
 
 import torch
 
-from NeuroSAM2Core.synth.brain import OBJECTS, head_labels
-from NeuroSAM2Core.synth.contrast import render
+from NeuroSAM2Core.synth.brain import OBJECTS, LabelMap, SyntheticObject, SyntheticVolume, head_labels, render
 from NeuroSAM2Core.synth.frame import random_frame
 from NeuroSAM2Core.synth.noise import Size, uniform
 from NeuroSAM2Core.synth.shapes import noise_labels, scattered_labels
-from NeuroSAM2Core.synth.volume import LabelMap, SyntheticObject, SyntheticVolume
 
 __all__ = ["LabelMap", "SyntheticObject", "SyntheticVolume", "render", "sample_anatomy", "sample_volume"]
 

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import torch
 
-from NeuroSAM2Core.training.anatomy.batches import AnatomyBatches
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
-from NeuroSAM2Core.training.config.refiner import RefinerConfig
+from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, RefinerConfig
 from NeuroSAM2Core.training.pretrain import optimizer_step_config, start
-from NeuroSAM2Core.training.refiner.batches import RefinerBatches
+from NeuroSAM2Core.training.refiner.samples import RefinerBatches
 from NeuroSAM2Core.training.refiner.state import RefinerState
 from NeuroSAM2Core.training.refiner.trainer import update as update_refiner
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 from NeuroSAM2Core.training.trainer.loop import peak_memory_gb
-from NeuroSAM2Core.training.trainer.optimizer_step import update
-from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.optimizer_step import Precision, update
 
 MIN_STEPS = 3
 

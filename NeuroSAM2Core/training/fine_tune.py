@@ -1,13 +1,17 @@
 """Fine-tuning on annotated volumes: runs a configuration; can be stopped, killed and resumed.
 
 Where batches come from and what measures the model are passed in, so that a run can be tried without a volume.
+
+Adapts the probabilities of click and box prompts to their validation scores.
+
+A pure function of the validation history, so that a run that goes on decides as the one that was stopped would have.
 """
 
 import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +23,15 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.model import EngineDefaults
 from NeuroSAM2Core.model.lora import adapt
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
+from NeuroSAM2Core.training.config.step import PromptControlConfig
 from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data import fine_tuning_batches
 from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE, SkippedCases
+from NeuroSAM2Core.training.data.dataset import SKIPPED_FILE, SkippedCases
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup, join_process_group
 from NeuroSAM2Core.training.trainer.loop import EngineTuner, Progress, TrainerConfig, Validator, train
-from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, Precision
 from NeuroSAM2Core.training.trainer.parameter_groups import (
     PartSize,
     evaluate_frozen,
@@ -35,18 +40,54 @@ from NeuroSAM2Core.training.trainer.parameter_groups import (
     parameter_groups,
     part_sizes,
 )
-from NeuroSAM2Core.training.trainer.precision import Precision
-from NeuroSAM2Core.training.trainer.prompt_control import (
-    PromptProbabilities,
-    ValidatedKinds,
-    controlled_probabilities,
-)
 from NeuroSAM2Core.training.trainer.recorder import open_recorder
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from NeuroSAM2Core.training.trainer.state import TrainState
 from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProbabilities:
+    """Probabilities that a clip starts from a box or from a click."""
+
+    box: float
+    click: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedKinds:
+    """One validation: mean Dice after one box and after one click."""
+
+    box: float
+    click: float
+
+
+def controlled_probabilities(
+    base: PromptProbabilities, history: Sequence[ValidatedKinds], control: PromptControlConfig
+) -> PromptProbabilities:
+    """The probabilities to train with from now on; their sum is that of the base.
+
+    Args:
+        base: As configured.
+        history: All validations so far, the oldest first; those that measured only one kind are passed over.
+        control: How strongly they count.
+    """
+    whole = [v for v in history if math.isfinite(v.box) and math.isfinite(v.click)][-control.memory :]
+    total = base.box + base.click
+    if not control.is_on or not whole or total == 0:
+        return base
+    wrong_box = sum(1 - v.box for v in whole) / len(whole)
+    wrong_click = sum(1 - v.click for v in whole) / len(whole)
+    box, click = (
+        factor * max(wrong, 1e-6) ** control.strength
+        for factor, wrong in ((base.box, wrong_box), (base.click, wrong_click))
+    )
+    if min(box, click) == 0:  # one kind was not asked for at all
+        return base
+    factor = min(max(click / (box + click), control.min_factor), 1 - control.min_factor)
+    return PromptProbabilities(box=total * (1 - factor), click=total * factor)
 
 
 CHANGEABLE = ("tunes_engine", "report_after_s")

@@ -15,22 +15,19 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.synth.anatomy import check_bank
-from NeuroSAM2Core.training.anatomy.batches import batches as anatomy_batches
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.config.pretraining import PretrainConfig, RecipeConfig
+from NeuroSAM2Core.training.anatomy.clips import batches as anatomy_batches
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, PretrainConfig, RecipeConfig
+from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, TrunkConfig
 from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.synthetic_clips import batches
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 from NeuroSAM2Core.training.trainer.loop import Progress, TrainerConfig, TrainingTask, train
-from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig
-from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
-from NeuroSAM2Core.training.trainer.precision import Precision
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, Precision
+from NeuroSAM2Core.training.trainer.parameter_groups import lr_factor, parameter_groups
 from NeuroSAM2Core.training.trainer.recorder import open_recorder
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder
-from NeuroSAM2Core.training.trainer.schedule import lr_factor
 from NeuroSAM2Core.training.trainer.state import TrainState
 from NeuroSAM2Core.version import __version__
 

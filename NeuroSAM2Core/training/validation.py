@@ -11,10 +11,10 @@ from dataclasses import replace
 from NeuroSAM2Core.checkpoint import Provenance
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.model import SAM2, EngineDefaults
-from NeuroSAM2Core.training.config.evaluation import FirstPrompt
+from NeuroSAM2Core.training.config.data import FirstPrompt
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.data import Case, read_datasets
-from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE, SkippedCases
+from NeuroSAM2Core.training.data.dataset import SKIPPED_FILE, SkippedCases
 from NeuroSAM2Core.training.evaluation import evaluate_cases
 from NeuroSAM2Core.training.evaluation.tuning import tune_engine
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup

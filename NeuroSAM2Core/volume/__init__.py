@@ -1,6 +1,5 @@
 """Volumes, their geometry, slices, intensities and files: NumPy only."""
 
-from NeuroSAM2Core.volume.cleanup import DEFAULT_CLEANUP, MaskCleanup
 from NeuroSAM2Core.volume.intensity import (
     CT_WINDOWS,
     IntensityWindow,
@@ -10,9 +9,18 @@ from NeuroSAM2Core.volume.intensity import (
     padding_mark,
     percentile_window,
 )
-from NeuroSAM2Core.volume.masks import SliceMask, pack_mask, unpack_mask
-from NeuroSAM2Core.volume.plane import Axis, Direction, SlicePlane, resolve_axis
-from NeuroSAM2Core.volume.stack import SliceStack
+from NeuroSAM2Core.volume.plane import (
+    DEFAULT_CLEANUP,
+    Axis,
+    Direction,
+    MaskCleanup,
+    SliceMask,
+    SlicePlane,
+    SliceStack,
+    pack_mask,
+    resolve_axis,
+    unpack_mask,
+)
 from NeuroSAM2Core.volume.volume import Volume
 
 __all__ = [

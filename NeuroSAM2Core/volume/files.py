@@ -1,4 +1,7 @@
-"""NIfTI files in and out. What a file is is told by its content; its header is held against free memory before voxels are unpacked."""
+"""NIfTI files in and out. What a file is is told by its content; its header is held against free memory before voxels are unpacked.
+
+MGH files of FreeSurfer (.mgh, .mgz), with nibabel's header.
+"""
 
 import io
 import math
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 from isal import igzip, igzip_lib
 from nibabel.analyze import AnalyzeHeader
+from nibabel.freesurfer.mghformat import MGHHeader
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
@@ -20,11 +24,58 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.memory import check_memory
 from NeuroSAM2Core.outputs import check_outputs, is_there
-from NeuroSAM2Core.volume import mgh
 from NeuroSAM2Core.volume.file_types import GZIP, is_dicom, is_metaimage, refusal
 from NeuroSAM2Core.volume.header import header_bytes
-from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
-from NeuroSAM2Core.volume.stored_image import StoredImage
+from NeuroSAM2Core.volume.header_geometry import HeaderGeometry, StoredImage
+
+FIRST_BYTES = b"\x00\x00\x00\x01"
+"""The version; sizes and types follow."""
+NUM_BYTES = 284
+"""Of the header."""
+TYPES = (0, 1, 3, 4, 10)
+MAX_SIDE_LENGTH = 1 << 15
+
+
+def begins_so(start: bytes) -> bool:
+    """A file that begins like this is MGH."""
+    if len(start) < NUM_BYTES or not start.startswith(FIRST_BYTES):
+        return False
+    sizes, kind = np.frombuffer(start[4:20], ">i4"), int.from_bytes(start[20:24], "big")
+    return kind in TYPES and bool(((sizes > 0) & (sizes < MAX_SIDE_LENGTH)).all())
+
+
+def read(path: Path, start: bytes, rest: io.BufferedIOBase) -> StoredImage:
+    """The image in a file.
+
+    Args:
+        path: Of the file.
+        start: Its first bytes, unpacked.
+        rest: What follows them.
+
+    Raises:
+        GeometryError: It holds several volumes, or is flat.
+        DataError: It is too large for the memory.
+        EOFError: It is cut short.
+    """
+    header = MGHHeader(start[:NUM_BYTES], check=False)
+    *shape, frames = map(int, header["dims"])
+    if frames != 1:
+        raise GeometryError(
+            f"{path.name} holds {frames} volumes; expected one", hint="extract one of them first, for example the mean"
+        )
+    dtype = header.get_data_dtype()
+    size = math.prod(shape) * dtype.itemsize
+    check_memory(path.name, size)
+    data = start[NUM_BYTES:][:size]
+    data += rest.read(size - len(data))
+    if len(data) < size:
+        raise EOFError("it is cut short: its voxels end too soon")
+    while rest.read(1 << 20):  # the check sum comes at the end
+        pass
+    voxels = np.frombuffer(data, dtype).reshape(shape[::-1]).astype(dtype.newbyteorder("="))
+    name = path.name.removesuffix(".gz").removesuffix(".mgz").removesuffix(".mgh")
+    return StoredImage(voxels, np.asarray(header.get_affine(), np.float64), name)
+
 
 SUFFIXES = (".nii", ".nii.gz")
 WRITABLE = (np.uint8, np.int16, np.int32, np.float32, np.float64, np.uint16)
@@ -66,8 +117,8 @@ def read_image(path: Path, *, series: str | int | None = None) -> StoredImage:
             header = _header(path, start)
             if header is not None:
                 return _read(path, file, start, header)
-            if mgh.begins_so(start):
-                return mgh.read(path, start, file)
+            if begins_so(start):
+                return read(path, start, file)
     except (HeaderDataError, EOFError, OSError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
         raise _unreadable(path, error) from error
     except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub calls it an instance
@@ -75,7 +126,7 @@ def read_image(path: Path, *, series: str | int | None = None) -> StoredImage:
             f"{path.name} cannot be unpacked: {error}", hint="the file is damaged; copy it again"
         ) from error
     if is_metaimage(start):
-        from NeuroSAM2Core.volume.metaimage import read_metaimage
+        from NeuroSAM2Core.volume.dicom import read_metaimage
 
         return read_metaimage(path)
     if is_dicom(start):

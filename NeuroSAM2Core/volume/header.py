@@ -6,8 +6,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
-from NeuroSAM2Core.volume.header_geometry import MM, SCANNER, is_orthogonal, is_same_matrix
-from NeuroSAM2Core.volume.stored_image import StoredImage
+from NeuroSAM2Core.volume.header_geometry import MM, SCANNER, StoredImage, is_orthogonal, is_same_matrix
 
 MAX_SIDE_LENGTH = 2**15 - 1
 """Voxels along an axis in the older of the two formats."""

@@ -2,6 +2,8 @@
 
 Readers choose differently where the two differ, so a mask carries over both as they are stored; then it lies on its image for every
 reader. We choose as ITK does, and with it SimpleITK and 3D Slicer. NumPy only.
+
+What an image file holds, before it is known to be a volume that one can work on.
 """
 
 import json
@@ -175,3 +177,20 @@ def _with_spacing(form: Matrix, spacing: Sequence[float] | Matrix) -> Matrix:
 
 def _in_mm(matrix: Matrix, unit_mm: float) -> Matrix:
     return np.asarray(np.diag([unit_mm, unit_mm, unit_mm, 1.0]) @ matrix)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredImage:
+    """Voxels and their place as a file has them."""
+
+    voxels: NDArray[Any]
+    """(K, J, I)."""
+    ijk_to_ras: NDArray[np.float64]
+    """(4, 4): homogeneous voxel indices (i, j, k, 1) to RAS mm."""
+    name: str
+    place: HeaderGeometry | None = None
+    """What the header of a NIfTI file says of the grid, where the image is from one."""
+    intent: int = 0
+    """The intent code of a NIfTI header; 1002 means labels."""
+    dicom_files: tuple[str, ...] = ()
+    """Where the image is from DICOM, the files of its slices."""

@@ -14,38 +14,26 @@ from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel
-from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, StatusAction
 from NeuroSAM2Lib.presenters.tools import Tool
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity
 
-from NeuroSAM2Qt.application.desktop_host import DesktopHost
-from NeuroSAM2Qt.application.installer import Installer
+from NeuroSAM2Qt.application.desktop_host import DesktopHost, Installer, StatusBar, slice_views, slicer_python
 from NeuroSAM2Qt.application.samples import load_sample
-from NeuroSAM2Qt.application.shortcuts import Shortcuts
-from NeuroSAM2Qt.application.slicer_python import slicer_python
-from NeuroSAM2Qt.application.status_bar import StatusBar
-from NeuroSAM2Qt.application.views import slice_views
-from NeuroSAM2Qt.application.worker_bridge import AT_ONCE_MS, BUSY_MS, IDLE_MS, WorkerBridge
-from NeuroSAM2Qt.connections import connect
+from NeuroSAM2Qt.connections import AT_ONCE_MS, BUSY_MS, IDLE_MS, Shortcuts, WorkerBridge, connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.train_project import TrainProject
-from NeuroSAM2Qt.widgets.cleanup_box import CleanupBox
 from NeuroSAM2Qt.widgets.cohort_box import CohortBox
-from NeuroSAM2Qt.widgets.display_box import DisplayBox
+from NeuroSAM2Qt.widgets.display_box import DisplayBox, WindowBox
 from NeuroSAM2Qt.widgets.files_box import FilesBox
 from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
-from NeuroSAM2Qt.widgets.object_menu import ObjectMenu
-from NeuroSAM2Qt.widgets.object_table import ObjectTable
-from NeuroSAM2Qt.widgets.preview_switch import PreviewSwitch
-from NeuroSAM2Qt.widgets.quality_strip_table import QualityStripTable
-from NeuroSAM2Qt.widgets.range_box import RangeBox
+from NeuroSAM2Qt.widgets.object_table import ObjectMenu, ObjectTable
 from NeuroSAM2Qt.widgets.repair_box import RepairBox
-from NeuroSAM2Qt.widgets.switches_box import SwitchesBox
-from NeuroSAM2Qt.widgets.window_box import WindowBox
+from NeuroSAM2Qt.widgets.settings_boxes import CleanupBox, PreviewSwitch, RangeBox, SwitchesBox
+from NeuroSAM2Qt.widgets.tables import QualityStripTable
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"

@@ -9,22 +9,19 @@ import qt
 import slicer
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
-from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, EXPERT, matching, parse_settings
+from NeuroSAM2Lib.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2Lib.training.controller import TrainController
 from NeuroSAM2Lib.training.loss_plot import LossPlot
-from NeuroSAM2Lib.training.roles import ROLE_TITLES, ROLES, Role
-from NeuroSAM2Lib.training.run import PARTS, TrainChoice
+from NeuroSAM2Lib.training.run import ADAPTATIONS, EXPERT, PARTS, TrainChoice, matching, parse_settings
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Qt.application.installer import Installer
-from NeuroSAM2Qt.application.status_bar import StatusBar
+from NeuroSAM2Qt.application.desktop_host import Installer, StatusBar
 from NeuroSAM2Qt.connections import connect, guarded_poll
 from NeuroSAM2Qt.help_text import train_help
 from NeuroSAM2Qt.train_project import TrainProject
-from NeuroSAM2Qt.widgets.sample_viewer import SampleViewer
+from NeuroSAM2Qt.widgets.pictures import SampleViewer, VerdictBox
 from NeuroSAM2Qt.widgets.tables import fill_table, prepare_table
-from NeuroSAM2Qt.widgets.verdict_box import VerdictBox
 
 POLL_MS = 250
 LOG_CHARS = 20_000

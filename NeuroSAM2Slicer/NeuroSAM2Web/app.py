@@ -1,10 +1,14 @@
-"""The app: scene, views, presenter, panels, page, server."""
+"""The app: scene, views, presenter, panels, page, server.
+
+How the app is started. Plain values; no library for drawing or serving is needed to make them.
+"""
 
 import asyncio
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,22 +18,17 @@ from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from trame.app import get_server
 
-from NeuroSAM2Core.catalog import SET_HOME
+from NeuroSAM2Core.catalog import SET_HOME, models_folder
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.scratch import ScratchFolder
-from NeuroSAM2Web.app_state import AppState
+from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.file_io import FileIO
-from NeuroSAM2Web.host import WebHost
-from NeuroSAM2Web.options import AppOptions
+from NeuroSAM2Web.server.address import HOST, open_page
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.server.auth_policy import AuthPolicy
-from NeuroSAM2Web.server.browser import open_page
-from NeuroSAM2Web.server.guard import address, guard
-from NeuroSAM2Web.server.port import HOST
+from NeuroSAM2Web.server.guard import AuthPolicy, address, guard
 from NeuroSAM2Web.ui.cohort_panel import CohortPanel, build_cohort_form
-from NeuroSAM2Web.ui.engine_form import build_engine_form
-from NeuroSAM2Web.ui.engine_panel import EnginePanel
+from NeuroSAM2Web.ui.engine_panel import EnginePanel, build_engine_form
 from NeuroSAM2Web.ui.file_panel import FilePanel
 from NeuroSAM2Web.ui.follow_panel import FollowPanel
 from NeuroSAM2Web.ui.measurements_panel import MeasurementsPanel
@@ -38,8 +37,22 @@ from NeuroSAM2Web.ui.segment_form import build_segment_form
 from NeuroSAM2Web.ui.segment_panel import SegmentPanel
 from NeuroSAM2Web.ui.train_form import build_train_form
 from NeuroSAM2Web.ui.train_panel import TrainPanel
-from NeuroSAM2Web.ui.view_form import build_view_form
-from NeuroSAM2Web.ui.view_panel import ViewPanel
+from NeuroSAM2Web.ui.view_panel import ViewPanel, build_view_form
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AppOptions:
+    """The options of the app."""
+
+    image: Path | None = None
+    """A volume, or a saved scene; the example if None."""
+    port: int = 0
+    """0 for any that is free."""
+    folders: tuple[Path, ...] = ()
+    """Files in them may be read and written, besides the image's own folder and the working directory."""
+    opens_browser: bool = True
+    home: Path = models_folder().parent / "app"
+    """Where settings are kept, and work that was not saved."""
 
 
 def start_engine(choice: EngineChoice) -> Engine:

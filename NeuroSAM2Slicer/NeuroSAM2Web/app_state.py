@@ -1,17 +1,82 @@
-"""The state that all panels of the app share: one scene, one presenter, three views, and the page's state."""
+"""The state that all panels of the app share: one scene, one presenter, three views, and the page's state.
 
+The example: the MNI152 T1 brain at 1 mm that the nilearn package carries; a head made on the spot where nilearn is not.
+
+A scene for the browser. Questions are asked in the page before the action that needs the answer is done.
+
+A controller asks while it acts and cannot wait. So the first time the answer is no, the question is shown with the action beside it;
+if the person agrees, the action is done once more, and this time the answer is yes.
+"""
+
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 
 import slicer
+from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.scene.views.image_overlay import show_only_what_belongs
+from NeuroSAM2Lib.scene.practice_volume import add_practice_volume
+from NeuroSAM2Lib.scene.views.image_display import show_only_what_belongs
+from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from trame_server import Server
 from trame_server.state import State
 
-from NeuroSAM2Web.example import add_example
-from NeuroSAM2Web.host import WebHost
+from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Web.views import SliceViews
+
+FILE = Path("datasets", "data", "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+NAME = "MNI152 brain"
+
+
+def example_file() -> Path | None:
+    """Where the brain is on this machine; None where it is not. Nothing of nilearn is imported."""
+    found = importlib.util.find_spec("nilearn")
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    return next((path for path in (Path(folder) / FILE for folder in folders) if path.is_file()), None)
+
+
+def add_example(app: HeadlessApplication) -> slicer.vtkMRMLScalarVolumeNode:
+    """Puts the example into the scene."""
+    path = example_file()
+    return add_practice_volume(app.scene) if path is None else add_volume(app.scene, Volume.read(path), NAME)
+
+
+class WebHost(HeadlessApplication):
+    """A `Host`.
+
+    Args:
+        folder: Where scene bundles are unpacked and journals are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.question = ""
+        """What the person is asked now; empty while there is nothing."""
+        self._action: Callable[[], None] = lambda: None
+        self._asked_in: Callable[[], None] = lambda: None
+        self._granted = ""
+
+    def confirm(self, question: str) -> bool:
+        """See `Host`."""
+        if question == self._granted:
+            return True
+        self.question, self._asked_in = question, self._action
+        return False
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Does something that may ask."""
+        self._action = action
+        action()
+
+    def answer(self, *, is_yes: bool) -> None:
+        """The person has answered; after a yes, what was asked for is done."""
+        question, self.question = self.question, ""
+        if is_yes and question:
+            self._granted = question
+            self.attempt(self._asked_in)
+            self._granted = ""
+
 
 VOLUMES, SEGMENTATIONS = "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"
 

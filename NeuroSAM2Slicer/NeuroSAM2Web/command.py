@@ -67,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     image = None if args.image is None else args.image.resolve()
 
     os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
+    from NeuroSAM2Web.app import AppOptions
     from NeuroSAM2Web.app import run as serve
-    from NeuroSAM2Web.options import AppOptions
-    from NeuroSAM2Web.server.port import choose_port
+    from NeuroSAM2Web.server.address import choose_port
 
     serve(
         AppOptions(

@@ -8,8 +8,7 @@ from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.scene.views.rulers import RulerKind
 from trame_server import Server
 
-from NeuroSAM2Web.picture import encode
-from NeuroSAM2Web.views import MAX_PX, SliceViews
+from NeuroSAM2Web.views import MAX_PX, SliceViews, encode
 
 NUMBER_3D = "picture_3D"
 """The state variable that grows with every change of the 3D view."""

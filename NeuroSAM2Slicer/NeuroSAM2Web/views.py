@@ -2,11 +2,14 @@
 
 The page asks for a picture when a view's number has grown, one at a time for each view, so that nothing is drawn that nobody sees.
 Positions come in pixels of the picture, from its upper left corner.
+
+A picture for the browser: JPEG with full colour resolution, so that thin coloured outlines stay sharp. Voxels never go this way.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 
 import slicer
 from NeuroSAM2Lib.headless.application import HeadlessApplication
@@ -16,10 +19,27 @@ from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.tools import Tool
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
+from PIL import Image
 from trame_server import Server
 
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Web.picture import encode
+
+QUALITY = 95
+FULL_COLOUR = 0
+
+
+def encode(rows: bytes, size: tuple[int, int]) -> bytes:
+    """The picture as a file.
+
+    Args:
+        rows: Red, green and blue of every pixel, the lowest row first.
+        size: Width and height.
+    """
+    bottom_up = Image.frombuffer("RGB", size, rows, "raw", "RGB", 0, -1)
+    file = BytesIO()
+    bottom_up.save(file, "JPEG", quality=QUALITY, subsampling=FULL_COLOUR)
+    return file.getvalue()
+
 
 MAX_PX = 4096
 BUTTONS = ("Left", "Middle", "Right")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
+from NeuroSAM2Core.checkpoint.load import bundled_refiner
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.prediction.box_refinement import refine_box_mask
+from NeuroSAM2Core.inference.prediction.mask_refinement import refine_box_mask
 from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, view_of_box
 from Testing.Support.answers import answer_of, logits_of
 

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.inference.prediction.click_enforcement import RADIUS_PX, enforce_clicks
-from NeuroSAM2Core.inference.prediction.postprocess import to_size
+from NeuroSAM2Core.inference.prediction.postprocess import RADIUS_PX, enforce_clicks, to_size
 from NeuroSAM2Core.prompts import PointPrompt
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume

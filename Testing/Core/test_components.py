@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
 
+from NeuroSAM2Core.components import cpu
 from NeuroSAM2Core.components.cpu import (
     bounding_box,
     dims_of,
     fill_holes,
     label_first_voxels,
     label_parts,
-    labelling,
     largest_component,
     remove_islands,
     tabulate_parts,
@@ -28,7 +28,7 @@ SHAPES = st.sampled_from([(17, 23), (9, 11, 13), (1, 1), (40, 3)])
 def library(request, monkeypatch):
     """What labels: cc3d where it is installed, SciPy where it is not."""
     if request.param == "SciPy":
-        monkeypatch.setattr(labelling, "_cc3d", lambda: None)
+        monkeypatch.setattr(cpu, "_cc3d", lambda: None)
     else:
         pytest.importorskip("cc3d")
 

@@ -10,7 +10,7 @@ from NeuroSAM2Core import Session
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
 from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
-from NeuroSAM2Core.inference.propagation.ending import Ending, SliceEvidence, ending_of
+from NeuroSAM2Core.inference.propagation.track import Ending, SliceEvidence, ending_of
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.prompts import PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane

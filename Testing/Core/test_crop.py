@@ -11,7 +11,7 @@ from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import MIN_SIDE_MM, Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.mask_transfer import box_of_mask, keeping
 from NeuroSAM2Core.inference.prediction.postprocess import at_slice
-from NeuroSAM2Core.inference.propagation.ending import Ending, SliceEvidence, ending_of
+from NeuroSAM2Core.inference.propagation.track import Ending, SliceEvidence, ending_of
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, crop_window
 from Testing.Support.models import small_model

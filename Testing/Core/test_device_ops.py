@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NeuroSAM2Core.components import cpu, device
-from NeuroSAM2Core.components.device import extension, operators
 from NeuroSAM2Core.errors import ConfigError, DataError
 from Testing.Support.masks import CONNECTIVITIES, first_voxel_labels, random_mask
 
@@ -140,14 +139,14 @@ def test_mistakes_are_notified():
 
 def test_the_missing_extension_is_notified_once_where_there_is_a_gpu(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(extension, "MODULE", "neurosam2_cuda_that_is_not_there")
-    extension.why_inactive.cache_clear()
+    monkeypatch.setattr(device, "MODULE", "neurosam2_cuda_that_is_not_there")
+    device.why_inactive.cache_clear()
     try:
         with caplog.at_level(logging.INFO):
-            assert not extension.is_extension_active()
-            assert not extension.is_extension_active()
+            assert not device.is_extension_active()
+            assert not device.is_extension_active()
     finally:
-        extension.why_inactive.cache_clear()
+        device.why_inactive.cache_clear()
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "masks are cleaned on the CPU" in caplog.text
 
@@ -155,11 +154,11 @@ def test_the_missing_extension_is_notified_once_where_there_is_a_gpu(monkeypatch
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_without_a_gpu_nothing_is_looked_for(caplog):
     with caplog.at_level(logging.INFO):
-        assert extension.why_inactive() == "PyTorch has no CUDA device here"
+        assert device.why_inactive() == "PyTorch has no CUDA device here"
     assert not caplog.records
 
 
 def test_a_table_row_has_the_columns_of_the_kernels():
-    source = (extension.IN_PLACE / "csrc" / "table.h").read_text(encoding="utf-8")
+    source = (device.IN_PLACE / "csrc" / "table.h").read_text(encoding="utf-8")
     names = source.split("enum Column {")[1].split("}")[0].split(",")
-    assert [name.strip() for name in names].index("kColumns") == operators.COLUMNS
+    assert [name.strip() for name in names].index("kColumns") == device.COLUMNS

@@ -14,8 +14,7 @@ from NeuroSAM2Core.checkpoint import device_probe, load
 from NeuroSAM2Core.checkpoint.device_probe import DeviceReport, examine, probed
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.machine import facts_file
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from Testing.Support.models import small_model
 from Testing.Support.training import disc_clip, mini_model

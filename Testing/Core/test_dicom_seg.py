@@ -9,8 +9,16 @@ import pytest
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable
-from NeuroSAM2Core.labels.codes import ABNORMAL, ANATOMY, LEFT, RIGHT, TISSUE, code_of
-from NeuroSAM2Core.labels.dicom_seg import SourceImages, write_dicom_seg
+from NeuroSAM2Core.labels.dicom_seg import (
+    ABNORMAL,
+    ANATOMY,
+    LEFT,
+    RIGHT,
+    TISSUE,
+    SourceImages,
+    code_of,
+    write_dicom_seg,
+)
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.files import read_image
 from Testing.Core.test_dicom import VOXELS, write_series
@@ -96,7 +104,7 @@ def test_known_names_have_the_codes_of_dicom(name, category, meaning, side):
 
 
 def test_every_code_is_one_that_pydicom_knows():
-    from NeuroSAM2Core.labels.codes import KNOWN
+    from NeuroSAM2Core.labels.dicom_seg import KNOWN
 
     known = pydicom.sr._concepts_dict.concepts["SCT"]
     values = {value for concept in known.values() for value in concept}

@@ -12,7 +12,7 @@ from scipy import ndimage
 from skimage.draw import polygon2mask
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.measures.prompted_slices import read_slice_counts
+from NeuroSAM2Core.measures.table import read_slice_counts
 from NeuroSAM2Core.prompts import (
     BoxPrompt,
     LassoPrompt,
@@ -22,7 +22,7 @@ from NeuroSAM2Core.prompts import (
     lasso_from_mask,
     scribble_from_error,
 )
-from NeuroSAM2Core.prompts.strokes import MAX_CLICKS, MAX_PLACES
+from NeuroSAM2Core.prompts.prompts import MAX_CLICKS, MAX_PLACES
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 PLANE = SlicePlane(Axis.J, 4)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.inference.prediction.foreground import foreground_parts, part_at
-from NeuroSAM2Core.inference.prediction.readings import LARGE_READING
+from NeuroSAM2Core.inference.prediction.readings import LARGE_READING, foreground_parts, part_at
 
 ROW, COL = np.mgrid[:96, :80]
 

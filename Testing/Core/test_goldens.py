@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from NeuroSAM2Core.inference.propagation.memory_selection import closest
-from NeuroSAM2Core.model.position import RandomFourier, axial_rotations, sine_grid, sine_time
-from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.inference.propagation.memory_bank import closest
+from NeuroSAM2Core.model.layers import RandomFourier, axial_rotations, sine_grid, sine_time
+from NeuroSAM2Core.training.config.step import LossConfig
 from NeuroSAM2Core.training.step.losses import dice_loss, focal_loss, prediction_losses
-from NeuroSAM2Core.training.trainer.schedule import cosine
+from NeuroSAM2Core.training.trainer.parameter_groups import cosine
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text(encoding="utf-8"))
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import SimpleITK
 
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.data.labelled_volume import check_same_grid
+from NeuroSAM2Core.training.data.dataset import check_same_grid
 from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
 
 SHAPE = (4, 5, 6)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from NeuroSAM2Core.checkpoint import Checkpoint
-from NeuroSAM2Core.checkpoint.engine_file import read_engine_file
+from NeuroSAM2Core.checkpoint.load import read_engine_file
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.legacy import CURRENT, current_line, current_names
 from NeuroSAM2Core.model.config import PRESETS, EngineDefaults, SAM2Config

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from NeuroSAM2Core import EngineOptions, Session, Volume
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.inference.prediction.mask_cleanup import largest_below, slice_options, volume_options
+from NeuroSAM2Core.inference.prediction.postprocess import largest_below, slice_options, volume_options
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, MaskCleanup, SliceMask, SlicePlane
 from Testing.Support.models import small_model

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner, read_refiner
+from NeuroSAM2Core.checkpoint.load import bundled_refiner, read_refiner
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.inference.prediction import slice_predictor

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.inference.prediction.click_enforcement import agreement
-from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
+from NeuroSAM2Core.inference.prediction.postprocess import agreement
+from NeuroSAM2Core.inference.prediction.readings import select_mask
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import PointPrompt
 from Testing.Support.models import small_model

@@ -1,6 +1,6 @@
 """Which slices are remembered, by hand-worked cases."""
 
-from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig, select_memory
+from NeuroSAM2Core.inference.propagation.memory_bank import MemoryConfig, select_memory
 from NeuroSAM2Core.inference.propagation.passes import Pass, plan_bidirectional_sweep, plan_passes
 
 RULES = MemoryConfig()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core.model import PRESETS, SAM2, PointerMemory, Points, SpatialMemory
-from NeuroSAM2Core.model.position import sine_grid
+from NeuroSAM2Core.model.layers import sine_grid
 from Testing.Support.reference import reference_model, shapes_of
 from Testing.Support.weights import lively_state
 

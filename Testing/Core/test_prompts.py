@@ -15,7 +15,7 @@ from NeuroSAM2Core.prompts import (
     box_from_mask,
     click_from_error,
 )
-from NeuroSAM2Core.prompts.parse import parse_box, parse_point
+from NeuroSAM2Core.prompts.prompts import parse_box, parse_point
 from NeuroSAM2Core.volume import Axis, SlicePlane
 
 PLANE = SlicePlane(Axis.K, 3)

@@ -8,8 +8,7 @@ import pytest
 from NeuroSAM2Core import Session
 from NeuroSAM2Core.errors import GeometryError, PromptError
 from NeuroSAM2Core.inference import EngineOptions
-from NeuroSAM2Core.inference.propagation.ending import Ending, Shrinkage, SliceEvidence, ending_of
-from NeuroSAM2Core.inference.propagation.track import ObjectTrack
+from NeuroSAM2Core.inference.propagation.track import Ending, ObjectTrack, Shrinkage, SliceEvidence, ending_of
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.models import small_model

@@ -12,10 +12,8 @@ from NeuroSAM2Core.errors import Cancelled, ConfigError, DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, read_table, write_table
 from NeuroSAM2Core.measures import dice
 from NeuroSAM2Core.registration import Registration, carried_labels, prompts_of, register, thinned
-from NeuroSAM2Core.synth.brain import OBJECTS, head_labels
-from NeuroSAM2Core.synth.contrast import render
+from NeuroSAM2Core.synth.brain import OBJECTS, LabelMap, head_labels, render
 from NeuroSAM2Core.synth.frame import random_frame
-from NeuroSAM2Core.synth.volume import LabelMap
 from NeuroSAM2Core.volume import Axis, Volume
 from Testing.Support.scenes import turned
 

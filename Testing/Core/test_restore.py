@@ -8,7 +8,7 @@ import torch
 
 from NeuroSAM2Core import EngineOptions, Session, load_model
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.inference.prediction import memory_usage
+from NeuroSAM2Core.inference.prediction import feature_cache
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
@@ -306,8 +306,8 @@ def test_only_a_slice_with_a_new_click_is_counted_anew(ball, monkeypatch):
     for index in (6, 8):
         session.add_point(1, "axial", index, (20, 20))
     before = session.nbytes
-    count = memory_usage.memory_bytes
-    monkeypatch.setattr(memory_usage, "memory_bytes", lambda *values: counted.append(values) or count(*values))
+    count = feature_cache.memory_bytes
+    monkeypatch.setattr(feature_cache, "memory_bytes", lambda *values: counted.append(values) or count(*values))
     assert session.nbytes == before
     assert not counted
     session.add_point(1, "axial", 8, (30, 30), positive=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from NeuroSAM2Core.prompts.suggest import parts_of, suggested_kind
+from NeuroSAM2Core.prompts.simulate import parts_of, suggested_kind
 
 ROWS, COLS = np.mgrid[:40, :40]
 DISC = (ROWS - 20) ** 2 + (COLS - 18) ** 2 < 90

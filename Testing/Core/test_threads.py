@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from NeuroSAM2Core.remote import EngineClient
-from NeuroSAM2Core.remote.launcher import LOG_NAME
+from NeuroSAM2Core.remote.connector import LOG_NAME
 from NeuroSAM2Core.threads import DECISIONS, shorten_spinning
 
 ROOT = Path(__file__).parents[2]

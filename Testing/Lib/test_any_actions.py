@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt

@@ -8,13 +8,11 @@ import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, StoredSlices
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
-from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
-from NeuroSAM2Lib.training.bids import images_of
+from NeuroSAM2Lib.training.case_import import images_of
 from NeuroSAM2Lib.training.controller import TrainController
-from NeuroSAM2Lib.training.estimate import estimate
-from NeuroSAM2Lib.training.run import RunReader
+from NeuroSAM2Lib.training.run import RunReader, estimate
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.verdict import read_report

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import slicer
+from NeuroSAM2Lib.presenters.strokes import StrokeActions
 from NeuroSAM2Lib.scene.arrays import to_vtk
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.repair_actions import RepairActions, RepairSettings
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
-from NeuroSAM2Lib.segmentation.stroke_actions import StrokeActions
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import LassoPrompt

@@ -6,8 +6,8 @@ import pytest
 import SimpleITK
 import trimesh
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.label_import import add_objects, read_objects
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
+from NeuroSAM2Lib.segmentation.imported_objects import add_objects, read_objects
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import Cancelled, DataError

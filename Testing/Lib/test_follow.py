@@ -8,10 +8,9 @@ import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.follow_presenter import FollowPhase, FollowPresenter
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.carried_objects import add_carried, carry_objects
-from NeuroSAM2Lib.segmentation.label_import import add_objects, read_objects
+from NeuroSAM2Lib.segmentation.imported_objects import add_carried, add_objects, carry_objects, read_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.errors import DataError

@@ -10,8 +10,8 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.measurements import Product
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
+from NeuroSAM2Lib.segmentation.objects.session_node import WorkingTime
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
-from NeuroSAM2Lib.segmentation.working_time import WorkingTime
 
 from NeuroSAM2Core.measures import measure_object
 from NeuroSAM2Core.prompts import BoxPrompt

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.engine.link import EngineLink
-from NeuroSAM2Lib.presenters.models import ModelController
+from NeuroSAM2Lib.presenters.engine_presenter import ModelController
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 
 from NeuroSAM2Core.errors import CheckpointError, DownloadError

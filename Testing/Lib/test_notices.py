@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.status_bar import StatusAction
+from NeuroSAM2Lib.presenters.segment_view_model import StatusAction
 
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import slicer
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place
-from NeuroSAM2Lib.engine.programs import starter
-from NeuroSAM2Lib.presenters.models import ModelController
+from NeuroSAM2Lib.engine.choice import EngineChoice, Place, starter
+from NeuroSAM2Lib.presenters.engine_presenter import ModelController
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter
 from NeuroSAM2Lib.training.run import TrainChoice

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.link import EngineLink
-from NeuroSAM2Lib.presenters.quality_strip import Mark, QualityCell, quality_cells
+from NeuroSAM2Lib.presenters.segment_view_model import Mark, QualityCell, quality_cells
 from NeuroSAM2Lib.scene.arrays import to_vtk
-from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
-from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, SegmentWriter
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_view import session_view
@@ -16,7 +15,7 @@ from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
 
 from NeuroSAM2Core.errors import PromptError
-from NeuroSAM2Core.inference.propagation.ending import Ending
+from NeuroSAM2Core.inference.propagation.track import Ending
 from NeuroSAM2Core.prompts import BoxPrompt, ChosenReading, ObjectPrompts, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import LoadModel, PredictSlice, PreviewSlice, Propagate, RestoreSlice
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import slicer
 from NeuroSAM2Lib.scene.files.node_files import labels_on
-from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.scene.volume_nodes import read_volume
+from NeuroSAM2Lib.scene.volume_nodes import Fingerprint, read_volume
 from NeuroSAM2Lib.segmentation.journal import (
     SUFFIX,
     Journal,
@@ -321,7 +320,7 @@ HOST = """
 import sys
 from pathlib import Path
 from NeuroSAM2Core.prompts import ObjectPrompts
-from NeuroSAM2Lib.scene.fingerprint import Fingerprint
+from NeuroSAM2Lib.scene.volume_nodes import Fingerprint
 from NeuroSAM2Lib.segmentation.journal import Journal, JournalHead, PromptsLine, owner_of
 folder = Path(sys.argv[1])
 fingerprint = Fingerprint(voxels="f", ijk_to_ras=tuple(range(16)))

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.engine.check import EngineCheck
 from NeuroSAM2Lib.engine.choice import EngineChoice, Place
 from NeuroSAM2Lib.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
-from NeuroSAM2Lib.engine.progress_rate import ProgressRate, time_left
 from NeuroSAM2Lib.presenters import segment_view_model
+from NeuroSAM2Lib.presenters.engine_presenter import EngineCheck
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
-from NeuroSAM2Lib.presenters.quality_strip import Mark
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.status_bar import StatusAction
-from NeuroSAM2Lib.scene.segments.segment_volume import volume_ml
-from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
+from NeuroSAM2Lib.presenters.segment_view_model import Mark, StatusAction
+from NeuroSAM2Lib.scene.segments.segment_masks import volume_ml
+from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.objects.scene_objects import COLOURS
-from NeuroSAM2Lib.view_state import Activity
+from NeuroSAM2Lib.view_state import Activity, ProgressRate, time_left
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError

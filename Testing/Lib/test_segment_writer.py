@@ -7,10 +7,8 @@ import vtk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy, Overwrite
-from NeuroSAM2Lib.scene.segments.layers import Layer
-from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
-from NeuroSAM2Lib.scene.segments.slice_grid import Grid, grid_slice
+from NeuroSAM2Lib.scene.segments.layers import Grid, Layer, grid_slice
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, Overwrite, SegmentWriter
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core.errors import DataError, GeometryError

@@ -5,8 +5,7 @@ import time
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.arrays import to_vtk, voxels_of
-from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy
-from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, SegmentWriter
 from NeuroSAM2Lib.segmentation.objects import prompt_nodes, scene_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
 

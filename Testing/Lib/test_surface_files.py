@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import trimesh
-from NeuroSAM2Lib.scene.files.surface_files import WRITERS, closed_surface, write_surfaces
+from NeuroSAM2Lib.scene.files.exporting import WRITERS, closed_surface, write_surfaces
 
 from NeuroSAM2Core.errors import DataError
 from Testing.Support.scenes import turned

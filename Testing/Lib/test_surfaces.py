@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.scene.segments.edit_policy import Overwrite
-from NeuroSAM2Lib.scene.segments.surfaces import SURFACE
+from NeuroSAM2Lib.scene.segments.segment_display import SURFACE
+from NeuroSAM2Lib.scene.segments.segment_writer import Overwrite
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane

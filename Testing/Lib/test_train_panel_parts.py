@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import Place
 from NeuroSAM2Lib.engine.installation import Found, Step, training_plan
-from NeuroSAM2Lib.engine.progress_rate import ProgressRate
 from NeuroSAM2Lib.scene.practice_volume import SHAPE, add_practice_volume, practice_voxels
-from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, matching, parse_settings
 from NeuroSAM2Lib.training.case_import import find_pairs
 from NeuroSAM2Lib.training.cases import CaseList
-from NeuroSAM2Lib.training.estimate import UNKNOWN, estimate
 from NeuroSAM2Lib.training.loss_plot import LossPlot
+from NeuroSAM2Lib.training.run import ADAPTATIONS, UNKNOWN, estimate, matching, parse_settings
+from NeuroSAM2Lib.view_state import ProgressRate
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.naming import stem_of

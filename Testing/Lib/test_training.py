@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from NeuroSAM2Lib.training.case_export import CaseExport
-from NeuroSAM2Lib.training.cases import CaseList, labels_of
+from NeuroSAM2Lib.training.cases import CaseExport, CaseList, labels_of
 from NeuroSAM2Lib.training.controller import TrainController
-from NeuroSAM2Lib.training.estimate import estimate
-from NeuroSAM2Lib.training.run import RunReader, TrainChoice
+from NeuroSAM2Lib.training.run import RunReader, TrainChoice, estimate
 
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError

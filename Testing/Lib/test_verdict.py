@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter
 from NeuroSAM2Lib.training.cases import Case
-from NeuroSAM2Lib.training.report_reader import ReportReader
-from NeuroSAM2Lib.training.run import RunReader
-from NeuroSAM2Lib.training.run_health import RunNumbers, is_rising, overfitted_since, problems
-from NeuroSAM2Lib.training.verdict_view import Tone, missing_proof, view_of
+from NeuroSAM2Lib.training.run import RunNumbers, RunReader, is_rising, overfitted_since, problems
+from NeuroSAM2Lib.training.verdict_view import ReportReader, Tone, missing_proof, view_of
 
 from NeuroSAM2Core.verdict import verdict_of
 from Testing.Support.contrast import contrast

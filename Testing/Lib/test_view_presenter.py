@@ -8,12 +8,10 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.scene.arrays import to_vtk
-from NeuroSAM2Lib.scene.views.image_overlay import show_only_what_belongs
-from NeuroSAM2Lib.scene.views.readout import Readout, read_at
-from NeuroSAM2Lib.scene.views.region_values import ellipse_mask, region_values
+from NeuroSAM2Lib.scene.views.image_display import CT_PRESETS, WindowLevel, show_only_what_belongs
+from NeuroSAM2Lib.scene.views.readout import Readout, ellipse_mask, read_at, region_values
 from NeuroSAM2Lib.scene.views.rulers import RulerKind, angle_deg, distance_mm
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
-from NeuroSAM2Lib.scene.views.window_level import CT_PRESETS, WindowLevel
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.prompts import BoxPrompt

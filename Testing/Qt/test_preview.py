@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
-from NeuroSAM2Lib.scene.views.preview_outline import COLOUR
+from NeuroSAM2Lib.segmentation.sync.preview import COLOUR
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.prompts import BoxPrompt

@@ -14,7 +14,6 @@ from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
 from NeuroSAM2Core.prompts import MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import codec
 from NeuroSAM2Core.remote.framing import Frame, FrameReader
-from NeuroSAM2Core.remote.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import (
     Cancel,
     Failed,
@@ -34,6 +33,7 @@ from NeuroSAM2Core.remote.messages import (
 )
 from NeuroSAM2Core.remote.server.job_queue import Job, Schedule
 from NeuroSAM2Core.remote.server.job_runner import TURN_S
+from NeuroSAM2Core.remote.upload import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane, Volume
 from Testing.Support.worker import ThreadedWorker, answer, box_on, events_of, opened
 

@@ -17,7 +17,7 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import ProcessId, ProcessTree
 from NeuroSAM2Core.remote import EngineClient, LocalWorker
-from NeuroSAM2Core.remote.launcher import LOG_NAME
+from NeuroSAM2Core.remote.connector import LOG_NAME
 from NeuroSAM2Core.remote.messages import Disconnected, SliceAnswered, Status, WorkerStatus
 from NeuroSAM2Core.remote.server import process as worker_process
 from NeuroSAM2Core.remote.server.process import token_in

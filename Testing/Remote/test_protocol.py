@@ -24,8 +24,8 @@ from NeuroSAM2Core.remote.framing import (
     FrameReader,
     pack_frame,
 )
-from NeuroSAM2Core.remote.identity import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import CleanObject, ClientMessage, Propagate, WorkerMessage
+from NeuroSAM2Core.remote.upload import VolumeHash, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Axis, IntensityWindow, MaskCleanup, SliceMask, SlicePlane, Volume
 
 numbers = st.floats(-1e6, 1e6)

@@ -10,8 +10,8 @@ import pytest
 
 from NeuroSAM2Core.remote.codec import decode_event, decode_request, encode_event, encode_request
 from NeuroSAM2Core.remote.framing import AUTHENTICATED_LIMITS, FrameReader, pack_frame
-from NeuroSAM2Core.remote.identity import DTYPES, as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import ClientMessage, WorkerMessage
+from NeuroSAM2Core.remote.upload import DTYPES, as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import unpack_mask
 from Testing.Support.worker import TOKEN
 

@@ -13,7 +13,6 @@ from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.remote import EngineClient, connector
 from NeuroSAM2Core.remote.codec import encode_event, encode_request
 from NeuroSAM2Core.remote.framing import MAGIC, PRELUDE, VERSION, pack_frame
-from NeuroSAM2Core.remote.identity import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import (
     Cancel,
     Disconnected,
@@ -36,6 +35,7 @@ from NeuroSAM2Core.remote.messages import (
     WorkerStatus,
 )
 from NeuroSAM2Core.remote.server.request_handler import RequestHandler
+from NeuroSAM2Core.remote.upload import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Axis
 from Testing.Support.worker import LIMIT_S, TOKEN, ThreadedWorker, answer, box_on, events_until
 

@@ -8,9 +8,9 @@ import pytest
 
 from NeuroSAM2Core import Volume
 from NeuroSAM2Core.errors import GeometryError, ProtocolError, WorkerError
-from NeuroSAM2Core.remote.identity import CHUNK_BYTES, as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import OpenVolume, VoxelChunk, VoxelFile
 from NeuroSAM2Core.remote.server.volume_store import IncomingVolume, VolumeStore
+from NeuroSAM2Core.remote.upload import CHUNK_BYTES, as_bytes, volume_id, wire_matrix, wire_voxels
 
 RNG = np.random.default_rng(0)
 LARGE = Volume(RNG.integers(0, 999, (9, 300, 301), dtype=np.int16), np.diag([1.0, 2, 3, 1]))

@@ -13,7 +13,6 @@ import torch
 from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.remote.identity import as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.remote.messages import (
     UNSOLICITED,
     Cancel,
@@ -47,6 +46,7 @@ from NeuroSAM2Core.remote.messages import (
 )
 from NeuroSAM2Core.remote.server import resources
 from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
+from NeuroSAM2Core.remote.upload import as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, MaskCleanup, SlicePlane, Volume
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened
 

@@ -1,6 +1,6 @@
 """Annotated cases for tests of training."""
 
-from NeuroSAM2Lib.training.case_export import CaseExport
+from NeuroSAM2Lib.training.cases import CaseExport
 
 
 def add_case(cases, name, image, labels, role="training"):

@@ -33,7 +33,7 @@ from NeuroSAM2Core.remote import (
     SliceTracked,
     VolumeOpened,
 )
-from NeuroSAM2Core.remote.identity import volume_id, wire_matrix, wire_voxels
+from NeuroSAM2Core.remote.upload import volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Direction, SliceMask, SlicePlane
 
 RADIUS = 3.0

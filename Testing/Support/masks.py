@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from NeuroSAM2Core.components.cpu import dims_of
-from NeuroSAM2Core.components.cpu.labelling import AXES
+from NeuroSAM2Core.components.cpu import AXES, dims_of
 
 CONNECTIVITIES = (4, 8, 6, 18, 26)
 

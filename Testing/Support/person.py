@@ -17,7 +17,7 @@ from NeuroSAM2Core.remote.messages import (
     SliceAnswered,
     SliceTracked,
 )
-from NeuroSAM2Core.remote.session_state import SessionState
+from NeuroSAM2Core.remote.remote_session import SessionState
 from NeuroSAM2Core.remote.state_sync import StateSync
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.worker import TOKEN, events_until

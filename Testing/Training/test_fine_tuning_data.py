@@ -17,16 +17,10 @@ from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
 from NeuroSAM2Core.model import SAM2, SAM2Config, to_model_input
 from NeuroSAM2Core.training.config.data import AugmentationConfig, DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data import fine_tuning_batches, read_cases
-from NeuroSAM2Core.training.data.augmentation import Augmentation
-from NeuroSAM2Core.training.data.batches import BatchPlan, FineTuningClips
-from NeuroSAM2Core.training.data.cache import CaseFolder
-from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.data.clip_plan import ClipPlan
-from NeuroSAM2Core.training.data.clip_sampling import TrainingVolume, cut_clip, draw_clip, squared_masks
-from NeuroSAM2Core.training.data.dataset_file import Case
-from NeuroSAM2Core.training.data.objects import find_objects
-from NeuroSAM2Core.training.data.skipped_cases import SkippedCases
-from NeuroSAM2Core.training.data.transforms import prepare
+from NeuroSAM2Core.training.data.batches import BatchPlan, CaseFolder, FineTuningClips
+from NeuroSAM2Core.training.data.clip import ClipBatch, ClipPlan, TrainingVolume, cut_clip, draw_clip, squared_masks
+from NeuroSAM2Core.training.data.dataset import Case, SkippedCases, find_objects
+from NeuroSAM2Core.training.data.transforms import Augmentation, prepare
 from NeuroSAM2Core.volume import SliceStack, resolve_axis
 from Testing.Support.cases import two_balls, write_dataset
 from Testing.Support.models import small_model

@@ -6,8 +6,7 @@ import torch
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.model.lora import LoraConfig, adapt
-from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.config.schedule import ScheduleConfig
+from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, ScheduleConfig, TrunkConfig
 from NeuroSAM2Core.training.trainer.parameter_groups import (
     build_optimizer,
     evaluate_frozen,

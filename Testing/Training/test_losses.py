@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.step import LossConfig
 from NeuroSAM2Core.training.step.losses import bce_loss, prediction_losses
 
 

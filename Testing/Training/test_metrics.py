@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from NeuroSAM2Core.measures.agreement import dice, iou, surface_agreement
-from NeuroSAM2Core.training.evaluation.medsam2_metrics import THRESHOLDS, medsam2_overlap
+from NeuroSAM2Core.training.evaluation.cases import THRESHOLDS, medsam2_overlap
 
 SPACINGS = [(1.0, 1.0, 1.0), (3.0, 0.9, 1.1)]
 

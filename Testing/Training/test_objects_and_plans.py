@@ -5,8 +5,8 @@ import pytest
 
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.training.data.clip_plan import plan_clip
-from NeuroSAM2Core.training.data.objects import areas_by_slice, find_objects
+from NeuroSAM2Core.training.data.clip import plan_clip
+from NeuroSAM2Core.training.data.dataset import areas_by_slice, find_objects
 
 SEMANTIC = DataConfig(datasets=("d.json",), min_voxels=1)
 INSTANCES = DataConfig(datasets=("d.json",), labels="instances", min_voxels=2)

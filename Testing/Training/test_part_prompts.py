@@ -5,7 +5,7 @@ import torch
 
 from NeuroSAM2Core.model import Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NOTHING, POSITIVE, TOP_LEFT
-from NeuroSAM2Core.training.step.part_prompts import joined, parts_by_object
+from NeuroSAM2Core.training.step.prompts import joined, parts_by_object
 
 
 def three_objects():

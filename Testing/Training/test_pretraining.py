@@ -10,14 +10,13 @@ import torch
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance
 from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
-from NeuroSAM2Core.training.config.losses import LossConfig
 from NeuroSAM2Core.training.config.pretraining import PretrainConfig, Stage
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.synthetic_clips import SyntheticClips
 from NeuroSAM2Core.training.pretrain import SyntheticTask, pretrain
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
-from NeuroSAM2Core.training.step.prompt_plan import PromptPlan
+from NeuroSAM2Core.training.step.prompts import PromptPlan
 
 CPU = torch.device("cpu")
 SMALL = PretrainConfig(

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config.prompt_control import PromptControlConfig
-from NeuroSAM2Core.training.trainer.prompt_control import (
+from NeuroSAM2Core.training.config.step import PromptControlConfig
+from NeuroSAM2Core.training.fine_tune import (
     PromptProbabilities,
     ValidatedKinds,
     controlled_probabilities,

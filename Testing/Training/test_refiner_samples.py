@@ -9,11 +9,18 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.inference.prediction.refiner_view import normalised
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import ID
-from NeuroSAM2Core.training.config.refiner import SampleConfig
-from NeuroSAM2Core.training.refiner.field_of_view import FieldOfView, draw_field_of_view
-from NeuroSAM2Core.training.refiner.grids import pooled, smooth_field
-from NeuroSAM2Core.training.refiner.images import Scanner, draw_means, with_lesion
-from NeuroSAM2Core.training.refiner.lesions import LESION, Lesion
+from NeuroSAM2Core.training.config.pretraining import SampleConfig
+from NeuroSAM2Core.training.refiner.images import (
+    LESION,
+    FieldOfView,
+    Lesion,
+    Scanner,
+    draw_field_of_view,
+    draw_means,
+    pooled,
+    smooth_field,
+    with_lesion,
+)
 from NeuroSAM2Core.training.refiner.samples import draw_box, draw_mask, draw_sample, neighbour_view
 from NeuroSAM2Core.training.refiner.targets import draw_target
 from Testing.Support.anatomy import small_labels

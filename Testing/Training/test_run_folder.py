@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, checksum
+from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, tensor_file
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model import EngineDefaults
 from NeuroSAM2Core.training.fine_tune import fine_tune
@@ -148,14 +148,14 @@ def sealed(tmp_path):
 
 def test_every_changed_byte_of_a_checkpoint_is_found(sealed):
     whole = sealed.read_bytes()
-    assert checksum.is_valid(sealed)
+    assert tensor_file.is_valid(sealed)
     torch.testing.assert_close(Checkpoint.load_verified(sealed).state["a"], torch.arange(6.0))
     rng = np.random.default_rng(0)
     for place in range(0, len(whole), 3):
         changed = bytearray(whole)
         changed[place] ^= int(rng.integers(1, 256))
         sealed.write_bytes(changed)
-        assert not checksum.is_valid(sealed), place
+        assert not tensor_file.is_valid(sealed), place
     sealed.write_bytes(whole[:-1])
     with pytest.raises(CheckpointError, match="its checksum is another"):
         Checkpoint.load_verified(sealed)
@@ -165,7 +165,7 @@ def test_a_checkpoint_from_before_there_were_checksums_is_read(sealed):
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(2)}, sealed)
-    assert checksum.is_valid(sealed)
+    assert tensor_file.is_valid(sealed)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.6])

@@ -21,9 +21,7 @@ from NeuroSAM2Core.checkpoint import Checkpoint, load_model
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.lora import LoraConfig
 from NeuroSAM2Core.training.config.fine_tuning import OptimConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig
-from NeuroSAM2Core.training.config.prompt_control import PromptControlConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, PromptConfig, PromptControlConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import begin, fine_tune
 from NeuroSAM2Core.training.trainer import loop, recorder

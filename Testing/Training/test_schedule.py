@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config.schedule import ScheduleConfig
-from NeuroSAM2Core.training.trainer.schedule import lr_factor
+from NeuroSAM2Core.training.config.step import ScheduleConfig
+from NeuroSAM2Core.training.trainer.parameter_groups import lr_factor
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "Data" / "sam2_small_goldens.json").read_text(encoding="utf-8"))
 

@@ -6,7 +6,7 @@ import torch
 
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import box_from_mask
-from NeuroSAM2Core.training.step.simulated_prompts import (
+from NeuroSAM2Core.training.step.prompts import (
     CARRIED_JITTER_PX,
     CARRIED_MARGIN_PX,
     carried_boxes,

@@ -12,18 +12,17 @@ import pytest
 from scipy import stats
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+from NeuroSAM2Core.training.config.data import EvaluationConfig
 from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement
-from NeuroSAM2Core.training.evaluation.case_plot import draw_cases
 from NeuroSAM2Core.training.evaluation.comparison import (
     compare,
     comparison_csv,
     comparison_json,
     comparison_markdown,
+    draw_cases,
     headline,
 )
-from NeuroSAM2Core.training.evaluation.result import SkippedCase
-from NeuroSAM2Core.training.evaluation.tables import as_csv, as_json, as_markdown, summarise, write_tables
+from NeuroSAM2Core.training.evaluation.results import SkippedCase, as_csv, as_json, as_markdown, summarise, write_tables
 from NeuroSAM2Core.verdict import Outcome, paired_difference, read_report, verdict_of
 
 CONFIG = EvaluationConfig(num_clicks=1)

@@ -14,8 +14,7 @@ from NeuroSAM2Core.errors import Cancelled, CheckpointError, ConfigError, DataEr
 from NeuroSAM2Core.model import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.remote import LoadModel
 from NeuroSAM2Core.remote.server.resources import Models
-from NeuroSAM2Core.training.config.data import DataConfig
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
+from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig
 from NeuroSAM2Core.training.data import read_cases
 from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement, evaluate_cases, tuning
 from NeuroSAM2Core.training.evaluation.tuning import ALL_OFF, FACTORS, num_trials, tune_engine

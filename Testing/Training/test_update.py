@@ -7,17 +7,20 @@ import pytest
 import torch
 
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
-from NeuroSAM2Core.training.config.schedule import ScheduleConfig
+from NeuroSAM2Core.training.config.step import (
+    GroupConfig,
+    GroupsConfig,
+    LossConfig,
+    PromptConfig,
+    ScheduleConfig,
+    TrunkConfig,
+)
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
-from NeuroSAM2Core.training.step.prompt_plan import PromptPlan, planned
+from NeuroSAM2Core.training.step.prompts import PromptPlan, planned
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
-from NeuroSAM2Core.training.trainer.optimizer_step import LossNotFiniteError, OptimizerStepConfig, update
+from NeuroSAM2Core.training.trainer.optimizer_step import LossNotFiniteError, OptimizerStepConfig, Precision, update
 from NeuroSAM2Core.training.trainer.parameter_groups import parameter_groups
-from NeuroSAM2Core.training.trainer.precision import Precision
 from NeuroSAM2Core.training.trainer.state import TrainState
 from Testing.Support.training import disc_clip, mini_model
 

@@ -3,8 +3,7 @@
 from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.practice_volume import add_practice_volume
-from NeuroSAM2Web.app_state import AppState
-from NeuroSAM2Web.host import WebHost
+from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.ui.segment_panel import SegmentPanel
 from trame_server import Server
 

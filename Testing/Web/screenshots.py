@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from NeuroSAM2Web.example import example_file
+from NeuroSAM2Web.app_state import example_file
 from PIL import Image
 
 from Testing.Support.pictures import save_picture

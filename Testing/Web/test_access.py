@@ -2,8 +2,7 @@
 
 import pytest
 from aiohttp import ClientSession, CookieJar, WSServerHandshakeError, web
-from NeuroSAM2Web.server.auth_middleware import auth_middleware
-from NeuroSAM2Web.server.auth_policy import WRONG_HOST, WRONG_ORIGIN, WRONG_TOKEN, AuthPolicy
+from NeuroSAM2Web.server.guard import WRONG_HOST, WRONG_ORIGIN, WRONG_TOKEN, AuthPolicy, auth_middleware
 
 from Testing.Support.apart import run_apart
 

@@ -6,7 +6,7 @@ import sys
 
 import nibabel
 import numpy as np
-from NeuroSAM2Web.example import example_file
+from NeuroSAM2Web.app_state import example_file
 
 from NeuroSAM2Core.volume import Axis, SlicePlane
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from NeuroSAM2Web.ui import page
-from NeuroSAM2Web.ui.curves import BOX, MAX_POINTS, draw
+from NeuroSAM2Web.ui.pictures import BOX, MAX_POINTS, draw
 
 from Testing.Support.contrast import contrast
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.files import packing
 from NeuroSAM2Lib.scene.files.node_files import read_segmentation
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.label_import import read_objects
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
+from NeuroSAM2Lib.segmentation.imported_objects import read_objects
 from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.volume import Volume

@@ -1,9 +1,8 @@
 """The page itself: keys, tabs, views, other sizes, another tab, and an app that dies."""
 
 import pytest
-from NeuroSAM2Lib.presenters.repairs import REPAIRS
-from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS
-from NeuroSAM2Web.ui.view_form import LAYOUTS
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS, REPAIRS
+from NeuroSAM2Web.ui.view_panel import LAYOUTS
 
 from Testing.Web.test_click_to_mask import BOX, INSIDE, SHAPE, draw_box
 from Testing.Web.visit import AppProcess, Visit

@@ -5,12 +5,11 @@ import asyncio
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice, Place
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
-from NeuroSAM2Lib.presenters.quality_strip import Mark
+from NeuroSAM2Lib.presenters.segment_view_model import Mark
+from NeuroSAM2Web.app_state import NAME, WebHost, add_example, example_file
 from NeuroSAM2Web.bridge import WorkerBridge
-from NeuroSAM2Web.example import NAME, add_example, example_file
-from NeuroSAM2Web.host import WebHost
 from NeuroSAM2Web.ui.engine_panel import OWN_FILE, EnginePanel
-from NeuroSAM2Web.ui.segment_state import quality_strip_style
+from NeuroSAM2Web.ui.segment_panel import quality_strip_style
 
 from NeuroSAM2Core.remote import AUTOMATIC, EngineSwitches, OpenVolume
 from NeuroSAM2Core.volume import Direction, MaskCleanup

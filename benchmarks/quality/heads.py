@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.cases import ImageSource, Mask, Row
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.synth.anatomy.contrast import render_typical
 from NeuroSAM2Core.synth.anatomy.heads import Head as LabelledHead
 from NeuroSAM2Core.synth.anatomy.heads import build_bank
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, is_in
-from NeuroSAM2Core.synth.anatomy.typical_images import render_typical
 from NeuroSAM2Core.volume import Volume
 
 HEADS_ENVIRONMENT = "NEUROSAM2_HELD_OUT_HEADS"

@@ -13,7 +13,7 @@ from benchmarks.quality.cases import CaseFile, Row
 from benchmarks.quality.results import Entry, Results
 from benchmarks.quality.runner import Shown, measure_case
 from NeuroSAM2Core import Session, Volume, load_model
-from NeuroSAM2Core.training.evaluation.rounds import Segmenter
+from NeuroSAM2Core.training.evaluation.cases import Segmenter
 
 CODE = ("inference", "model", "prompts", "volume", "components")
 """Folders of the core that decide what a session answers."""

@@ -12,7 +12,7 @@ from benchmarks.quality.cases import Case
 from benchmarks.quality.measures import Confidence, Measurement, SliceOverlap
 from benchmarks.quality.prompts import FirstPrompts, correction, first_prompts
 from NeuroSAM2Core import Session
-from NeuroSAM2Core.training.evaluation.rounds import Segmenter
+from NeuroSAM2Core.training.evaluation.cases import Segmenter
 from NeuroSAM2Core.volume import Axis, SliceMask
 
 Mask = NDArray[np.bool_]

@@ -1,13 +1,16 @@
 """Features of slices, computed when they are first needed and kept while they fit in memory: all objects and all passes share them.
 
 Slices are brought to the model's size one by one; the volume never exists at that size.
+
+How much memory the engine's values hold.
 """
 
 import itertools
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +23,42 @@ from NeuroSAM2Core.model import SAM2, ImageFeatures, to_model_input
 from NeuroSAM2Core.volume import SliceStack
 
 logger = logging.getLogger(__name__)
+
+
+def memory_bytes(*values: object) -> int:
+    """The memory of all tensors in some values, bytes; shared storages count once."""
+    storages: dict[int, int] = {}
+    _count(values, storages)
+    return sum(storages.values())
+
+
+@dataclass(slots=True)
+class CountedMemory:
+    """The memory of values that never change, counted anew only where others have taken their place."""
+
+    _counted: list[object] = field(default_factory=list)
+    _nbytes: int = 0
+
+    def nbytes(self, values: Sequence[object]) -> int:
+        """The memory of all tensors in some values, bytes; see `memory_bytes`."""
+        is_known = len(values) == len(self._counted)
+        if not is_known or any(one is not other for one, other in zip(values, self._counted, strict=True)):
+            self._counted, self._nbytes = list(values), memory_bytes(*values)
+        return self._nbytes
+
+
+def _count(value: object, storages: dict[int, int]) -> None:
+    """Adds address and size of what holds each tensor in a value."""
+    if isinstance(value, Tensor):
+        storage = value.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            _count(one, storages)
+    elif is_dataclass(value):
+        for name in value.__dataclass_fields__:
+            _count(getattr(value, name), storages)
+
 
 LOOK_AHEAD = 4
 """Crops of a slice and of those that come after it."""

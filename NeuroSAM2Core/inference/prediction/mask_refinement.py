@@ -1,12 +1,17 @@
 """The masks of propagated slices and of corrections, refined by what is known beside the model's answer.
 
-A small model loses the border of a structure within a few slices and then its shape. Better known are the mask of the slice before, and the
-intensities of the object and of its surroundings on the slices that a person has confirmed. On a propagated slice the mask refiner puts
-them together with the pixels. The refined logit of a corrected slice is the sum of the model's, the signed distance to the border of the
-mask before, the click, and the logarithm of how much more often its intensity was seen in the object than around it.
+A small model loses the border of a structure within a few slices and then its shape. Better known are the mask of the slice before, and
+the intensities of the object and of its surroundings on the slices that a person has confirmed. On a propagated slice the mask refiner
+puts them together with the pixels. The refined logit of a corrected slice is the sum of the model's, the signed distance to the border
+of the mask before, the click, and the logarithm of how much more often its intensity was seen in the object than around it.
 
 Source: for corrections the data term of region-based level sets with a shape prior, as in Cremers, Rousson and Deriche, "A review of
 statistical approaches to level set segmentation", 2007.
+
+The mask of the first box on a slice, refined by what the mask refiner makes of the box.
+
+A small model tends to fill the box. The refiner sees the pixels and which of their intensities are in the box rather than around it.
+On propagated slices the mask of the slice before says where the object is.
 """
 
 from collections.abc import Sequence
@@ -17,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.inference.prediction.intensity_histograms import (
+from NeuroSAM2Core.inference.prediction.appearance import (
     MIN_CELLS,
     IntensityBins,
     differ,
@@ -27,7 +32,7 @@ from NeuroSAM2Core.inference.prediction.intensity_histograms import (
     without_small_parts,
 )
 from NeuroSAM2Core.inference.prediction.mask_transfer import overlap_over_union, signed_distance
-from NeuroSAM2Core.inference.prediction.refiner_view import view_of_mask
+from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, box_differs, view_of_box, view_of_mask
 from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.interpolation import resized
@@ -235,3 +240,29 @@ def _box_mask(mask: Mask, margin: int) -> Mask:
     box = np.zeros(mask.shape, bool)
     box[max(rows[0] - margin, 0) : rows[-1] + margin + 1, max(cols[0] - margin, 0) : cols[-1] + margin + 1] = True
     return box
+
+
+BOX_MARGIN = 1
+"""So far beyond the box the object can reach, cells."""
+
+
+def refine_box_mask(
+    answer: MaskPrediction,
+    picture: Float[np.ndarray, "64 64"],
+    bounds: tuple[float, float, float, float],
+    refiner: MaskRefiner,
+) -> MaskPrediction:
+    """The answer to a box with the mask that the refiner finds in it; where intensities do not differ there the model's mask stays.
+
+    Args:
+        answer: The model's, for one object. Its expected IoU is kept; what is found is present.
+        picture: The crop that it saw.
+        bounds: The box on that picture: top, left, bottom, right, borders of the outermost cells.
+        refiner: On the answer's device.
+    """
+    box = CellBox.of(bounds, SIDE)
+    if not box_differs(picture, box):
+        return answer
+    posterior = logits_of_views(refiner, view_of_box(picture, box)[None])[0]
+    reach = box.widened_mask(BOX_MARGIN, SIDE)
+    return with_posterior(answer, posterior, reach) if (reach & (posterior > 0)).any() else answer

@@ -1,8 +1,18 @@
 """Postprocessing from logits to the final mask: resize, fill small holes, remove islands; then the same in the volume.
 
 Where the logits are on a CUDA device and the compiled kernels are there, masks are cleaned on that device before they leave it.
+
+Converts hole and island sizes from mm to pixels and voxels. Pure.
+
+Enforces clicks: where the predicted mask contradicts a click, it is flipped in a small disc around the click.
+
+A small or untrained model may shrug a click off, and then nothing would change. Where it does, the mask around the click is turned
+over. A model that follows its prompts never gets here.
 """
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,8 +25,54 @@ from torch import Tensor
 from NeuroSAM2Core.components.device import fill_holes, is_extension_active, largest_component, remove_islands
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop
-from NeuroSAM2Core.model.interpolation import resize_bicubic
+from NeuroSAM2Core.model.interpolation import resize_bicubic, values_at
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
+from NeuroSAM2Core.prompts import PointPrompt
+from NeuroSAM2Core.volume import Axis, MaskCleanup
+from NeuroSAM2Core.volume.plane import ball, ball_of_disc, disc
+
+
+def slice_options(
+    options: EngineOptions, cleanup: MaskCleanup, spacing_mm: tuple[float, float, float], axis: Axis
+) -> EngineOptions:
+    """The clean-up options for the slices along an axis; the engine's defaults where nothing is set.
+
+    Args:
+        options: The engine's choices.
+        cleanup: The person's.
+        spacing_mm: Of the volume along i, j, k.
+        axis: That slices are stacked along.
+    """
+    pixel_mm2 = float(np.prod(spacing_mm)) / dict(zip(Axis, spacing_mm, strict=True))[axis]
+    holes, islands = options.max_hole_area, options.min_island_area
+    if cleanup.hole_mm is not None:
+        holes = largest_below(disc(cleanup.hole_mm, pixel_mm2))
+    if cleanup.island_mm is not None:
+        islands = math.ceil(disc(cleanup.island_mm, pixel_mm2))
+    return replace(options, max_hole_area=holes, min_island_area=islands)
+
+
+def volume_options(
+    options: EngineOptions, cleanup: MaskCleanup, spacing_mm: tuple[float, float, float]
+) -> EngineOptions:
+    """The clean-up options for a volume: balls as wide as the discs on its slices."""
+    voxel_mm3 = float(np.prod(spacing_mm))
+    area, holes = options.max_hole_area, None
+    if cleanup.hole_mm is not None:
+        holes = largest_below(ball(cleanup.hole_mm, voxel_mm3))
+    elif area is not None:
+        holes = math.floor(ball_of_disc(area))
+    if cleanup.island_mm is not None:
+        islands = math.ceil(ball(cleanup.island_mm, voxel_mm3))
+    else:
+        islands = math.ceil(ball_of_disc(options.min_island_area))
+    return replace(options, max_hole_volume=holes, min_island_volume=islands)
+
+
+def largest_below(size: float) -> int:
+    """The largest whole number that is smaller than a size; 0 where there is none."""
+    return max(0, math.ceil(size) - 1)
+
 
 Upsampling = Literal["bilinear", "bicubic"]
 RINGING_LOGIT = 20.0
@@ -83,3 +139,66 @@ def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: tor
 def _where_cleaned(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
     """The mask where it is cleaned: on its device if the kernels are there, else on the CPU."""
     return mask if mask.device.type == "cuda" and is_extension_active() else mask.cpu()
+
+
+RADIUS_PX = 6.0
+"""Of what is turned over, in pixels of the slice: more than the holes that are filled and the specks that are dropped by default."""
+MIN_GRID_RADIUS: dict[Upsampling, float] = {"bilinear": 1.5, "bicubic": 3.0}
+"""Likewise in pixels of the logits, so that interpolation at the click sees nothing else."""
+MIN_LOGIT = 1.0
+
+
+def enforce_clicks(
+    logits: Float[Tensor, "1 1 h w"],
+    points: Sequence[PointPrompt],
+    shape: tuple[int, int],
+    upsampling: Upsampling = "bilinear",
+) -> Float[Tensor, "1 1 h w"]:
+    """The logits with the sign of every click at its pixel; the last click wins where two contradict each other.
+
+    Args:
+        logits: The model's answer.
+        points: All clicks on the slice, in order, in pixels of the slice.
+        shape: The slice, (H, W).
+        upsampling: How the logits will be brought to the size of the slice.
+    """
+    if agreement(logits, points, shape, upsampling).all():
+        return logits
+    distances = torch.stack([_distance_px(logits, point, shape) for point in points])
+    radius = max(
+        RADIUS_PX, *(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
+    )
+    for i, point in enumerate(points):
+        if agreement(logits, [point], shape, upsampling).all():
+            continue
+        near = distances[i] <= radius
+        others = [j for j, other in enumerate(points) if other.positive != point.positive]
+        if others and i < len(points) - 1:
+            near &= distances[i] <= distances[others].amin(dim=0)
+        size = logits.abs().clamp(min=MIN_LOGIT)
+        logits = torch.where(near, size if point.positive else -size, logits)
+    return logits
+
+
+def agreement(
+    logits: Float[Tensor, "1 m h w"],
+    points: Sequence[PointPrompt],
+    shape: tuple[int, int],
+    upsampling: Upsampling = "bilinear",
+) -> Bool[Tensor, "m n"]:
+    """Whether each of M masks agrees with each of N clicks at its pixel; see `enforce_clicks`."""
+    height, width = shape
+    rows = [(p.row + 0.5) * logits.shape[-2] / height - 0.5 for p in points]
+    cols = [(p.col + 0.5) * logits.shape[-1] / width - 0.5 for p in points]
+    if upsampling == "bicubic":
+        logits = logits.clamp(-RINGING_LOGIT, RINGING_LOGIT)
+    values = values_at(logits[0], rows, cols, upsampling)
+    return (values > 0) == torch.tensor([p.positive for p in points], device=logits.device)
+
+
+def _distance_px(logits: Float[Tensor, "1 1 h w"], point: PointPrompt, shape: tuple[int, int]) -> Float[Tensor, "h w"]:
+    """How far each pixel of the logits is from a click, in pixels of the slice."""
+    (height, width), (rows, cols) = shape, logits.shape[-2:]
+    row = (torch.arange(rows, device=logits.device) + 0.5) * (height / rows) - 0.5 - point.row
+    col = (torch.arange(cols, device=logits.device) + 0.5) * (width / cols) - 0.5 - point.col
+    return (row[:, None] ** 2 + col[None, :] ** 2).sqrt()

@@ -1,22 +1,119 @@
-"""The readings of a first click: candidate masks from several fields of view, the most likely first.
+"""Which mask answers a click: the readings of a first click, and the choice among the model's four masks at a correction.
+
+Selects which of the model's four masks answers a correction click.
+
+After the first prompt the reference takes the single mask, whatever it is. A small model's single mask may shrug the click off, or jump
+to another object for it; one of its three readings of the prompt often does neither. So all four are scored: what the model expects of
+a mask, how many of the clicks it agrees with, and how much of the mask so far it keeps (docs/adr/0012).
+
+The foreground of a slice, all that is not air, as a reading of a click.
+
+A click in a head may mean the whole head, which SAM 2 rarely outlines from one point; its intensities do.
+
+The readings of a first click: candidate masks from several fields of view, the most likely first.
 
 A click in a putamen may mean the putamen, the hemisphere or the head. Each field (crops of several sizes around the click and the whole
 slice) is answered with three candidates. The model's own expected IoU says little about an ambiguous click; what does is support: a
-structure that is really there looks alike in several fields. The best supported candidate comes first; the third one is the largest thing
-around the click, all that is not air, so that a large structure is never more than two steps away (docs/adr/0013).
+structure that is really there looks alike in several fields. The best supported candidate comes first; the third one is the largest
+thing around the click, all that is not air, so that a large structure is never more than two steps away (docs/adr/0013).
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
 
 from NeuroSAM2Core.inference.options import EngineOptions
-from NeuroSAM2Core.inference.prediction.crop import CropPlanner
-from NeuroSAM2Core.inference.prediction.postprocess import to_size
-from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
+from NeuroSAM2Core.inference.prediction.crop import Crop, CropPlanner
+from NeuroSAM2Core.inference.prediction.mask_transfer import overlap_over_union, signed_distance
+from NeuroSAM2Core.inference.prediction.postprocess import agreement, to_size
+from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT, SliceAnswer
+from NeuroSAM2Core.model import MaskSelector
+from NeuroSAM2Core.prompts import PointPrompt
+
+CLICK_WEIGHT, OVERLAP_WEIGHT = 0.5, 0.25
+"""The weights of agreement with all clicks, and of full overlap with the mask so far, beside an expected IoU of 1."""
+
+
+def select_mask(
+    before: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int]
+) -> MaskSelector:
+    """Chooses an answer to corrections.
+
+    Args:
+        before: The answer to the prompts before.
+        points: All clicks on the slice, in pixels of the slice.
+        shape: The slice, (H, W).
+    """
+
+    def choose(logits: Float[Tensor, "1 m h w"], ious: Float[Tensor, "1 m"]) -> Int[Tensor, " 1"]:
+        click_agreement = agreement(logits, points, shape).float().mean(dim=1)
+        masks, mask = logits > 0, before > 0
+        common = (masks & mask).sum(dim=(2, 3))
+        overlap = 2 * common / (masks.sum(dim=(2, 3)) + mask.sum(dim=(2, 3))).clamp(min=1)
+        return torch.argmax(ious + CLICK_WEIGHT * click_agreement + OVERLAP_WEIGHT * overlap, dim=1)
+
+    return choose
+
+
+LEAST_INTENSITY = 0.1
+"""Of tissue, between the robust least and most: percentiles 2 and 98."""
+MIN_SHARE, MAX_SHARE = 0.05, 0.95
+"""Of the slice; less or more of it is no outline of a body."""
+MAX_LOGIT = 10.0
+"""Its logits are signed distances in cells up to this."""
+
+
+def foreground_parts(picture: Float[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
+    """The connected parts of the foreground, without holes, numbered from 1; air is 0.
+
+    Source: the threshold of Smith, "Fast robust automated brain extraction", 2002.
+    """
+    least, most = np.percentile(picture, (2, 98))
+    bright = np.pad(picture > least + LEAST_INTENSITY * (most - least), 2)
+    solid = ndimage.binary_fill_holes(ndimage.binary_closing(bright))[2:-2, 2:-2]
+    parts, _ = ndimage.label(ndimage.binary_opening(solid))
+    return np.asarray(parts)
+
+
+def part_at(parts: Int[np.ndarray, "h w"], row: int, col: int) -> Bool[np.ndarray, "h w"] | None:
+    """The part with a clicked cell; None where there is none, or it fills the slice."""
+    mask = np.asarray(parts == parts[row, col])
+    return mask if parts[row, col] and MIN_SHARE <= mask.mean() <= MAX_SHARE else None
+
+
+def foreground_answer(
+    candidates: Sequence[SliceAnswer], whole: Crop, mask: Bool[np.ndarray, "s4 s4"]
+) -> SliceAnswer | None:
+    """A foreground as an answer on the whole slice, with what the model says of the candidate there that is most like it.
+
+    Args:
+        candidates: To the same click, one mask each.
+        whole: The crop that is the whole slice.
+        mask: The foreground.
+
+    Returns:
+        None if no candidate saw the whole slice. The expected IoU counts as far as model and foreground agree.
+    """
+    seen = [one.prediction for one in candidates if one.crop == whole]
+    if not seen:
+        return None
+    found = torch.from_numpy(mask)[None, None].to(seen[0].logits.device)
+    likest = max(seen, key=lambda one: overlap_over_union(one.logits > 0, found))
+    logits = torch.from_numpy(signed_distance(mask).astype(np.float32)).clamp(-MAX_LOGIT, MAX_LOGIT)[None, None]
+    answer = replace(
+        likest,
+        logits=logits.to(likest.logits),
+        iou=likest.iou * overlap_over_union(likest.logits > 0, found),
+        object_score_logits=likest.object_score_logits.clamp(min=PRESENT_SCORE_LOGIT),
+    )
+    return SliceAnswer(answer, whole)
+
 
 ALIKE_IOU = 0.7
 """Readings that overlap more than this are one."""

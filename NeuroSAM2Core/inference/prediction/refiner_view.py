@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from NeuroSAM2Core.inference.prediction.intensity_histograms import (
+from NeuroSAM2Core.inference.prediction.appearance import (
     MIN_CELLS,
     IntensityBins,
     differ,

@@ -14,19 +14,28 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
+from NeuroSAM2Core.checkpoint.load import bundled_refiner
 from NeuroSAM2Core.components.device import release_cached_memory
 from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.inference.options import EngineOptions
-from NeuroSAM2Core.inference.prediction.box_refinement import refine_box_mask
-from NeuroSAM2Core.inference.prediction.click_enforcement import agreement, enforce_clicks
 from NeuroSAM2Core.inference.prediction.crop import MAX_WIDENINGS, Bounds, Crop, CropPlanner, logits_in_crop
-from NeuroSAM2Core.inference.prediction.foreground import foreground_answer, foreground_parts, part_at
-from NeuroSAM2Core.inference.prediction.mask_refinement import CellClick, IntensityContrast, refine_clicked_mask
-from NeuroSAM2Core.inference.prediction.mask_selection import select_mask
+from NeuroSAM2Core.inference.prediction.feature_cache import CountedMemory
+from NeuroSAM2Core.inference.prediction.mask_refinement import (
+    CellClick,
+    IntensityContrast,
+    refine_box_mask,
+    refine_clicked_mask,
+)
 from NeuroSAM2Core.inference.prediction.mask_transfer import is_in_the_middle, signed_distance
-from NeuroSAM2Core.inference.prediction.memory_usage import CountedMemory
-from NeuroSAM2Core.inference.prediction.readings import rank_readings, split
+from NeuroSAM2Core.inference.prediction.postprocess import agreement, enforce_clicks
+from NeuroSAM2Core.inference.prediction.readings import (
+    foreground_answer,
+    foreground_parts,
+    part_at,
+    rank_readings,
+    select_mask,
+    split,
+)
 from NeuroSAM2Core.inference.prediction.slice_answer import (
     PRESENT_SCORE_LOGIT,
     CropMemory,

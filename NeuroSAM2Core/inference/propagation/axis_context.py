@@ -11,7 +11,7 @@ from torch import Tensor
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop, CropPlanner, logits_in_crop
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
-from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig
+from NeuroSAM2Core.inference.propagation.memory_bank import MemoryConfig
 from NeuroSAM2Core.inference.propagation.track import KeptMemory, SliceState
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction
 from NeuroSAM2Core.volume import SliceStack

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from NeuroSAM2Core.checkpoint.mask_refiner import bundled_refiner
+from NeuroSAM2Core.checkpoint.load import bundled_refiner
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.precision import computing
 from NeuroSAM2Core.inference.prediction.appearance import AppearanceModel, fit_appearance_model
@@ -33,11 +33,17 @@ from NeuroSAM2Core.inference.prediction.mask_transfer import (
 )
 from NeuroSAM2Core.inference.prediction.slice_answer import as_absent
 from NeuroSAM2Core.inference.propagation.axis_context import AxisContext, CropMemories
-from NeuroSAM2Core.inference.propagation.ending import Ending, Shrinkage, SliceEvidence, ending_of
 from NeuroSAM2Core.inference.propagation.grouping import in_groups
 from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank, SelectedMemories
 from NeuroSAM2Core.inference.propagation.passes import Pass
-from NeuroSAM2Core.inference.propagation.track import ObjectTrack, SliceState
+from NeuroSAM2Core.inference.propagation.track import (
+    Ending,
+    ObjectTrack,
+    Shrinkage,
+    SliceEvidence,
+    SliceState,
+    ending_of,
+)
 from NeuroSAM2Core.model import ImageFeatures, MaskPrediction, Points
 from NeuroSAM2Core.model.mask_refiner import SIDE
 

@@ -13,6 +13,7 @@ import numpy as np
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
 from NeuroSAM2Core.remote.codec import NumberedMessage, encode_event
+from NeuroSAM2Core.remote.framing import FrameStream
 from NeuroSAM2Core.remote.messages import (
     UNSOLICITED,
     Cancel,
@@ -31,7 +32,6 @@ from NeuroSAM2Core.remote.messages import (
 from NeuroSAM2Core.remote.server.job_queue import Job, JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.volume_store import IncomingVolume, VolumeStore
-from NeuroSAM2Core.remote.stream import FrameStream
 from NeuroSAM2Core.version import __version__
 
 

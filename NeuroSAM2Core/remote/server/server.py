@@ -15,7 +15,7 @@ from pathlib import Path
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
 from NeuroSAM2Core.log_rate_limit import LogRateLimiter
 from NeuroSAM2Core.remote.codec import decode_request, encode_event, request_number
-from NeuroSAM2Core.remote.framing import PREAUTH_LIMITS, Frame
+from NeuroSAM2Core.remote.framing import PREAUTH_LIMITS, Frame, FrameStream, StreamEndedError
 from NeuroSAM2Core.remote.messages import (
     UNSOLICITED,
     Failed,
@@ -30,7 +30,6 @@ from NeuroSAM2Core.remote.server.job_queue import ForgetClient, Job, JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.request_handler import Connection, RequestHandler
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
-from NeuroSAM2Core.remote.stream import FrameStream, StreamEndedError
 from NeuroSAM2Core.version import __version__
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ProtocolError, WorkerError
-from NeuroSAM2Core.remote.identity import CHUNK_BYTES, as_bytes, volume_id, wire_dtype
+from NeuroSAM2Core.remote.framing import unpacked
 from NeuroSAM2Core.remote.messages import OpenVolume, VoxelChunk, VoxelFile
-from NeuroSAM2Core.remote.packing import unpacked
+from NeuroSAM2Core.remote.upload import CHUNK_BYTES, as_bytes, volume_id, wire_dtype
 from NeuroSAM2Core.volume import Volume
 
 

@@ -1,7 +1,14 @@
 """From labels to a picture: mean intensities in the real orders of T1, T2, FLAIR and CT, or any at all, and what a scanner does to them.
 
-Source: Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution without retraining", 2023; Gudbjartsson and
-Patz, "The Rician distribution of noisy MRI data", 1995.
+Source: Billot et al., "SynthSeg: Segmentation of brain MRI scans of any contrast and resolution without retraining", 2023; Gudbjartsson
+and Patz, "The Rician distribution of noisy MRI data", 1995.
+
+Mean intensities of tissues in T1, T2, FLAIR and CT, as ranges that a contrast is drawn from.
+
+In MRI they are relative to white matter in T1, in CT they are Hounsfield units. Fat is up to 2.6 times as bright as white matter in T1:
+the window of a whole head then leaves a tenth of the grey levels to the contrast of grey and white matter.
+
+Typical T1 and T2 images of label maps: fixed means of each tissue, mild noise. Training draws its contrasts elsewhere.
 """
 
 from dataclasses import dataclass
@@ -10,12 +17,92 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Float32, Int, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from NeuroSAM2Core.synth.anatomy.grid import torch_generator
 from NeuroSAM2Core.synth.anatomy.labels import ID, NAMES, NUM_LABELS, VENTRICLES, ids
-from NeuroSAM2Core.synth.anatomy.modalities import MODALITIES, PROBABILITIES, TOWARDS_WHITE, Range
 from NeuroSAM2Core.synth.noise import blur, smooth_noise
+
+Range = tuple[float, float]
+MODALITIES: dict[str, dict[str, Range]] = {
+    "T1": {
+        "white matter": (1.0, 1.0), "cortex": (0.58, 0.9), "CSF": (0.12, 0.45), "fat": (1.2, 2.6),
+        "skin": (0.8, 1.6), "muscle": (0.45, 0.85), "skull": (0.05, 0.25), "diploe": (0.5, 1.9), "eye": (0.15, 0.4),
+        "air cavity": (0.0, 0.06), "choroid plexus": (0.4, 0.9), "lesion core": (0.3, 1.5), "lesion rim": (0.6, 1.7),
+        "oedema": (0.4, 0.85),
+    },
+    "T2": {
+        "white matter": (0.45, 0.6), "cortex": (0.62, 0.85), "CSF": (0.95, 1.6), "fat": (0.6, 1.7),
+        "skin": (0.4, 0.9), "muscle": (0.2, 0.4), "skull": (0.03, 0.15), "diploe": (0.4, 1.0), "eye": (0.95, 1.6),
+        "air cavity": (0.0, 0.06), "choroid plexus": (0.7, 1.1), "lesion core": (0.5, 1.4), "lesion rim": (0.5, 1.1),
+        "oedema": (0.8, 1.2),
+    },
+    "FLAIR": {
+        "white matter": (0.5, 0.65), "cortex": (0.64, 0.85), "CSF": (0.05, 0.25), "fat": (0.6, 1.7),
+        "skin": (0.4, 0.9), "muscle": (0.25, 0.45), "skull": (0.03, 0.15), "diploe": (0.4, 1.0), "eye": (0.05, 0.3),
+        "air cavity": (0.0, 0.06), "choroid plexus": (0.4, 0.8), "lesion core": (0.3, 1.4), "lesion rim": (0.7, 1.3),
+        "oedema": (0.85, 1.3),
+    },
+    "CT": {
+        "white matter": (22, 30), "cortex": (33, 42), "CSF": (2, 14), "fat": (-110, -70), "skin": (20, 60),
+        "muscle": (45, 65), "skull": (600, 1500), "diploe": (200, 600), "eye": (5, 20), "air cavity": (-1000, -700),
+        "choroid plexus": (30, 120), "lesion core": (10, 75), "lesion rim": (25, 80), "oedema": (12, 24),
+    },
+}  # fmt: skip
+PROBABILITIES = {"T1": 0.42, "T2": 0.16, "FLAIR": 0.12, "CT": 0.1}
+"""The rest is any contrast at all."""
+TOWARDS_WHITE: dict[str, Range] = {
+    "thalamus": (0.2, 0.75), "caudate": (-0.1, 0.25), "putamen": (0.0, 0.4), "pallidum": (0.4, 1.15),
+    "accumbens": (-0.1, 0.2), "hippocampus": (-0.15, 0.2), "amygdala": (-0.15, 0.15), "ventral DC": (0.4, 0.95),
+    "brainstem": (0.65, 1.0), "corpus callosum": (0.95, 1.1), "cerebellar cortex": (-0.15, 0.2),
+    "cerebellar white matter": (0.7, 1.05), "cortex": (0.0, 0.0), "white matter": (1.0, 1.0),
+}  # fmt: skip
+"""Where tissues lie between cortex (0) and white matter (1)."""
+
+
+SHARE = {
+    "thalamus": 0.5, "caudate": 0.1, "putamen": 0.2, "pallidum": 0.75, "accumbens": 0.05, "hippocampus": 0.0, "amygdala": 0.0,
+    "ventral DC": 0.7, "brainstem": 0.85, "corpus callosum": 1.0, "cerebellar cortex": 0.0, "cerebellar white matter": 0.9,
+    "cortex": 0.0, "white matter": 1.0,
+}  # fmt: skip
+"""Where the mean of a tissue is on the way from cortex to white matter."""
+MEANS = {
+    "T1": {
+        "white matter": 1.0, "cortex": 0.72, "CSF": 0.28, "fat": 2.0, "skin": 1.2, "muscle": 0.65, "skull": 0.15, "diploe": 1.1,
+        "eye": 0.25, "air cavity": 0.03, "choroid plexus": 0.6, "lesion core": 0.8, "lesion rim": 1.1, "oedema": 0.6,
+    },
+    "T2": {
+        "white matter": 0.52, "cortex": 0.73, "CSF": 1.3, "fat": 1.2, "skin": 0.6, "muscle": 0.3, "skull": 0.08, "diploe": 0.7,
+        "eye": 1.3, "air cavity": 0.03, "choroid plexus": 0.9, "lesion core": 1.0, "lesion rim": 0.8, "oedema": 1.0,
+    },
+}  # fmt: skip
+"""Beside white matter in T1 = 1."""
+
+
+def render_typical(labels: NDArray[np.uint8], modality: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """An image of labels: tissue means, texture, partial volume, a bias field and Rician noise."""
+    values = MEANS[modality]
+    means = np.zeros(256, dtype=np.float32)
+    for name, number in ID.items():
+        tissue = name.removesuffix(" L").removesuffix(" R")
+        if tissue in SHARE:
+            means[number] = values["cortex"] + SHARE[tissue] * (values["white matter"] - values["cortex"])
+        else:
+            means[number] = values.get("CSF" if "ventricle" in tissue else tissue, 0.0)
+    if modality == "T2":
+        means[[ID["pallidum L"], ID["pallidum R"]]] = 0.8 * values["white matter"]  # iron
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    image = torch.from_numpy(means[labels])
+    size = (image.shape[0], image.shape[1], image.shape[2])
+    inside = torch.from_numpy(labels > 0)
+    image += 0.02 * torch.randn(size, generator=generator) * inside
+    image += 0.03 * smooth_noise(size, 8.0, generator) * inside
+    image = blur(image, (0.6, 0.6, 0.6))
+    image = image * torch.exp(0.15 * smooth_noise(size, 100.0, generator))
+    real, imaginary = (0.03 * torch.randn(size, generator=generator) for _ in range(2))
+    return torch.sqrt((image + real) ** 2 + imaginary**2).numpy().astype(np.float32)
+
 
 CT_UNIT = 60.0
 """HU that count as much as white matter in MRI: what noise is measured in."""

@@ -1,12 +1,20 @@
-"""The grid that all individuals are brought onto, and the morphology that is done on it: distances in mm, since its voxels are 1 mm."""
+"""The grid that all individuals are brought onto, and the morphology that is done on it: distances in mm, since its voxels are 1 mm.
+
+Labels at a higher resolution within the slices, with smooth borders instead of the steps of voxels.
+Where an individual's brain lies in the upright frame, and how large it is.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float, Float32, UInt8
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
-from NeuroSAM2Core.synth.noise import smooth_noise
+from NeuroSAM2Core.synth.anatomy.labels import ID, is_in
+from NeuroSAM2Core.synth.noise import blur, smooth_noise
 
 SHAPE = (232, 248, 200)
 """(K, J, I) of every label map, 1 mm."""
@@ -108,3 +116,57 @@ def add_ellipsoid(
     grids = np.meshgrid(*[np.arange(b.start, b.stop) - c for b, c in zip(box, centre, strict=True)], indexing="ij")
     squares = np.sum([(g / r) ** 2 for g, r in zip(grids, radii, strict=True)], axis=0)
     mask[box] |= squares <= 1
+
+
+SIGMA_MM = 0.5
+"""Blur of each label before it is interpolated: rounds steps, and keeps sheets that are one voxel thick."""
+
+
+def refined(labels: UInt8[np.ndarray, "t h w"], factor: int) -> UInt8[np.ndarray, "t h2 w2"]:
+    """Each pixel of a finer grid gets the label whose blurred and interpolated mask is largest there.
+
+    Args:
+        labels: At 1 mm.
+        factor: Pixels per mm; 1 changes nothing.
+    """
+    if factor == 1:
+        return labels
+    size = (labels.shape[1] * factor, labels.shape[2] * factor)
+    best = torch.full((labels.shape[0], *size), -1.0)
+    out = torch.zeros(best.shape, dtype=torch.uint8)
+    source = torch.from_numpy(labels)
+    for number in np.unique(labels).tolist():
+        soft = blur((source == number).float(), (0.0, SIGMA_MM, SIGMA_MM))
+        soft = F.interpolate(soft[None], size=size, mode="bilinear")[0]
+        wins = soft > best
+        out[wins], best[wins] = number, soft[wins]
+    return out.numpy()
+
+
+AVERAGE_LENGTH_MM = 165.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landmarks:
+    """What the formulas for missing structures are placed by."""
+
+    thalami: Float[np.ndarray, "3"]
+    """x, y, z in mm: the middle between the two thalami."""
+    scale: float
+    """Length of the brain beside an average one."""
+
+    @classmethod
+    def of(cls, labels: UInt8[np.ndarray, "k j i"]) -> "Landmarks":
+        """Those of a label map with cortex and nuclei."""
+        centres = []
+        for side in "LR":
+            thalamus = labels == ID[f"thalamus {side}"]
+            centres.append([float(np.broadcast_to(c, SHAPE)[thalamus].mean()) for c in coordinates()])
+        return cls(np.mean(centres, axis=0), brain_length(labels) / AVERAGE_LENGTH_MM)
+
+
+def brain_length(labels: UInt8[np.ndarray, "k j i"]) -> float:
+    """From the occipital to the frontal pole, mm, without the outermost hundredth of the cortex at each end."""
+    counts = is_in(labels, "cortex").sum((0, 2)).cumsum()
+    ends = np.searchsorted(counts, [0.01 * counts[-1], 0.99 * counts[-1]])
+    return float(ends[1] - ends[0])

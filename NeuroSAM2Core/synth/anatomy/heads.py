@@ -2,6 +2,13 @@
 
 Each head is `NNN.npy` (labels (K, J, I) uint8, 1 mm, 11.5 MB) with `NNN.npz` (voxels of each label on each slice of every axis, and the
 donor). A head follows from its number alone: a bank that was cut short is continued, and one that grows keeps the heads it has.
+
+Random shape: an affine map and an elastic one at three scales, single structures that grow or shrink, and atrophy.
+
+Everything around the brain: fluid, skull with diploe, fat, muscle, a face with air cavities, skin and eyes.
+
+The outer shape of the head and the inside of its skull are those of an average head, deformed together with the brain; all thicknesses
+are formulas with noise.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +20,178 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.synth.anatomy.cerebrum import with_white_matter
-from NeuroSAM2Core.synth.anatomy.completion import completed
-from NeuroSAM2Core.synth.anatomy.deformation import deformed, resize_structures
-from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS, TRAINING_DONORS, Individual, read_individual
-from NeuroSAM2Core.synth.anatomy.labels import BRAIN, NUM_LABELS, table_of
-from NeuroSAM2Core.synth.anatomy.sources import AnatomySources, find_sources
-from NeuroSAM2Core.synth.anatomy.surroundings import add_surroundings, with_placeholders
+from NeuroSAM2Core.synth.anatomy.completion import completed, with_white_matter
+from NeuroSAM2Core.synth.anatomy.grid import bounding_box, brain_length, distance_outside, draw_noise, enlarged, within
+from NeuroSAM2Core.synth.anatomy.individuals import (
+    HELD_OUT_DONORS,
+    TRAINING_DONORS,
+    AnatomySources,
+    Individual,
+    find_sources,
+    read_individual,
+)
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, NUCLEI, NUM_LABELS, is_in, table_of
+
+LENGTH_MM = (150.0, 185.0)
+"""From pole to pole, of the brains that are drawn."""
+CELLS_MM = (55, 24, 11)
+"""Scales of the elastic deformation."""
+
+
+def deformed(labels: UInt8[np.ndarray, "k j i"], rng: np.random.Generator) -> UInt8[np.ndarray, "k j i"]:
+    """A label map turned by up to 15 degrees, scaled, sheared and bent; each voxel takes the nearest label."""
+    shear = np.eye(3) + rng.uniform(-0.06, 0.06, (3, 3)) * (1 - np.eye(3))
+    scale = rng.uniform(*LENGTH_MM) / brain_length(labels) * rng.uniform(0.94, 1.06, 3)
+    matrix = _rotation(rng, 0.26) @ shear @ np.diag(1 / scale)  # from the result to the source
+    coarse = labels[::4, ::4, ::4]
+    brain = np.argwhere((coarse > 0) & (coarse < ID["brainstem"])) * 4
+    middle = np.array(labels.shape) / 2 + [16, 0, 0] + rng.uniform(-8, 8, 3)
+    offset = brain.mean(0) - matrix @ middle
+    k, j, i = np.meshgrid(*[np.arange(n, dtype=np.float32) for n in labels.shape], indexing="ij", sparse=True)
+    places = [matrix[a, 0] * k + matrix[a, 1] * j + matrix[a, 2] * i + offset[a] for a in range(3)]
+    strengths_mm = rng.uniform(2, 8), rng.uniform(0.5, 3.5), rng.uniform(0, 1.2)
+    for place in places:
+        for strength, cell in zip(strengths_mm, CELLS_MM, strict=True):
+            place += strength * draw_noise(rng, cell, (labels.shape[0], labels.shape[1], labels.shape[2]))
+    out: UInt8[np.ndarray, "k j i"] = ndimage.map_coordinates(labels, places, order=0, mode="constant")
+    return out
+
+
+def _rotation(rng: np.random.Generator, largest: float) -> Float[np.ndarray, "3 3"]:
+    """A rotation by up to `largest` radians about each axis."""
+    matrix = np.eye(3)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        angle = rng.uniform(-largest, largest)
+        turn = np.eye(3)
+        turn[[a, b], [a, b]] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    return matrix
+
+
+def resize_structures(labels: UInt8[np.ndarray, "k j i"], rng: np.random.Generator) -> None:
+    """Lets up to three nuclei, now and then a ventricle, grow or shrink against the white matter around them; in place."""
+    for _ in range(int(rng.integers(0, 4))):
+        side = "LR"[int(rng.integers(2))]
+        number, white = ID[f"{rng.choice(NUCLEI)} {side}"], ID[f"white matter {side}"]
+        if rng.random() < 0.6:
+            grow(labels, number, white, rng.uniform(0.5, 2.0))
+        else:
+            shrink(labels, number, white, rng.uniform(0.5, 1.5))
+    if rng.random() < 0.2:  # hydrocephalus, or one side larger than the other
+        sides = "LR" if rng.random() < 0.6 else "LR"[int(rng.integers(2))]
+        reach_mm = rng.uniform(1.0, 4.0)
+        for side in sides:
+            grow(labels, ID[f"lateral ventricle {side}"], ID[f"white matter {side}"], reach_mm)
+    if rng.random() < 0.25:
+        shrink_cortex(labels, rng.uniform(0.5, 1.2))
+
+
+def grow(labels: UInt8[np.ndarray, "k j i"], number: int, into: int, reach_mm: float) -> None:
+    """Gives a label what lies within a distance of it and has another label; in place."""
+    mask = labels == number
+    if mask.any():
+        part = labels[bounding_box(mask, int(reach_mm) + 2)]
+        part[within(part == number, reach_mm) & (part == into)] = number
+
+
+def shrink(labels: UInt8[np.ndarray, "k j i"], number: int, against: int, depth_mm: float) -> None:
+    """Gives the rim of a label, where it borders on another, to that other; in place."""
+    mask = labels == number
+    if mask.any():
+        part = labels[bounding_box(mask, int(depth_mm) + 2)]
+        part[(part == number) & within(part == against, depth_mm)] = against
+
+
+def shrink_cortex(labels: UInt8[np.ndarray, "k j i"], depth_mm: float) -> None:
+    """Widens the sulci at the cost of the cortex, as in atrophy; in place."""
+    outside = (labels == 0) | (labels == ID["CSF"]) | (labels > ID["air cavity"])
+    labels[is_in(labels, "cortex") & within(outside, depth_mm)] = ID["CSF"]
+
+
+HEAD, INNER_SKULL = 100, 101
+"""Placeholders in a label map before its surroundings are made."""
+
+
+def with_placeholders(labels: UInt8[np.ndarray, "k j i"], individual: Individual) -> UInt8[np.ndarray, "k j i"]:
+    """A brain's labels with the two placeholders around it, to be deformed together."""
+    around = np.where(individual.inner_skull, INNER_SKULL, np.where(individual.head, HEAD, 0))
+    return np.where(labels > 0, labels, around).astype(np.uint8)
+
+
+def add_surroundings(labels: UInt8[np.ndarray, "k j i"], rng: np.random.Generator) -> None:
+    """Replaces the two placeholders by the parts of a head; in place."""
+    shape = (labels.shape[0], labels.shape[1], labels.shape[2])
+    brain = (labels > 0) & (labels < HEAD)
+    head, inner = labels >= HEAD, labels == INNER_SKULL
+    inside = _within_dura(brain, inner, rng)
+    outside = distance_outside(inside)
+    bone = np.maximum(rng.uniform(3.5, 8.0) * (1 + 0.35 * draw_noise(rng, 40, shape)), 1.5)
+    scalp = bone + np.maximum(rng.uniform(2.5, 9.0) * (1 + 0.4 * draw_noise(rng, 60, shape)), 1.5)
+    head = (head | (outside < scalp)) & ~brain
+    deep = distance_outside(~(head | brain))
+    skin = deep < rng.uniform(1.2, 2.6)
+    labels[head] = ID["fat"]
+    _add_face(labels, head & (outside > scalp) & (deep > rng.uniform(4, 9)), rng)
+    temporal = (outside > bone) & (outside < scalp) & (draw_noise(rng, 30, shape) > 0.7)
+    labels[temporal & head] = ID["muscle"]
+    labels[skin & head] = ID["skin"]
+    is_bone = ~inside & (outside < bone) & ~brain
+    labels[is_bone] = ID["skull"]
+    marrow = (outside > 0.3 * bone) & (outside < 0.75 * bone) & (draw_noise(rng, 25, shape) > rng.uniform(-0.9, 0.3))
+    labels[is_bone & marrow] = ID["diploe"]
+    labels[inside & ~brain] = ID["CSF"]
+    _add_eyes(labels, brain, rng)
+
+
+def _within_dura(
+    brain: Bool[np.ndarray, "k j i"], inner_skull: Bool[np.ndarray, "k j i"], rng: np.random.Generator
+) -> Bool[np.ndarray, "k j i"]:
+    """The brain with the fluid around it: its hull and a gap, sometimes all of the skull's inside that is near."""
+    shape = (brain.shape[0], brain.shape[1], brain.shape[2])
+    coarse = np.pad(brain[::2, ::2, ::2], 6)
+    hull = ndimage.binary_closing(coarse, iterations=5)[6:-6, 6:-6, 6:-6]
+    outside = distance_outside((enlarged(hull.astype(np.float32), shape) > 0.5) | brain)
+    inside = outside < np.maximum(rng.uniform(0.8, 4.5) * (1 + 0.5 * draw_noise(rng, 40, shape)), 0.6)
+    if rng.random() < 0.5:
+        inside |= inner_skull & (outside < rng.uniform(4, 9))
+    return inside
+
+
+def _add_face(labels: UInt8[np.ndarray, "k j i"], face: Bool[np.ndarray, "k j i"], rng: np.random.Generator) -> None:
+    """Fills the face with muscle, and with fat, air and bone by noise; in place."""
+    shape = (labels.shape[0], labels.shape[1], labels.shape[2])
+    labels[face] = ID["muscle"]
+    soft, hard = draw_noise(rng, rng.uniform(9, 16), shape), draw_noise(rng, rng.uniform(7, 14), shape)
+    for label, place in (
+        ("fat", soft > 0.55),
+        ("air cavity", soft < -0.65),
+        ("skull", hard > 0.6),
+        ("diploe", hard > 0.85),
+    ):
+        labels[face & place] = ID[label]
+
+
+def _add_eyes(labels: UInt8[np.ndarray, "k j i"], brain: Bool[np.ndarray, "k j i"], rng: np.random.Generator) -> None:
+    """Adds two balls in front of the lower front of the brain, with fat behind; in place."""
+    k, j, i = np.where(brain[::3, ::3, ::3])
+    middle, low, front = 3 * np.median(i), 3 * np.percentile(k, 24), 3 * np.percentile(j, 99.5)
+    radius = rng.uniform(10, 14)
+    for side in (-1, 1):
+        eye = (low + rng.uniform(-4, 4), front - rng.uniform(4, 12), middle + side * rng.uniform(27, 34))
+        for label, reach, back in (("fat", radius + 5, 6), ("eye", radius, 0)):
+            centre = (eye[0], eye[1] - back, eye[2])
+            box = tuple(slice(max(0, int(c - reach - 2)), int(c + reach + 3)) for c in centre)
+            part = labels[box]
+            places = [s.start + np.arange(n) - c for s, n, c in zip(box, part.shape, centre, strict=True)]
+            squares = np.sum([g**2 for g in np.meshgrid(*places, indexing="ij")], axis=0)
+            part[(squares < reach**2) & ~brain[box] & ~np.isin(part, [0, ID["CSF"], ID["skull"]])] = ID[label]
+
 
 T = TypeVar("T")
 R = TypeVar("R")

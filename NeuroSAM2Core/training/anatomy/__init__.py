@@ -1,1 +1,1 @@
-"""Training clips from heads made of real label maps: how they are drawn (`clips`), and the batch of every step (`batches`)."""
+"""Training clips from heads made of real label maps: what is seen of a head (`view`), and the batch of every step (`clips`)."""

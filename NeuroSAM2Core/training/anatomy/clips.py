@@ -1,43 +1,86 @@
 """Training clips cut from a bank of heads: whole slices and crops, slices beyond an object's ends, any contrast.
 
 A clip is T slices along one axis, a stride apart, seen through a field of view of so many mm and drawn at the model's input size: whole
-slices under the window of the whole head or of what is in the object's box, and crops of a multiple of the object under their own window.
-These are the ways in which the engine can show a slice to the model.
+slices under the window of the whole head or of what is in the object's box, and crops of a multiple of the object under their own
+window. These are the ways in which the engine can show a slice to the model.
+
+Lesions, drawn into a label map where a clip is cut from: a core, maybe a rim, maybe oedema around.
+The batch of every step of a run on anatomy; it follows from the seed, the step and the bank alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from NeuroSAM2Core.synth import render as render_formulas
 from NeuroSAM2Core.synth import sample_anatomy
 from NeuroSAM2Core.synth.anatomy.contrast import draw_contrast, render, seen_window, volume_window, windowed
-from NeuroSAM2Core.synth.anatomy.grid import torch_generator
-from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.labels import is_in
-from NeuroSAM2Core.synth.anatomy.lesions import add_lesion
-from NeuroSAM2Core.synth.anatomy.objects import OBJECT_NAMES, object_weights
-from NeuroSAM2Core.synth.anatomy.refinement import refined
+from NeuroSAM2Core.synth.anatomy.grid import draw_noise, refined, torch_generator
+from NeuroSAM2Core.synth.anatomy.heads import Head, load_training_heads
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, OBJECT_NAMES, is_in, object_weights
 from NeuroSAM2Core.synth.noise import blur
-from NeuroSAM2Core.training.anatomy.object_sampling import choose_objects
 from NeuroSAM2Core.training.anatomy.view import (
     LONG_CLIP,
     Target,
     View,
     choose_lesion,
+    choose_objects,
     choose_target,
     choose_view,
     cut,
 )
-from NeuroSAM2Core.training.config.anatomy import ClipConfig
-from NeuroSAM2Core.training.config.pretraining import Stage
+from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, ClipConfig, Stage
 from NeuroSAM2Core.training.data.clip import ClipBatch
+from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.data.synthetic_clips import draw_clip
+from NeuroSAM2Core.training.step.prompts import PromptPlan, plan_generator
+
+LARGE_MM = 8.0
+"""From this radius on a lesion is always also drawn into grey matter."""
+
+
+def add_lesion(
+    labels: UInt8[np.ndarray, "t h w"], centre: Float[np.ndarray, "3"], radius_mm: float, rng: np.random.Generator
+) -> None:
+    """Adds a blob with a rough surface to the brain in a part of a label map; in place.
+
+    Args:
+        labels: At 1 mm.
+        centre: In voxels; it may lie outside of the part.
+        radius_mm: Mean radius.
+        rng: Draws shape and composition.
+    """
+    reach = int(radius_mm * 2.4) + 3
+    box = tuple(
+        slice(max(0, int(c) - reach), max(0, min(n, int(c) + reach + 1)))
+        for c, n in zip(centre, labels.shape, strict=True)
+    )
+    part = labels[box]
+    if 0 in part.shape:
+        return
+    lines = [np.arange(s.start, s.stop, dtype=np.float32) - c for s, c in zip(box, centre, strict=True)]
+    grid = np.meshgrid(*lines, indexing="ij", sparse=True)
+    stretch = rng.uniform(0.75, 1.3, 3)
+    radius = np.sqrt(sum((g / f) ** 2 for g, f in zip(grid, stretch, strict=True))) / radius_mm
+    shape = (part.shape[0], part.shape[1], part.shape[2])
+    radius = radius + rng.uniform(0.1, 0.45) * draw_noise(rng, max(2.0, 0.7 * radius_mm), shape)
+    white = is_in(part, "white matter", "corpus callosum")
+    where = is_in(part, *BRAIN) if rng.random() < 0.5 or radius_mm > LARGE_MM else white
+    if rng.random() < 0.35:
+        part[(radius < 1 + rng.uniform(0.3, 1.0)) & white] = ID["oedema"]
+    has_rim = rng.random() < 0.4
+    part[(radius < 1) & where] = ID["lesion rim"] if has_rim else ID["lesion core"]
+    if has_rim:
+        part[(radius < rng.uniform(0.5, 0.85)) & where] = ID["lesion core"]
+
 
 MIN_PIXELS = 12
 """Every object of a clip has this many where the clip begins."""
@@ -218,3 +261,68 @@ def _oriented(clip: ClipBatch, rng: np.random.Generator) -> ClipBatch:
         return (x.flip(-1) if flips else x).contiguous()
 
     return ClipBatch(oriented(clip.images), oriented(clip.masks))
+
+
+STREAM = 7
+"""Tells these draws from those of `update`, which follow from the same seed and step."""
+
+
+class AnatomyBatches(Dataset[ClipBatch]):
+    """The batch of every step.
+
+    Args:
+        config: The run.
+        bank: The folder of heads; it is opened when the first batch is asked for, in the process that asks.
+    """
+
+    def __init__(self, config: AnatomyConfig, bank: Path) -> None:
+        self.config, self.bank = config, bank
+
+    @cached_property
+    def clips(self) -> AnatomyClips:
+        """The bank's heads, opened.
+
+        Raises:
+            DataError: A head is missing, or made of a donor that is kept for development.
+        """
+        return AnatomyClips(load_training_heads(self.bank, self.config.heads), self.config.clip)
+
+    def __len__(self) -> int:
+        return self.config.total_steps
+
+    def __getitem__(self, step: int) -> ClipBatch:
+        rng = np.random.default_rng((self.config.seed, step, STREAM))
+        request, count = request_of(self.config, step, rng)
+        return self.clips.batch(rng, request, clips=count)
+
+
+def request_of(config: AnatomyConfig, step: int, rng: np.random.Generator) -> tuple[ClipRequest, int]:
+    """What the clips of a step have in common, and how many there are.
+
+    Steps that will be prompted by clicks ask for objects of all sizes alike, and show more of their surroundings.
+    """
+    is_single = is_single_step(config, step)
+    num_slices = 1 if is_single else int(rng.integers(config.slices[0], config.slices[1] + 1))
+    plan = PromptPlan.draw(config.prompts, num_slices, plan_generator(config.seed, step))
+    is_click = plan.kind == "click"
+    request = ClipRequest(
+        image_size=config.image_size,
+        slices=num_slices,
+        objects=config.objects,
+        crop_range=config.clip.click_crop_range if is_click else config.clip.crop_range,
+        even_sizes=bool(rng.random() < config.clip.even_sizes) or is_click,
+    )
+    return request, config.clips * (3 if is_single else 1)
+
+
+def is_single_step(config: AnatomyConfig, step: int) -> bool:
+    """Whether a step is trained on single slices."""
+    return config.single_every > 0 and step % config.single_every == config.single_every - 1
+
+
+def batches(
+    config: AnatomyConfig, bank: Path, *, start: int, device: torch.device, workers: int
+) -> Iterator[ClipBatch]:
+    """The batches of the steps from `start` on, prepared ahead by worker processes; without any, when they are asked for."""
+    steps = range(start, config.total_steps)
+    return loaded(AnatomyBatches(config, bank), steps, workers=workers, prefetch=4, pins=device.type == "cuda")

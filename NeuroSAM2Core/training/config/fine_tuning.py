@@ -9,12 +9,8 @@ from typing import Literal
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model.lora import LoraConfig
-from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.parameter_groups import GroupsConfig
-from NeuroSAM2Core.training.config.prompt_control import PromptControlConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig, SamplingConfig
+from NeuroSAM2Core.training.config.step import GroupsConfig, LossConfig, PromptConfig, PromptControlConfig
 from NeuroSAM2Core.training.config.toml_io import Table, build, merged, overrides, read_toml
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.data.dataset_file import Case, read_cases, read_dataset, read_datasets, with_unique_names
-from NeuroSAM2Core.training.data.skipped_cases import SkippedCases
+from NeuroSAM2Core.training.data.dataset import (
+    Case,
+    SkippedCases,
+    read_cases,
+    read_dataset,
+    read_datasets,
+    with_unique_names,
+)
 
 __all__ = [
     "Case",

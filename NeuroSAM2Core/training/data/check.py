@@ -14,9 +14,18 @@ import numpy as np
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.training.data.dataset_file import SPLITS, Case, DatasetFile, Split, read_datasets
-from NeuroSAM2Core.training.data.labelled_volume import LabelledVolume, read_labelled
-from NeuroSAM2Core.training.data.objects import ObjectMap, areas_by_slice, find_objects
+from NeuroSAM2Core.training.data.dataset import (
+    SPLITS,
+    Case,
+    DatasetFile,
+    LabelledVolume,
+    ObjectMap,
+    Split,
+    areas_by_slice,
+    find_objects,
+    read_datasets,
+    read_labelled,
+)
 from NeuroSAM2Core.verdict import MIN_CASES
 from NeuroSAM2Core.volume import Axis, Volume, is_constant, padding_mark, percentile_window, resolve_axis
 

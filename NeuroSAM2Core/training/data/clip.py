@@ -1,13 +1,24 @@
-"""A batch of clips: runs of consecutive slices with the objects to find in them, in a batch dimension where none sees another."""
+"""A batch of clips: runs of consecutive slices with the objects to find in them, in a batch dimension where none sees another.
+
+Samples the slices and objects of a clip: integers only, from a passed generator.
+Cuts clips at the model's size from a prepared volume.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
+
+from NeuroSAM2Core.model import to_square
+from NeuroSAM2Core.training.config.data import SamplingConfig, SliceAxis
+from NeuroSAM2Core.training.data.dataset import ObjectMap, areas_by_slice
+from NeuroSAM2Core.volume import Axis, SliceStack, Volume, resolve_axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +72,106 @@ class ClipBatch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
         return ClipBatch(change(self.images), change(self.masks), change(self.is_real))
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPlan:
+    """A clip before it is cut."""
+
+    slices: tuple[int, ...]
+    """In the order of the clip; the last one of the volume is repeated where it is too short."""
+    objects: tuple[int, ...]
+    """All seen on the first slice; later they may be gone."""
+
+
+def plan_clip(areas: NDArray[np.int64], sampling: SamplingConfig, rng: np.random.Generator) -> ClipPlan:
+    """Draws an object, a slice to start on where it is seen, and a gap and direction for which the volume is large enough if it can.
+
+    Args:
+        areas: Pixels of every object (from 1) on every slice, (objects, slices).
+        sampling: The shape of the clip.
+        rng: Decides.
+    """
+    first = int(rng.integers(len(areas)))
+    start = int(rng.choice(np.flatnonzero(_is_seen(areas[first], sampling.min_pixels))))
+    others = [n for n in range(len(areas)) if n != first and _is_seen(areas[n], sampling.min_pixels)[start]]
+    chosen = [first, *rng.permutation(others).tolist()][: sampling.max_objects]
+    above, below = areas.shape[1] - 1 - start, start
+    widest = max(above, below) // max(1, sampling.slices - 1)
+    gap = int(rng.integers(1, max(1, min(sampling.max_gap, widest)) + 1))
+    reach = gap * (sampling.slices - 1)
+    is_down = bool(rng.random() < sampling.reverse)
+    if (below if is_down else above) < reach <= (above if is_down else below):
+        is_down = not is_down
+    stride = -gap if is_down else gap
+    rows = np.clip(start + stride * np.arange(sampling.slices), 0, areas.shape[1] - 1)
+    return ClipPlan(tuple(rows.tolist()), tuple(int(n) + 1 for n in chosen))
+
+
+def _is_seen(areas: NDArray[np.int64], min_pixels: int) -> NDArray[np.bool_]:
+    return np.asarray(areas >= min(min_pixels, int(areas.max())))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingVolume:
+    """The prepared volume of one case."""
+
+    image: Volume
+    """float32, 0 to 1, in RAS."""
+    objects: ObjectMap
+    areas: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+    """Pixels of each object on each slice, by array axis."""
+
+    @classmethod
+    def of(cls, image: Volume, objects: ObjectMap) -> "TrainingVolume":
+        """Counts the pixels."""
+        return cls(image, objects, areas_by_slice(objects))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.image.voxels.nbytes + self.objects.numbers.nbytes + sum(areas.nbytes for areas in self.areas)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnClip:
+    """A clip and where it comes from."""
+
+    axis: Axis
+    plan: ClipPlan
+    clip: ClipBatch
+    """One clip; all its objects are real."""
+
+
+def draw_clip(
+    volume: TrainingVolume, axis: SliceAxis, sampling: SamplingConfig, image_size: int, rng: np.random.Generator
+) -> DrawnClip:
+    """One clip: its axis, slices and objects are drawn."""
+    stored = list(Axis)[int(rng.integers(3))] if axis == "random" else resolve_axis(volume.image, axis)
+    stack = SliceStack.of(volume.image, stored)
+    areas = volume.areas[stored.array_axis]
+    plan = plan_clip(areas[:, ::-1] if stack.flipped[0] else areas, sampling, rng)
+    return DrawnClip(stored, plan, cut_clip(volume, stored, plan, image_size))
+
+
+def cut_clip(volume: TrainingVolume, axis: Axis, plan: ClipPlan, image_size: int) -> ClipBatch:
+    """The clip of a plan, the way up that the engine shows slices to a model."""
+    stack = SliceStack.of(volume.image, axis)
+    numbers = SliceStack.of(volume.image.with_voxels(volume.objects.numbers), axis)
+    rows = list(plan.slices)
+    images = to_square(torch.from_numpy(stack.voxels[rows]), image_size)
+    seen = numbers.voxels[rows]
+    masks = torch.stack([squared_masks(torch.from_numpy(seen == number), image_size) for number in plan.objects])
+    return ClipBatch(images[None], masks[None])
+
+
+def squared_masks(masks: Bool[Tensor, "t h w"], size: int) -> Bool[Tensor, "t S S"]:
+    """Masks at the model's size: pixels that are at least half covered, or where none is, the most covered one.
+
+    So the smallest object is still there in the coarsest input.
+    """
+    if masks.shape[-2:] == (size, size):
+        return masks
+    covered = F.interpolate(masks[:, None].float(), size=(size, size), mode="bilinear", antialias=True)[:, 0]
+    most = covered.flatten(1).amax(dim=1)[:, None, None]
+    return (covered >= 0.5) | ((covered == most) & (most > 0) & (most < 0.5))

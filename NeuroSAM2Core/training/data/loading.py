@@ -3,12 +3,15 @@
 A process hands a batch over in shared memory. It is put there while the process can still report that shared memory is full: afterwards
 the batch
 would be lost without a word, and the run would wait for it.
+
+The signals that ask a run to stop, and how processes that prepare batches ignore them.
 """
 
 import math
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +22,17 @@ from typing import Protocol, TypeVar
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.training.data.stop_signals import ignore_stop_signals
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if sys.platform == "win32":
+    SIGNALS.append(signal.SIGBREAK)
+
+
+def ignore_stop_signals(worker: int) -> None:
+    """For processes that prepare batches: a signal to the whole group must not end them under the step that is running."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
 
 FEWER = "give it more shared memory (docker run --shm-size=2g), or prepare batches without other processes: --workers 0 (workers = 0)"
 WORKER = "DataLoader worker"

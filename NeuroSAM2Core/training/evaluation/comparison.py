@@ -1,13 +1,26 @@
-"""Before and after on the same cases: the verdict and the differences with their intervals."""
+"""Before and after on the same cases: the verdict and the differences with their intervals.
+
+Dice of every held-out case before and after, as a picture for a verdict.
+"""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig, FirstPrompt
-from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement
-from NeuroSAM2Core.training.evaluation.tables import csv_text, json_text, markdown_table, number
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.outputs import writing
+from NeuroSAM2Core.training.config.data import EvaluationConfig, FirstPrompt
+from NeuroSAM2Core.training.evaluation.results import (
+    EvaluationResult,
+    Measurement,
+    csv_text,
+    json_text,
+    markdown_table,
+    number,
+)
 from NeuroSAM2Core.verdict import (
     ComparisonRow,
     CorrectionCounts,
@@ -19,6 +32,7 @@ from NeuroSAM2Core.verdict import (
     verdict_of,
 )
 
+logger = logging.getLogger(__name__)
 MAX_NAMED = 3
 """Cases that the verdict names."""
 FLATTERED = "These cases also chose the checkpoint: the gain is flattered. Hold out others for the test."
@@ -192,3 +206,47 @@ def _numbers(
     result: EvaluationResult, kind: FirstPrompt, clicks: int, of: Callable[[Measurement], float]
 ) -> dict[Key, float]:
     return {key: of(m) for key, m in result.after(kind, clicks).items()}
+
+
+BETTER, WORSE, SAME = "#1b6e3c", "#b3261e", "#5f6368"
+
+MAX_INCHES = 40.0
+
+
+def draw_cases(verdict: Verdict, out: Path) -> bool:
+    """Draws a line for each case, from its Dice before to that after, as a PNG; the best gain is on top.
+
+    Args:
+        verdict: Has the cases.
+        out: The picture.
+
+    Returns:
+        False, with a warning, where matplotlib is not installed; a picture of an earlier comparison is deleted then.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        logger.warning("no picture of the cases: matplotlib is not installed; `pip install matplotlib` adds it")
+        out.unlink(missing_ok=True)
+        return False
+    cases = sorted(verdict.cases, key=lambda case: case.difference)
+    figure = Figure(figsize=(5, min(1.2 + 0.3 * len(cases), MAX_INCHES)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for row, case in enumerate(cases):
+        colour = BETTER if case.is_better else WORSE if case.is_worse else SAME
+        axes.plot([case.before, case.after], [row, row], color=colour, linewidth=2, zorder=1)
+        axes.scatter([case.before], [row], color="white", edgecolors=colour, zorder=2)
+        axes.scatter([case.after], [row], color=colour, marker=">" if case.difference >= 0 else "<", zorder=3)
+    axes.set_yticks(range(len(cases)), [case.case for case in cases])
+    axes.set(xlabel="Dice after the first prompt: before (circle), after (arrow)", xlim=(-0.03, 1.03))
+    axes.grid(axis="x", alpha=0.3)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with disk.replaced_atomically(out, suffix=out.suffix) as partial:
+            figure.savefig(partial, dpi=90, format="png")
+    return True

@@ -12,12 +12,10 @@ from dataclasses import dataclass, fields, replace
 from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.model import SAM2, EngineDefaults
-from NeuroSAM2Core.training.config.data import DataConfig
-from NeuroSAM2Core.training.config.evaluation import EvaluationConfig
-from NeuroSAM2Core.training.data.dataset_file import Case, with_unique_names
+from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig
+from NeuroSAM2Core.training.data.dataset import Case, with_unique_names
 from NeuroSAM2Core.training.evaluation.cases import evaluate_cases
-from NeuroSAM2Core.training.evaluation.result import EvaluationResult, Measurement, mean
-from NeuroSAM2Core.training.evaluation.tables import markdown_table, number
+from NeuroSAM2Core.training.evaluation.results import EvaluationResult, Measurement, markdown_table, mean, number
 
 MIN_CASES = 2
 """One case says nothing about the next."""

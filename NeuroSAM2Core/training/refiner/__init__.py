@@ -1,1 +1,1 @@
-"""Training of the mask refiner: views of heads (`samples`), the batch of every step (`batches`), the run (`trainer`)."""
+"""Training of the mask refiner: views of heads with the batch of every step (`samples`), the run (`trainer`)."""

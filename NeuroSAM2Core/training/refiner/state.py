@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import AdamW
 
-from NeuroSAM2Core.checkpoint import Provenance, checksum
+from NeuroSAM2Core.checkpoint import Provenance, tensor_file
 from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically
 from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model.mask_refiner import MaskRefiner
-from NeuroSAM2Core.training.config.refiner import RefinerConfig
-from NeuroSAM2Core.training.trainer.schedule import lr_factor
+from NeuroSAM2Core.training.config.pretraining import RefinerConfig
+from NeuroSAM2Core.training.trainer.parameter_groups import lr_factor
 from NeuroSAM2Core.version import __version__
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -140,8 +140,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     """Writes a safetensors file atomically, with a checksum."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with replaced_atomically(path) as partial:
-        save_file(plain, partial, metadata={**metadata, checksum.KEY: checksum.BLANK})
-        checksum.write(partial)
+        save_file(plain, partial, metadata={**metadata, tensor_file.KEY: tensor_file.BLANK})
+        tensor_file.write(partial)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
@@ -151,7 +151,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         CheckpointError: The file is missing or damaged.
     """
     try:
-        if not checksum.is_valid(path):
+        if not tensor_file.is_valid(path):
             raise ValueError("its checksum is another")
         with path.open("rb", buffering=0) as raw:
             file = TensorFile(raw)

@@ -1,16 +1,55 @@
-"""The target of a sample: an object of a head or a lesion, the slice that is shown, and the slices where it is known."""
+"""The target of a sample: an object of a head or a lesion, the slice that is shown, and the slices where it is known.
+
+What the mask refiner is asked for in heads, as names of labels; the objects of each list are drawn alike often.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.labels import table_of
-from NeuroSAM2Core.training.config.refiner import SampleConfig
-from NeuroSAM2Core.training.refiner.lesions import IS_BRAIN, Lesion
-from NeuroSAM2Core.training.refiner.objects import LARGE_OBJECTS, OBJECTS
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBRUM, NAMES, NUCLEI, table_of
+from NeuroSAM2Core.training.config.pretraining import SampleConfig
+from NeuroSAM2Core.training.refiner.images import IS_BRAIN, Lesion
+
+Names = tuple[str, ...]
+
+SMALL: tuple[Names, ...] = tuple((f"{name} {side}",) for name, side in product((*NUCLEI, "lateral ventricle"), "LR"))
+MIDDLE: tuple[Names, ...] = tuple(
+    (name,)
+    for name in (
+        *("third ventricle", "fourth ventricle", "ventral DC L", "ventral DC R", "corpus callosum", "brainstem"),
+    )
+)
+JOINED: tuple[Names, ...] = (
+    ("cerebellar cortex", "cerebellar white matter"),
+    ("cerebellar cortex L", "cerebellar white matter L"),
+    ("lateral ventricle",),
+    ("thalamus",),
+    ("putamen L", "pallidum L"),
+    ("putamen R", "pallidum R"),
+    ("caudate R", "putamen R"),
+    ("hippocampus L", "amygdala L"),
+    ("hippocampus R", "amygdala R"),
+    ("brainstem", "ventral DC"),
+)
+"""A name without its side stands for both sides."""
+OBJECTS = 3 * SMALL + MIDDLE + JOINED
+HEMISPHERE: Names = ("cortex", "white matter", "lateral ventricle", "ventral DC", *NUCLEI)
+LARGE_OBJECTS: tuple[Names, ...] = (
+    *5 * (BRAIN,),
+    *2 * ((*BRAIN, "CSF"),),
+    *2 * (CEREBRUM,),
+    NAMES[1:],
+    *2 * (("white matter", "corpus callosum"),),
+    ("cortex", *NUCLEI),
+    *2 * (("cerebellar cortex", "cerebellar white matter"),),
+    *(tuple(f"{name} {side}" for name in HEMISPHERE) for side in "LR"),
+)
+
 
 MIN_LARGEST_MM2 = 25
 """Objects that reach this on no slice are passed over."""

@@ -1,6 +1,13 @@
 """A run of the mask refiner: batches, steps, measurements, checkpoints. It can stop after any step and go on as if it had not.
 
 The loop of SAM 2 (`trainer.loop`) steps through clips with prompts and memory; this one trains a network that sees one view at a time.
+
+What the mask refiner is trained by and what it is measured by: cross-entropy and Dice against shares of cells.
+
+Source: Milletari, Navab and Ahmadi, "V-Net: fully convolutional neural networks for volumetric medical image segmentation", 2016
+(Dice).
+
+Pictures of views as the mask refiner sees them, with the truth: to look at before a long run.
 """
 
 import logging
@@ -10,26 +17,116 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.model.mask_refiner import MaskRefiner
-from NeuroSAM2Core.training.config.refiner import RefinerConfig
+from NeuroSAM2Core.outputs import check_outputs, writing
+from NeuroSAM2Core.training.config.pretraining import RefinerConfig
 from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data.loading import worker_deaths_reported
-from NeuroSAM2Core.training.refiner.batches import RefinerBatch, RefinerBatches, batches, held_out_samples
-from NeuroSAM2Core.training.refiner.losses import dice, is_present, refiner_loss
+from NeuroSAM2Core.training.refiner.samples import RefinerBatch, RefinerBatches, batches, held_out_samples
 from NeuroSAM2Core.training.refiner.state import RefinerState
-from NeuroSAM2Core.training.trainer.curves import plot_curves
-from NeuroSAM2Core.training.trainer.loop import Progress
-from NeuroSAM2Core.training.trainer.precision import Precision
-from NeuroSAM2Core.training.trainer.recorder import Recorder, open_recorder
+from NeuroSAM2Core.training.trainer.loop import Progress, stop_requested
+from NeuroSAM2Core.training.trainer.optimizer_step import Precision
+from NeuroSAM2Core.training.trainer.recorder import Recorder, open_recorder, plot_curves
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder
-from NeuroSAM2Core.training.trainer.stopping import stop_requested
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 logger = logging.getLogger(__name__)
+CROSS_ENTROPY_WEIGHT = 0.15
+MIN_SHARE = 0.02
+"""Cross-entropy counts by the share of a view that the object fills, and this much more: small objects count as much as large ones."""
+MIN_CELLS = 1.0
+"""A view that shows less of its object shows none."""
+
+
+def refiner_loss(logits: Float[Tensor, "b 1 64 64"], truths: Float[Tensor, "b 1 64 64"]) -> Float[Tensor, ""]:
+    """The mean over views of cross-entropy and, where the object is there, of one minus Dice."""
+    shares, areas = logits.sigmoid(), truths.flatten(1).sum(1)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truths, reduction="none").flatten(1).mean(1)
+    weight = CROSS_ENTROPY_WEIGHT / (truths.flatten(1).mean(1) + MIN_SHARE)
+    common = (shares * truths).flatten(1).sum(1)
+    soft_dice = (2 * common + 1) / (shares.flatten(1).sum(1) + areas + 1)
+    return (weight * cross_entropy + (1 - soft_dice) * is_present(truths)).mean()
+
+
+def is_present(truths: Float[Tensor, "b 1 64 64"]) -> Bool[Tensor, "b"]:
+    """Which views show their object."""
+    return truths.flatten(1).sum(1) > MIN_CELLS
+
+
+def dice(masks: Bool[Tensor, "b 1 64 64"], truths: Float[Tensor, "b 1 64 64"]) -> Float[Tensor, "b"]:
+    """Of masks with shares of cells, 0 to 1."""
+    masks = masks.float()
+    common = torch.minimum(masks, truths).flatten(1).sum(1)
+    return 2 * common / (masks.flatten(1).sum(1) + truths.flatten(1).sum(1)).clamp(min=1e-6)
+
+
+ROWS, COLUMNS = 6, 4
+"""Views in a picture; of each the slice, its neighbour or what the box suggests, and the evidence."""
+PARTS = {0: ("gray", 0.0, 1.0), 1: ("gray", 0.0, 1.0), 3: ("coolwarm", -1.0, 1.0)}
+"""Channel of a view: colours and their range."""
+INCH = 1.4
+
+
+def draw_views(folder: Path, config: RefinerConfig, bank: Path, *, overwrite: bool = False) -> Path:
+    """A picture of the first views of a run: green is the object, orange what is known of its place.
+
+    Args:
+        folder: Where the PNG is written to.
+        config: The run.
+        bank: Its heads.
+        overwrite: A picture that is there may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        DataError: The picture cannot be written or is there already.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("pictures need matplotlib", hint="install it with `pip install matplotlib`") from error
+
+    path, data, count = folder / "views.png", RefinerBatches(config, bank), ROWS * COLUMNS
+    check_outputs([path], overwrite=overwrite)
+    batches = [data[step] for step in range(-(-count // config.batch))]
+    views = [(batch, row) for batch in batches for row in range(len(batch.views))][:count]
+    width = COLUMNS * len(PARTS)
+    figure = Figure(figsize=(INCH * width, INCH * ROWS), facecolor="black", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(ROWS, width).reshape(count, len(PARTS))
+    for axes, (batch, row) in zip(grid, views, strict=True):
+        for part, channel in zip(axes, PARTS, strict=True):
+            _draw_part(part, batch, row, channel)
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        with disk.replaced_atomically(path, overwrite=overwrite) as partial:
+            figure.savefig(partial, format="png", dpi=80, facecolor="black")
+    return path
+
+
+def _draw_part(axes: "Axes", batch: RefinerBatch, row: int, channel: int) -> None:
+    view, truth = batch.views[row].numpy(), batch.truths[row, 0].numpy()
+    colours, low, high = PARTS[channel]
+    axes.imshow(view[channel], cmap=colours, vmin=low, vmax=high)
+    for levels, colour, value in ((truth, "#56e36b", 0.5), (view[2], "#ff9d2e", 0.0)):
+        if levels.min() < value < levels.max():
+            axes.contour(levels, levels=[value], colors=colour, linewidths=0.9)
+    axes.set_axis_off()
+
 
 CHANGEABLE = ("steps", "held_out_heads", "held_out_samples")
 """Settings that may differ when a run goes on: before its rate falls, nothing depends on its length."""

@@ -19,18 +19,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank, SliceMemory
-from NeuroSAM2Core.inference.propagation.memory_selection import MemoryConfig
+from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank, MemoryConfig, SliceMemory
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
 from NeuroSAM2Core.model.interpolation import resized
 from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
-from NeuroSAM2Core.training.config.losses import LossConfig
-from NeuroSAM2Core.training.config.prompts import PromptConfig
+from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.step.losses import Losses, iou, prediction_losses
-from NeuroSAM2Core.training.step.part_prompts import joined, parts_by_object
-from NeuroSAM2Core.training.step.prompt_plan import PromptPlan
-from NeuroSAM2Core.training.step.simulated_prompts import carried_boxes, first_points, with_clicks
+from NeuroSAM2Core.training.step.prompts import (
+    PromptPlan,
+    carried_boxes,
+    first_points,
+    joined,
+    parts_by_object,
+    with_clicks,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")

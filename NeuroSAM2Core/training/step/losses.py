@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from NeuroSAM2Core.training.config.losses import LossConfig
+from NeuroSAM2Core.training.config.step import LossConfig
 
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0

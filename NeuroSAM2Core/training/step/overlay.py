@@ -11,7 +11,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.step.simulated_prompts import first_points
+from NeuroSAM2Core.training.step.prompts import first_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

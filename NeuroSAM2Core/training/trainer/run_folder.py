@@ -26,9 +26,8 @@ from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroS
 from NeuroSAM2Core.legacy import current_line
 from NeuroSAM2Core.processes import STOP_FILE
 from NeuroSAM2Core.training.data.clip import ClipBatch
-from NeuroSAM2Core.training.data.skipped_cases import SKIPPED_FILE
-from NeuroSAM2Core.training.trainer.curves import CURVES_FILE
-from NeuroSAM2Core.training.trainer.recorder import METRICS_FILE
+from NeuroSAM2Core.training.data.dataset import SKIPPED_FILE
+from NeuroSAM2Core.training.trainer.recorder import CURVES_FILE, METRICS_FILE
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -1,18 +1,55 @@
-"""The engine settings: where it runs, on which device, with which model; checked, and turned into a connection."""
+"""The engine settings: where it runs, on which device, with which model; checked, and turned into a connection.
+
+Starts programs beside the host: downloads, samples, training, comparisons, the engine. Independent of the scene.
+"""
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
+from typing import Protocol
+
+import slicer
 
 from NeuroSAM2Core import disk, errors
 from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.processes import ProcessTree, environment_for_another_python
 from NeuroSAM2Core.remote import EngineClient, LoadModel
-from NeuroSAM2Lib.engine.programs import startup_environment
 from NeuroSAM2Lib.i18n import tr as _
+
+
+class StartProgram(Protocol):
+    """Starts a program."""
+
+    def __call__(self, command: Sequence[str], log: Path, *, stop_file: Path | None = None) -> ProcessTree:
+        """Starts it; see `ProcessTree.start`.
+
+        Raises:
+            WorkerError: There is no such program.
+        """
+
+
+def startup_environment() -> dict[str, str]:
+    """The variables of this process for a program of another Python: Slicer's own ones would keep that from starting."""
+    variables: Mapping[str, str] = os.environ
+    if hasattr(getattr(slicer, "app", None), "startupEnvironment"):
+        variables = {name: disk.from_utf8(value) for name, value in slicer.util.startupEnvironment().items()}
+    return environment_for_another_python(variables)
+
+
+def starter(environment: Mapping[str, str]) -> StartProgram:
+    """Starts programs.
+
+    Args:
+        environment: All their variables.
+    """
+    return partial(ProcessTree.start, environment=environment)
+
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_MODEL = "nano"

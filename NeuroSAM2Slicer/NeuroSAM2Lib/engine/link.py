@@ -2,10 +2,12 @@
 
 The link knows nothing of prompts or masks. Its `generation` counts workers: whoever told an earlier one something must say it
 again.
+
+The descriptor that an event loop watches for events of an engine.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.remote import (
@@ -22,6 +24,27 @@ from NeuroSAM2Core.remote import (
 )
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.i18n import tr as _
+
+NOTHING = -1
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """Something with a descriptor, as `EngineClient` is."""
+
+    def fileno(self) -> int:
+        """What to watch for reading."""
+
+
+def descriptor_of(engine: object) -> int:
+    """The descriptor of an engine; NOTHING where there is none to watch."""
+    if not isinstance(engine, Watchable):
+        return NOTHING
+    try:
+        return engine.fileno()
+    except (WorkerError, OSError, ValueError):
+        return NOTHING
+
 
 MAX_CRASHES = 3
 """In a row, without a single mask in between."""

@@ -22,15 +22,18 @@ from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume, local_matrix
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.label_import import digest_of, slice_axis
-from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
-from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH, DisplayProperties
+from NeuroSAM2Lib.segmentation.imported_objects import digest_of, slice_axis
+from NeuroSAM2Lib.segmentation.objects.scene_objects import (
+    MAX_NAME_LENGTH,
+    DisplayProperties,
+    ObjectRecord,
+    SliceQuality,
+)
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
-from NeuroSAM2Lib.training.cases import CaseList
-from NeuroSAM2Lib.training.roles import Role
+from NeuroSAM2Lib.training.cases import CaseList, Role
 
 OPEN = (CaseState.WAITING, CaseState.FAILED)
 STATES = {

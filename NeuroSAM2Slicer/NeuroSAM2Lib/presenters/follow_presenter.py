@@ -14,12 +14,12 @@ import slicer
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.processes import ProcessTree, exit_summary
 from NeuroSAM2Core.registration import Registration, thinned
-from NeuroSAM2Lib.engine.programs import StartProgram, starter
+from NeuroSAM2Lib.engine.choice import StartProgram, starter
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
-from NeuroSAM2Lib.segmentation.carried_objects import CarriedObjects, add_carried, carry_objects
+from NeuroSAM2Lib.segmentation.imported_objects import CarriedObjects, add_carried, carry_objects
 
 OVERLAY_OPACITY = 0.5
 PROGRESS = re.compile(r"^progress (\d\.\d+)$", re.MULTILINE)

@@ -23,7 +23,7 @@ from NeuroSAM2Lib.scene.views.slice_views import best_axis
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.working_time import HOW_IT_IS_COUNTED
+from NeuroSAM2Lib.segmentation.objects.session_node import HOW_IT_IS_COUNTED
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.measures import Intensities, MeasuredObject, ObjectMask, Steps

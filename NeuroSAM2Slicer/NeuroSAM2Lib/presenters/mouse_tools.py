@@ -10,11 +10,8 @@ from functools import partial
 import slicer
 import vtk
 
-from NeuroSAM2Lib.presenters.box_drag import BoxDrag
-from NeuroSAM2Lib.presenters.drag import Drag
-from NeuroSAM2Lib.presenters.hover_tracker import HoverTracker
+from NeuroSAM2Lib.presenters.drag import BoxDrag, Drag, HoverTracker, StrokeDrag
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.stroke_drag import StrokeDrag
 from NeuroSAM2Lib.presenters.tools import POINT_TOOLS, STROKE_TOOLS, Tool
 from NeuroSAM2Lib.scene.observer import SceneObserver
 from NeuroSAM2Lib.segmentation.controller import SessionController

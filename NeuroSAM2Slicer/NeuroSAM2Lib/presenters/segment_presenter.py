@@ -15,24 +15,22 @@ from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import MaskCleanup, SlicePlane
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place
+from NeuroSAM2Lib.engine.choice import EngineChoice, Place, starter
 from NeuroSAM2Lib.engine.installation import READY, InstallPlan
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
-from NeuroSAM2Lib.engine.programs import starter
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.engine_presenter import ModelController
 from NeuroSAM2Lib.presenters.measurements import Measurements
-from NeuroSAM2Lib.presenters.models import ModelController
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
-from NeuroSAM2Lib.presenters.repairs import BY_NAME
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
 from NeuroSAM2Lib.presenters.strokes import act_on_stroke
-from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, visible_plane
+from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
+from NeuroSAM2Lib.segmentation.imported_objects import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.journal import Unsaved
-from NeuroSAM2Lib.segmentation.label_import import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work

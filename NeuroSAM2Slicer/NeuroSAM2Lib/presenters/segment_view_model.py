@@ -1,22 +1,189 @@
-"""The view model of the segmentation panel, computed from the presenter; measurements are cached until they change."""
+"""The view model of the segmentation panel, computed from the presenter; measurements are cached until they change.
+
+The status line at the top of the panel, and the button for its action. Pure.
+The quality strip: one coloured cell for each slice along the object's axis, with a sentence for whoever points at it. Pure.
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2Lib.engine.installation import InstallPlan
-from NeuroSAM2Lib.engine.progress_rate import ProgressRate
+from NeuroSAM2Lib.engine.link import FAILED_MESSAGE, RETRY_HINT
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.presenters.quality_strip import QualityCell, quality_cells
-from NeuroSAM2Lib.presenters.status_bar import StatusMessage, status_message
 from NeuroSAM2Lib.scene.segments.layers import Layer
 from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, SegmentDisplay
-from NeuroSAM2Lib.scene.segments.segment_volume import volume_ml
+from NeuroSAM2Lib.scene.segments.segment_masks import volume_ml
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.objects.scene_objects import FOUND
 from NeuroSAM2Lib.segmentation.session_view import session_view
-from NeuroSAM2Lib.view_state import NO_SESSION, SessionView
+from NeuroSAM2Lib.view_state import (
+    NO_SESSION,
+    Activity,
+    ProgressRate,
+    QualitySlice,
+    SessionView,
+    capitalized,
+    ending_message,
+)
+
+
+class StatusAction(Enum):
+    """The action of the status button."""
+
+    NOTHING = "nothing"
+    INSTALL = "install"
+    SAMPLE = "sample"
+    SEGMENTATION = "segmentation"
+    RETRY = "retry"
+    RECOVER = "recover"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusMessage:
+    """The line."""
+
+    sentence: str
+    fix: StatusAction = StatusAction.NOTHING
+    button: str = ""
+    is_problem: bool = False
+    """Something keeps the person from going on."""
+
+
+ACTIVITY = {
+    Activity.STARTING: _("Starting the engine. Your prompts wait for it."),
+    Activity.ANSWERING: _("Outlining this slice."),
+    Activity.PROPAGATING: _("Propagating. You can go on looking and clicking."),
+    Activity.STOPPING: _("Stopping after this slice."),
+}
+FIRST = _("Ready. Press X and drag a box around something in a slice view, or press P and click in it.")
+UNSAVED = _("This volume was worked on, and the work was not saved. Bring it back, or begin anew.")
+OPEN = _("Ready. Press E for another outline that your click can mean, correct this one with P and N, or propagate.")
+THEN = _("Ready. Propagate through the other slices, or correct this one with P and N.")
+
+
+def status_message(
+    *,
+    plan: InstallPlan,
+    has_volume: bool,
+    has_segmentation: bool,
+    problem: str,
+    session: SessionView,
+    has_unsaved: bool = False,
+    has_readings: bool = False,
+) -> StatusMessage:
+    """The most pressing thing, first things first.
+
+    Args:
+        plan: What is to be installed.
+        has_volume: One is chosen.
+        has_segmentation: One is chosen.
+        problem: Why there is no session although both are chosen; empty where there is one.
+        session: The session.
+        has_unsaved: It was worked on before, and that work was not saved.
+        has_readings: The click on the slice that is looked at can mean several outlines.
+    """
+    if plan.sentence:
+        return StatusMessage(plan.sentence, StatusAction.INSTALL, plan.button, is_problem=True)
+    if not has_volume:
+        return StatusMessage(
+            _("Choose a volume. To try it out, load a sample."), StatusAction.SAMPLE, _("Load sample"), is_problem=True
+        )
+    if not has_segmentation:
+        return StatusMessage(
+            _("Choose a segmentation to draw into."), StatusAction.SEGMENTATION, _("New segmentation"), is_problem=True
+        )
+    if problem:
+        return StatusMessage(capitalized(problem), is_problem=True)
+    if session.can_retry:
+        return StatusMessage(
+            capitalized(f"{FAILED_MESSAGE} ({RETRY_HINT})"), StatusAction.RETRY, _("Try again"), is_problem=True
+        )
+    if session.activity is Activity.ENDED:
+        return StatusMessage(capitalized(session.notice), is_problem=True)
+    if has_unsaved and not session.objects and session.activity is Activity.READY:
+        return StatusMessage(
+            f"{capitalized(session.notice)} {UNSAVED}".strip(), StatusAction.RECOVER, _("Bring it back")
+        )
+    message = ACTIVITY.get(session.activity, "") or capitalized(session.notice)
+    if has_readings:
+        return StatusMessage(message or OPEN)
+    return StatusMessage(message or (THEN if session.can_propagate else FIRST))
+
+
+class Mark(Enum):
+    """The kind of a cell, and its colour as red, green, blue from 0 to 255; distinguishable without red and green."""
+
+    NOTHING = (225, 225, 225)
+    CONFIRMED = (30, 90, 170)
+    PROMPTED = (105, 165, 225)
+    SURE = (115, 185, 120)
+    ABSENT = (180, 190, 200)
+    DOUBTFUL = (240, 150, 30)
+    STALE = (215, 200, 140)
+
+
+LEGEND = (
+    (Mark.PROMPTED, _("prompted")),
+    (Mark.CONFIRMED, _("confirmed")),
+    (Mark.SURE, _("sure")),
+    (Mark.ABSENT, _("not there")),
+    (Mark.DOUBTFUL, _("doubtful")),
+    (Mark.STALE, _("out of date")),
+)
+"""The marks in a person's words."""
+NOT_SEGMENTED = _("Slice {index}: not segmented yet")
+CONFIRMED = _("Slice {index}: confirmed by you, stays as it is")
+PROMPTED = _("Slice {index}: has your prompts, stays as it is")
+STALE = _("Slice {index}: out of date since a correction nearby; Continue does it again")
+ENDS_HERE = _("Slice {index}: the object ends here: {why}")
+DOUBTFUL = _("Slice {index}: look at this one, rated only {rating:.0%} by the model")
+ABSENT = _("Slice {index}: the object is not here")
+SURE = _("Slice {index}: rated {rating:.0%} by the model")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCell:
+    """One slice."""
+
+    mark: Mark
+    sentence: str
+
+
+def quality_cells(marks: Sequence[QualitySlice], num_slices: int) -> tuple[QualityCell, ...]:
+    """A cell for every slice from 0 on.
+
+    Args:
+        marks: The slices that something is known of.
+        num_slices: Along the axis.
+    """
+    known = {mark.plane.index: mark for mark in marks}
+    present = {index for index, mark in known.items() if mark.object_score >= FOUND}
+    return tuple(
+        _cell(index, known.get(index), is_end=bool(present & {index - 1, index + 1})) for index in range(num_slices)
+    )
+
+
+def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell:
+    if mark is None:
+        return QualityCell(Mark.NOTHING, NOT_SEGMENTED.format(index=index))
+    if mark.is_confirmed:
+        return QualityCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
+    if mark.is_prompted:
+        return QualityCell(Mark.PROMPTED, PROMPTED.format(index=index))
+    if mark.is_stale:
+        return QualityCell(Mark.STALE, STALE.format(index=index))
+    if mark.object_score < FOUND and mark.ending and is_end:
+        colour = Mark.DOUBTFUL if mark.is_doubtful else Mark.ABSENT
+        return QualityCell(colour, ENDS_HERE.format(index=index, why=ending_message(mark.ending)))
+    if mark.is_doubtful:
+        return QualityCell(Mark.DOUBTFUL, DOUBTFUL.format(index=index, rating=mark.predicted_iou))
+    if mark.object_score < FOUND:
+        return QualityCell(Mark.ABSENT, ABSENT.format(index=index))
+    return QualityCell(Mark.SURE, SURE.format(index=index, rating=mark.predicted_iou))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,9 +1,15 @@
-"""The tools of the mouse in the slice views, and what their buttons say in both panels."""
+"""The tools of the mouse in the slice views, and what their buttons say in both panels.
 
+The repairs that both panels offer, in their order: what a button says, which key presses it, and what it does.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.segmentation.repair_actions import RepairActions, Scope
 
 
 class Tool(Enum):
@@ -82,3 +88,101 @@ PAINT_TOOLS = (
 )
 """Slicer has these as effects of its Segment Editor."""
 STROKE_TOOLS = tuple(one.tool for one in (*DRAWN_PROMPTS, *PART_TOOLS, *PAINT_TOOLS))
+
+
+SCOPES = {Scope.OBJECT: _("Whole object"), Scope.SLICE: _("This slice")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repair:
+    """One button."""
+
+    name: str
+    title: str
+    tip: str
+    act: Callable[[RepairActions], SlicePlane | None]
+    """Gives the slice that is to be shown then; None to stay."""
+    key: str = ""
+    """Such as U or Shift+N; empty for none."""
+
+
+REPAIRS = (
+    Repair(
+        name="largest",
+        title=_("Keep largest"),
+        tip=_("Remove all parts but the largest"),
+        act=RepairActions.keep_largest,
+    ),
+    Repair(
+        name="small",
+        title=_("Remove small"),
+        tip=_("Remove parts that are narrower than the length above"),
+        act=RepairActions.remove_small,
+    ),
+    Repair(
+        name="split",
+        title=_("Split"),
+        tip=_("Make an object of each part; the largest stays this object"),
+        act=RepairActions.split,
+    ),
+    Repair(name="holes", title=_("Fill holes"), tip=_("Fill what the object encloses"), act=RepairActions.fill_holes),
+    Repair(
+        name="smooth",
+        title=_("Smooth"),
+        tip=_("Smooth the outline over the length above (median)"),
+        act=RepairActions.smooth,
+    ),
+    Repair(
+        name="open",
+        title=_("Cut thin parts"),
+        tip=_("Remove what is thinner than twice the length above (opening)"),
+        act=RepairActions.open,
+    ),
+    Repair(
+        name="close",
+        title=_("Close gaps"),
+        tip=_("Fill gaps that are narrower than twice the length above (closing)"),
+        act=RepairActions.close,
+    ),
+    Repair(
+        name="grow",
+        title=_("Grow"),
+        tip=_("Make the object larger all around by the length above"),
+        act=RepairActions.grow,
+    ),
+    Repair(
+        name="shrink",
+        title=_("Shrink"),
+        tip=_("Make the object smaller all around by the length above"),
+        act=RepairActions.shrink,
+    ),
+    Repair(
+        name="between",
+        title=_("Fill between"),
+        tip=_("Draw the slices between confirmed ones from their shapes, without the model"),
+        act=RepairActions.fill_between,
+        key="Shift+F",
+    ),
+    Repair(
+        name="absent",
+        title=_("Not on this slice"),
+        tip=_("The object is not on the shown slice; the model is told so"),
+        act=RepairActions.remove_from_slice,
+        key="Shift+N",
+    ),
+    Repair(
+        name="copy-up",
+        title=_("Copy up"),
+        tip=_("What is on the shown slice is on the next one, too"),
+        act=lambda repairs: repairs.copy_to_neighbour(1),
+        key="U",
+    ),
+    Repair(
+        name="copy-down",
+        title=_("Copy down"),
+        tip=_("What is on the shown slice is on the one before, too"),
+        act=lambda repairs: repairs.copy_to_neighbour(-1),
+        key="J",
+    ),
+)
+BY_NAME = {one.name: one for one in REPAIRS}

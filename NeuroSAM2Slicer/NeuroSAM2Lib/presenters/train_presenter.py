@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
-from NeuroSAM2Lib.engine.programs import starter
-from NeuroSAM2Lib.engine.progress_rate import ProgressRate
+from NeuroSAM2Lib.engine.choice import starter
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.training.case_export import CaseExport
 from NeuroSAM2Lib.training.case_import import Unclear, find_pairs, message_of
-from NeuroSAM2Lib.training.cases import labels_of
+from NeuroSAM2Lib.training.cases import CaseExport, Role, labels_of
 from NeuroSAM2Lib.training.controller import TrainController
-from NeuroSAM2Lib.training.estimate import estimate
-from NeuroSAM2Lib.training.roles import Role
+from NeuroSAM2Lib.training.run import estimate
 from NeuroSAM2Lib.training.verdict_view import VerdictView, view_of
-from NeuroSAM2Lib.view_state import TrainView, capitalized
+from NeuroSAM2Lib.view_state import ProgressRate, TrainView, capitalized
 
 WELCOME = _("Add the cases that you have segmented, then press Start.")
 READY = _("The cases are on the list. Press Start.")

@@ -11,14 +11,10 @@ from NeuroSAM2Core.volume import SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.image_overlay import ImageOverlay
-from NeuroSAM2Lib.scene.views.picking import box_between
-from NeuroSAM2Lib.scene.views.readout import Readout, read_at, voxel_at
-from NeuroSAM2Lib.scene.views.region_values import ellipse_mask, region_values
+from NeuroSAM2Lib.scene.views.image_display import ImageOverlay, WindowLevel
+from NeuroSAM2Lib.scene.views.readout import Readout, ellipse_mask, read_at, region_values, voxel_at
 from NeuroSAM2Lib.scene.views.rulers import RulerKind, RulerRow, Rulers
-from NeuroSAM2Lib.scene.views.slice_navigation import jump_to_slice, slice_nodes
-from NeuroSAM2Lib.scene.views.slice_views import nearest_slice, shown_slice
-from NeuroSAM2Lib.scene.views.window_level import WindowLevel
+from NeuroSAM2Lib.scene.views.slice_views import box_between, jump_to_slice, nearest_slice, shown_slice, slice_nodes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,15 +16,14 @@ from NeuroSAM2Core.volume import Direction, SlicePlane
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import PickedPixel, box_between, clipped, pick_pixel
-from NeuroSAM2Lib.scene.views.slice_views import best_axis, shown_slice
+from NeuroSAM2Lib.scene.views.slice_views import PickedPixel, best_axis, box_between, clipped, pick_pixel, shown_slice
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.object_record import next_doubtful
+from NeuroSAM2Lib.segmentation.objects.scene_objects import next_doubtful
+from NeuroSAM2Lib.segmentation.objects.session_node import WorkingTime
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
 from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
-from NeuroSAM2Lib.segmentation.working_time import WorkingTime
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 

@@ -16,15 +16,18 @@ from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
+from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay, SurfaceUpdater
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
-from NeuroSAM2Lib.scene.segments.surfaces import SurfaceUpdater
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.locked_masks import LockedMasks
-from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
-from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties, SegmentedObjects
+from NeuroSAM2Lib.segmentation.objects.scene_objects import (
+    DisplayProperties,
+    ObjectRecord,
+    SegmentedObjects,
+    SliceQuality,
+)
 from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
 from NeuroSAM2Lib.segmentation.session_journal import SessionJournal

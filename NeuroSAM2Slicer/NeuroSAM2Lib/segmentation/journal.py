@@ -26,12 +26,12 @@ from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.legacy import current_names
 from NeuroSAM2Core.prompts import ObjectPrompts
-from NeuroSAM2Core.remote.packing import mask_from_bits
+from NeuroSAM2Core.remote.framing import mask_from_bits
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, pack_mask
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.fingerprint import Fingerprint
-from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
+from NeuroSAM2Lib.scene.volume_nodes import Fingerprint
+from NeuroSAM2Lib.segmentation.objects.scene_objects import SliceQuality
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -6,7 +6,7 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.fingerprint import Fingerprint, is_same_position
+from NeuroSAM2Lib.scene.volume_nodes import Fingerprint, is_same_position
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.journal import Line, MaskLine, PromptsLine, StaleLine, Unsaved, unsaved_in
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties

@@ -32,7 +32,7 @@ from NeuroSAM2Core.repair import (
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
-from NeuroSAM2Lib.scene.views.picking import path_on, pick_pixel
+from NeuroSAM2Lib.scene.views.slice_views import path_on, pick_pixel
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
 Mask = NDArray[np.bool_]

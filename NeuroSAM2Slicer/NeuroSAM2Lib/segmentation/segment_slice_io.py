@@ -10,12 +10,10 @@ import slicer
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume, pack_mask
-from NeuroSAM2Lib.scene.segments.edit_policy import EditPolicy, Overwrite
-from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
-from NeuroSAM2Lib.scene.segments.surfaces import SURFACE, SurfaceUpdater
+from NeuroSAM2Lib.scene.segments.segment_display import SURFACE, SurfaceUpdater
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, Overwrite, SegmentWriter
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.object_record import SliceQuality
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
+from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects, SliceQuality
 
 Mask = NDArray[np.bool_]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
-from NeuroSAM2Lib.scene.fingerprint import Fingerprint
+from NeuroSAM2Lib.scene.volume_nodes import Fingerprint
 from NeuroSAM2Lib.segmentation.journal import SUFFIX, Journal, JournalHead, MaskLine, PromptsLine, StaleLine, owner_of
 from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO

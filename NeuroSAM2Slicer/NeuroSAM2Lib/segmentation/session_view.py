@@ -6,7 +6,7 @@ import slicer
 
 from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
+from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord
 from NeuroSAM2Lib.segmentation.undo import MANUAL_EDIT
 from NeuroSAM2Lib.view_state import NO_SESSION, Activity, ObjectView, QualitySlice, SegmentView, SessionView
 

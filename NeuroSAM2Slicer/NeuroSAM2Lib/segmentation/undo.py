@@ -18,8 +18,7 @@ from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP
-from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
+from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord, SegmentedObjects
 
 STATE = "NeuroSAM2.State"
 MANUAL_EDIT = _("Manual edit")

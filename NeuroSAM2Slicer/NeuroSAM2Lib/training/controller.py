@@ -16,14 +16,12 @@ from NeuroSAM2Core.decoding import decoded, parse_count, parse_json
 from NeuroSAM2Core.errors import ConfigError, DataError, WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, exit_summary
 from NeuroSAM2Core.verdict import Report
-from NeuroSAM2Lib.engine.programs import StartProgram
+from NeuroSAM2Lib.engine.choice import StartProgram
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.training.cases import CaseList
-from NeuroSAM2Lib.training.report_reader import ReportReader
-from NeuroSAM2Lib.training.run import RunReader, TrainChoice
-from NeuroSAM2Lib.training.run_health import problems
+from NeuroSAM2Lib.training.run import RunReader, TrainChoice, problems
 from NeuroSAM2Lib.training.samples import LOOKING, Samples
-from NeuroSAM2Lib.training.verdict_view import missing_proof
+from NeuroSAM2Lib.training.verdict_view import ReportReader, missing_proof
 from NeuroSAM2Lib.view_state import CaseRow, ComparisonRow, TrainView
 
 YIELD_CPU_S = 2.0

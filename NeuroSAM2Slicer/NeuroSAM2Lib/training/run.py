@@ -1,19 +1,110 @@
 """A run's folder as seen from outside: its settings, its numbers as they come, what it has left so far. Torch-free.
 
 `config.toml`, `metrics.jsonl`, `checkpoints/` and `model.safetensors` are all that training and its panel share.
+
+What goes wrong in a run, seen in its numbers while there is time to stop it. Pure.
+How long a run will take and how much memory it needs, judged by an earlier run on this computer. Never guessed.
+Presets of what to adapt, and expert settings. Pure.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json, parse_toml
-from NeuroSAM2Lib.training.run_health import RunNumbers
+from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.view_state import duration
+
+Curve = Sequence[tuple[int, float]]
+"""Values by step."""
+MIN_REPORTS = 10
+"""In each third of a run, before its losses are compared: they vary with what was drawn for a step."""
+CERTAIN = 0.9
+"""So many of all pairs of an early and a late loss rise. In 300 simulated runs of 200 reports without a trend they never did."""
+MIN_FALL = 0.02
+"""Of the validation Dice below its best, before it is said to fall."""
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunNumbers:
+    """What a run has reported."""
+
+    losses: Curve
+    dices: Curve
+    """Mean Dice on the validation cases."""
+    not_finite_at: int | None = None
+    """The step of a loss that is no number; None without any."""
+    skipped: Mapping[str, str]
+    """Cases that cannot be used, each with the reason."""
+
+
+def problems(numbers: RunNumbers) -> tuple[str, ...]:
+    """What is wrong, a sentence each; nothing where nothing is."""
+    found = []
+    if numbers.not_finite_at is not None:
+        found.append(
+            _("The loss of step {step} is not a number. Stop, and begin again with lower learning rates.").format(
+                step=numbers.not_finite_at
+            )
+        )
+    if is_rising(numbers.losses):
+        found.append(_("The loss rises. The learning rates may be too high: the model forgets more than it learns."))
+    best = overfitted_since(numbers.losses, numbers.dices)
+    if best is not None:
+        step, dice = best
+        found.append(
+            _(
+                "Dice on the checked cases falls, from {best:.2f} at step {step} to {now:.2f}, while the loss falls, too: the model learns "
+                "the training cases by heart. You can stop; the model of step {step} is kept as the best one."
+            ).format(best=dice, step=step, now=numbers.dices[-1][1])
+        )
+    if numbers.skipped:
+        found.append(_skipped(list(numbers.skipped.items())))
+    return tuple(found)
+
+
+def _skipped(cases: Sequence[tuple[str, str]]) -> str:
+    named = "; ".join(f"{case} ({reason})" for case, reason in cases[:MAX_NAMED])
+    if len(cases) > MAX_NAMED:
+        return _("Cases that cannot be used are left out: {cases}; and {more} more.").format(
+            cases=named, more=len(cases) - MAX_NAMED
+        )
+    return _("Cases that cannot be used are left out: {cases}.").format(cases=named)
+
+
+def is_rising(losses: Curve) -> bool:
+    """The last third of the losses is above the better one of the two before it."""
+    size = len(losses) // 3
+    if size < MIN_REPORTS:
+        return False
+    values = np.array([value for _step, value in losses])
+    late = values[-size:]
+    early = min((values[:size], values[size : 2 * size]), key=lambda part: float(np.median(part)))
+    below = np.searchsorted(np.sort(early), late)  # of each late loss, how many early ones
+    return float(below.mean()) / size >= CERTAIN
+
+
+def overfitted_since(losses: Curve, dices: Curve) -> tuple[int, float] | None:
+    """Step and Dice of the best validation, where the last two are below it and the loss fell after it; None otherwise."""
+    if len(dices) < 3:
+        return None
+    step, best = max(dices, key=lambda one: one[1])
+    if any(at <= step or dice > best - MIN_FALL for at, dice in dices[-2:]):
+        return None
+    before = [value for at, value in losses if at <= step]
+    after = [value for at, value in losses if at > step]
+    fell = bool(before and after) and np.median(after) < np.median(before[-len(after) :])
+    return (step, best) if fell else None
+
 
 SAVED = re.compile(r"step-(\d+)\.safetensors")
 Part = Literal["trunk", "neck", "decoder", "memory"]
@@ -207,3 +298,108 @@ def report_of(line: bytes) -> tuple[int, dict[str, float | None]]:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML string
+
+
+UNKNOWN = _("How long it takes is known after the first steps; nothing was trained here before.")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took."""
+
+    seconds_per_step: float
+    """Its start included."""
+    memory_gb: float | None
+    """At most; None where it does not say."""
+
+
+def cost_of(run_folder: Path) -> Cost | None:
+    """Of a run that has reported; None otherwise."""
+    metrics, config = (
+        run_folder / "metrics.jsonl",
+        run_folder.with_suffix(".toml"),
+    )  # the latter is written just before the start
+    try:
+        lines = metrics.read_bytes().splitlines()
+        seconds = max(0.0, metrics.stat().st_mtime - config.stat().st_mtime)
+    except OSError:
+        return None
+    steps, memory = 0, [0.0]
+    for line in lines:
+        with suppress(DecodingError):  # cut off or damaged
+            step, values = report_of(line)
+            steps = max(steps, step)
+            memory.append(values.get("memory_gb") or 0.0)
+    return Cost(seconds / steps, max(memory) or None) if steps > 0 else None
+
+
+def estimate(project: Path, steps: int) -> str:
+    """A sentence for before the start.
+
+    Args:
+        project: Holds `runs/`.
+        steps: How many are asked for.
+    """
+    for folder in sorted((project / "runs").glob("[0-9]*"), reverse=True):
+        cost = cost_of(folder) if folder.is_dir() else None
+        if cost is not None:
+            time = duration(cost.seconds_per_step * steps)
+            memory = (
+                ""
+                if cost.memory_gb is None
+                else _(" and {memory_gb:.1f} GB of memory").format(memory_gb=cost.memory_gb)
+            )
+            return _(
+                "About {time}{memory}, judged by run {folder} on this computer ({seconds_per_step:.2g} s per step)."
+            ).format(time=time, memory=memory, folder=folder.name, seconds_per_step=cost.seconds_per_step)
+    return UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    """A choice of parts with a name."""
+
+    title: str
+    parts: tuple[Part, ...]
+    adapter_rank: int = 0
+
+
+ADAPTATIONS = (
+    Adaptation(title=_("How it outlines and propagates (recommended)"), parts=("decoder", "memory")),
+    Adaptation(title=_("Only how it outlines a slice (fewest cases)"), parts=("decoder",)),
+    Adaptation(
+        title=_("Also how it reads images, gently (adapters)"), parts=("decoder", "memory", "neck"), adapter_rank=8
+    ),
+    Adaptation(title=_("Everything (most cases, most memory)"), parts=PARTS),
+)
+EXPERT = _("As chosen below, for experts")
+"""The title of any other choice of parts."""
+
+
+def matching(parts: Collection[str], adapter_rank: int) -> int | None:
+    """The number of the adaptation with these parts; None where an expert has chosen otherwise."""
+    for number, one in enumerate(ADAPTATIONS):
+        if set(one.parts) == set(parts) and one.adapter_rank == adapter_rank:
+            return number
+    return None
+
+
+def parse_settings(text: str) -> Mapping[str, str]:
+    """Settings of an expert: `dotted.key = value`, one on a line; lines that begin with # are left out.
+
+    Raises:
+        ConfigError: A line is none.
+    """
+    settings = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, sign, value = (part.strip() for part in line.partition("="))
+        if not sign or not key or not value:
+            raise ConfigError(
+                _("line {number} of the settings is {line!r}; expected key = value").format(number=number, line=line),
+                hint=_("correct that line"),
+            )
+        settings[key] = value
+    return settings

@@ -8,8 +8,7 @@ import qt
 import slicer
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter, CohortView
-from NeuroSAM2Lib.training.cases import CaseList
-from NeuroSAM2Lib.training.roles import ROLES
+from NeuroSAM2Lib.training.cases import ROLES, CaseList
 from NeuroSAM2Lib.view_state import capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error

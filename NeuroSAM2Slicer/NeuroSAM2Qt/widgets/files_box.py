@@ -10,10 +10,10 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.follow_presenter import FollowPhase, FollowPresenter, FollowView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.label_import import add_objects, read_objects
+from NeuroSAM2Lib.segmentation.imported_objects import add_objects, read_objects
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import find_table, read_table

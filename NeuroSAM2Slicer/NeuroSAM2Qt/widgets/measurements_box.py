@@ -8,7 +8,7 @@ import qt
 import slicer
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.measurements import DIFFERENCE_TITLES, Difference, Measurements, MeasurementsView, Product
-from NeuroSAM2Lib.segmentation.working_time import HOW_IT_IS_COUNTED
+from NeuroSAM2Lib.segmentation.objects.session_node import HOW_IT_IS_COUNTED
 from NeuroSAM2Lib.view_state import capitalized
 
 from NeuroSAM2Core.volume import SlicePlane

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import qt
 import slicer
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
-from NeuroSAM2Lib.presenters.repairs import REPAIRS, SCOPES
+from NeuroSAM2Lib.presenters.tools import REPAIRS, SCOPES
 from NeuroSAM2Lib.segmentation.repair_actions import RepairSettings
 
 from NeuroSAM2Qt.connections import connect

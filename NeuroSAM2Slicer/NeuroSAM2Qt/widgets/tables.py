@@ -1,8 +1,15 @@
-"""Read-only tables of texts."""
+"""Read-only tables of texts, and the quality strip as a table of one row.
 
-from collections.abc import Sequence
+Read-only tables of texts.
+The quality strip as a table of one row: cells are coloured, explained by tool tips, and clicked to go to their slice.
+"""
+
+from collections.abc import Callable, Sequence
 
 import qt
+from NeuroSAM2Lib.presenters.segment_view_model import LEGEND, Mark, QualityCell
+
+from NeuroSAM2Qt.connections import connect
 
 ROW_PX, MAX_ROWS = 24, 6
 
@@ -37,3 +44,64 @@ def fill_table(table: qt.QTableWidget, rows: Sequence[Sequence[str]]) -> None:
         table.setRowHeight(row, ROW_PX)
     if 0 <= chosen < len(rows):
         table.setCurrentCell(chosen, 0)
+
+
+HEIGHT_PX, FRAME_PX = 28, 2
+CURRENT = "QTableWidget::item:selected {{ border: 2px solid black; background: rgb{colour}; }}"
+"""The cell of the shown slice keeps its colour."""
+
+
+class QualityStripTable:
+    """Shows cells and says which one was clicked.
+
+    Args:
+        table: The table.
+        legend: Below it.
+        on_choose: Called with the number of a cell.
+    """
+
+    def __init__(self, table: qt.QTableWidget, legend: qt.QLabel, on_choose: Callable[[int], None]) -> None:
+        self.table = table
+        self._shown: tuple[QualityCell, ...] = ()
+        self._brushes = {mark: qt.QBrush(qt.QColor(*mark.value)) for mark in Mark}
+        table.horizontalHeader().setMinimumSectionSize(1)
+        table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.Stretch)
+        for header in (table.horizontalHeader(), table.verticalHeader()):
+            header.setVisible(False)
+        table.setRowCount(1)
+        table.setShowGrid(False)
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
+        table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.setFixedHeight(HEIGHT_PX)
+        table.setRowHeight(0, HEIGHT_PX - FRAME_PX)
+        connect(table, "cellClicked(int,int)", lambda row, column: on_choose(column))
+        legend.text = "   ".join(f'<span style="color: rgb{mark.value}">■</span> {word}' for mark, word in LEGEND)
+
+    def show(self, cells: tuple[QualityCell, ...], current: int) -> None:
+        """Changes what differs from what is shown."""
+        if len(cells) != len(self._shown):
+            self.table.setColumnCount(len(cells))
+            self._shown = ()
+        for number, cell in enumerate(cells):
+            if not self._shown or cell != self._shown[number]:
+                self._set(number, cell)
+        self._shown = cells
+        if 0 <= current < len(cells):
+            self._frame(current)
+
+    def _frame(self, current: int) -> None:
+        style = CURRENT.format(colour=self._shown[current].mark.value)
+        if self.table.styleSheet != style:
+            self.table.setStyleSheet(style)
+        if self.table.currentColumn() != current:
+            self.table.setCurrentCell(0, current)
+
+    def _set(self, number: int, cell: QualityCell) -> None:
+        item = self.table.item(0, number)
+        if item is None:
+            item = qt.QTableWidgetItem()
+            self.table.setItem(0, number, item)
+        item.setBackground(self._brushes[cell.mark])
+        item.setToolTip(cell.sentence)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter, CohortView
-from NeuroSAM2Lib.training.roles import ROLES
+from NeuroSAM2Lib.training.cases import ROLES
 from NeuroSAM2Lib.view_state import capitalized
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
@@ -14,7 +14,7 @@ from trame.widgets import vuetify3 as v3
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.ui.folder_chooser import FolderChooser
+from NeuroSAM2Web.ui.file_dialogs import FolderChooser
 from NeuroSAM2Web.ui.train_panel import TrainPanel
 from NeuroSAM2Web.ui.widgets import key_button, section
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from NeuroSAM2Lib.presenters.quality_strip import LEGEND
-from NeuroSAM2Lib.presenters.repairs import REPAIRS, SCOPES
-from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS, ToolButton
+from NeuroSAM2Lib.presenters.segment_view_model import LEGEND
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PAINT_TOOLS, PART_TOOLS, REPAIRS, SCOPES, ToolButton
 from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.objects.scene_objects import MAX_NAME_LENGTH
 from trame.widgets import html

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, EXPERT
-from NeuroSAM2Lib.training.run import PRESETS
+from NeuroSAM2Lib.training.run import ADAPTATIONS, EXPERT, PRESETS
 from trame.widgets import html
 from trame.widgets import vuetify3 as v3
 
-from NeuroSAM2Web.ui.folder_chooser import build_folder_chooser
+from NeuroSAM2Web.ui.file_dialogs import build_folder_chooser
 from NeuroSAM2Web.ui.train_panel import TrainPanel
 from NeuroSAM2Web.ui.widgets import choices, curves, key_button, progress, section, switch
 

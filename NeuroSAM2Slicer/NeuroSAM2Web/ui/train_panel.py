@@ -7,10 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
-from NeuroSAM2Lib.training.adaptation import ADAPTATIONS, matching, parse_settings
+from NeuroSAM2Lib.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2Lib.training.controller import TrainController
-from NeuroSAM2Lib.training.roles import ROLE_TITLES, ROLES, Role
-from NeuroSAM2Lib.training.run import PARTS, PRESETS, TrainChoice
+from NeuroSAM2Lib.training.run import ADAPTATIONS, PARTS, PRESETS, TrainChoice, matching, parse_settings
 from NeuroSAM2Lib.training.verdict_view import Tone, VerdictView
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
@@ -18,9 +17,8 @@ from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import ConfigError, NeuroSAM2Error
 from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.ui.curves import draw
-from NeuroSAM2Web.ui.folder_chooser import FolderChooser
-from NeuroSAM2Web.ui.samples import Samples, png_source
+from NeuroSAM2Web.ui.file_dialogs import FolderChooser
+from NeuroSAM2Web.ui.pictures import Samples, draw, png_source
 
 FOLDER = "NeuroSAM2 training"
 LOG_CHARS = 20_000

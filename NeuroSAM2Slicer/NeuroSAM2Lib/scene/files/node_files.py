@@ -16,7 +16,7 @@ from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd
 from NeuroSAM2Lib.scene.files.whole_file import write_complete
-from NeuroSAM2Lib.scene.segments.segmentation_snapshot import SegmentationSnapshot
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
 
 

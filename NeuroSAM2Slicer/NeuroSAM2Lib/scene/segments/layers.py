@@ -2,8 +2,14 @@
 
 Several segments may share one labelmap (a layer), each with its own label; a labelmap covers only the part of the reference
 geometry that was ever painted. Everything is read afresh each time, because undo and other tools replace these images.
+
+Which voxels of a segmentation's own grid stand for one slice of a volume, and the way between them. Pure NumPy.
+
+Where both grids are the same, a slice is a slab. Where they are not (a segmentation made on another image, a finer or coarser
+grid), every voxel of the segmentation belongs to the slice that its centre is nearest to, so that slices never share a voxel.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +18,149 @@ import vtk
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.arrays import set_voxels, to_matrix, voxels_of
-from NeuroSAM2Lib.scene.segments.slice_grid import Extent, Grid
+from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, voxels_of
 from NeuroSAM2Lib.scene.volume_nodes import transform_to_world
+
+Mask = NDArray[np.bool_]
+Extent = tuple[int, int, int, int, int, int]
+"""First and last index along i, j, k, as VTK gives them."""
+SNAP = 1e-3
+"""Grids that differ by less, in voxels, are the same."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """A regular grid in the world."""
+
+    ijk_to_ras: Matrix
+    extent: Extent
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(K, J, I)."""
+        a, b, c, d, e, f = self.extent
+        return f - e + 1, d - c + 1, b - a + 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridSlice:
+    """The voxels of a grid that stand for a slice of a volume."""
+
+    extent: Extent
+    """A block of the grid that holds them all."""
+    belongs: Mask | None
+    """(K, J, I) of the block: the voxel stands for the slice; None if all do."""
+    rows: NDArray[np.intp] | None
+    """Pixel row of every voxel of the block; None if the block is the slice itself."""
+    cols: NDArray[np.intp] | None
+    shape: tuple[int, int, int]
+    """Of the block."""
+
+    def spread(self, picture: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A picture (H, W) of the slice on the voxels of the block, (K, J, I)."""
+        if self.rows is None or self.cols is None:
+            return picture.reshape(self.shape)
+        return picture[self.rows, self.cols]
+
+
+def grid_slice(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
+    """The voxels of `grid` that stand for a slice of `volume`; None if there are none."""
+    if is_same_grid(grid, volume):
+        return _same_grid(grid, volume, plane)
+    return _other_grid(grid, volume, plane, np.linalg.inv(volume.ijk_to_ras) @ grid.ijk_to_ras)
+
+
+def is_same_grid(one: Grid, other: Grid) -> bool:
+    """The same indices mean the same places, whatever part of the grid is in use."""
+    change = np.linalg.solve(other.ijk_to_ras, one.ijk_to_ras) - np.eye(4)
+    reach = max(1, *map(abs, one.extent), *map(abs, other.extent))
+    return bool(np.abs(change).max() * reach < SNAP)
+
+
+def slab(volume: Grid, plane: SlicePlane) -> Extent:
+    """A slice of a volume as a part of its grid."""
+    number = "ijk".index(plane.axis)
+    extent = list(volume.extent)
+    extent[2 * number] = extent[2 * number + 1] = plane.index + volume.extent[2 * number]
+    return _as_extent(extent)
+
+
+def sample(values: NDArray[np.generic], grid: Grid, volume: Grid, plane: SlicePlane) -> NDArray[np.generic]:
+    """What a grid's array (K, J, I) holds at the pixels of a slice of a volume, (H, W); 0 outside it."""
+    kji = volume.shape
+    axis = plane.axis.array_axis
+    height, width = (n for a, n in enumerate(kji) if a != axis)
+    row, col = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    index = np.full_like(row, plane.index)
+    parts = [row, col]
+    parts.insert(axis, index)
+    ijk = np.stack(parts[::-1], axis=-1) + np.array(volume.extent[::2])
+    to_grid = np.linalg.inv(grid.ijk_to_ras) @ volume.ijk_to_ras
+    places = np.floor(ijk @ to_grid[:3, :3].T + to_grid[:3, 3] + 0.5).astype(np.intp) - np.array(grid.extent[::2])
+    limits = np.array(grid.shape[::-1])
+    is_inside = ((places >= 0) & (places < limits)).all(axis=-1)
+    picture = np.zeros((height, width), dtype=values.dtype)
+    i, j, k = places[is_inside].T
+    picture[is_inside] = values[k, j, i]
+    return picture
+
+
+def _same_grid(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
+    """A slab of the volume's own extent, as far as the grid reaches."""
+    whole = slab(volume, plane)
+    cut = _common(whole, grid.extent)
+    if cut is None:
+        return None
+    if cut == whole:
+        return GridSlice(whole, None, None, None, _shape(whole))
+    return _block(cut, volume, plane, np.eye(4))
+
+
+def _other_grid(grid: Grid, volume: Grid, plane: SlicePlane, to_volume: Matrix) -> GridSlice | None:
+    number = "ijk".index(plane.axis)
+    low, high = np.array(volume.extent[::2]) - 0.5, np.array(volume.extent[1::2]) + 0.5
+    low[number] = plane.index + volume.extent[2 * number] - 0.5
+    high[number] = low[number] + 1
+    corners = np.array([[(low, high)[s >> axis & 1][axis] for axis in range(3)] for s in range(8)])
+    back = np.linalg.inv(to_volume)
+    reach = corners @ back[:3, :3].T + back[:3, 3]
+    first, last = np.floor(reach.min(axis=0)).astype(int), np.ceil(reach.max(axis=0)).astype(int)
+    block = _common(_as_extent([n for pair in zip(first, last, strict=True) for n in pair]), grid.extent)
+    return None if block is None else _block(block, volume, plane, to_volume)
+
+
+def _block(block: Extent, volume: Grid, plane: SlicePlane, to_volume: Matrix) -> GridSlice | None:
+    k, j, i = (np.arange(block[2 * a], block[2 * a + 1] + 1) for a in (2, 1, 0))
+    ijk = np.stack(np.meshgrid(k, j, i, indexing="ij")[::-1], axis=-1)
+    places = np.floor(ijk @ to_volume[:3, :3].T + to_volume[:3, 3] + 0.5).astype(np.intp) - np.array(volume.extent[::2])
+    limits = np.array(volume.shape[::-1])
+    belongs = ((places >= 0) & (places < limits)).all(axis=-1)
+    belongs &= places[..., "ijk".index(plane.axis)] == plane.index
+    if not belongs.any():
+        return None
+    kji = [np.where(belongs, places[..., a], 0) for a in (2, 1, 0)]
+    del kji[plane.axis.array_axis]
+    return GridSlice(block, belongs, kji[0], kji[1], _shape(block))
+
+
+def _common(one: Extent, other: Extent) -> Extent | None:
+    low = [max(a, b) for a, b in zip(one[::2], other[::2], strict=True)]
+    high = [min(a, b) for a, b in zip(one[1::2], other[1::2], strict=True)]
+    if any(a > b for a, b in zip(low, high, strict=True)):
+        return None
+    return _as_extent([n for pair in zip(low, high, strict=True) for n in pair])
+
+
+def _shape(extent: Extent) -> tuple[int, int, int]:
+    return extent[5] - extent[4] + 1, extent[3] - extent[2] + 1, extent[1] - extent[0] + 1
+
+
+def _as_extent(values: list[int]) -> Extent:
+    a, b, c, d, e, f = map(int, values)
+    return a, b, c, d, e, f
+
 
 LABELMAP = "Binary labelmap"
 GEOMETRY = "Reference image geometry"

@@ -5,8 +5,7 @@ import slicer
 
 from NeuroSAM2Core.measures import ObjectMask, Steps
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
-from NeuroSAM2Lib.scene.segments.layers import Layer
-from NeuroSAM2Lib.scene.segments.slice_grid import Grid, is_same_grid, sample
+from NeuroSAM2Lib.scene.segments.layers import Grid, Layer, is_same_grid, sample
 
 SLICES_AT_ONCE = 8
 

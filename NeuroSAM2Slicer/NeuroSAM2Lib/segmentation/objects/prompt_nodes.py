@@ -1,20 +1,27 @@
 """Prompts as Markups: they are saved with the scene, shown by its views, moved by its tools, and come back with it.
 
-Every object has a list of positive points (which also carries the object's axis, kept slices and chosen readings as attributes), a list of
-negative ones, a flat box per slice, and a curve for each scribble and lasso. Each node refers to the volume and the segmentation and names
-the object. The order of clicks, which matters to the model, is the number in a point's description. Nodes share the volume's parent
-transform, so that prompts move with the image.
+Every object has a list of positive points (which also carries the object's axis, kept slices and chosen readings as attributes), a list
+of negative ones, a flat box per slice, and a curve for each scribble and lasso. Each node refers to the volume and the segmentation and
+names the object. The order of clicks, which matters to the model, is the number in a point's description. Nodes share the volume's
+parent transform, so that prompts move with the image.
+
+Values by slice that survive saving and loading, in text form.
+
+Storage may turn a left-handed grid around, and then the same slice has another number. What is remembered is the axis, the
+numbers, and the matrix of the grid they were counted on; reading counts them anew on the grid as it is now.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import slicer
 
-from NeuroSAM2Core.decoding import parse_count
-from NeuroSAM2Core.errors import PromptError
+from NeuroSAM2Core.decoding import DecodingError, decoded, parse_count, parse_json
+from NeuroSAM2Core.errors import DataError, PromptError
 from NeuroSAM2Core.prompts import (
     ChosenReading,
     LassoPrompt,
@@ -26,11 +33,71 @@ from NeuroSAM2Core.prompts import (
 )
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.views.slice_views import nearest_index
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
-from NeuroSAM2Lib.segmentation.objects.box_nodes import place_box, read_box
-from NeuroSAM2Lib.segmentation.objects.point_nodes import point_state, read_points, write_points
-from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
-from NeuroSAM2Lib.segmentation.objects.stroke_nodes import place_path, read_path
+from NeuroSAM2Lib.segmentation.objects.markups_nodes import (
+    place_box,
+    place_path,
+    point_state,
+    read_box,
+    read_path,
+    read_points,
+    write_points,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the text holds."""
+
+    axis: Axis
+    grid: tuple[float, ...]
+    slices: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlices:
+    """Values by slice along one axis."""
+
+    axis: Axis
+    values: Mapping[int, tuple[float, ...]]
+    """What is known of each slice, by its index."""
+
+    def to_text(self, matrix: Matrix) -> str:
+        """As JSON, counted on the grid of a matrix (4, 4)."""
+        slices = {str(index): list(self.values[index]) for index in sorted(self.values)}
+        return json.dumps({"axis": self.axis, "grid": matrix.ravel().tolist(), "slices": slices})
+
+    @classmethod
+    def from_text(cls, text: str, matrix: Matrix) -> "StoredSlices":
+        """From JSON, counted on another grid of the same image.
+
+        Raises:
+            DataError: It is not what `to_text` writes.
+        """
+        try:
+            content = decoded(_Content, parse_json(text), "")
+            then = np.reshape(content.grid, (4, 4))
+            number = "ijk".index(content.axis)
+            with np.errstate(over="raise", invalid="raise"):
+                change = np.linalg.inv(matrix) @ then
+                now = int(np.abs(change[:3, number] * np.linalg.norm(matrix[:3, :3], axis=0)).argmax())
+                moved = {
+                    nearest_index(change[now, number] * _index(i) + change[now, 3]): known
+                    for i, known in content.slices.items()
+                }
+        except (ValueError, ArithmeticError) as error:
+            raise DataError(_("what the scene remembers of the slices of an object cannot be read")) from error
+        return cls(list(Axis)[now], moved)
+
+
+def _index(text: str) -> int:
+    index = parse_count(text.removeprefix("-"))
+    if index is None:
+        raise DecodingError(text[:80])
+    return -index if text.startswith("-") else index
+
 
 OBJECT, ROLE, SLICES, READINGS = "NeuroSAM2.Object", "NeuroSAM2.Role", "NeuroSAM2.Slices", "NeuroSAM2.Readings"
 READING_NUMBERS = range(1, 100)

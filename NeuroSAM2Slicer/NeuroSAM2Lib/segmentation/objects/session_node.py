@@ -3,11 +3,14 @@
 Which nodes belong together, which model answered, how sure it was of each slice.
 
 A script node with references and parameters, so that it is saved with the scene and found again when the scene is opened.
+
+How long a person has worked on each object: for a paper, and to see what a better model saves.
 """
 
 import json
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +21,10 @@ from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
-from NeuroSAM2Lib.segmentation.objects.object_record import ObjectRecord, SliceQuality
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import SEGMENTATION, VOLUME
-from NeuroSAM2Lib.segmentation.objects.stored_slices import StoredSlices
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import SEGMENTATION, VOLUME, StoredSlices
+from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord, SliceQuality
 from NeuroSAM2Lib.view_state import ENDING_MESSAGES, OTHER_REASON
 
 MODULE = "NeuroSAM2"
@@ -197,3 +200,35 @@ def _number_of(ending: str) -> int:
 
 def _number(text: str) -> int:
     return parse_count(text) or 0
+
+
+MAX_PAUSE_S = 60.0
+HOW_IT_IS_COUNTED = _(
+    "Time runs from one action on the objects to the next, and counts for the object that prompts went to; a pause of more than a minute "
+    "does not count."
+)
+
+
+class WorkingTime:
+    """The time that is spent in one session, kept in the scene.
+
+    Args:
+        node: Keeps it.
+        now: In seconds.
+    """
+
+    def __init__(self, node: SessionNode, now: Callable[[], float] = time.monotonic) -> None:
+        self._node, self._now = node, now
+        self._last: float | None = None
+
+    def note(self, object_id: int | None) -> None:
+        """A person has done something.
+
+        Args:
+            object_id: The object that prompts go to; None where there is none.
+        """
+        now = self._now()
+        pause = None if self._last is None else now - self._last
+        self._last = now
+        if object_id is not None and pause is not None and 0 < pause <= MAX_PAUSE_S:
+            self._node.add_seconds(object_id, pause)
