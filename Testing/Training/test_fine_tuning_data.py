@@ -11,14 +11,22 @@ import torch
 from safetensors.numpy import save_file
 
 from NeuroSAM2Core import Session, Volume
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.inference.prediction.crop import Crop
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureCache
 from NeuroSAM2Core.model import SAM2, SAM2Config, to_model_input
 from NeuroSAM2Core.training.config.data import AugmentationConfig, DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data import fine_tuning_batches, read_cases
 from NeuroSAM2Core.training.data.batches import BatchPlan, CaseFolder, FineTuningClips
-from NeuroSAM2Core.training.data.clip import ClipBatch, ClipPlan, TrainingVolume, cut_clip, draw_clip, squared_masks
+from NeuroSAM2Core.training.data.clip import (
+    ClipBatch,
+    ClipPlan,
+    TrainingVolume,
+    cut_clip,
+    draw_clip,
+    plan_clip,
+    squared_masks,
+)
 from NeuroSAM2Core.training.data.dataset import Case, SkippedCases, find_objects
 from NeuroSAM2Core.training.data.transforms import Augmentation, prepare
 from NeuroSAM2Core.volume import SliceStack, resolve_axis
@@ -168,6 +176,62 @@ def test_a_random_axis_takes_all_three(tmp_path):
     clips = [draw_clip(volume, "random", SAMPLING, 32, np.random.default_rng(seed)) for seed in range(20)]
     assert {clip.axis for clip in clips} == {"i", "j", "k"}
     assert {max(clip.plan.slices) < {"k": 10, "j": 20, "i": 30}[clip.axis] for clip in clips} == {True}
+
+
+def small_ball(radius=4):
+    """A volume of 0 to 1 in the middle of which is a ball, and a larger one in a corner."""
+    k, j, i = np.mgrid[:24, :96, :112]
+    labels = ((k - 12) ** 2 + (j - 50) ** 2 + (i - 60) ** 2 <= radius**2).astype(np.int32)
+    labels[(k - 12) ** 2 + (j - 12) ** 2 + (i - 14) ** 2 <= 81] = 2
+    voxels = np.random.default_rng(0).uniform(0.2, 0.4, labels.shape) + 0.3 * (labels > 0)
+    return TrainingVolume.of(
+        Volume(voxels.astype(np.float32), UPRIGHT), find_objects(labels, DataConfig(datasets=("d",)))
+    )
+
+
+CROPPED = SamplingConfig(slices=3, max_objects=2, crop=1.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crop_shows_its_object_as_large_as_the_engine_does(seed):
+    drawn_clip = draw_clip(small_ball(), "axial", CROPPED, 64, np.random.default_rng(seed))
+    clip = drawn_clip.clip
+    first = clip.masks[0, 0]
+    assert first[0].any()
+    rows, cols = (torch.where(first.any(dim=0).any(dim=d))[0] for d in (1, 0))
+    extent = max(rows[-1] - rows[0], cols[-1] - cols[0]).item() + 1
+    assert 64 / 4.6 <= extent <= 64 / 1.2
+    assert clip.images.min() < 0.1
+    assert clip.images.max() > 0.9  # under the crop's own window
+    assert clip.masks.shape[1] == len(drawn_clip.plan.objects)
+    assert clip.masks[0, :, 0].flatten(1).any(dim=1).all()  # the other ball may be outside
+
+
+def test_an_object_that_fills_the_slice_is_seen_on_whole_slices():
+    volume = small_ball(radius=40)
+    plain = replace(CROPPED, crop=0.0, max_objects=1)
+    for seed in range(6):
+        clip = draw_clip(volume, "axial", replace(plain, crop=1.0), 64, np.random.default_rng(seed))
+        if clip.plan.objects == (1,):
+            assert clip.clip.masks[0, 0, 0].float().mean() < 0.7
+            whole = cut_clip(volume, clip.axis, clip.plan, 64)
+            assert torch.equal(whole.masks, clip.clip.masks)
+
+
+def test_without_crops_the_same_clips_are_drawn_as_before_there_were_any():
+    volume = small_ball()
+    rng = np.random.default_rng(3)
+    drawn_clip = draw_clip(volume, "axial", replace(CROPPED, crop=0.0), 64, rng)
+    assert same(drawn_clip.clip, cut_clip(volume, drawn_clip.axis, drawn_clip.plan, 64))
+    again = np.random.default_rng(3)
+    plan_clip(volume.areas[0], replace(CROPPED, crop=0.0), again)
+    assert rng.random() == again.random()
+
+
+@pytest.mark.parametrize("wrong", [{"crop": 1.5}, {"crop_range": (0.5, 2.0)}, {"crop_range": (3.0, 2.0)}])
+def test_crops_that_cannot_be_drawn_are_reported(wrong):
+    with pytest.raises(ConfigError, match=r"sampling\.crop"):
+        SamplingConfig(**wrong)
 
 
 def test_an_object_is_never_lost_in_a_coarse_input():

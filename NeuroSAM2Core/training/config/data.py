@@ -98,13 +98,22 @@ class SamplingConfig:
     """Probability that a clip goes downwards."""
     min_pixels: int = 12
     """A clip starts where an object has at least this many pixels, or where it is largest if it never has."""
+    crop: float = 0.0
+    """Probability that a clip shows a crop around its first object instead of whole slices, as the engine shows small objects."""
+    crop_range: tuple[float, float] = (1.3, 4.0)
+    """Side of a crop, as a multiple of the longer side of the object's box; drawn evenly over its logarithm."""
 
     def __post_init__(self) -> None:
         for name in ("clips", "slices", "max_objects", "max_gap", "min_pixels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"sampling.{name} must be at least 1; got {getattr(self, name)}")
-        if not 0 <= self.reverse <= 1:
-            raise ConfigError(f"sampling.reverse is a probability from 0 to 1; got {self.reverse:g}")
+        for name in ("reverse", "crop"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"sampling.{name} is a probability from 0 to 1; got {getattr(self, name):g}")
+        if not 1 <= self.crop_range[0] <= self.crop_range[1]:
+            raise ConfigError(
+                f"sampling.crop_range needs 1 <= least <= most; got {self.crop_range[0]:g} and {self.crop_range[1]:g}"
+            )
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

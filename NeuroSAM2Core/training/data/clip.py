@@ -5,7 +5,7 @@ Cuts clips at the model's size from a prepared volume.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -15,10 +15,16 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.inference.prediction.crop import Bounds, Crop, CropPlanner
 from NeuroSAM2Core.model import to_square
 from NeuroSAM2Core.training.config.data import SamplingConfig, SliceAxis
 from NeuroSAM2Core.training.data.dataset import ObjectMap, areas_by_slice
-from NeuroSAM2Core.volume import Axis, SliceStack, Volume, resolve_axis
+from NeuroSAM2Core.volume import Axis, IntensityWindow, SliceStack, Volume, resolve_axis
+
+UNIT_WINDOW = IntensityWindow(0.0, 1.0)
+"""Of a prepared volume."""
+CROP_SHIFT = 0.1
+"""How far a crop's centre is from the object's at most, as a share of the object's longer side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +152,58 @@ class DrawnClip:
 def draw_clip(
     volume: TrainingVolume, axis: SliceAxis, sampling: SamplingConfig, image_size: int, rng: np.random.Generator
 ) -> DrawnClip:
-    """One clip: its axis, slices and objects are drawn."""
+    """One clip: its axis, slices, objects and the part of the slices that it shows are drawn."""
     stored = list(Axis)[int(rng.integers(3))] if axis == "random" else resolve_axis(volume.image, axis)
     stack = SliceStack.of(volume.image, stored)
     areas = volume.areas[stored.array_axis]
     plan = plan_clip(areas[:, ::-1] if stack.flipped[0] else areas, sampling, rng)
-    return DrawnClip(stored, plan, cut_clip(volume, stored, plan, image_size))
+    crop = draw_crop(volume, stored, plan, sampling, rng) if sampling.crop and rng.random() < sampling.crop else None
+    if crop is not None:
+        plan = replace(plan, objects=_objects_in(volume, stored, plan, crop))
+    return DrawnClip(stored, plan, cut_clip(volume, stored, plan, image_size, crop))
 
 
-def cut_clip(volume: TrainingVolume, axis: Axis, plan: ClipPlan, image_size: int) -> ClipBatch:
-    """The clip of a plan, the way up that the engine shows slices to a model."""
-    stack = SliceStack.of(volume.image, axis)
-    numbers = SliceStack.of(volume.image.with_voxels(volume.objects.numbers), axis)
-    rows = list(plan.slices)
-    images = to_square(torch.from_numpy(stack.voxels[rows]), image_size)
-    seen = numbers.voxels[rows]
+def draw_crop(
+    volume: TrainingVolume, axis: Axis, plan: ClipPlan, sampling: SamplingConfig, rng: np.random.Generator
+) -> Crop:
+    """A crop around the first object of a clip, chosen as the engine chooses it around a box; whole slices where that is large."""
+    numbers = _numbers(volume, axis)
+    seen = (numbers.voxels[list(plan.slices)] == plan.objects[0]).any(axis=0)
+    rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    box = float(rows[0]), float(cols[0]), float(rows[-1]), float(cols[-1])
+    reach = CROP_SHIFT * max(box[2] - box[0], box[3] - box[1])
+    down, right = rng.uniform(-reach, reach, 2)
+    scale = float(np.exp(rng.uniform(*np.log(sampling.crop_range))))
+    planner = CropPlanner.of(
+        SliceStack.of(volume.image, axis), volume.image.spacing_mm, UNIT_WINDOW, scale=scale, is_window_fixed=False
+    )
+    bounds: Bounds = (box[0] + down, box[1] + right, box[2] + down, box[3] + right)
+    return planner.around(plan.slices[0], bounds)
+
+
+def cut_clip(
+    volume: TrainingVolume, axis: Axis, plan: ClipPlan, image_size: int, crop: Crop | None = None
+) -> ClipBatch:
+    """The clip of a plan, the way up that the engine shows slices to a model; of a crop under the crop's own intensity window."""
+    stack, numbers = SliceStack.of(volume.image, axis), _numbers(volume, axis)
+    slices, seen = stack.voxels[list(plan.slices)], numbers.voxels[list(plan.slices)]
+    if crop is not None:
+        slices = crop.window.normalise(np.stack([crop.of(one) for one in slices]))
+        seen = np.stack([crop.of(one) for one in seen])
+    images = to_square(torch.from_numpy(slices), image_size)
     masks = torch.stack([squared_masks(torch.from_numpy(seen == number), image_size) for number in plan.objects])
     return ClipBatch(images[None], masks[None])
+
+
+def _numbers(volume: TrainingVolume, axis: Axis) -> SliceStack:
+    """The object numbers of a volume's slices."""
+    return SliceStack.of(volume.image.with_voxels(volume.objects.numbers), axis)
+
+
+def _objects_in(volume: TrainingVolume, axis: Axis, plan: ClipPlan, crop: Crop) -> tuple[int, ...]:
+    """The objects of a plan that its first slice still shows in a crop."""
+    seen = crop.of(_numbers(volume, axis).voxels[plan.slices[0]])
+    return tuple(number for number in plan.objects if (seen == number).any())
 
 
 def squared_masks(masks: Bool[Tensor, "t h w"], size: int) -> Bool[Tensor, "t S S"]:
