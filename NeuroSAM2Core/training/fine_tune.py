@@ -233,9 +233,9 @@ def begin(config: FineTuneConfig, newest: Checkpoint | None, device: torch.devic
     model.config = replace(
         model.config,
         intensity_range=config.data.intensity_range,
-        # It is trained on whole slices and knows its structure; what else helps is measured at the end, if at all.
+        # It knows its structure, and sees it as it was trained to; what else helps is measured at the end, if at all.
         use_appearance_model=False,
-        adaptive_crops=False,
+        adaptive_crops=model.config.adaptive_crops and config.sampling.crop > 0,
         engine=EngineDefaults(),
     )
     model.set_image_size(config.start.image_size or model.config.image_size)

@@ -277,6 +277,13 @@ def test_a_fine_tuned_model_defaults_to_whole_slices_when_not_tuned(run):
     assert not any((options.crops, options.carries_boxes, options.ends_by_shape, options.interpolates))
 
 
+@pytest.mark.parametrize("crop", [0.0, 0.5])
+def test_a_model_that_was_trained_on_crops_sees_crops(run, crop):
+    config = replace(run.config, sampling=replace(run.config.sampling, crop=crop))
+    options = EngineOptions().resolved(Checkpoint.load(run(config).model).config)
+    assert options.crops == options.carries_boxes == options.ends_by_shape == (crop > 0)
+
+
 def test_a_run_stores_the_measured_choices_in_the_model_and_in_the_best_one(run, dice_of):
     dice_of(lambda options: 0.5 + 0.1 * options.carries_boxes)
     tune = case_engine_tuner(run.config)
