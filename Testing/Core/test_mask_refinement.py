@@ -255,3 +255,21 @@ def test_a_second_click_is_no_reading_far_larger_than_the_object(nano, monkeypat
     mask = session.add_point(1, "axial", 14, (50, 56)).mask
     assert mask[50, 56]
     assert mask.sum() < 5 * truth[12].sum()
+
+
+@pytest.mark.parametrize(("col", "is_larger"), [(56, False), (78, True)])
+def test_a_second_click_at_the_border_corrects_and_one_far_away_means_more(nano, monkeypatch, col, is_larger):
+    volume, truth = ball(400.0)
+    session = Session(nano, volume)
+
+    def with_the_slice(candidates, foreground, planner, options):
+        readings = rank_readings(candidates, foreground, planner, options)
+        small = min(readings, key=lambda one: abs(one.area - truth[12].sum()))
+        return [small, SliceAnswer(everything(small.prediction), planner.whole)]
+
+    monkeypatch.setattr(slice_predictor, "rank_readings", with_the_slice)
+    first = session.add_point(1, "axial", 12, (50, 44)).mask
+    assert first.sum() < 2 * truth[12].sum()
+    mask = session.add_point(1, "axial", 12, (50, col)).mask
+    assert mask[50, col]
+    assert (mask.sum() > 5 * first.sum()) == is_larger

@@ -58,6 +58,9 @@ MAX_GROWTH = 4.0
 """A positive click means no more than so many times the mask before, and a disc as wide as the click is far from it; a second click no
 reading of so many times the largest slice of an object that is known."""
 
+FAR_RATIO = 2.0
+"""A second click so far outside a mask, as a multiple of the radius of a disc of its area, means another reading of the first one."""
+
 NUM_SLICES_WITH_PARTS = 16
 """Whose foreground is kept, for the next click there."""
 
@@ -197,7 +200,8 @@ class SlicePredictor:
             return self._read(prompt_list, number, history)
         before = last or history.start
         if history.readings and last is not None:
-            likely = [one for one in history.readings if one.area <= MAX_GROWTH * history.largest_area]
+            most = min(MAX_GROWTH * history.largest_area, self._largest_meant(last, newest))
+            likely = [one for one in history.readings if one.area <= most]
             before = last = self._consistent_answer(last, clicks, likely or [last])
         if isinstance(newest, BoxPrompt):
             crop = self.crops.around(number, self._bounds(newest))
@@ -233,6 +237,18 @@ class SlicePredictor:
         overlap = float((old & new).sum() / (old | new).sum())
         loss = float(before.prediction.iou) - float(answer.iou)
         return (overlap < MIN_KEPT and loss > MAX_LOSS) or (overlap < MIN_KEPT / 2 and loss > 0)
+
+    def _largest_meant(self, before: SliceAnswer, newest: Prompt) -> float:
+        """The area, pixels, that a positive click may mean beside a mask: at its border it corrects, far away it means something larger."""
+        mask = (before.prediction.logits[0, 0] > 0).cpu().numpy()
+        if not isinstance(newest, PointPrompt) or not newest.positive or not mask.any():
+            return math.inf
+        (click,), crop = self._clicks([newest]), before.crop
+        rows, cols = np.nonzero(mask)
+        down = (rows + 0.5) * crop.height / mask.shape[0] + crop.top - 0.5 - click.row
+        right = (cols + 0.5) * crop.width / mask.shape[1] + crop.left - 0.5 - click.col
+        reach, radius = math.sqrt(float((down**2 + right**2).min())), math.sqrt(before.area / math.pi)
+        return math.inf if reach > FAR_RATIO * radius else MAX_GROWTH * before.area
 
     def _without_flooding(
         self, answer: MaskPrediction, crop: Crop, before: SliceAnswer, click: PointPrompt
