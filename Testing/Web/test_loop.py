@@ -1,6 +1,7 @@
 """Large files are written and read while the event loop answers, and can be given up."""
 
 import asyncio
+import threading
 import time
 
 import numpy as np
@@ -74,7 +75,11 @@ def test_a_segmentation_that_was_packed_beside_the_loop_is_whole(user, tmp_path)
 
 @pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.SCENE])
 def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, monkeypatch, target):
-    monkeypatch.setattr(packing, "PIECE_BYTES", 1 << 8)  # or all might be packed before it is given up
+    given_up, pack = threading.Event(), packing.pack_nrrd
+    monkeypatch.setattr(packing, "PIECE_BYTES", 1 << 8)
+    monkeypatch.setattr(
+        packing, "pack_nrrd", lambda *image: given_up.wait(20) and pack(*image)
+    )  # or all might be packed
     path = tmp_path / f"a{target.value}"
     user.presenter.act(lambda session: session.next_object())
 
@@ -82,6 +87,7 @@ def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, monkeypat
         task = asyncio.ensure_future(user.files.save(target, path))
         await asyncio.sleep(0)  # it is stored, and begins to be packed
         task.cancel()
+        asyncio.get_running_loop().call_later(0.05, given_up.set)
         with pytest.raises(asyncio.CancelledError):
             await task
         began = time.monotonic()
