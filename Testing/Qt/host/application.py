@@ -73,7 +73,9 @@ class Files:
 
     def saveNodes(self, kind, properties, messages=None):
         assert kind == "SceneFile"
-        self._mrml.save(Path(properties["fileName"]), overwrite=True)
+        path = Path(properties["fileName"])
+        path.parent.mkdir(parents=True, exist_ok=True)  # as the application does, see `slicer.util.saveScene`
+        self._mrml.save(path, overwrite=True)
         return True
 
 
