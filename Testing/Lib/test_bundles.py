@@ -14,9 +14,10 @@ from NeuroSAM2Lib.sandbox import SceneSandbox
 from NeuroSAM2Lib.scene.files import bundle as bundle_module
 from NeuroSAM2Lib.scene.files import nrrd_image
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
+from NeuroSAM2Lib.scene.files.packing import pack_bundle
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import Cancelled, DataError
 from Testing.Support.scenes import GEOMETRIES, add_segmentation, add_volume
 
 SCENE = "a/a.mrml"
@@ -298,3 +299,12 @@ def test_a_reader_that_dies_or_never_ends_is_a_sentence(tmp_path):
     with SceneSandbox() as reader, pytest.raises(DataError, match="takes longer"):
         reader.read(tmp_path / "a.mrml", "a.mrb", limit_s=0.01)
     assert reader._process.poll() is not None
+
+
+def test_packing_that_is_given_up_replaces_nothing_by_what_is_left_of_the_folder(tmp_path):
+    path = tmp_path / "scene.mrb"
+    path.write_bytes(b"the former scene")
+    with pytest.raises(Cancelled):
+        pack_bundle(tmp_path / "removed" / "scene", path, overwrite=True, is_cancelled=lambda: True)
+    assert path.read_bytes() == b"the former scene"
+    assert list(tmp_path.iterdir()) == [path]

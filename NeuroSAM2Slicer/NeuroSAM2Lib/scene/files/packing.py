@@ -73,6 +73,8 @@ def pack_bundle(stored: Path, path: Path, *, overwrite: bool = False, is_cancell
                     bundle.writestr(
                         entry, data.replace(AS_STORED, AS_PACKED) if is_scene else data, zipfile.ZIP_DEFLATED
                     )
+        if is_cancelled():  # whoever gave it up removes the folder: files may be missing
+            raise Cancelled
         return True
 
     write_complete(path, write, overwrite=overwrite)
