@@ -86,3 +86,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class Cancelled(Exception):  # noqa: N818  (not an error: the person asked for it)
     """Work ended because the person asked for it; what was done until then stays."""
+
+
+def last_line(error: Exception) -> str:
+    """The last line that an error of a library says anything in: after the place in its sources comes the reason."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else str(error)

@@ -2,8 +2,7 @@
 
 The objects of the development set (`benchmarks.quality`), each from one tight box, propagated through the volume. From the expected overlap
 that is named here on, the panels call a slice sure; it is kept with the model (`review_iou_threshold`). It is the least one for which
-nine of ten
-sure slices are good and no more than one in twenty of the bad slices is sure.
+nine of ten sure slices are good and no more than one in twenty of the bad slices is sure.
 """
 
 from collections.abc import Iterator

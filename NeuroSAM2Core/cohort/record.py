@@ -22,7 +22,6 @@ from NeuroSAM2Core.version import __version__
 COHORT_FILE, LOCK_FILE = "cohort.json", ".cohort.lock"
 FORMAT = 1
 ANSWERED, REVIEWED = "desc-neurosam2_dseg", "desc-reviewed_dseg"
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,11 +317,8 @@ def file_hash(path: Path) -> str:
     Raises:
         DataError: It cannot be read.
     """
-    digest = hashlib.sha256()
     try:
         with disk.extended(path).open("rb") as file:
-            while part := file.read(CHUNK):
-                digest.update(part)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}", hint="check the path") from error
-    return digest.hexdigest()

@@ -214,6 +214,8 @@ def _doubt(one: ObjectResult, usual: Mapping[tuple[int, str], _Usual]) -> Object
 def _reason(record: CaseRecord, objects: Sequence[ObjectDoubt]) -> str:
     if record.lost:
         return f"nothing of {', '.join(record.lost)} lies in the scan"
+    if not objects:
+        return "the record names no object"
     worst = max(objects, key=lambda one: one.doubt)
     said = max(worst.parts, key=lambda part: worst.parts[part])
     return f"{worst.name}: {said}"

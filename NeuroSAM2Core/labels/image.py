@@ -1,7 +1,7 @@
 """Label maps as images: whether an image is one, and bringing it onto the grid of another.
 
-Whether an image is a label map, by its values, its name and what its header says.
-A label map on the grid of an image: as it is, with its axes put in order, or resampled to the nearest voxel.
+One is told by its values, its name and what its header says. It is brought onto a grid as it is, with its axes put in order, or
+resampled to the nearest voxel.
 """
 
 import re

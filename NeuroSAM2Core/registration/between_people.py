@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.errors import Cancelled, DataError
+from NeuroSAM2Core.errors import Cancelled, DataError, last_line
 from NeuroSAM2Core.labels import whole_numbers
 from NeuroSAM2Core.registration.register import (
     RAS_TO_LPS,
@@ -78,9 +78,8 @@ def register_people(
         results = [(similarity_of(sitk, fixed_fine, moving_fine, one), one) for one in (found, best)]
         similarity, chosen = max(results, key=lambda one: one[0])
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
-            f"{earlier.name} and {later.name} cannot be registered: {lines[-1] if lines else error}",
+            f"{earlier.name} and {later.name} cannot be registered: {last_line(error)}",
             hint="do they show the same part of the body?",
         ) from error
     return registration_of(chosen, before=before, similarity=similarity)
@@ -163,10 +162,7 @@ def deformed_labels(
     try:
         found = method.Execute(fixed, moving)
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise DataError(
-            f"{earlier.name} cannot be deformed onto {later.name}: {lines[-1] if lines else error}"
-        ) from error
+        raise DataError(f"{earlier.name} cannot be deformed onto {later.name}: {last_line(error)}") from error
     if is_cancelled():
         raise Cancelled
     whole = sitk.CompositeTransform([affine, found])  # the last one comes first

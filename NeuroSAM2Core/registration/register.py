@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
-from NeuroSAM2Core.errors import Cancelled, ConfigError, DataError, GeometryError
+from NeuroSAM2Core.errors import Cancelled, ConfigError, DataError, GeometryError, last_line
 from NeuroSAM2Core.volume import Volume
 from NeuroSAM2Core.volume.header_geometry import is_orthogonal
 
@@ -129,9 +129,8 @@ def register(
         )
         results = [(similarity_of(sitk, fixed, moving, one), one) for one in (found, rigid, begin)]
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
-            f"{earlier.name} and {later.name} cannot be registered: {lines[-1] if lines else error}",
+            f"{earlier.name} and {later.name} cannot be registered: {last_line(error)}",
             hint="are they of the same person and part of the body?",
         ) from error
     similarity, best = max(results, key=lambda one: one[0])

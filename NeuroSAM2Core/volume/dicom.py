@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError
+from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError, last_line
 from NeuroSAM2Core.memory import check_memory
 from NeuroSAM2Core.volume.file_types import CONVERT, DICOM_AT, is_dicom
 from NeuroSAM2Core.volume.header_geometry import StoredImage
@@ -251,9 +251,8 @@ def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -
             series.SetFileNames(names)
             image = series.Execute()
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise DataError(
-            f"{path.name} cannot be read: {lines[-1] if lines else error}",
+            f"{path.name} cannot be read: {last_line(error)}",
             hint=f"copy the {kind} file{'s' * (kind == 'DICOM')} again",
         ) from error
     if image.GetDimension() != 3:

@@ -227,3 +227,12 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
     assert [one["case"] for one in json.loads((tmp_path / "review.json").read_text(encoding="utf-8"))] == [
         row.case.name for row in rows
     ]
+
+
+def test_a_record_that_names_no_object_is_a_row_of_its_own(tmp_path):
+    case = CohortCase(name="sub-1", image=tmp_path / "1.nii", folder="sub-1/anat")
+    folder = CohortFolder(tmp_path)
+    folder.claim(PLAN, (case,))
+    folder.write(case, CaseRecord(case=case.name, image="", fingerprint=PLAN.fingerprint))
+    (row,) = review_rows(tmp_path)
+    assert (row.doubt, row.reason) == (1.0, "the record names no object")

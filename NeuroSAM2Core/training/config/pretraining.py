@@ -1,9 +1,4 @@
-"""The configuration of a pretraining run.
-
-The configuration of a training run of the mask refiner.
-The configuration of a pretraining run on anatomy.
-The recipes of pretraining, by name, and the same with some settings changed.
-"""
+"""The configurations of pretraining: on formulas, on anatomy, and of the mask refiner; and the recipes by name."""
 
 import tomllib
 from abc import ABC, abstractmethod

@@ -1,11 +1,4 @@
-"""The configuration of a training step: losses, prompts, which weights are trained, and how fast.
-
-The configuration of the losses.
-The configuration of training prompts.
-The configuration of the control of prompt probabilities by validation scores.
-The configuration of a learning rate's schedule.
-The configuration of which weights are trained, and how fast.
-"""
+"""The configuration of a training step: losses, prompts, which weights are trained, and how fast."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args

@@ -1,8 +1,7 @@
 """Batches that processes prepare ahead: what goes wrong there is one error here, and nothing waits for what will never come.
 
 A process hands a batch over in shared memory. It is put there while the process can still report that shared memory is full: afterwards
-the batch
-would be lost without a word, and the run would wait for it.
+the batch would be lost without a word, and the run would wait for it.
 
 The signals that ask a run to stop, and how processes that prepare batches ignore them.
 """

@@ -2,8 +2,7 @@
 
 SAM 2's recipe supervises, of several candidate masks, only the one with the least mask loss, but every expected IoU; and nothing but
 the object score where the object is not. Sums over objects are divided by their number; steps and slices add up. Earlier recipes for
-medical
-volumes (plain cross-entropy on the chosen mask) are settings of the same losses, for comparison.
+medical volumes (plain cross-entropy on the chosen mask) are settings of the same losses, for comparison.
 
 Source: Ravi et al. 2024, appendix D.2; Lin et al., "Focal Loss for Dense Object Detection", 2017; Milletari et al., "V-Net", 2016;
 Zhu et al., "Medical SAM 2", 2024 (cross-entropy).

@@ -1,8 +1,7 @@
 """The presenter of the training panel: the project, case export and import, progress, and status.
 
 The run itself is the controller's; here it meets the segmentation presenter: its session is the current case, its clicks come first, its
-engine gets
-the new model.
+engine gets the new model.
 """
 
 import time

@@ -1,7 +1,6 @@
 """Read-only tables of texts, and the quality strip as a table of one row.
 
-Read-only tables of texts.
-The quality strip as a table of one row: cells are coloured, explained by tool tips, and clicked to go to their slice.
+In the quality strip, cells are coloured, explained by tool tips, and clicked to go to their slice.
 """
 
 from collections.abc import Callable, Sequence
