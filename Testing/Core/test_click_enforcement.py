@@ -1,5 +1,7 @@
 """A click always changes what it was meant to change, even with a model that ignores it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from NeuroSAM2Core import EngineOptions, Session
-from NeuroSAM2Core.inference.prediction.postprocess import RADIUS_PX, enforce_clicks, to_size
+from NeuroSAM2Core.inference.prediction.postprocess import (
+    RADIUS_PX,
+    agreement,
+    cleaned_slice,
+    enforce_clicks,
+    to_size,
+)
 from NeuroSAM2Core.prompts import PointPrompt
 from Testing.Support.models import small_model
 from Testing.Support.volumes import noise_volume
 
 SHAPE = (60, 90)
 BOX = (10, 12, 40, 44)
+OPTIONS = EngineOptions()
 
 
 def mask_of(logits):
@@ -22,13 +31,13 @@ def mask_of(logits):
 
 def test_a_model_that_follows_is_left_alone():
     logits = torch.full((1, 1, 16, 16), 8.0)
-    assert enforce_clicks(logits, [PointPrompt(30, 40, True)], SHAPE) is logits
-    assert enforce_clicks(logits, [], SHAPE) is logits
+    assert enforce_clicks(logits, [PointPrompt(30, 40, True)], SHAPE, OPTIONS) is logits
+    assert enforce_clicks(logits, [], SHAPE, OPTIONS) is logits
 
 
 def test_a_click_that_was_ignored_turns_over_the_pixels_around_it_and_no_others():
     logits = torch.full((1, 1, 16, 16), 8.0)
-    mask = mask_of(enforce_clicks(logits, [PointPrompt(30, 40, False)], SHAPE))
+    mask = mask_of(enforce_clicks(logits, [PointPrompt(30, 40, False)], SHAPE, OPTIONS))
     assert not mask[30, 40]
     rows, cols = np.indices(SHAPE)
     reach = max(RADIUS_PX, 1.5 * 90 / 16) + 90 / 16
@@ -36,8 +45,24 @@ def test_a_click_that_was_ignored_turns_over_the_pixels_around_it_and_no_others(
     assert (~mask).sum() > EngineOptions().max_hole_area, "else the hole would be filled again"
 
 
+@pytest.mark.parametrize("positive", [True, False])
+def test_an_answer_that_is_cleaned_away_is_none(positive):
+    logits = torch.full((1, 1, 16, 16), -8.0 if positive else 8.0)
+    logits[..., 3:8, 10:15] *= -1 if positive else 1  # the largest part always stays
+    logits[..., 13, 2] *= -1
+    row, col = ((at + 0.5) * n / 16 for at, n in zip((13, 2), SHAPE, strict=True))
+    options = replace(OPTIONS, min_island_area=64)
+    click = PointPrompt(round(row - 0.5), round(col - 0.5), positive)
+    assert agreement(logits, [click], SHAPE).all()
+    for answer, is_seen in ((logits, False), (enforce_clicks(logits, [click], SHAPE, options), True)):
+        mask = cleaned_slice(to_size(answer, SHAPE, "bilinear")[0] > 0, options)
+        assert (mask[int(click.row), int(click.col)] == positive) == is_seen
+
+
 def test_a_click_on_an_object_thought_absent_brings_it_back():
-    assert mask_of(enforce_clicks(torch.full((1, 1, 16, 16), -1024.0), [PointPrompt(5, 80, True)], SHAPE))[5, 80]
+    assert mask_of(enforce_clicks(torch.full((1, 1, 16, 16), -1024.0), [PointPrompt(5, 80, True)], SHAPE, OPTIONS))[
+        5, 80
+    ]
 
 
 places = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1), st.booleans())
@@ -48,7 +73,7 @@ places = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1), s
 def test_the_last_click_is_always_seen_and_distant_ones_all_are(clicks, seed):
     logits = 5 * torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
     points = [PointPrompt(*click) for click in clicks]
-    mask = mask_of(enforce_clicks(logits, points, SHAPE))
+    mask = mask_of(enforce_clicks(logits, points, SHAPE, OPTIONS))
     last = points[-1]
     assert mask[int(last.row), int(last.col)] == last.positive
     for point in points:

@@ -183,18 +183,31 @@ def known(ended, index, *, is_there):
     return replace(there, plane=plane, mask=np.zeros_like(there.mask), object_score=0.01, ending=Ending.AREA)
 
 
-@pytest.fixture
-def corrected(ended):
-    """An object on slices 8 to 10, with a correction on the last of them."""
-    session = make(NEVER_ENDS)
+def on_slices_8_to_10(ended, options):
+    """A session with an object that an earlier one has propagated."""
+    session = make(options)
     session.restore(known(ended, 8, is_there=True), ended.prompts(1)[0])
     for index in (9, 10):
         session.restore(known(ended, index, is_there=True))
     for index in (5, 6, 7, 11, 12, 13):
         session.restore(known(ended, index, is_there=False))
     assert propagated(session) == []
+    return session
+
+
+@pytest.fixture
+def corrected(ended):
+    """An object on slices 8 to 10, with a correction on the last of them."""
+    session = on_slices_8_to_10(ended, NEVER_ENDS)
     session.add_point(1, "axial", 10, (45, 60), positive=False)
     return session
+
+
+def test_its_shape_does_not_end_an_object_before_it_is_known_to_end(ended):
+    session = on_slices_8_to_10(ended, ENDS_AT_ONCE)
+    session.add_point(1, "axial", 9, (45, 60), positive=False)
+    assert propagated(session) == [10]
+    assert session.mask(1)[10].any()
 
 
 def test_a_correction_does_not_make_an_object_longer(corrected):

@@ -104,13 +104,18 @@ def finish(
     logits: Float[Tensor, "1 1 s4 s4"], crop: Crop, shape: tuple[int, int], options: EngineOptions
 ) -> NDArray[np.bool_]:
     """The mask (H, W) of one slice of the stack."""
-    mask = _where_cleaned(at_slice(logits, crop, shape, options) > 0)
+    return cleaned_slice(at_slice(logits, crop, shape, options) > 0, options)
+
+
+def cleaned_slice(mask: Bool[Tensor, "h w"], options: EngineOptions) -> NDArray[np.bool_]:
+    """The mask of a slice without small holes and islands."""
+    mask = _where_cleaned(mask)
     if options.max_hole_area != 0:
         mask = fill_holes(mask, dims=2, max_area=options.max_hole_area)
     if options.min_island_area > 1:
         mask = remove_islands(mask, dims=2, min_size=options.min_island_area)
-    finished: NDArray[np.bool_] = mask.cpu().numpy()
-    return finished
+    cleaned: NDArray[np.bool_] = mask.cpu().numpy()
+    return cleaned
 
 
 def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: torch.device) -> NDArray[np.bool_]:
@@ -152,24 +157,28 @@ def enforce_clicks(
     logits: Float[Tensor, "1 1 h w"],
     points: Sequence[PointPrompt],
     shape: tuple[int, int],
-    upsampling: Upsampling = "bilinear",
+    options: EngineOptions,
 ) -> Float[Tensor, "1 1 h w"]:
     """The logits with the sign of every click at its pixel; the last click wins where two contradict each other.
+
+    A part of the mask, or a hole in it, that will be cleaned away does not answer the click in it.
 
     Args:
         logits: The model's answer.
         points: All clicks on the slice, in order, in pixels of the slice.
         shape: The slice, (H, W).
-        upsampling: How the logits will be brought to the size of the slice.
+        options: How the logits will be brought to the size of the slice, and cleaned.
     """
-    if agreement(logits, points, shape, upsampling).all():
+    upsampling = options.upsampling or "bilinear"
+    is_cleaned = _are_cleaned_away(logits, points, shape, options)
+    if not any(is_cleaned) and agreement(logits, points, shape, upsampling).all():
         return logits
     distances = torch.stack([_distance_px(logits, point, shape) for point in points])
     radius = max(
         RADIUS_PX, *(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
     )
     for i, point in enumerate(points):
-        if agreement(logits, [point], shape, upsampling).all():
+        if not is_cleaned[i] and agreement(logits, [point], shape, upsampling).all():
             continue
         near = distances[i] <= radius
         others = [j for j, other in enumerate(points) if other.positive != point.positive]
@@ -178,6 +187,36 @@ def enforce_clicks(
         size = logits.abs().clamp(min=MIN_LOGIT)
         logits = torch.where(near, size if point.positive else -size, logits)
     return logits
+
+
+def _are_cleaned_away(
+    logits: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int], options: EngineOptions
+) -> list[bool]:
+    """For each click whether the mask that agrees with it at its pixel no longer does once it is cleaned."""
+    if not _may_be_cleaned(logits, points, shape, options):
+        return [False] * len(points)
+    mask = to_size(logits, shape, options.upsampling)[0] > 0
+    cleaned = cleaned_slice(mask, options)
+    pixels = [(min(round(p.row), shape[0] - 1), min(round(p.col), shape[1] - 1)) for p in points]
+    return [
+        bool(mask[at]) == p.positive and bool(cleaned[at]) != p.positive for at, p in zip(pixels, points, strict=True)
+    ]
+
+
+def _may_be_cleaned(
+    logits: Float[Tensor, "1 1 h w"], points: Sequence[PointPrompt], shape: tuple[int, int], options: EngineOptions
+) -> bool:
+    """False where around each click a square has the click's sign that is too large to be cleaned away, even in a corner of the slice."""
+    holes = math.prod(shape) if options.max_hole_area is None else options.max_hole_area
+    mask = (logits[0, 0] > 0).cpu().numpy()
+    scale = [n / m for n, m in zip(mask.shape, shape, strict=True)]
+    for point in points:
+        reach = math.sqrt(options.min_island_area if point.positive else holes)
+        places = [((at + 0.5) * s, reach * s + 1) for at, s in zip((point.row, point.col), scale, strict=True)]
+        around = mask[tuple(slice(max(int(at - wide), 0), int(at + wide) + 1) for at, wide in places)]
+        if (around != point.positive).any():
+            return True
+    return False
 
 
 def agreement(

@@ -433,7 +433,7 @@ class SlicePredictor:
         inside = crop.points_inside(clicks)
         if not self.options.enforce_clicks or not inside:
             return answer
-        logits = enforce_clicks(answer.logits, inside, crop.shape, self.options.upsampling or "bilinear")
+        logits = enforce_clicks(answer.logits, inside, crop.shape, self.options)
         if logits is answer.logits:
             return answer
         object_score = answer.object_score_logits

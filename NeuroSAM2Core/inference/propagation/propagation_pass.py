@@ -75,6 +75,8 @@ class PassTracker:
         self.first = track.confirmed[run.start]
         beyond = [n for n, state in track.confirmed.items() if (n - run.start) * run.step > 0 and state.area > 0]
         self.ahead = min(beyond, key=lambda n: abs(n - run.start), default=None) if options.interpolates else None
+        self.is_between = self.ahead is not None or any(track.has_ended_on(n) for n in run.slices[self._done :])
+        """The object is known to go on for as long as the pass: to a confirmed slice, or to where it has ended."""
         self.largest_area = max(state.area for state in (*track.confirmed.values(), *self.recent.values()))
         behind = [n for n in track.confirmed if (n - run.start) * run.step <= 0]
         self.origin = max(behind, key=lambda n: (track.confirmed[n].area, n == run.start))
@@ -322,7 +324,7 @@ def _ended(context: AxisContext, look: Look, answer: MaskPrediction, *, own_iou:
         distance=0.0 if is_whole else context.diameters_between(tracker.origin, look.number, tracker.largest_area),
         has_shrunk_to=tracker.shrinkage.has_shrunk_to,
     )
-    ending = ending_of(evidence, tracker.largest_area, context.options, is_between=tracker.ahead is not None)
+    ending = ending_of(evidence, tracker.largest_area, context.options, is_between=tracker.is_between)
     is_absent = ending is not None and state.object_score_logits > 0
     return Found(look, as_absent(answer) if is_absent else answer, ending)
 

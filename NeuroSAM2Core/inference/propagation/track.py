@@ -113,7 +113,7 @@ def ending_of(
         evidence: Of the slice.
         largest_area: Of the slices of the pass so far, the prompted one included.
         options: The thresholds.
-        is_between: A confirmed slice ahead shows the object: its shape does not end it before.
+        is_between: A confirmed slice ahead shows the object, or it is known where it ends: its shape does not end it before.
     """
     if evidence.object_score_logits <= 0 or evidence.area == 0:
         return Ending.OBJECT_SCORE
