@@ -223,8 +223,9 @@ class Session(SegmentedVolume):
     ) -> Iterator[SliceMask]:
         """Propagates objects through the slices, outwards from the confirmed ones, and yields each slice when it is done.
 
-        Several objects go through the slices together: one slice of each, as many objects at a time as the device is good for. Only what
-        is not done yet is done: the first time everything, after a correction what it touches, after a stop the rest.
+        Several objects go through the slices together: one slice of each, as many objects at a time as the device is good for; a single
+        one goes in both directions side by side. Only what is not done yet is done: the first time everything, after a correction what it
+        touches, after a stop the rest.
 
         Args:
             object_id: The object, or several; all of them if None.

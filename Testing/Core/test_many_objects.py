@@ -109,6 +109,18 @@ def test_objects_are_seen_by_the_model_as_one_batch_of_bounded_size(model, volum
     assert len(sizes) < 0.6 * sum(sizes)
 
 
+@pytest.mark.parametrize("has_crops", [False, True], ids=["as SAM 2", "with crops"])
+def test_passes_of_one_object_go_on_side_by_side(volume, has_crops, monkeypatch):
+    session, alone = (session_of(small_model(rasterize_prompts=has_crops), volume) for _ in range(2))
+    alone.encode_singly()
+    one_by_one = [one.plane.index for one in alone.propagate(3)]
+    assert sorted(one_by_one) == [0, 2, 3, 4, 5, 7, 8]
+    side_by_side = [one.plane.index for one in session.propagate(3)]
+    assert sorted(side_by_side) == sorted(one_by_one)
+    assert side_by_side != one_by_one
+    assert_same(session, alone, [3])
+
+
 def test_objects_on_one_slice_share_what_precedes_memory(model, volume, monkeypatch):
     small = small_model(rasterize_prompts=False)
     session, queries = session_of(small, volume, replace(OPTIONS, stop_after_absent=None)), []

@@ -15,6 +15,7 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
     CellClick,
     IntensityContrast,
     PropagatedMask,
+    RefinerPicture,
     refine_clicked_mask,
     refine_propagated_masks,
     shows_surroundings,
@@ -44,7 +45,7 @@ def tensor(mask):
 
 def followed(answer, before, picture, neighbour, contrast):
     refiner = bundled_refiner(torch.device("cpu"))
-    known = PropagatedMask(answer, tensor(before), picture, neighbour, contrast)
+    known = PropagatedMask(answer, tensor(before), *map(RefinerPicture.of, (picture, neighbour)), contrast)
     return refine_propagated_masks([known], refiner)[0]
 
 

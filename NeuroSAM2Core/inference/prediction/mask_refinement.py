@@ -32,7 +32,13 @@ from NeuroSAM2Core.inference.prediction.appearance import (
     without_small_parts,
 )
 from NeuroSAM2Core.inference.prediction.mask_transfer import overlap_over_union, signed_distance
-from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, box_differs, view_of_box, view_of_mask
+from NeuroSAM2Core.inference.prediction.refiner_view import (
+    CellBox,
+    box_differs,
+    normalised,
+    view_of_box,
+    view_of_mask,
+)
 from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT
 from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.interpolation import resized
@@ -103,15 +109,29 @@ class CellClick:
 
 
 @dataclass(frozen=True, slots=True)
+class RefinerPicture:
+    """A slice in a crop as the refiner sees it."""
+
+    intensities: Float[np.ndarray, "64 64"]
+    """In the volume's own units."""
+    normalised: Float[np.ndarray, "64 64"]
+
+    @classmethod
+    def of(cls, intensities: Float[np.ndarray, "64 64"]) -> "RefinerPicture":
+        """With its intensities normalised."""
+        return cls(intensities, normalised(intensities))
+
+
+@dataclass(frozen=True, slots=True)
 class PropagatedMask:
     """A propagated answer for one object, and what is known beside it."""
 
     answer: MaskPrediction
     before: Bool[torch.Tensor, "1 1 s4 s4"]
     """The mask of the slice before in the same crop, not empty."""
-    picture: Picture
+    picture: RefinerPicture
     """The slice in that crop."""
-    neighbour: Picture
+    neighbour: RefinerPicture
     """The slice before in that crop."""
     contrast: IntensityContrast | None
     """Of the object on its confirmed slices; None where it does not differ."""
@@ -122,8 +142,8 @@ class PropagatedMask:
 
     def view(self, cells: Bool[np.ndarray, "64 64"]) -> Float[np.ndarray, "5 64 64"]:
         """What the refiner sees."""
-        evidence = None if self.contrast is None else self.contrast.evidence(self.picture)
-        return view_of_mask(self.picture, self.neighbour, cells, evidence)
+        evidence = None if self.contrast is None else self.contrast.evidence(self.picture.intensities)
+        return view_of_mask(self.picture.normalised, self.neighbour.normalised, cells, evidence)
 
     def refined(self, cells: Bool[np.ndarray, "64 64"], logits: NDArray[np.float64]) -> MaskPrediction:
         """The answer with the mask that follows from the refiner's logits.

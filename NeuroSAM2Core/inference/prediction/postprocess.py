@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.components import cpu
 from NeuroSAM2Core.components.device import fill_holes, is_extension_active, largest_component, remove_islands
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop
@@ -109,13 +110,14 @@ def finish(
 
 def cleaned_slice(mask: Bool[Tensor, "h w"], options: EngineOptions) -> NDArray[np.bool_]:
     """The mask of a slice without small holes and islands."""
-    mask = _where_cleaned(mask)
-    if options.max_hole_area != 0:
-        mask = fill_holes(mask, dims=2, max_area=options.max_hole_area)
-    if options.min_island_area > 1:
-        mask = remove_islands(mask, dims=2, min_size=options.min_island_area)
-    cleaned: NDArray[np.bool_] = mask.cpu().numpy()
-    return cleaned
+    holes, islands = options.max_hole_area, options.min_island_area
+    if mask.device.type == "cuda" and is_extension_active():
+        mask = mask if holes == 0 else fill_holes(mask, dims=2, max_area=holes)
+        mask = mask if islands <= 1 else remove_islands(mask, dims=2, min_size=islands)
+        return np.asarray(mask.cpu().numpy())
+    picture = mask.cpu().numpy()
+    picture = picture if holes == 0 else cpu.fill_holes(picture, max_area=holes)
+    return picture if islands <= 1 else cpu.remove_islands(picture, min_size=islands)
 
 
 def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: torch.device) -> NDArray[np.bool_]:
@@ -139,11 +141,6 @@ def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: tor
         mask = remove_islands(mask, dims=3, min_size=options.min_island_volume)
     finished: NDArray[np.bool_] = mask.cpu().numpy()
     return finished
-
-
-def _where_cleaned(mask: Bool[Tensor, "..."]) -> Bool[Tensor, "..."]:
-    """The mask where it is cleaned: on its device if the kernels are there, else on the CPU."""
-    return mask if mask.device.type == "cuda" and is_extension_active() else mask.cpu()
 
 
 RADIUS_PX = 6.0

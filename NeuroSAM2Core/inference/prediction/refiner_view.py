@@ -93,13 +93,13 @@ def view_of_mask(
     """The view of a slice beside one where the object's mask is known.
 
     Args:
-        picture: The slice.
-        neighbour: The one beside it, in the same crop.
+        picture: The slice, `normalised`.
+        neighbour: The one beside it, in the same crop, likewise.
         mask: The object there, not empty.
         evidence: How much each intensity of the slice speaks for the object; None where that is unknown.
     """
     known = np.zeros(picture.shape) if evidence is None else evidence
-    return _stacked(normalised(picture), normalised(neighbour), mask, known, is_box=False)
+    return _stacked(picture, neighbour, mask, known, is_box=False)
 
 
 def box_differs(picture: Picture, box: CellBox) -> bool:

@@ -1,4 +1,7 @@
-"""Objects that are propagated together: one slice of each at a time, as many objects as a device is good for."""
+"""The slices that are propagated together, as many at a time as a device is good for.
+
+They are one slice of each object, or where there is a single object one of each of two passes, mostly one upwards and one downwards.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ObjectPasses:
-    """The passes of one object, one after another.
+    """The passes of one object: no pass reads what another one finds, so that several can go on side by side.
 
     Args:
         context: The axis.
@@ -33,17 +36,27 @@ class ObjectPasses:
     ) -> None:
         self.context, self.object_id, self.track = context, object_id, track
         self._passes, self._prepare = list(passes), prepare
-        self._tracker: PassTracker | None = None
+        self._begun: list[PassTracker] = []
 
-    def tracker(self) -> PassTracker | None:
-        """The tracker of the pass whose slice is next; None where all passes are done."""
-        while self._tracker is None or self._tracker.number is None:
-            if not self._passes:
-                return None
+    def tracker(self, place: int) -> PassTracker | None:
+        """The tracker of one of the passes that go on side by side, by its place among them from 0; None where there are not so many.
+
+        In a bidirectional sweep passes read each other's slices: there is one at a time.
+        """
+        if place and self.context.options.bidirectional_sweep:
+            return None
+        self._begun = [tracker for tracker in self._begun if tracker.number is not None]
+        while self._passes and len(self._begun) <= place:
             run = self._passes.pop(0)
             self._prepare(self.track, run)
-            self._tracker = PassTracker(self.context, self.track, run)
-        return self._tracker
+            tracker = PassTracker(self.context, self.track, run)
+            if tracker.number is not None:
+                self._begun.append(tracker)
+        return self._begun[place] if place < len(self._begun) else None
+
+
+Turn = tuple[ObjectPasses, PassTracker]
+"""A slice that is next."""
 
 
 def propagate_together(
@@ -58,23 +71,13 @@ def propagate_together(
         Cancelled: `is_cancelled` returned true.
     """
     left, first_error = list(objects), None
-    while left:
-        turns: list[tuple[ObjectPasses, PassTracker]] = []
-        for one in [*left]:
-            if len(turns) == context.features.at_once:
-                break
-            check_cancelled(is_cancelled)
-            tracker = one.tracker()
-            if tracker is None:
-                left.remove(one)
-            else:
-                turns.append((one, tracker))
+    while turns := _next_turns(left, context.features.at_once, is_cancelled):
         states = _states(context, [tracker for _, tracker in turns])
         for (one, tracker), state in zip(turns, states, strict=True):
             if isinstance(state, Exception):
                 logger.warning("object %d is left out: %s", one.object_id, state)
                 first_error = first_error or state
-                left.remove(one)
+                left = [other for other in left if other is not one]
                 continue
             check_cancelled(is_cancelled)
             number = tracker.number
@@ -83,6 +86,18 @@ def propagate_together(
             yield one.object_id, number
     if first_error is not None:
         raise first_error
+
+
+def _next_turns(objects: Iterable[ObjectPasses], count: int, is_cancelled: Callable[[], bool]) -> list[Turn]:
+    """The slices that are done next, together: one of each object, which may share a slice, or one of each pass of a single object."""
+    turns: list[Turn] = []
+    for one in objects:
+        check_cancelled(is_cancelled)
+        if len(turns) < count and (tracker := one.tracker(0)) is not None:
+            turns.append((one, tracker))
+    if len(turns) == 1 < count and (tracker := turns[0][0].tracker(1)) is not None:
+        turns.append((turns[0][0], tracker))
+    return turns
 
 
 def check_cancelled(is_cancelled: Callable[[], bool]) -> None:

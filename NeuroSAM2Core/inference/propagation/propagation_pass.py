@@ -21,6 +21,7 @@ from NeuroSAM2Core.inference.prediction.feature_cache import LOOK_AHEAD
 from NeuroSAM2Core.inference.prediction.mask_refinement import (
     IntensityContrast,
     PropagatedMask,
+    RefinerPicture,
     refine_propagated_masks,
     shows_surroundings,
 )
@@ -89,6 +90,7 @@ class PassTracker:
         )
         self._crop: Crop | None = None
         self._bank: MemoryBank
+        self._picture: tuple[int, Crop, RefinerPicture] | None = None
         self.appearance: AppearanceModel | None = None
 
     @property
@@ -128,6 +130,13 @@ class PassTracker:
             return self.first.crop
         bounds = before.crop.bounds_of(before.logits)
         return self.context.crops.following(before.crop, self.first.crop, place, bounds)
+
+    def picture(self, number: int, crop: Crop) -> RefinerPicture:
+        """A slice in a crop; the last one that was asked for is at hand."""
+        if self._picture is None or self._picture[:2] != (number, crop):
+            seen = RefinerPicture.of(crop.picture(self.context.stack.voxels[number], SIDE))
+            self._picture = number, crop, seen
+        return self._picture[2]
 
     def look(self, number: int, crop: Crop, features: ImageFeatures) -> "Look":
         """The slice in a crop, with what memory and the slice before say of it."""
@@ -287,7 +296,7 @@ def _refine(context: AxisContext, looks: Sequence[Look], answers: Sequence[MaskP
     rows = [row for row, look in enumerate(looks) if look.tracker.refines and look.mask is not None]
     if not rows:
         return refined
-    known = [_propagated(context, looks[row], answers[row]) for row in rows]
+    known = [_propagated(looks[row], answers[row]) for row in rows]
     found = refine_propagated_masks(known, bundled_refiner(context.model.device))
     for row, answer in zip(rows, found, strict=True):
         if (
@@ -297,12 +306,11 @@ def _refine(context: AxisContext, looks: Sequence[Look], answers: Sequence[MaskP
     return refined
 
 
-def _propagated(context: AxisContext, look: Look, answer: MaskPrediction) -> PropagatedMask:
+def _propagated(look: Look, answer: MaskPrediction) -> PropagatedMask:
     assert look.mask is not None
-    picture, neighbour = (
-        look.crop.picture(context.stack.voxels[n], SIDE) for n in (look.number, look.number - look.tracker.run.step)
-    )
-    return PropagatedMask(answer, look.mask, picture, neighbour, look.tracker.contrast)
+    tracker, number = look.tracker, look.number
+    neighbour, picture = (tracker.picture(n, look.crop) for n in (number - tracker.run.step, number))
+    return PropagatedMask(answer, look.mask, picture, neighbour, tracker.contrast)
 
 
 def _ended(context: AxisContext, look: Look, answer: MaskPrediction, *, own_iou: float) -> Found:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from NeuroSAM2Core.inference.prediction.mask_refinement import IntensityContrast
 from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
-from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, Picture, view_of_box, view_of_mask
+from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, Picture, normalised, view_of_box, view_of_mask
 from NeuroSAM2Core.model.mask_refiner import SIDE
 from NeuroSAM2Core.synth.anatomy.heads import Head, load_training_heads
 from NeuroSAM2Core.training.config.pretraining import RefinerConfig, SampleConfig
@@ -101,7 +101,8 @@ def neighbour_view(
         reference: A slice that teaches what the object looks like, and the object there, which may be empty.
     """
     contrast = IntensityContrast.of([reference])
-    return view_of_mask(picture, neighbour, mask, None if contrast is None else contrast.evidence(picture))
+    evidence = None if contrast is None else contrast.evidence(picture)
+    return view_of_mask(normalised(picture), normalised(neighbour), mask, evidence)
 
 
 def draw_box(truth: Cells, rng: np.random.Generator) -> CellBox | None:
