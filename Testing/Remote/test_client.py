@@ -270,7 +270,7 @@ def test_a_script_that_asks_for_what_is_not_there_is_notified_so(worker, ball):
 
 
 def test_a_script_that_paused_for_long_goes_on_where_it_was(ball, small_model_file):
-    with ThreadedWorker(idle_s=0.2, heartbeat_s=0.2) as worker:
+    with ThreadedWorker(idle_s=1.0, heartbeat_s=0.2) as worker:
         session = RemoteSession.connect("127.0.0.1", worker.port, TOKEN, ball, model=small_model_file, device="cpu")
         session.add_box(1, "axial", 7, (12, 14, 35, 41))
         shown = {one.plane.index: one.mask for one in session.propagate(1)}
