@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,9 @@ def assert_same(masks, others):
     assert [(one.object_id, one.plane) for one in masks] == [(one.object_id, one.plane) for one in others]
     for one, other in zip(masks, others, strict=True):
         np.testing.assert_array_equal(one.mask, other.mask)
-        assert (one.predicted_iou, one.object_score, one.revision) == (
-            other.predicted_iou,
-            other.object_score,
-            other.revision,
-        )
+        scores = (other.predicted_iou, other.object_score)  # a slice in a batch and alone differ by rounding
+        assert (one.predicted_iou, one.object_score) == pytest.approx(scores, abs=1e-5)
+        assert one.revision == other.revision
 
 
 def test_answers_are_those_of_the_engine(client, key, session):
@@ -227,17 +226,10 @@ def test_a_click_is_answered_in_the_middle_of_a_propagation_and_counts_for_it(cl
     order = [e.request_id for e in events if isinstance(e, (SliceTracked, SliceAnswered, Finished))]
     assert order.index(click) == 1  # after the slice that was being done
     session.set_prompts(box_on(key, 7).prompts)
-    steps = session.propagate(1)
-    expected = [
-        next(steps),
-        next(steps),
-        next(steps),
-        session.set_prompts(box_on(key, 12).prompts),
-        *session.propagate(1),
-    ]
+    assert len(list(islice(session.propagate(1), 3))) == 3
+    expected = [session.set_prompts(box_on(key, 12).prompts), *session.propagate(1)]
     latest = {e.mask.plane: e.mask for e in events if isinstance(e, (SliceTracked, SliceAnswered))}
-    known = {one.plane: one for one in expected}
-    assert_same([latest[plane] for plane in known], list(known.values()))
+    assert_same([latest[one.plane] for one in expected], expected)
     assert {e.done <= e.total for e in events if isinstance(e, Progress)} == {True}
 
 
