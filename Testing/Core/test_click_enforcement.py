@@ -45,6 +45,19 @@ def test_a_click_that_was_ignored_turns_over_the_pixels_around_it_and_no_others(
     assert (~mask).sum() > EngineOptions().max_hole_area, "else the hole would be filled again"
 
 
+def test_a_click_beside_a_small_object_does_not_multiply_it():
+    rows, cols = np.mgrid[:64, :64]
+    blob = torch.from_numpy(np.where(np.hypot(rows - 32, cols - 32) < 11, 5.0, -5.0).astype(np.float32))[None, None]
+    shape, click = (24, 24), PointPrompt(12, 17, True)
+    before, after = (
+        cleaned_slice(to_size(logits, shape, "bilinear")[0] > 0, OPTIONS)
+        for logits in (blob, enforce_clicks(blob, [click], shape, OPTIONS))
+    )
+    assert not before[12, 17]
+    assert after[12, 17]
+    assert before.sum() < after.sum() < 1.4 * before.sum()
+
+
 @pytest.mark.parametrize("positive", [True, False])
 def test_an_answer_that_is_cleaned_away_is_none(positive):
     logits = torch.full((1, 1, 16, 16), -8.0 if positive else 8.0)

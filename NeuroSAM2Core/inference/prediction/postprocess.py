@@ -145,6 +145,8 @@ def finish_volume(voxels: NDArray[np.bool_], options: EngineOptions, device: tor
 
 RADIUS_PX = 6.0
 """Of what is turned over, in pixels of the slice: more than the holes that are filled and the specks that are dropped by default."""
+RADIUS_RATIO = 0.5
+"""Likewise as a share of the object's radius (of a disc of its area), where that is less and the click is seen then."""
 MIN_GRID_RADIUS: dict[Upsampling, float] = {"bilinear": 1.5, "bicubic": 3.0}
 """Likewise in pixels of the logits, so that interpolation at the click sees nothing else."""
 MIN_LOGIT = 1.0
@@ -171,18 +173,21 @@ def enforce_clicks(
     if not any(is_cleaned) and agreement(logits, points, shape, upsampling).all():
         return logits
     distances = torch.stack([_distance_px(logits, point, shape) for point in points])
-    radius = max(
-        RADIUS_PX, *(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
-    )
+    least = max(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
+    own = RADIUS_RATIO * math.sqrt(float((logits > 0).float().mean()) * math.prod(shape) / math.pi)
     for i, point in enumerate(points):
         if not is_cleaned[i] and agreement(logits, [point], shape, upsampling).all():
             continue
-        near = distances[i] <= radius
         others = [j for j, other in enumerate(points) if other.positive != point.positive]
-        if others and i < len(points) - 1:
-            near &= distances[i] <= distances[others].amin(dim=0)
         size = logits.abs().clamp(min=MIN_LOGIT)
-        logits = torch.where(near, size if point.positive else -size, logits)
+        for radius in (min(own, RADIUS_PX), RADIUS_PX):
+            near = distances[i] <= max(radius, least)
+            if others and i < len(points) - 1:
+                near &= distances[i] <= distances[others].amin(dim=0)
+            turned = torch.where(near, size if point.positive else -size, logits)
+            if not _are_cleaned_away(turned, [point], shape, options)[0]:
+                break
+        logits = turned
     return logits
 
 
