@@ -37,6 +37,10 @@ class MLP(nn.Module):
         return out
 
 
+FEW_CHANNELS = 64
+"""Up to so many, whole pictures are normalised at once: row by row, as `layer_norm` does it, takes two to five times as long on a CPU."""
+
+
 class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of a channels-first picture."""
 
@@ -48,6 +52,10 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Each pixel's channels to mean 0 and variance 1, then scaled and shifted."""
+        if len(self.weight) <= FEW_CHANNELS:
+            centred = x.float() - x.float().mean(dim=1, keepdim=True)
+            scale = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + self.eps)
+            return torch.addcmul(self.bias[:, None, None], centred * scale, self.weight[:, None, None])
         y = F.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, self.eps)
         return y.movedim(-1, 1)
 

@@ -105,7 +105,12 @@ def finish(
     logits: Float[Tensor, "1 1 s4 s4"], crop: Crop, shape: tuple[int, int], options: EngineOptions
 ) -> NDArray[np.bool_]:
     """The mask (H, W) of one slice of the stack."""
-    return cleaned_slice(at_slice(logits, crop, shape, options) > 0, options)
+    inside = cleaned_slice(to_size(logits, crop.shape, options.upsampling)[0] > 0, options)
+    if crop.shape == shape:
+        return inside
+    mask = np.zeros(shape, bool)
+    mask[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] = inside
+    return mask
 
 
 def cleaned_slice(mask: Bool[Tensor, "h w"], options: EngineOptions) -> NDArray[np.bool_]:
