@@ -168,8 +168,9 @@ class SegmentationDocument:
         """Confirms slices with their current masks; the caller begins and marks the step."""
         record = self.objects.record(number)
         stale: list[tuple[Axis, int, int]] = []
-        for plane in planes:
-            mask, known = self.slice_io.read(number, plane), record.quality.get(plane)
+        masks = {plane: self.slice_io.read(number, plane) for plane in planes}
+        for plane, mask in masks.items():
+            known = record.quality.get(plane)
             digest = digest_of(mask)
             is_edited = known is None or known.digest != digest
             if not record.prompts.confirms(plane):
@@ -181,8 +182,8 @@ class SegmentationDocument:
                 record = record.with_stale(*stale[-1])
         self._record(number, record)
         self.journal.note_prompts(number)
-        for plane in planes:
-            self.journal.note_mask(number, plane)
+        for plane, mask in masks.items():
+            self.journal.note_mask(number, plane, mask)
         for axis, first, last in stale:
             self.journal.note_stale(number, axis, first, last)
 
@@ -369,9 +370,9 @@ class SegmentationDocument:
         number, plane = mask.object_id, mask.plane
         self.undo_stack.notice_edits()
         was_unchanged_since_restore = self.undo_stack.is_unchanged_since_restore
-        digest_before = self.slice_io.digest(number, plane)
         with self.writing():
-            quality = replace(self.slice_io.write(number, mask), review_iou_threshold=review_iou_threshold)
+            written = self.slice_io.write(number, mask)
+        quality = replace(written.quality, review_iou_threshold=review_iou_threshold)
         record = self.objects.record(number)
         is_taken_back = stale is not None and plane not in record.prompts.planes
         record = record.with_quality(plane, None if is_taken_back else quality)
@@ -381,11 +382,11 @@ class SegmentationDocument:
         self.undo_stack.amend(
             self.records,
             (number, plane),
-            digest_before=digest_before,
+            digest_before=written.digest_before,
             was_unchanged_since_restore=was_unchanged_since_restore,
         )
         self._position = self.undo_stack.position()
-        self.journal.note_mask(number, plane)
+        self.journal.note_mask(number, plane, written.mask)
         if stale is not None:
             self.journal.note_stale(number, plane.axis, *stale)
 
@@ -416,7 +417,7 @@ class SegmentationDocument:
                     object_score=known.object_score,
                 ),
             )
-        again = None if quality is None else replace(quality, digest=written.digest)
+        again = None if quality is None else replace(quality, digest=written.quality.digest)
         self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
 
     def restore_nodes(self, number: int) -> None:

@@ -14,7 +14,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,8 @@ class Journal:
         disk.delete(self.path)
 
     def _append(self, payload: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(payload) + "\n")
+        with self.path.open("ab") as file:
+            file.write(json.dumps(payload).encode() + b"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _without_digest(quality: SliceQuality) -> dict[str, object]:
     """The digest follows from the mask."""
-    return {name: value for name, value in asdict(quality).items() if name != "digest"}
+    return {one.name: getattr(quality, one.name) for one in fields(quality) if one.name != "digest"}
 
 
 def _to_json(line: Line) -> dict[str, object]:

@@ -5,6 +5,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.scene.volume_nodes import Fingerprint
@@ -42,9 +45,9 @@ class SessionJournal:
         """An object's prompts have changed."""
         self._note(lambda journal: journal.note(self._prompts_line(object_id)))
 
-    def note_mask(self, object_id: int, plane: SlicePlane) -> None:
-        """A slice has changed."""
-        self._note(lambda journal: journal.note(self._mask_line(object_id, plane)))
+    def note_mask(self, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]) -> None:
+        """A slice has changed: what the object is on it now, (H, W)."""
+        self._note(lambda journal: journal.note(self._mask_line(object_id, plane, mask)))
 
     def note_stale(self, object_id: int, axis: Axis, first: int, last: int) -> None:
         """Slices have become out of date."""
@@ -114,7 +117,7 @@ class SessionJournal:
             for object_id in self._objects.segments:
                 journal.note(self._prompts_line(object_id))
                 for plane in self._objects.record(object_id).quality:
-                    journal.note(self._mask_line(object_id, plane))
+                    journal.note(self._mask_line(object_id, plane, self._slice_io.read(object_id, plane)))
         except DataError:
             journal.discard()
             raise
@@ -132,10 +135,6 @@ class SessionJournal:
             unanswered=record.unanswered,
         )
 
-    def _mask_line(self, object_id: int, plane: SlicePlane) -> MaskLine:
-        return MaskLine(
-            object_id=object_id,
-            plane=plane,
-            mask=self._slice_io.read(object_id, plane),
-            quality=self._objects.record(object_id).quality.get(plane),
-        )
+    def _mask_line(self, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]) -> MaskLine:
+        quality = self._objects.record(object_id).quality.get(plane)
+        return MaskLine(object_id=object_id, plane=plane, mask=mask, quality=quality)

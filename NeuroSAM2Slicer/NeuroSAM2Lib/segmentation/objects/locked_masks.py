@@ -40,7 +40,7 @@ class LockedMasks:
     def keep(self) -> None:
         """The objects that are locked now are right as they are."""
         self._known = {}
-        for number in self._locked():
+        for number in self._objects.locked:
             try:
                 mask = read_mask(self._objects.node, self._objects.segment_id(number))
             except NeuroSAM2Error:  # it is stored as a surface, which nobody paints on
@@ -49,17 +49,19 @@ class LockedMasks:
 
     def unchanged(self) -> tuple[int, ...]:
         """The objects whose labelmap nobody has touched since it was looked at."""
-        return tuple(n for n in self._locked() if n in self._known and self._known[n].image_time == self._image_time(n))
+        return tuple(
+            n for n in self._objects.locked if n in self._known and self._known[n].image_time == self._image_time(n)
+        )
 
     def trust(self, numbers: tuple[int, ...]) -> None:
         """What was done to the labelmaps of these objects has left their voxels alone."""
-        for number in set(numbers).intersection(self._locked()):
+        for number in set(numbers).intersection(self._objects.locked):
             self._known[number] = LockedMask(self._image_time(number), self._known[number].mask)
 
     def changed(self) -> tuple[int, ...]:
         """The objects whose voxels are not what they were."""
         unchanged, changed = self.unchanged(), []
-        for number in self._locked():
+        for number in self._objects.locked:
             if number in self._known and number not in unchanged:
                 now = read_mask(self._objects.node, self._objects.segment_id(number))
                 if _is_same(self._known[number].mask, now):
@@ -72,9 +74,6 @@ class LockedMasks:
         """Puts the voxels of an object back; those that others have gained stay theirs."""
         replace_mask(self._objects.node, self._objects.segment_id(number), self._known[number].mask)
         self.trust((number,))
-
-    def _locked(self) -> tuple[int, ...]:
-        return tuple(number for number in self._objects.segments if self._objects.is_locked(number))
 
     def _image_time(self, number: int) -> int:
         segment = self._objects.node.GetSegmentation().GetSegment(self._objects.segment_id(number))

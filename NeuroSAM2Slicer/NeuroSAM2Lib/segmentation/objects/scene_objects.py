@@ -23,8 +23,7 @@ from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.segments.layers import LABELMAP
+from NeuroSAM2Lib.scene.segments.layers import LABELMAP, SegmentWatch
 
 CONFIDENT_OBJECT_SCORES = (0.2, 0.8)
 FOUND = 0.5
@@ -216,39 +215,30 @@ class SegmentedObjects:
     def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
         self.node = segmentation_node
         self.records: dict[int, ObjectRecord] = {}
-        self._segments: Mapping[int, str] = {}
-        self._is_current = False
-        self._watched: slicer.vtkSegmentation | None = None
-        self._watch = SceneObserver()
+        self.watch = SegmentWatch(segmentation_node)
 
     @property
     def segments(self) -> Mapping[int, str]:
-        """Segment ids by object; read once, and again after the segmentation has said that its segments changed."""
-        segmentation = self.node.GetSegmentation()
-        if segmentation is not self._watched:
-            self._follow(segmentation)
-        if not self._is_current:
-            found = {}
-            for segment_id in segmentation.GetSegmentIDs():
-                number = object_number(segmentation.GetSegment(segment_id))
-                if number is not None:
-                    found[number] = segment_id
-            self._segments, self._is_current = MappingProxyType(found), True
-        return self._segments
+        """Segment ids by object."""
+        return self.watch.kept("segments", self._read_segments)
 
-    def _follow(self, segmentation: slicer.vtkSegmentation) -> None:
-        self._watch.off()
-        for event in (
-            segmentation.SegmentAdded,
-            segmentation.SegmentRemoved,
-            segmentation.SegmentModified,
-            segmentation.SegmentsOrderModified,
-        ):
-            self._watch.on(segmentation, event, self._forget_segments, priority=FIRST)
-        self._watched, self._is_current = segmentation, False
+    @property
+    def locked(self) -> tuple[int, ...]:
+        """The objects whose voxels and prompts nothing may change."""
+        return self.watch.kept("locked", self._read_locked)
 
-    def _forget_segments(self, _segmentation: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        self._is_current = False
+    def _read_segments(self) -> Mapping[int, str]:
+        segmentation, found = self.node.GetSegmentation(), {}
+        for segment_id in segmentation.GetSegmentIDs():
+            number = object_number(segmentation.GetSegment(segment_id))
+            if number is not None:
+                found[number] = segment_id
+        return MappingProxyType(found)
+
+    def _read_locked(self) -> tuple[int, ...]:
+        segmentation, text = self.node.GetSegmentation(), vtk.mutable("")
+        segments = self.segments.items()
+        return tuple(number for number, name in segments if segmentation.GetSegment(name).GetTag(LOCKED_TAG, text))
 
     def segment_id(self, object_id: int) -> str:
         """The segment of an object.
@@ -296,10 +286,7 @@ class SegmentedObjects:
 
     def is_locked(self, object_id: int | None) -> bool:
         """Nothing may change the voxels and the prompts of the object."""
-        segment_id = self.segments.get(object_id or 0)
-        return segment_id is not None and bool(
-            self.node.GetSegmentation().GetSegment(segment_id).GetTag(LOCKED_TAG, vtk.mutable(""))
-        )
+        return object_id in self.locked
 
     def lock(self, object_id: int, *, is_locked: bool) -> None:
         """Locks or unlocks an object; kept in its segment, so that it is saved with the scene."""
