@@ -19,8 +19,8 @@ from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from trame.app import get_server
 
 from NeuroSAM2Core.catalog import SET_HOME, models_folder
+from NeuroSAM2Core.disk import ScratchFolder
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.scratch import ScratchFolder
 from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.file_io import FileIO

@@ -26,7 +26,7 @@ from NeuroSAM2Core.synth.anatomy.contrast import draw_contrast, render, seen_win
 from NeuroSAM2Core.synth.anatomy.grid import draw_noise, refined, torch_generator
 from NeuroSAM2Core.synth.anatomy.heads import Head, load_training_heads
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, OBJECT_NAMES, is_in, object_weights
-from NeuroSAM2Core.synth.noise import blur
+from NeuroSAM2Core.synth.frame import blur
 from NeuroSAM2Core.training.anatomy.view import (
     LONG_CLIP,
     Target,

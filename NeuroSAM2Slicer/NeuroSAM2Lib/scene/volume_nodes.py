@@ -18,7 +18,7 @@ import vtk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.remote import VolumeHash, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
+from NeuroSAM2Core.volume.header import HeaderGeometry
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, to_vtk, voxels_of
 
