@@ -204,7 +204,9 @@ class UndoStack:
         number = self.position()[0]
         here = self._states[number]
         if here.is_saved:
-            self._enter(UndoState(here.name, dict(records), False, on_top_of=number if was_unchanged_since_restore else None))
+            self._enter(
+                UndoState(here.name, dict(records), False, on_top_of=number if was_unchanged_since_restore else None)
+            )
         else:
             here.before.setdefault(answered, digest_before)
             self._states[number] = replace(here, records=dict(records))
