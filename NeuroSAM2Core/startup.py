@@ -6,8 +6,9 @@ most of the gain without that (benchmarks/README.md, *Threads*). Without torch; 
 """
 
 import io
-import sys
 import os
+import sys
+
 
 def allow_any_character() -> None:
     """Lets this process print any character; what the console's encoding lacks is written as an escape.

@@ -9,38 +9,36 @@ Lesions are drawn into a label map where a clip is cut from: a core, maybe a rim
 follows from the seed, the step and the bank alone.
 """
 
-from dataclasses import dataclass
-import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
-from scipy import ndimage
-from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.labels import (
-    ID,
-    LESION,
-    NUM_LABELS,
-    OBJECT_LABELS,
-    ids,
-    is_in,
-    object_weights,
-    table_of,
-)
-from NeuroSAM2Core.training.config.pretraining import ClipConfig
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
+
 from NeuroSAM2Core.synth import render as render_formulas
 from NeuroSAM2Core.synth import sample_anatomy
 from NeuroSAM2Core.synth.anatomy.contrast import draw_contrast, render, seen_window, volume_window, windowed
 from NeuroSAM2Core.synth.anatomy.grid import draw_noise, refined, torch_generator
 from NeuroSAM2Core.synth.anatomy.heads import Head, load_training_heads
-from NeuroSAM2Core.synth.anatomy.labels import BRAIN, ID, OBJECT_NAMES, is_in, object_weights
+from NeuroSAM2Core.synth.anatomy.labels import (
+    BRAIN,
+    ID,
+    LESION,
+    NUM_LABELS,
+    OBJECT_LABELS,
+    OBJECT_NAMES,
+    ids,
+    is_in,
+    object_weights,
+    table_of,
+)
 from NeuroSAM2Core.synth.frame import blur
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, ClipConfig, Stage
 from NeuroSAM2Core.training.data.clip import ClipBatch

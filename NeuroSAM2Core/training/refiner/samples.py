@@ -1,40 +1,33 @@
-"""The target of a sample: an object of a head or a lesion, the slice that is shown, and the slices where it is known.
+"""Samples that the mask refiner learns from: a view as inference gives it, and the share of each of its cells that is the object.
 
-What the mask refiner is asked for in heads, as names of labels; the objects of each list are drawn alike often.
-
-Samples that the mask refiner learns from: a view as inference gives it, and the share of each of its cells that is the object.
-
-A view is made by the functions that inference makes it with; only the picture, what is known of the object and the truth are made here.
-
-The batch of every step of a run; it follows from the seed, the step and the bank alone.
+The target of a sample is an object of a head or a lesion, the slice that is shown, and the slices where it is known; the objects of each
+list are drawn alike often. A view is made by the functions that inference makes it with; only the picture, what is known of the object and
+the truth are made here. The batch of every step of a run follows from the seed, the step and the bank alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import product
-import numpy as np
-from jaxtyping import Bool, Int, UInt8
-from NeuroSAM2Core.synth.anatomy.heads import Head
-from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBRUM, NAMES, NUCLEI, table_of
-from NeuroSAM2Core.training.config.pretraining import SampleConfig
-from NeuroSAM2Core.training.refiner.images import IS_BRAIN, Lesion
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
+
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
+
 from NeuroSAM2Core.inference.prediction.mask_refinement import IntensityContrast
 from NeuroSAM2Core.inference.prediction.mask_transfer import signed_distance
 from NeuroSAM2Core.inference.prediction.refiner_view import CellBox, Picture, normalised, view_of_box, view_of_mask
 from NeuroSAM2Core.model.mask_refiner import SIDE
 from NeuroSAM2Core.synth.anatomy.heads import Head, load_training_heads
+from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBRUM, NAMES, NUCLEI, table_of
 from NeuroSAM2Core.training.config.pretraining import RefinerConfig, SampleConfig
 from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.refiner.images import (
+    IS_BRAIN,
+    Lesion,
     Scanner,
     draw_field_of_view,
     draw_means,

@@ -1,12 +1,8 @@
-"""The state of a run of the mask refiner, the files that it goes on from, and the file that it gives out.
+"""A run of the mask refiner: batches, steps, measurements, checkpoints. It can stop after any step and go on as if it had not.
 
-There is no random state to keep: every draw follows from the seed and the step.
-
-A run of the mask refiner: batches, steps, measurements, checkpoints. It can stop after any step and go on as if it had not.
-
-The loop of SAM 2 (`trainer.loop`) steps through clips with prompts and memory; this one trains a network that sees one view at a time.
-
-What the mask refiner is trained by and what it is measured by: cross-entropy and Dice against shares of cells.
+The loop of SAM 2 (`trainer.loop`) steps through clips with prompts and memory; this one trains a network that sees one view at a time. The
+network is trained and measured by cross-entropy and Dice against shares of cells. There is no random state to keep: every draw follows from
+the seed and the step.
 
 Source: Milletari, Navab and Ahmadi, "V-Net: fully convolutional neural networks for volumetric medical image segmentation", 2016
 (Dice).
@@ -14,36 +10,28 @@ Source: Milletari, Navab and Ahmadi, "V-Net: fully convolutional neural networks
 Pictures of views as the mask refiner sees them, with the truth: to look at before a long run.
 """
 
-from collections.abc import Mapping
-from copy import deepcopy
-from dataclasses import asdict, dataclass
-from pathlib import Path
-import torch
-from safetensors.torch import save_file
-from torch import Tensor
-from torch.optim import AdamW
-from NeuroSAM2Core.checkpoint import Provenance, tensor_file
-from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically
-from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
-from NeuroSAM2Core.errors import CheckpointError
-from NeuroSAM2Core.model.mask_refiner import MaskRefiner
-from NeuroSAM2Core.training.config.pretraining import RefinerConfig
-from NeuroSAM2Core.training.trainer.parameter_groups import lr_factor
-from NeuroSAM2Core.version import __version__
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import AdamW
+
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.checkpoint import Provenance, tensor_file
+from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically
+from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
+from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.mask_refiner import MaskRefiner
 from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.config.pretraining import RefinerConfig
@@ -52,11 +40,13 @@ from NeuroSAM2Core.training.data.loading import worker_deaths_reported
 from NeuroSAM2Core.training.refiner.samples import RefinerBatch, RefinerBatches, batches, held_out_samples
 from NeuroSAM2Core.training.trainer.loop import Progress, stop_requested
 from NeuroSAM2Core.training.trainer.optimizer_step import Precision
+from NeuroSAM2Core.training.trainer.parameter_groups import lr_factor
 from NeuroSAM2Core.training.trainer.recorder import Recorder, open_recorder, plot_curves
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder
+from NeuroSAM2Core.version import __version__
 
 if TYPE_CHECKING:
-        from matplotlib.axes import Axes
+    from matplotlib.axes import Axes
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 STEP = "run_step"
