@@ -5,8 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import slicer
-from NeuroSAM2Lib.engine.choice import EngineChoice
-from NeuroSAM2Lib.engine.installation import install_plan
+from NeuroSAM2Lib.engine.choice import EngineChoice, install_plan
 from NeuroSAM2Lib.engine.link import Engine
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter

@@ -6,8 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from NeuroSAM2Lib.engine.choice import Place
-from NeuroSAM2Lib.engine.installation import Found, Step, training_plan
+from NeuroSAM2Lib.engine.choice import Found, Place, Step, training_plan
 from NeuroSAM2Lib.scene.practice_volume import SHAPE, add_practice_volume, practice_voxels
 from NeuroSAM2Lib.training.case_import import find_pairs
 from NeuroSAM2Lib.training.cases import CaseList

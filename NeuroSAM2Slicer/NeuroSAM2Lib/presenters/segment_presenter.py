@@ -15,16 +15,14 @@ from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import MaskCleanup, SlicePlane
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place, starter
-from NeuroSAM2Lib.engine.installation import READY, InstallPlan
+from NeuroSAM2Lib.engine.choice import READY, EngineChoice, InstallPlan, Place, starter
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.engine_presenter import ModelController
 from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
-from NeuroSAM2Lib.presenters.strokes import act_on_stroke
-from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool
+from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool, act_on_stroke
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController

@@ -11,7 +11,7 @@ from enum import Enum
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from NeuroSAM2Lib.engine.installation import InstallPlan
+from NeuroSAM2Lib.engine.choice import InstallPlan
 from NeuroSAM2Lib.engine.link import FAILED_MESSAGE, RETRY_HINT
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.layers import Layer

@@ -20,17 +20,17 @@ from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay, SurfaceU
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.locked_masks import LockedMasks
+from NeuroSAM2Lib.segmentation.journal import SessionJournal
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     DisplayProperties,
+    LockedMasks,
     ObjectRecord,
     SegmentedObjects,
     SliceQuality,
 )
 from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
-from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
 from NeuroSAM2Lib.segmentation.undo import UndoStack
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import slicer
 import vtk
-from NeuroSAM2Lib.engine.choice import Place
-from NeuroSAM2Lib.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
+from NeuroSAM2Lib.engine.choice import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Place, Step, training_plan
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.undo import EditHistory
