@@ -19,20 +19,17 @@ from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.view_state import Activity
 
-from NeuroSAM2Qt.application.desktop_host import DesktopHost, Installer, StatusBar, slice_views, slicer_python
-from NeuroSAM2Qt.application.samples import load_sample
+from NeuroSAM2Qt.application import DesktopHost, Installer, StatusBar, load_sample, slice_views, slicer_python
 from NeuroSAM2Qt.connections import AT_ONCE_MS, BUSY_MS, IDLE_MS, Shortcuts, WorkerBridge, connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.train_project import TrainProject
 from NeuroSAM2Qt.widgets.cohort_box import CohortBox
-from NeuroSAM2Qt.widgets.display_box import DisplayBox, WindowBox
 from NeuroSAM2Qt.widgets.files_box import FilesBox
 from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
-from NeuroSAM2Qt.widgets.object_table import ObjectMenu, ObjectTable
 from NeuroSAM2Qt.widgets.repair_box import RepairBox
-from NeuroSAM2Qt.widgets.settings_boxes import CleanupBox, PreviewSwitch, RangeBox, SwitchesBox
-from NeuroSAM2Qt.widgets.tables import QualityStripTable
+from NeuroSAM2Qt.widgets.settings_boxes import CleanupBox, DisplayBox, PreviewSwitch, RangeBox, SwitchesBox, WindowBox
+from NeuroSAM2Qt.widgets.tables import ObjectMenu, ObjectTable, QualityStripTable
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"

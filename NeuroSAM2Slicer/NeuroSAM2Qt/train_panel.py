@@ -16,7 +16,7 @@ from NeuroSAM2Lib.training.run import ADAPTATIONS, EXPERT, PARTS, TrainChoice, m
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Qt.application.desktop_host import Installer, StatusBar
+from NeuroSAM2Qt.application import Installer, StatusBar
 from NeuroSAM2Qt.connections import connect, guarded_poll
 from NeuroSAM2Qt.help_text import train_help
 from NeuroSAM2Qt.train_project import TrainProject
