@@ -24,9 +24,8 @@ from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.file_io import FileIO
-from NeuroSAM2Web.server.address import HOST, open_page
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.server.guard import AuthPolicy, address, guard
+from NeuroSAM2Web.server.guard import HOST, AuthPolicy, address, guard, open_page
 from NeuroSAM2Web.ui.cohort_panel import CohortPanel, build_cohort_form
 from NeuroSAM2Web.ui.engine_panel import EnginePanel, build_engine_form
 from NeuroSAM2Web.ui.file_panel import FilePanel

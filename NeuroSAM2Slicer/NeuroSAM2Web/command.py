@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
     from NeuroSAM2Web.app import AppOptions
     from NeuroSAM2Web.app import run as serve
-    from NeuroSAM2Web.server.address import choose_port
+    from NeuroSAM2Web.server.guard import choose_port
 
     serve(
         AppOptions(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from NeuroSAM2Web import drawing
-from NeuroSAM2Web.server.address import choose_port
+from NeuroSAM2Web.server.guard import choose_port
 
 from NeuroSAM2Core.cli import main as cli
 from NeuroSAM2Core.errors import WorkerError

@@ -9,7 +9,7 @@ import pytest
 from NeuroSAM2Lib.scene.files import packing
 from NeuroSAM2Lib.scene.files.node_files import read_segmentation
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.imported_objects import read_objects
+from NeuroSAM2Lib.segmentation.object_actions import read_objects
 from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.volume import Volume

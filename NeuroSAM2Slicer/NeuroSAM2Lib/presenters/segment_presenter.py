@@ -27,9 +27,8 @@ from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.imported_objects import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.journal import Unsaved
-from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.segmentation.object_actions import LabelObjects, ObjectActions, add_objects
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.repair_actions import RepairActions
