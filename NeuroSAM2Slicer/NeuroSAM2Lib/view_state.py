@@ -93,6 +93,11 @@ class Activity(Enum):
     STOPPING = "stopping"
     ENDED = "ended"
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is under way."""
+        return self in (Activity.READY, Activity.ENDED)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectView:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import slicer
 from NeuroSAM2Lib.engine.choice import EngineChoice, install_plan
 from NeuroSAM2Lib.engine.link import Engine
-from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter
 from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
@@ -17,7 +16,6 @@ from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, StatusA
 from NeuroSAM2Lib.presenters.tools import Tool
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Qt.application import DesktopHost, Installer, StatusBar, load_sample, slice_views, slicer_python
 from NeuroSAM2Qt.connections import AT_ONCE_MS, BUSY_MS, IDLE_MS, Shortcuts, WorkerBridge, connect
@@ -33,7 +31,6 @@ from NeuroSAM2Qt.widgets.tables import ObjectMenu, ObjectTable, QualityStripTabl
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
-QUIET = (Activity.READY, Activity.ENDED)
 MAX_UNDO = 20
 
 
@@ -295,7 +292,7 @@ class SegmentPanel:
         self.cohort.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
-        is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        is_busy = is_testing or not view.session.activity.is_quiet or self.tools.tool is not Tool.LOOK
         return BUSY_MS if is_busy else IDLE_MS
 
     def show(self, view: SegmentViewModel) -> None:
@@ -322,9 +319,7 @@ class SegmentPanel:
         ui.redoButton.setEnabled(session.can_redo)
         for button in (ui.confirmButton, ui.doubtfulButton):
             button.setEnabled(session.can_prompt and bool(session.objects))
-        ui.undoButton.setToolTip(
-            _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
-        )
+        ui.undoButton.setToolTip(view.undo_tip)
         self.objects.show(session.objects, view.volumes_ml)
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
@@ -409,19 +404,15 @@ class SegmentPanel:
         self.bridge.wake()
 
     def _on_status_action(self) -> None:
-        fix = self.segment_presenter.view().state.fix
-        if fix is StatusAction.INSTALL:
+        action = self.segment_presenter.do_status_action()
+        if action is StatusAction.INSTALL:
             self._install()
-        elif fix is StatusAction.SAMPLE:
+        elif action is StatusAction.SAMPLE:
             self.ui.volumeSelector.setCurrentNode(load_sample())
             self._follow_selectors()
-        elif fix is StatusAction.SEGMENTATION:
+        elif action is StatusAction.SEGMENTATION:
             self.ui.segmentationSelector.setCurrentNode(self.segment_presenter.new_segmentation())
             self._follow_selectors()
-        elif fix is StatusAction.RECOVER:
-            self.segment_presenter.recover()
-        elif fix is StatusAction.RETRY:
-            self.segment_presenter.act(lambda session: session.retry())
         self.bridge.wake()
 
     def _install(self) -> None:

@@ -218,6 +218,12 @@ class SegmentViewModel:
             else _("Next reading: {number} of {count}").format(number=self.reading[0], count=self.reading[1])
         )
 
+    @property
+    def undo_tip(self) -> str:
+        """Of the button that undoes."""
+        step = self.session.undo_name
+        return _("Take back: {step}").format(step=step) if step else _("Nothing to take back")
+
 
 MIN_PAUSE_S, REST = 1.0, 50.0
 """Between two measurements of an object while masks come in: seconds, and times as long as the last one took."""

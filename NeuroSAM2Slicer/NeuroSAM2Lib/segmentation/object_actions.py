@@ -1,4 +1,4 @@
-"""Actions on whole objects, as the list of objects offers them, and objects that come from elsewhere. Each that changes data is one undo step.
+"""Actions on whole objects, as the list of objects offers them, and objects from elsewhere. Each that changes data is one undo step.
 
 Prompts and propagation are `SessionController`'s; how segments are shown is `SegmentDisplay`'s.
 
