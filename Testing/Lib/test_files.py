@@ -7,7 +7,7 @@ import pytest
 import slicer
 import vtk
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, is_readable, kind_of, stem_of
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
+from NeuroSAM2Lib.scene.files.packing import write_complete
 from NeuroSAM2Lib.scene.segments.layers import Layer, reference_grid
 from NeuroSAM2Lib.scene.volume_nodes import add_volume, read_volume
 

@@ -11,8 +11,7 @@ import slicer
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
+from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd, write_complete
 
 
 def checked_segmentation(path: Path, folder: Path) -> Path:
