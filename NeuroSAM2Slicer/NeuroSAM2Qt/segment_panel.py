@@ -1,9 +1,10 @@
 """The segmentation panel: buttons call the presenter, its view model is copied into the widgets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
 from NeuroSAM2Lib.engine.choice import EngineChoice, install_plan
 from NeuroSAM2Lib.engine.link import Engine
@@ -13,7 +14,7 @@ from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, StatusAction
-from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PART_TOOLS, Tool, ToolButton
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
 
@@ -32,6 +33,8 @@ from NeuroSAM2Qt.widgets.tables import ObjectMenu, ObjectTable, QualityStripTabl
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
 MAX_UNDO = 20
+NUM_COLUMNS = 2
+"""Of buttons."""
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -106,16 +109,15 @@ class SegmentPanel:
         self._selected_in_editor = ""
         self._saved = segment_presenter.choice.to_text()
         ui.helpLabel.text = segment_help()
-        self._tools = {
+        self.tool_buttons = {
             Tool.POSITIVE: ui.positiveButton,
             Tool.NEGATIVE: ui.negativeButton,
             Tool.BOX: ui.boxButton,
-            Tool.SCRIBBLE: ui.scribbleButton,
-            Tool.NEGATIVE_SCRIBBLE: ui.negativeScribbleButton,
-            Tool.LASSO: ui.lassoButton,
-            Tool.KEEP_PART: ui.keepPartButton,
-            Tool.REMOVE_PART: ui.removePartButton,
+            **_add_buttons(DRAWN_PROMPTS, ui.drawnGrid, ui.maskButton),
+            **_add_buttons(PART_TOOLS, ui.handGrid, ui.scissorsButton, first_row=2),
         }
+        place = len(DRAWN_PROMPTS)
+        ui.drawnGrid.addWidget(ui.holdCheckBox, place // NUM_COLUMNS, place % NUM_COLUMNS)
         self._effects = {"Paint": ui.brushButton, "Erase": ui.eraserButton, "Scissors": ui.scissorsButton}
         self.prepare_editor()
         self._connect()
@@ -205,7 +207,7 @@ class SegmentPanel:
             # The first is emitted where the shown text changes, the second where a person has chosen, be it a node of the same name.
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
                 connect(selector, signal, lambda node: self._follow_selectors())
-        for tool, button in self._tools.items():
+        for tool, button in self.tool_buttons.items():
             connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
         for effect, button in self._effects.items():
             connect(button, "clicked()", lambda effect=effect: self._on_effect(effect))
@@ -236,11 +238,7 @@ class SegmentPanel:
             "P": ui.positiveButton,
             "N": ui.negativeButton,
             "X": ui.boxButton,
-            "W": ui.scribbleButton,
-            "Shift+W": ui.negativeScribbleButton,
-            "L": ui.lassoButton,
-            "K": ui.keepPartButton,
-            "Shift+K": ui.removePartButton,
+            **{one.key: self.tool_buttons[one.tool] for one in (*DRAWN_PROMPTS, *PART_TOOLS)},
             "M": ui.maskButton,
             "E": ui.readingButton,
             "O": ui.nextObjectButton,
@@ -297,7 +295,7 @@ class SegmentPanel:
 
     def show(self, view: SegmentViewModel) -> None:
         """Copies the view into the widgets."""
-        for tool, button in self._tools.items():
+        for tool, button in self.tool_buttons.items():
             button.setChecked(self.tools.tool is tool)
         if view == self._shown:
             return
@@ -306,7 +304,7 @@ class SegmentPanel:
         ui.stateLabel.text = view.state.sentence
         ui.stateButton.text = view.state.button
         ui.stateButton.setVisible(view.state.fix is not StatusAction.NOTHING)
-        for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
+        for button in (*self.tool_buttons.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
         ui.readingButton.setEnabled(view.reading is not None)
         ui.readingButton.text = f"{view.reading_title} (E)"
@@ -326,7 +324,11 @@ class SegmentPanel:
         self.files.show(can_prompt=session.can_prompt, has_objects=bool(session.objects))
         self.display.show(view.style, can_change=bool(session.objects))
         self.window.show(has_image=session.can_prompt, has_objects=bool(session.objects))
-        for button in (ui.showOnlyButton, *self._effects.values(), ui.keepPartButton, ui.removePartButton):
+        for button in (
+            ui.showOnlyButton,
+            *self._effects.values(),
+            *(self.tool_buttons[one.tool] for one in PART_TOOLS),
+        ):
             button.setEnabled(session.can_clear)
         ui.holdCheckBox.setEnabled(session.can_prompt)
         ui.holdCheckBox.setChecked(session.is_held)
@@ -440,3 +442,26 @@ class SegmentPanel:
         self.segment_presenter.use_engine(choice)
         self._find_missing()
         self.bridge.wake()
+
+
+def _add_buttons(
+    tools: Sequence[ToolButton], grid: "qt.QGridLayout", after: "qt.QWidget", *, first_row: int = 0
+) -> dict[Tool, "qt.QPushButton"]:
+    """A button for each tool.
+
+    Args:
+        tools: What they take in hand.
+        grid: Gets them.
+        after: The Tab key goes from here to the first of them.
+        first_row: Of the grid.
+    """
+    buttons = {}
+    for place, one in enumerate(tools):
+        button = qt.QPushButton(f"{one.title} ({one.key})")
+        button.setToolTip(one.tip)
+        button.setCheckable(True)
+        button.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        grid.addWidget(button, first_row + place // NUM_COLUMNS, place % NUM_COLUMNS)
+        qt.QWidget.setTabOrder(after, button)
+        buttons[one.tool] = after = button
+    return buttons

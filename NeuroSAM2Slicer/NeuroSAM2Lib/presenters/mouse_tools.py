@@ -222,7 +222,6 @@ STROKE_COLOURS = {
     Tool.ERASER: COLOURS[NEGATIVE_SCRIBBLE],
     Tool.CUT: COLOURS[NEGATIVE_SCRIBBLE],
 }
-CLOSED = (Tool.LASSO, Tool.CUT)
 
 
 class StrokeDrag(Drag):
@@ -249,7 +248,7 @@ class StrokeDrag(Drag):
 
     def line(self, path: list[Place]) -> list[Place]:
         """See `Drag`."""
-        return [*path, path[0]] if self._tool in CLOSED else path
+        return [*path, path[0]] if STROKE_TOOLS[self._tool].is_closed else path
 
     def finish(self, path: list[Place]) -> None:
         """See `Drag`."""

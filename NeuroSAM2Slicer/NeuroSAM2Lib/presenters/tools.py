@@ -49,6 +49,8 @@ class ToolButton:
     title: str
     key: str
     tip: str
+    is_closed: bool = False
+    """The line that is drawn ends where it began."""
 
 
 DRAWN_PROMPTS = (
@@ -69,6 +71,7 @@ DRAWN_PROMPTS = (
         title=_("Lasso"),
         key="L",
         tip=_("Draw around the object: what is within the line is its outline on this slice"),
+        is_closed=True,
     ),
 )
 PART_TOOLS = (
@@ -93,11 +96,11 @@ PAINT_TOOLS = (
         title=_("Scissors"),
         key="Shift+L",
         tip=_("Draw around what does not belong to the object on this slice: it is cut out"),
+        is_closed=True,
     ),
 )
 """Slicer has these as effects of its Segment Editor."""
-STROKE_TOOLS = tuple(one.tool for one in (*DRAWN_PROMPTS, *PART_TOOLS, *PAINT_TOOLS))
-
+STROKE_TOOLS = {one.tool: one for one in (*DRAWN_PROMPTS, *PART_TOOLS, *PAINT_TOOLS)}
 
 SCOPES = {Scope.OBJECT: _("Whole object"), Scope.SLICE: _("This slice")}
 
