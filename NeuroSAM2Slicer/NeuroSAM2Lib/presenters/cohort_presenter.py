@@ -30,10 +30,10 @@ from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     MAX_NAME_LENGTH,
     DisplayProperties,
     ObjectRecord,
-    SliceQuality,
 )
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.training.cases import CaseList, Role
+from NeuroSAM2Lib.view_state import SliceQuality
 
 OPEN = (CaseState.WAITING, CaseState.FAILED)
 STATES = {

@@ -27,11 +27,11 @@ from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     LockedMasks,
     ObjectRecord,
     SegmentedObjects,
-    SliceQuality,
 )
 from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
 from NeuroSAM2Lib.segmentation.undo import UndoStack
+from NeuroSAM2Lib.view_state import SliceQuality
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.measures import SliceCounts
@@ -407,16 +407,7 @@ class SegmentationDocument:
         """What an object was like on a slice, and how sure the model was of it; part of a step that has begun."""
         known = quality or SliceQuality(predicted_iou=1.0, object_score=1.0)
         with self.writing():
-            written = self.slice_io.write(
-                number,
-                SliceMask(
-                    object_id=number,
-                    plane=plane,
-                    mask=mask,
-                    predicted_iou=known.predicted_iou,
-                    object_score=known.object_score,
-                ),
-            )
+            written = self.slice_io.write(number, known.as_answer(number, plane, mask))
         again = None if quality is None else replace(quality, digest=written.quality.digest)
         self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
 

@@ -33,8 +33,9 @@ from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume, pack_mask
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import Fingerprint
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects, SliceQuality
+from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO
+from NeuroSAM2Lib.view_state import SliceQuality
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -30,9 +30,9 @@ from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     MAX_NAME_LENGTH,
     DisplayProperties,
     ObjectRecord,
-    SliceQuality,
     checked_name,
 )
+from NeuroSAM2Lib.view_state import SliceQuality
 
 
 class ObjectActions:

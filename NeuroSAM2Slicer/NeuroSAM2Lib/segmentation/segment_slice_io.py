@@ -13,7 +13,8 @@ from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume, pack_mask
 from NeuroSAM2Lib.scene.segments.segment_display import SURFACE, SurfaceUpdater
 from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, Overwrite, SegmentWriter
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects, SliceQuality
+from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
+from NeuroSAM2Lib.view_state import SliceQuality
 
 Mask = NDArray[np.bool_]
 
@@ -84,14 +85,9 @@ class SegmentSliceIO:
         if overwrites:
             self._record_other_edits(object_id, plane)
         digest = digest_of(written.after)
-        quality = SliceQuality(
-            predicted_iou=mask.predicted_iou,
-            object_score=mask.object_score,
-            digest=digest,
-            num_readings=mask.num_readings,
-            ending=mask.ending,
+        return WrittenMask(
+            SliceQuality.of(mask, digest), written.after, digest_of(written.before) if written.changed else digest
         )
-        return WrittenMask(quality, written.after, digest_of(written.before) if written.changed else digest)
 
     def clear(self, object_id: int) -> None:
         """Takes all of an object's voxels away."""

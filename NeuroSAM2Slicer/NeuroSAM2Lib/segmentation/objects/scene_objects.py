@@ -23,49 +23,12 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.decoding import parse_count
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.prompts import ObjectPrompts
-from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import voxels_of
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP, SegmentWatch
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, read_mask, replace_mask
-
-CONFIDENT_OBJECT_SCORES = (0.2, 0.8)
-FOUND = 0.5
-"""From this object score on the object counts as being in the slice."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SliceQuality:
-    """The model's confidence on a slice, and a digest of its mask."""
-
-    predicted_iou: float
-    """The overlap with the truth that the model expects, 0 to 1."""
-    object_score: float
-    """Probability that the object is in the slice, 0 to 1."""
-    review_iou_threshold: float = REVIEW_IOU_THRESHOLD
-    """From this expected overlap on the model that answered needs no second look."""
-    digest: int = 0
-    """Of the mask as it was written; another one there now means that it was edited by hand."""
-    is_stale: bool = False
-    """A correction nearby has made it out of date; the next propagation does it again."""
-    num_readings: int = 1
-    """How many masks the click on it can mean; 1 where it means one."""
-    ending: str = ""
-    """Why the object ends on it, as `SliceMask` says; empty where it is there."""
-
-    @property
-    def is_present(self) -> bool:
-        """The object is on it."""
-        return self.object_score >= FOUND
-
-    @property
-    def is_doubtful(self) -> bool:
-        """A person should look at it: the model is not sure that the object is there, or that its mask is good."""
-        low, high = CONFIDENT_OBJECT_SCORES
-        return low < self.object_score < high or (
-            self.object_score >= high and self.predicted_iou < self.review_iou_threshold
-        )
+from NeuroSAM2Lib.view_state import SliceQuality
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,8 +25,8 @@ from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import SEGMENTATION, VOLUME, StoredSlices
-from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord, SliceQuality
-from NeuroSAM2Lib.view_state import ENDING_MESSAGES, OTHER_REASON
+from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord
+from NeuroSAM2Lib.view_state import ENDING_MESSAGES, OTHER_REASON, SliceQuality
 
 MODULE = "NeuroSAM2"
 DEFAULTS = (REVIEW_IOU_THRESHOLD, 1.0, 0.0)

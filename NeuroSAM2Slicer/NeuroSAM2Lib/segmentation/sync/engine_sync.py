@@ -192,15 +192,7 @@ class SceneState:
         quality = record.quality.get(plane)
         if quality is None or quality.is_stale or (plane in record.unanswered and quality.num_readings > 1):
             return None
-        return SliceMask(
-            object_id=object_id,
-            plane=plane,
-            mask=self._document.slice_io.read(object_id, plane),
-            predicted_iou=quality.predicted_iou,
-            object_score=quality.object_score,
-            num_readings=quality.num_readings,
-            ending=quality.ending,
-        )
+        return quality.as_answer(object_id, plane, self._document.slice_io.read(object_id, plane))
 
 
 TURN_S = 0.03
