@@ -23,6 +23,7 @@ from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import SessionJournal
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
+    NOTHING,
     DisplayProperties,
     LockedMasks,
     ObjectRecord,
@@ -90,7 +91,8 @@ class SegmentationDocument:
     @property
     def records(self) -> dict[int, ObjectRecord]:
         """Of the objects that are there."""
-        return {number: self.objects.record(number) for number in self.objects.segments}
+        known = self.objects.records
+        return {number: known.get(number, NOTHING) for number in self.objects.segments}
 
     @property
     def active_record(self) -> ObjectRecord:

@@ -106,8 +106,8 @@ class SegmentSliceIO:
         axis = record.prompts.axis
         if axis is None:
             return
-        count = self._writer.volume.shape[axis.array_axis]
-        for index in range(count):
+        in_use = self._writer.slices_in_use(self._objects.segment_id(object_id), axis)
+        for index in sorted({*in_use, *(plane.index for plane in record.quality if plane.axis == axis)}):
             plane = SlicePlane(axis, index)
             quality = record.quality.get(plane)
             if quality is None and plane not in record.unanswered:

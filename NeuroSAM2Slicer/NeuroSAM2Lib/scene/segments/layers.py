@@ -24,7 +24,7 @@ from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, to_vtk, voxels_of
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.volume_nodes import transform_to_world
+from NeuroSAM2Lib.scene.volume_nodes import in_world
 
 Mask = NDArray[np.bool_]
 Extent = tuple[int, int, int, int, int, int]
@@ -262,7 +262,7 @@ class Layer:
         """The part in use, in the world."""
         matrix = vtk.vtkMatrix4x4()
         self.image.GetImageToWorldMatrix(matrix)
-        return Grid(transform_to_world(self.segmentation_node) @ to_matrix(matrix), self.image.GetExtent())
+        return Grid(in_world(self.segmentation_node, to_matrix(matrix)), self.image.GetExtent())
 
     @property
     def voxels(self) -> NDArray[Any]:
@@ -293,13 +293,10 @@ class Layer:
     def reserve(self, extent: Extent, reference: Grid) -> None:
         """Grows the part in use until it holds an extent and can hold the segment's label."""
         there = self.image.GetExtent()
-        dtype = self.voxels.dtype
-        wide = np.promote_types(dtype, np.min_scalar_type(self.label))
-        holds = not self.is_empty and all(
-            there[2 * a] <= extent[2 * a] and extent[2 * a + 1] <= there[2 * a + 1] for a in range(3)
-        )
-        if holds and wide == dtype:
+        holds = not self.is_empty and _common(extent, there) == extent
+        if holds and self.label <= self.image.GetScalarTypeMax():
             return
+        wide = np.promote_types(self.voxels.dtype, np.min_scalar_type(self.label))
         target = list(extent)
         for a in range(3):
             if not holds:
@@ -332,7 +329,7 @@ def reference_grid(segmentation_node: slicer.vtkMRMLSegmentationNode) -> Grid | 
     if geometry is None:
         return None
     matrix, extent = geometry
-    return Grid(transform_to_world(segmentation_node) @ matrix, extent)
+    return Grid(in_world(segmentation_node, matrix), extent)
 
 
 def layers_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, Layer]:

@@ -157,6 +157,17 @@ class SegmentWriter:
             return np.asarray(layer.copy_of_block(self._image_grid.extent) == layer.label)
         return np.stack([self.read(segment_id, SlicePlane(Axis.K, k)) for k in range(self.volume.shape[0])])
 
+    def slices_in_use(self, segment_id: str, axis: Axis) -> range:
+        """The slices of the image that the segment may have voxels on, by index."""
+        layer, count = self._layer(segment_id), self.volume.shape[axis.array_axis]
+        if layer.is_empty:
+            return range(0)
+        if not is_same_grid(layer.grid, self._image_grid):
+            return range(count)
+        place = 2 * "ijk".index(axis)
+        first, last = layer.image.GetExtent()[place : place + 2]
+        return range(max(0, first), min(count, last + 1))
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """The scene hears of all slices that are written meanwhile at the end, once for each segment."""
@@ -215,42 +226,52 @@ class SegmentWriter:
         if not mask.any() and layer.is_empty:
             return WrittenSlice(mask, mask, frozenset())
         layer.reserve(part.extent, reference)
-        before = self._read_part(layer, part, plane)
-        target = self._target(layer, part, plane, mask, policy)
-        changed = self._replace(layer, part, target, policy, keeping)
-        after = self._read_part(self._layer(segment_id), part, plane) if changed else before
-        return WrittenSlice(before, after, changed)
+        block = layer.block(part.extent)
+        inside = np.asarray(block == layer.label)
+        target = self._target(layer, part, inside, plane, mask, policy, keeping)
+        is_whole = part.rows is None  # the block is the slice
+        before = inside.reshape(mask.shape) if is_whole else self.read(segment_id, plane)
+        if np.array_equal(inside, target):
+            return WrittenSlice(before, before, frozenset())
+        changed = self._replace(layer, part, block, inside, target, policy, keeping)
+        return WrittenSlice(before, target.reshape(mask.shape) if is_whole else self.read(segment_id, plane), changed)
 
-    def _read_part(self, layer: Layer, part: GridSlice, plane: SlicePlane) -> Mask:
-        """The segment on a slice of the image, (H, W), whose voxels are in use already."""
-        if part.rows is None:  # they are its pixels
-            return _inside(layer, part).reshape(plane.of(self.volume.voxels).shape)
-        return self.read(layer.segment_id, plane)
-
-    def _target(self, layer: Layer, part: GridSlice, plane: SlicePlane, mask: Mask, policy: EditPolicy) -> Mask:
-        """The segment on the block as it should be."""
-        wanted = part.spread(mask).astype(bool)
+    def _target(
+        self,
+        layer: Layer,
+        part: GridSlice,
+        inside: Mask,
+        plane: SlicePlane,
+        mask: Mask,
+        policy: EditPolicy,
+        keeping: Collection[str],
+    ) -> Mask:
+        """The segment on the block as it should be; `inside` is as it is."""
+        target = part.spread(mask).astype(bool)
         intensities = plane.of(self.volume.voxels) if policy.intensity_range is not None else None
         allowed = policy.editable(layer, part, intensities)
-        if allowed is None:
-            return wanted
-        return np.where(allowed, wanted, _inside(layer, part))
+        if allowed is not None:
+            target = np.where(allowed, target, inside)
+        if policy.overwrite is not Overwrite.NONE:  # does not overlap: what may not be taken is left out
+            layers = self._layers()
+            for name in (set(keeping) & layers.keys()) - {layer.segment_id}:
+                target = target & (layers[name].copy_of_block(part.extent) != layers[name].label)
+        return target
 
     def _replace(
-        self, layer: Layer, part: GridSlice, target: Mask, policy: EditPolicy, keeping: Collection[str]
+        self,
+        layer: Layer,
+        part: GridSlice,
+        block: NDArray[Any],
+        inside: Mask,
+        target: Mask,
+        policy: EditPolicy,
+        keeping: Collection[str],
     ) -> frozenset[str]:
+        """Makes the segment on a block be the target; the segments that have changed."""
         others = {name: other for name, other in self._layers().items() if name != layer.segment_id}
         giving = (policy.overwritable(self.node, layer.segment_id) & others.keys()) - set(keeping)
-        if (
-            policy.overwrite is not Overwrite.NONE
-        ):  # whoever overwrites does not overlap: what may not be taken is left out
-            for name in set(keeping) & set(others):
-                target = target & (others[name].copy_of_block(part.extent) != others[name].label)
-        block = layer.block(part.extent)
-        gained = target & (block != layer.label)
-        lost = ~target & (block == layer.label)
-        if not gained.any() and not lost.any():
-            return frozenset()
+        gained, lost = target & ~inside, inside & ~target
         sharing = {name for name, other in others.items() if other.image is layer.image}
         if any((block[gained] == others[name].label).any() for name in sharing - giving):
             self.node.GetSegmentation().SeparateSegmentLabelmap(layer.segment_id)
@@ -302,8 +323,3 @@ class SegmentWriter:
             with suppress(DataError):
                 layers[segment_id] = Layer(self.node, segment_id)
         return layers
-
-
-def _inside(layer: Layer, part: GridSlice) -> Mask:
-    """The segment on the block of a slice, (K, J, I)."""
-    return np.asarray(layer.block(part.extent) == layer.label)

@@ -36,14 +36,14 @@ class ObjectRecord:
     """One object."""
 
     prompts: ObjectPrompts = field(default_factory=ObjectPrompts)
-    quality: Mapping[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
+    quality: MappingProxyType[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
     """All slices that have been answered, tracked or kept."""
     unanswered: frozenset[SlicePlane] = frozenset()
     """Slices whose prompts were changed or removed and have no answer yet."""
 
     def with_quality(self, plane: SlicePlane, quality: SliceQuality | None) -> "ObjectRecord":
         """One slice done, or not done any more."""
-        known = dict(self.quality)
+        known = self.quality | {}  # a copy; `dict` would ask every slice for its hash
         known.pop(plane, None)
         if quality is not None:
             known[plane] = quality
@@ -120,6 +120,10 @@ class ObjectRecord:
             default=min((n for n in ended if n > plane.index), default=max(known, default=plane.index) + 1),
         )
         return below + 1, above - 1
+
+
+NOTHING = ObjectRecord()
+"""Of an object that nothing is known of."""
 
 
 def next_doubtful(record: ObjectRecord, plane: SlicePlane) -> SlicePlane | None:
@@ -277,7 +281,7 @@ class SegmentedObjects:
 
     def record(self, object_id: int | None) -> ObjectRecord:
         """What is known of it; nothing of one that is still to be made, None."""
-        return ObjectRecord() if object_id is None else self.records.get(object_id, ObjectRecord())
+        return NOTHING if object_id is None else self.records.get(object_id, NOTHING)
 
     @property
     def next_number(self) -> int:
