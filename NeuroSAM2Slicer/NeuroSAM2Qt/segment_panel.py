@@ -100,15 +100,6 @@ class SegmentPanel:
         )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
-        self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
-        self._shown: SegmentViewModel | None = None
-        self._is_showing = False
-        self._ignores_events = False
-        """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
-        self._kept: Choices | None = None
-        self._selected_in_editor = ""
-        self._saved = segment_presenter.choice.to_text()
-        ui.helpLabel.text = segment_help()
         self.tool_buttons = {
             Tool.POSITIVE: ui.positiveButton,
             Tool.NEGATIVE: ui.negativeButton,
@@ -118,6 +109,15 @@ class SegmentPanel:
         }
         place = len(DRAWN_PROMPTS)
         ui.drawnGrid.addWidget(ui.holdCheckBox, place // NUM_COLUMNS, place % NUM_COLUMNS)
+        self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
+        self._shown: SegmentViewModel | None = None
+        self._is_showing = False
+        self._ignores_events = False
+        """What selectors say is nobody's choice: the scene brings it, or the panel is gone."""
+        self._kept: Choices | None = None
+        self._selected_in_editor = ""
+        self._saved = segment_presenter.choice.to_text()
+        ui.helpLabel.text = segment_help()
         self._effects = {"Paint": ui.brushButton, "Erase": ui.eraserButton, "Scissors": ui.scissorsButton}
         self.prepare_editor()
         self._connect()
