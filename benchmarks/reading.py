@@ -15,7 +15,6 @@ import vtk
 from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.scene.arrays import set_voxels
 from NeuroSAM2Lib.scene.files.bundle import unpack_bundle
-from NeuroSAM2Lib.scene.files.node_files import read_nrrd, read_segmentation, write_segmentation
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
 from NeuroSAM2Lib.training.cases import CaseList
 from NeuroSAM2Lib.training.run import RunReader
@@ -32,6 +31,7 @@ from NeuroSAM2Core.training.trainer.recorder import read_metrics
 from NeuroSAM2Core.volume import Volume, percentile_window
 from Testing.Support.cases import write_dataset
 from Testing.Support.files import published_shapes
+from Testing.Support.node_files import read_nrrd, read_segmentation, write_segmentation
 from Testing.Support.training import disc_batches, mini_config
 
 NRRD = b"NRRD0004\ntype: %s\ndimension: 3\nsizes: 6 5 4\nencoding: %s\nendian: little\n%s\n"

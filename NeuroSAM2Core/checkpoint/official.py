@@ -22,9 +22,9 @@ from torch import Tensor
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, Provenance, check_finite, check_fit
-from NeuroSAM2Core.checkpoint.lora import ADAPTER, merge_lora
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2Config
+from NeuroSAM2Core.model.lora import ADAPTER, merge_lora
 
 OFFICIAL_SUFFIXES = (".pt", ".pth", ".ckpt")
 MAX_BYTES = 8 << 30

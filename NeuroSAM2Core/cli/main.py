@@ -26,7 +26,7 @@ with signals_reported():  # Ctrl-C may come while these are imported
         train,
         tune,
     )
-    from NeuroSAM2Core.threads import shorten_spinning
+    from NeuroSAM2Core.startup import shorten_spinning
     from NeuroSAM2Core.version import __version__
 
 COMMANDS = (

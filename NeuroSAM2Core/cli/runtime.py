@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
-from NeuroSAM2Core.console import allow_any_character
 from NeuroSAM2Core.errors import Cancelled, NeuroSAM2Error, is_out_of_memory
+from NeuroSAM2Core.startup import allow_any_character
 
 logger = logging.getLogger(__name__)
 

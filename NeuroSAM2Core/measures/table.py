@@ -22,7 +22,7 @@ class SliceCounts:
 
     name: str
     prompted: int
-    """With a click, a box, a scribble or a lasso."""
+    """With a click, a box or another prompt."""
     corrected: int
     """Of those, with more than one."""
     confirmed: int
@@ -55,6 +55,8 @@ class _Object:
     slices_confirmed_by_hand: tuple[int, ...]
     label: int | None = None
     seconds_spent: float | None = None
+    prompted_slices: tuple[int, ...] | None = None
+    """The slice of every prompt of any kind; None in files of earlier versions, which had these four kinds."""
     scribbles: tuple[_OnSlice, ...] = ()
     lassos: tuple[_OnSlice, ...] = ()
 
@@ -126,9 +128,10 @@ def _read(path: Path) -> _Prompts:
 
 
 def _counts(one: _Object) -> SliceCounts:
+    placed = [prompt.slice for prompt in (*one.points, *one.boxes, *one.scribbles, *one.lassos)]
     return counts_of(
         one.name,
-        (prompt.slice for prompt in (*one.points, *one.boxes, *one.scribbles, *one.lassos)),
+        placed if one.prompted_slices is None else one.prompted_slices,
         one.slices_confirmed_by_hand,
         label=one.label,
         seconds=one.seconds_spent,

@@ -25,8 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import HieraConfig, SAM2Config
-from NeuroSAM2Core.model.interpolation import resize_bicubic, resized
-from NeuroSAM2Core.model.layers import MLP, merge_heads
+from NeuroSAM2Core.model.layers import MLP, merge_heads, resize_bicubic, resized
 from NeuroSAM2Core.model.results import ImageFeatures
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)

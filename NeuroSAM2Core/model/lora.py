@@ -1,14 +1,15 @@
 """Low-rank adapters on the trunk's attention: a few new weights that change what the old ones do, while those stay as they are.
 
 Queries, keys and values gain `x A B * alpha / rank`, the output projection gains the same of its own output; B starts at zero, so that
-a model is the same right after it was adapted. The names are those of NeuroSAM2D's files; `checkpoint.lora` folds adapters into the
-weights and takes them out again.
+a model is the same right after it was adapted. The names are those of NeuroSAM2D's files; `merge_lora` folds adapters into the weights.
 
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022.
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.errors import CheckpointError, ConfigError
 from NeuroSAM2Core.model.image_encoder import Block, Hiera, WindowAttention
 
 Projection = Literal["q", "k", "v", "proj"]
@@ -101,3 +102,67 @@ def adapt(trunk: Hiera, config: LoraConfig) -> None:
         assert isinstance(block, Block)
         assert not isinstance(block.attn, AdaptedAttention), "a trunk is adapted once"
         block.attn = AdaptedAttention(block.attn, config)
+
+
+DEFAULT_ALPHA = 16.0
+ADAPTER = re.compile(r"(?P<attention>.*\.attn)\.lora_(?P<side>[AB])_(?P<what>q|k|v|proj)(\.weight)?$")
+MAX_SIDE = 4096
+"""Of an adapter's matrix; far more than any has."""
+
+
+def merge_lora(state: Mapping[str, Tensor], *, alpha: float | None = None) -> dict[str, Tensor]:
+    """The state with every adapter folded in and no adapter key left; unchanged where there is none.
+
+    Queries, keys and values gain `x A B * alpha / rank`; the output projection gains the same of its own output.
+
+    Args:
+        state: Weights and adapters, A (in, rank) and B (rank, out).
+        alpha: The adapters' scale; `DEFAULT_ALPHA` if None.
+
+    Raises:
+        CheckpointError: An adapter lacks its other half or does not fit.
+    """
+    merged = {key: value for key, value in state.items() if not ADAPTER.match(key)}
+    for (attention, what), update in _updates(state, alpha).items():
+        with _fitting(attention, what):
+            _fold(merged, attention, what, update)
+    return merged
+
+
+def _updates(state: Mapping[str, Tensor], alpha: float | None) -> dict[tuple[str, str], Tensor]:
+    """What each adapter does, as one matrix (in, out), by attention and projection."""
+    pairs: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if found := ADAPTER.match(key):
+            pairs.setdefault((found["attention"], found["what"]), {})[found["side"]] = value
+    updates = {}
+    for (attention, what), pair in pairs.items():
+        if pair.keys() != {"A", "B"}:
+            raise CheckpointError(f"the adapter {attention}.lora_{what} has only one of its two halves")
+        if any(value.ndim != 2 or max(value.shape) > MAX_SIDE or not value.numel() for value in pair.values()):
+            raise CheckpointError(f"the adapter {attention}.lora_{what} does not fit the model")
+        with _fitting(attention, what):
+            scale = (DEFAULT_ALPHA if alpha is None else alpha) / pair["A"].shape[1]
+            updates[attention, what] = (pair["A"].float() @ pair["B"].float()) * scale
+    return updates
+
+
+@contextmanager
+def _fitting(attention: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"the adapter {attention}.lora_{what} does not fit the model") from error
+
+
+def _fold(state: dict[str, Tensor], attention: str, what: str, update: Tensor) -> None:
+    if what == "proj":  # adapts what comes out: y + y U
+        weight, bias = f"{attention}.proj.weight", f"{attention}.proj.bias"
+        state[bias] = state[bias] + state[bias] @ update
+        state[weight] = state[weight] + update.T @ state[weight]
+        return
+    key = f"{attention}.qkv.weight"
+    parts = list(state[key].chunk(3))
+    place = "qkv".index(what)
+    parts[place] = parts[place] + update.T
+    state[key] = torch.cat(parts)

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
-from NeuroSAM2Core.model.interpolation import resized, sample_bilinear
-from NeuroSAM2Core.model.layers import LayerNorm2d, RandomFourier
+from NeuroSAM2Core.model.layers import LayerNorm2d, RandomFourier, resized, sample_bilinear
 from NeuroSAM2Core.model.results import Points
 
 NOTHING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from NeuroSAM2Core.model.config import SAM2Config
 from NeuroSAM2Core.model.image_encoder import ImageEncoder
-from NeuroSAM2Core.model.interpolation import resized
-from NeuroSAM2Core.model.layers import MLP, grid_of, sine_time, tokens_of
+from NeuroSAM2Core.model.layers import MLP, grid_of, resized, sine_time, tokens_of
 from NeuroSAM2Core.model.mask_decoder import MaskDecoder
 from NeuroSAM2Core.model.memory import LayerKeys, MemoryAttention, MemoryEncoder
 from NeuroSAM2Core.model.prompt_encoder import NOTHING, PromptEncoder

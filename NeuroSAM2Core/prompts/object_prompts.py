@@ -3,7 +3,7 @@
 A scene keeps it as Markups, a journal as JSON; comparing two of them shows which slices must be answered again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,6 +102,29 @@ class ObjectPrompts:
             "readings": sorted([r.index, r.reading] for r in self.readings),
         }
 
+    def named(self) -> dict[str, object]:
+        """As JSON values with names, for files that people and other programs read."""
+        return {
+            "axis": self.axis,
+            "points": [
+                {"slice": p.index, "row": p.point.row, "col": p.point.col, "positive": p.point.positive}
+                for p in self.points
+            ],
+            "boxes": [
+                {"slice": b.index, "row0": b.box.row0, "col0": b.box.col0, "row1": b.box.row1, "col1": b.box.col1}
+                for b in self.boxes
+            ],
+            "scribbles": [
+                {"slice": s.index, "positive": s.scribble.positive, "path": s.scribble.path} for s in self.scribbles
+            ],
+            "lassos": [{"slice": s.index, "outline": s.lasso.outline} for s in self.lassos],
+            "readings": [
+                {"slice": r.index, "reading": r.reading} for r in sorted(self.readings, key=lambda r: r.index)
+            ],
+            "prompted_slices": self.prompted_slices,
+            "slices_confirmed_by_hand": sorted(self.kept),
+        }
+
     @property
     def indices(self) -> tuple[int, ...]:
         """The prompted slices."""
@@ -129,15 +152,7 @@ class ObjectPrompts:
 
     def on(self, index: int) -> "ObjectPrompts":
         """The prompts on one slice."""
-        return replace(
-            self,
-            points=tuple(p for p in self.points if p.index == index),
-            boxes=tuple(b for b in self.boxes if b.index == index),
-            scribbles=tuple(s for s in self.scribbles if s.index == index),
-            lassos=tuple(s for s in self.lassos if s.index == index),
-            kept=self.kept & {index},
-            readings=frozenset(r for r in self.readings if r.index == index),
-        )
+        return self._on_slices(lambda one: one == index)
 
     def reading_on(self, index: int) -> int:
         """Which reading of the first click on a slice was chosen, 0 for the most likely."""
@@ -146,19 +161,11 @@ class ObjectPrompts:
     def is_single_click(self, index: int) -> bool:
         """The only prompt on a slice is one click, which can mean several things."""
         prompts = self.on(index)
-        return len(prompts.points) == 1 and not (prompts.boxes or prompts.scribbles or prompts.lassos or prompts.kept)
+        return len(prompts.points) == prompts.count == 1 and not prompts.kept
 
     def without(self, index: int) -> "ObjectPrompts":
         """Everything but one slice."""
-        return replace(
-            self,
-            points=tuple(p for p in self.points if p.index != index),
-            boxes=tuple(b for b in self.boxes if b.index != index),
-            scribbles=tuple(s for s in self.scribbles if s.index != index),
-            lassos=tuple(s for s in self.lassos if s.index != index),
-            kept=self.kept - {index},
-            readings=self._readings_but(index),
-        )._consistent_answer()
+        return self._on_slices(lambda one: one != index)._consistent_answer()
 
     def with_point(self, plane: SlicePlane, point: PointPrompt) -> "ObjectPrompts":
         """One more click; it takes the place of a kept mask, and of a lasso.
@@ -264,21 +271,27 @@ class ObjectPrompts:
         def is_inside(row: float, col: float) -> bool:
             return -0.5 <= row <= height - 0.5 and -0.5 <= col <= width - 0.5
 
+        there = self._on_slices(lambda index: index in known)
+        return replace(
+            there,
+            points=tuple(p for p in there.points if is_inside(p.point.row, p.point.col)),
+            boxes=tuple(
+                b for b in there.boxes if is_inside(b.box.row0, b.box.col0) and is_inside(b.box.row1, b.box.col1)
+            ),
+            scribbles=tuple(s for s in there.scribbles if all(is_inside(*place) for place in s.scribble.path)),
+        )._consistent_answer()
+
+    def _on_slices(self, is_wanted: Callable[[int], bool]) -> "ObjectPrompts":
+        """What is on some slices."""
         return replace(
             self,
-            scribbles=tuple(
-                s for s in self.scribbles if s.index in known and all(is_inside(*place) for place in s.scribble.path)
-            ),
-            lassos=tuple(s for s in self.lassos if s.index in known),
-            points=tuple(p for p in self.points if p.index in known and is_inside(p.point.row, p.point.col)),
-            boxes=tuple(
-                b
-                for b in self.boxes
-                if b.index in known and is_inside(b.box.row0, b.box.col0) and is_inside(b.box.row1, b.box.col1)
-            ),
-            kept=frozenset(n for n in self.kept if n in known),
-            readings=frozenset(r for r in self.readings if r.index in known),
-        )._consistent_answer()
+            points=tuple(one for one in self.points if is_wanted(one.index)),
+            boxes=tuple(one for one in self.boxes if is_wanted(one.index)),
+            scribbles=tuple(one for one in self.scribbles if is_wanted(one.index)),
+            lassos=tuple(one for one in self.lassos if is_wanted(one.index)),
+            kept=frozenset(filter(is_wanted, self.kept)),
+            readings=frozenset(one for one in self.readings if is_wanted(one.index)),
+        )
 
     @property
     def _placed(self) -> tuple[Sequence[SlicePoint | SliceBox | SliceScribble | SliceLasso], ...]:

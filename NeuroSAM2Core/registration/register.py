@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
 from NeuroSAM2Core.errors import Cancelled, ConfigError, DataError, GeometryError, last_line
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Core.volume.header_geometry import is_orthogonal
+from NeuroSAM2Core.volume.header import is_orthogonal
 
 SPACING_MM = 2.0
 """That scans are sampled at; finer ones gain little and take long."""

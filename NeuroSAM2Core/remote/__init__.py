@@ -5,11 +5,13 @@ from NeuroSAM2Core.remote.codec import decode_event, decode_request, encode_even
 from NeuroSAM2Core.remote.connector import LocalWorker
 from NeuroSAM2Core.remote.framing import VERSION, FrameReader
 from NeuroSAM2Core.remote.messages import (
+    AUTOMATIC,
     REVIEW_IOU_THRESHOLD,
     Cancel,
     CleanObject,
     CloseVolume,
     Disconnected,
+    EngineSwitches,
     Event,
     Failed,
     Finished,
@@ -39,7 +41,6 @@ from NeuroSAM2Core.remote.messages import (
 )
 from NeuroSAM2Core.remote.remote_session import RemoteSession, SessionState
 from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSource, StateSync
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.remote.upload import VolumeHash, volume_id, wire_matrix, wire_voxels
 
 __all__ = [

@@ -14,8 +14,10 @@ from NeuroSAM2Core.remote.codec import decode_event, encode_request
 from NeuroSAM2Core.remote.connector import Connector, Endpoint, LocalWorker
 from NeuroSAM2Core.remote.framing import Frame, FrameStream, StreamEndedError
 from NeuroSAM2Core.remote.messages import (
+    AUTOMATIC,
     ClientMessage,
     Disconnected,
+    EngineSwitches,
     Event,
     FinalEvent,
     Hello,
@@ -25,7 +27,6 @@ from NeuroSAM2Core.remote.messages import (
     VoxelsWanted,
     Welcome,
 )
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.remote.upload import Uploads, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.version import __version__
 from NeuroSAM2Core.volume import IntensityWindow, Volume

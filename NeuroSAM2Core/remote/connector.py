@@ -29,9 +29,9 @@ from typing import IO
 
 from NeuroSAM2Core.catalog import logs_folder
 from NeuroSAM2Core.decoding import DecodingError, decoded, parse_json
+from NeuroSAM2Core.disk import ScratchFolder
 from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, ProcessTree, environment_for_another_python, exit_summary
-from NeuroSAM2Core.scratch import ScratchFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,26 @@ from dataclasses import dataclass
 from NeuroSAM2Core import errors
 from NeuroSAM2Core.errors import NeuroSAM2Error, WorkerError
 from NeuroSAM2Core.prompts import PromptSet
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import DEFAULT_CLEANUP, Axis, Direction, IntensityWindow, MaskCleanup, SliceMask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSwitches:
+    """Inference options that users may set for one volume, fields of `inference.options.EngineOptions`; None leaves each to the model."""
+
+    crops: bool | None = None
+    """Small objects are seen in crops that follow them."""
+    carries_boxes: bool | None = None
+    """The box of the mask before is a prompt on the next slice."""
+    ends_by_shape: bool | None = None
+    """An object ends also where its expected IoU, its area or its overlap with the slice before becomes small."""
+    use_appearance_model: bool | None = None
+    """Propagated masks are kept to what looks like the object on its prompted slices."""
+
+
+AUTOMATIC = EngineSwitches()
+"""All is left to the model."""
+
 
 UNSOLICITED = 0
 """The request number of events that answer no request."""

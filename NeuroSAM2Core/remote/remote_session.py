@@ -18,9 +18,11 @@ from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet
 from NeuroSAM2Core.remote.client import EngineClient
 from NeuroSAM2Core.remote.messages import (
+    AUTOMATIC,
     UNSOLICITED,
     Cancel,
     Disconnected,
+    EngineSwitches,
     Event,
     Failed,
     FinalEvent,
@@ -32,7 +34,6 @@ from NeuroSAM2Core.remote.messages import (
     VolumeClosed,
 )
 from NeuroSAM2Core.remote.state_sync import SliceSnapshot, StateSync
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.volume import Direction, IntensityWindow, SliceMask, SlicePlane, Volume, resolve_axis
 
 Place = tuple[int, SlicePlane]

@@ -7,8 +7,7 @@ No real image is ever seen.
 import torch
 
 from NeuroSAM2Core.synth.brain import OBJECTS, LabelMap, SyntheticObject, SyntheticVolume, head_labels, render
-from NeuroSAM2Core.synth.frame import random_frame
-from NeuroSAM2Core.synth.noise import Size, uniform
+from NeuroSAM2Core.synth.frame import Size, random_frame, uniform
 from NeuroSAM2Core.synth.shapes import noise_labels, scattered_labels
 
 __all__ = ["LabelMap", "SyntheticObject", "SyntheticVolume", "render", "sample_anatomy", "sample_volume"]

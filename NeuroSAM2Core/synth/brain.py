@@ -21,8 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from NeuroSAM2Core.synth.frame import Frame
-from NeuroSAM2Core.synth.noise import blur, border, chance, dilate, smooth_noise, uniform
+from NeuroSAM2Core.synth.frame import Frame, blur, border, chance, dilate, smooth_noise, uniform
 
 
 @dataclass(frozen=True, slots=True)

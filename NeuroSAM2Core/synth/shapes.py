@@ -6,8 +6,7 @@ Idea: Hoffmann et al., "SynthMorph", 2022 (labels from noise); Wong et al., "Scr
 import torch
 from torch import Tensor
 
-from NeuroSAM2Core.synth.frame import Frame
-from NeuroSAM2Core.synth.noise import chance, uniform
+from NeuroSAM2Core.synth.frame import Frame, chance, uniform
 
 
 def noise_labels(frame: Frame, generator: torch.Generator) -> Tensor:

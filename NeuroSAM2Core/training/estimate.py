@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches
+from NeuroSAM2Core.training.anatomy import AnatomyBatches
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, RefinerConfig
 from NeuroSAM2Core.training.pretrain import optimizer_step_config, start
 from NeuroSAM2Core.training.refiner.samples import RefinerBatches
-from NeuroSAM2Core.training.refiner.state import RefinerState
+from NeuroSAM2Core.training.refiner.trainer import RefinerState
 from NeuroSAM2Core.training.refiner.trainer import update as update_refiner
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
 from NeuroSAM2Core.training.trainer.distributed import ProcessGroup

@@ -15,7 +15,7 @@ from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, load_checkpoint
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import PRESETS, SAM2
 from NeuroSAM2Core.synth.anatomy import check_bank
-from NeuroSAM2Core.training.anatomy.clips import batches as anatomy_batches
+from NeuroSAM2Core.training.anatomy import batches as anatomy_batches
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, PretrainConfig, RecipeConfig
 from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, TrunkConfig
 from NeuroSAM2Core.training.config.toml_io import to_toml

@@ -16,8 +16,8 @@ import numpy as np
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError, GeometryError, last_line
 from NeuroSAM2Core.memory import check_memory
-from NeuroSAM2Core.volume.file_types import CONVERT, DICOM_AT, is_dicom
-from NeuroSAM2Core.volume.header_geometry import StoredImage
+from NeuroSAM2Core.volume.files import CONVERT, DICOM_AT, is_dicom
+from NeuroSAM2Core.volume.header import StoredImage
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 POSITION, DESCRIPTION, MODALITY = "0020|0032", "0008|103e", "0008|0060"

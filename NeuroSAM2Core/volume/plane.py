@@ -29,7 +29,7 @@ class Axis(StrEnum):
     @property
     def array_axis(self) -> int:
         """The axis of the (K, J, I) array."""
-        return {"k": 0, "j": 1, "i": 2}[self.value]
+        return "kji".index(self.value)
 
 
 class Direction(StrEnum):
@@ -66,7 +66,7 @@ class SlicePlane:
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
         """The slice (H, W) of a (K, J, I) array; a view."""
-        return np.moveaxis(array, self.axis.array_axis, 0)[self.index]
+        return array[(slice(None),) * self.axis.array_axis + (self.index,)]
 
     def to_ijk(self, row: float, col: float) -> tuple[float, float, float]:
         """Voxel indices of a pixel."""

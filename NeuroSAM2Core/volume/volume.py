@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import GeometryError
-from NeuroSAM2Core.volume.header_geometry import HeaderGeometry, StoredImage
+from NeuroSAM2Core.volume.header import HeaderGeometry, StoredImage
 
 Matrix = NDArray[np.float64]
 

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.verdict import Verdict
-from NeuroSAM2Core.volume import SlicePlane
+from NeuroSAM2Core.volume import SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 
 SETTLED_S = 0.5
@@ -93,6 +97,11 @@ class Activity(Enum):
     STOPPING = "stopping"
     ENDED = "ended"
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is under way."""
+        return self in (Activity.READY, Activity.ENDED)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectView:
@@ -123,21 +132,83 @@ class SegmentView:
     colour: tuple[float, float, float]
 
 
+CONFIDENT_OBJECT_SCORES = (0.2, 0.8)
+FOUND = 0.5
+"""From this object score on the object counts as being in the slice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SliceQuality:
+    """The model's confidence on a slice, and a digest of its mask: kept for each slice, and shown in the quality strip."""
+
+    predicted_iou: float
+    """The overlap with the truth that the model expects, 0 to 1."""
+    object_score: float
+    """Probability that the object is in the slice, 0 to 1."""
+    review_iou_threshold: float = REVIEW_IOU_THRESHOLD
+    """From this expected overlap on the model that answered needs no second look."""
+    digest: int = 0
+    """Of the mask as it was written; another one there now means that it was edited by hand."""
+    is_stale: bool = False
+    """A correction nearby has made it out of date; the next propagation does it again."""
+    num_readings: int = 1
+    """How many masks the click on it can mean; 1 where it means one."""
+    ending: str = ""
+    """Why the object ends on it, as `SliceMask` says; empty where it is there."""
+
+    @property
+    def is_present(self) -> bool:
+        """The object is on it."""
+        return self.object_score >= FOUND
+
+    @property
+    def is_doubtful(self) -> bool:
+        """A person should look at it: the model is not sure that the object is there, or that its mask is good."""
+        low, high = CONFIDENT_OBJECT_SCORES
+        return low < self.object_score < high or (
+            self.object_score >= high and self.predicted_iou < self.review_iou_threshold
+        )
+
+    @classmethod
+    def of(cls, mask: SliceMask, digest: int) -> "SliceQuality":
+        """That of an answer.
+
+        Args:
+            mask: The answer.
+            digest: Of the mask as it was written.
+        """
+        return cls(
+            predicted_iou=mask.predicted_iou,
+            object_score=mask.object_score,
+            digest=digest,
+            num_readings=mask.num_readings,
+            ending=mask.ending,
+        )
+
+    def as_answer(self, object_id: int, plane: SlicePlane, mask: NDArray[np.bool_]) -> SliceMask:
+        """The answer that a mask (H, W) of this quality would be."""
+        return SliceMask(
+            object_id=object_id,
+            plane=plane,
+            mask=mask,
+            predicted_iou=self.predicted_iou,
+            object_score=self.object_score,
+            num_readings=self.num_readings,
+            ending=self.ending,
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QualitySlice:
     """One mark along the slice slider."""
 
     plane: SlicePlane
-    predicted_iou: float
-    object_score: float
+    quality: SliceQuality
     is_confirmed: bool
     """It was accepted as it is, or edited by hand."""
     is_prompted: bool
     """It has a click, a box or another prompt, whose answer stays."""
     is_doubtful: bool
-    is_stale: bool
-    ending: str = ""
-    """Why the object ends on it; empty where it is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

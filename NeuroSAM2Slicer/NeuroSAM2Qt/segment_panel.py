@@ -1,44 +1,40 @@
 """The segmentation panel: buttons call the presenter, its view model is copied into the widgets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import qt
 import slicer
-from NeuroSAM2Lib.engine.choice import EngineChoice
-from NeuroSAM2Lib.engine.installation import install_plan
+from NeuroSAM2Lib.engine.choice import EngineChoice, install_plan
 from NeuroSAM2Lib.engine.link import Engine
-from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter
 from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, StatusAction
-from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PART_TOOLS, Tool, ToolButton
 from NeuroSAM2Lib.presenters.view_presenter import ViewPresenter
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.view_state import Activity
 
-from NeuroSAM2Qt.application.desktop_host import DesktopHost, Installer, StatusBar, slice_views, slicer_python
-from NeuroSAM2Qt.application.samples import load_sample
+from NeuroSAM2Qt.application import DesktopHost, Installer, StatusBar, load_sample, slice_views, slicer_python
 from NeuroSAM2Qt.connections import AT_ONCE_MS, BUSY_MS, IDLE_MS, Shortcuts, WorkerBridge, connect
 from NeuroSAM2Qt.engine_panel import EnginePanel
 from NeuroSAM2Qt.help_text import segment_help
 from NeuroSAM2Qt.train_project import TrainProject
 from NeuroSAM2Qt.widgets.cohort_box import CohortBox
-from NeuroSAM2Qt.widgets.display_box import DisplayBox, WindowBox
 from NeuroSAM2Qt.widgets.files_box import FilesBox
 from NeuroSAM2Qt.widgets.measurements_box import MeasurementsBox
-from NeuroSAM2Qt.widgets.object_table import ObjectMenu, ObjectTable
 from NeuroSAM2Qt.widgets.repair_box import RepairBox
-from NeuroSAM2Qt.widgets.settings_boxes import CleanupBox, PreviewSwitch, RangeBox, SwitchesBox
-from NeuroSAM2Qt.widgets.tables import QualityStripTable
+from NeuroSAM2Qt.widgets.settings_boxes import CleanupBox, DisplayBox, PreviewSwitch, RangeBox, SwitchesBox, WindowBox
+from NeuroSAM2Qt.widgets.tables import ObjectMenu, ObjectTable, QualityStripTable
 
 CHOICE_KEY = "NeuroSAM2/Engine"
 EDITOR_TAG = "NeuroSAM2Segment.SegmentEditor"
-QUIET = (Activity.READY, Activity.ENDED)
 MAX_UNDO = 20
+NUM_COLUMNS = 2
+"""Of buttons."""
 
 
 def start_engine(choice: EngineChoice) -> Engine:
@@ -104,6 +100,15 @@ class SegmentPanel:
         )
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
+        self.tool_buttons = {
+            Tool.POSITIVE: ui.positiveButton,
+            Tool.NEGATIVE: ui.negativeButton,
+            Tool.BOX: ui.boxButton,
+            **_add_buttons(DRAWN_PROMPTS, ui.drawnGrid, ui.maskButton),
+            **_add_buttons(PART_TOOLS, ui.handGrid, ui.scissorsButton, first_row=2),
+        }
+        place = len(DRAWN_PROMPTS)
+        ui.drawnGrid.addWidget(ui.holdCheckBox, place // NUM_COLUMNS, place % NUM_COLUMNS)
         self.shortcuts = Shortcuts(slicer.util.mainWindow(), self._keys())
         self._shown: SegmentViewModel | None = None
         self._is_showing = False
@@ -113,16 +118,6 @@ class SegmentPanel:
         self._selected_in_editor = ""
         self._saved = segment_presenter.choice.to_text()
         ui.helpLabel.text = segment_help()
-        self._tools = {
-            Tool.POSITIVE: ui.positiveButton,
-            Tool.NEGATIVE: ui.negativeButton,
-            Tool.BOX: ui.boxButton,
-            Tool.SCRIBBLE: ui.scribbleButton,
-            Tool.NEGATIVE_SCRIBBLE: ui.negativeScribbleButton,
-            Tool.LASSO: ui.lassoButton,
-            Tool.KEEP_PART: ui.keepPartButton,
-            Tool.REMOVE_PART: ui.removePartButton,
-        }
         self._effects = {"Paint": ui.brushButton, "Erase": ui.eraserButton, "Scissors": ui.scissorsButton}
         self.prepare_editor()
         self._connect()
@@ -212,7 +207,7 @@ class SegmentPanel:
             # The first is emitted where the shown text changes, the second where a person has chosen, be it a node of the same name.
             for signal in ("currentNodeChanged(vtkMRMLNode*)", "nodeActivated(vtkMRMLNode*)"):
                 connect(selector, signal, lambda node: self._follow_selectors())
-        for tool, button in self._tools.items():
+        for tool, button in self.tool_buttons.items():
             connect(button, "clicked()", lambda tool=tool: self._on_tool(tool))
         for effect, button in self._effects.items():
             connect(button, "clicked()", lambda effect=effect: self._on_effect(effect))
@@ -243,11 +238,7 @@ class SegmentPanel:
             "P": ui.positiveButton,
             "N": ui.negativeButton,
             "X": ui.boxButton,
-            "W": ui.scribbleButton,
-            "Shift+W": ui.negativeScribbleButton,
-            "L": ui.lassoButton,
-            "K": ui.keepPartButton,
-            "Shift+K": ui.removePartButton,
+            **{one.key: self.tool_buttons[one.tool] for one in (*DRAWN_PROMPTS, *PART_TOOLS)},
             "M": ui.maskButton,
             "E": ui.readingButton,
             "O": ui.nextObjectButton,
@@ -299,12 +290,12 @@ class SegmentPanel:
         self.cohort.show()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
-        is_busy = is_testing or view.session.activity not in QUIET or self.tools.tool is not Tool.LOOK
+        is_busy = is_testing or not view.session.activity.is_quiet or self.tools.tool is not Tool.LOOK
         return BUSY_MS if is_busy else IDLE_MS
 
     def show(self, view: SegmentViewModel) -> None:
         """Copies the view into the widgets."""
-        for tool, button in self._tools.items():
+        for tool, button in self.tool_buttons.items():
             button.setChecked(self.tools.tool is tool)
         if view == self._shown:
             return
@@ -313,7 +304,7 @@ class SegmentPanel:
         ui.stateLabel.text = view.state.sentence
         ui.stateButton.text = view.state.button
         ui.stateButton.setVisible(view.state.fix is not StatusAction.NOTHING)
-        for button in (*self._tools.values(), ui.nextObjectButton, ui.maskButton):
+        for button in (*self.tool_buttons.values(), ui.nextObjectButton, ui.maskButton):
             button.setEnabled(session.can_prompt)
         ui.readingButton.setEnabled(view.reading is not None)
         ui.readingButton.text = f"{view.reading_title} (E)"
@@ -326,16 +317,18 @@ class SegmentPanel:
         ui.redoButton.setEnabled(session.can_redo)
         for button in (ui.confirmButton, ui.doubtfulButton):
             button.setEnabled(session.can_prompt and bool(session.objects))
-        ui.undoButton.setToolTip(
-            _("Take back: {step}").format(step=session.undo_name) if session.undo_name else _("Nothing to take back")
-        )
+        ui.undoButton.setToolTip(view.undo_tip)
         self.objects.show(session.objects, view.volumes_ml)
         self.menu.show(session.objects)
         self.repair.show(can_repair=session.can_clear)
         self.files.show(can_prompt=session.can_prompt, has_objects=bool(session.objects))
         self.display.show(view.style, can_change=bool(session.objects))
         self.window.show(has_image=session.can_prompt, has_objects=bool(session.objects))
-        for button in (ui.showOnlyButton, *self._effects.values(), ui.keepPartButton, ui.removePartButton):
+        for button in (
+            ui.showOnlyButton,
+            *self._effects.values(),
+            *(self.tool_buttons[one.tool] for one in PART_TOOLS),
+        ):
             button.setEnabled(session.can_clear)
         ui.holdCheckBox.setEnabled(session.can_prompt)
         ui.holdCheckBox.setChecked(session.is_held)
@@ -413,19 +406,15 @@ class SegmentPanel:
         self.bridge.wake()
 
     def _on_status_action(self) -> None:
-        fix = self.segment_presenter.view().state.fix
-        if fix is StatusAction.INSTALL:
+        action = self.segment_presenter.do_status_action()
+        if action is StatusAction.INSTALL:
             self._install()
-        elif fix is StatusAction.SAMPLE:
+        elif action is StatusAction.SAMPLE:
             self.ui.volumeSelector.setCurrentNode(load_sample())
             self._follow_selectors()
-        elif fix is StatusAction.SEGMENTATION:
+        elif action is StatusAction.SEGMENTATION:
             self.ui.segmentationSelector.setCurrentNode(self.segment_presenter.new_segmentation())
             self._follow_selectors()
-        elif fix is StatusAction.RECOVER:
-            self.segment_presenter.recover()
-        elif fix is StatusAction.RETRY:
-            self.segment_presenter.act(lambda session: session.retry())
         self.bridge.wake()
 
     def _install(self) -> None:
@@ -453,3 +442,26 @@ class SegmentPanel:
         self.segment_presenter.use_engine(choice)
         self._find_missing()
         self.bridge.wake()
+
+
+def _add_buttons(
+    tools: Sequence[ToolButton], grid: "qt.QGridLayout", after: "qt.QWidget", *, first_row: int = 0
+) -> dict[Tool, "qt.QPushButton"]:
+    """A button for each tool.
+
+    Args:
+        tools: What they take in hand.
+        grid: Gets them.
+        after: The Tab key goes from here to the first of them.
+        first_row: Of the grid.
+    """
+    buttons = {}
+    for place, one in enumerate(tools):
+        button = qt.QPushButton(f"{one.title} ({one.key})")
+        button.setToolTip(one.tip)
+        button.setCheckable(True)
+        button.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        grid.addWidget(button, first_row + place // NUM_COLUMNS, place % NUM_COLUMNS)
+        qt.QWidget.setTabOrder(after, button)
+        buttons[one.tool] = after = button
+    return buttons

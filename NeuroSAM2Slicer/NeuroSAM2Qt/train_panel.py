@@ -16,7 +16,7 @@ from NeuroSAM2Lib.training.run import ADAPTATIONS, EXPERT, PARTS, TrainChoice, m
 from NeuroSAM2Lib.view_state import TrainView, capitalized
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
-from NeuroSAM2Qt.application.desktop_host import Installer, StatusBar
+from NeuroSAM2Qt.application import Installer, StatusBar
 from NeuroSAM2Qt.connections import connect, guarded_poll
 from NeuroSAM2Qt.help_text import train_help
 from NeuroSAM2Qt.train_project import TrainProject
@@ -24,7 +24,6 @@ from NeuroSAM2Qt.widgets.pictures import SampleViewer, VerdictBox
 from NeuroSAM2Qt.widgets.tables import fill_table, prepare_table
 
 POLL_MS = 250
-LOG_CHARS = 20_000
 
 
 class TrainPanel:
@@ -231,8 +230,7 @@ class TrainPanel:
 
     def _on_expert(self) -> None:
         parts = [part for part, box in self._parts.items() if box.isChecked()]
-        number = matching(parts, self.ui.rankSpinBox.value)
-        self.ui.adaptSelector.setCurrentIndex(len(ADAPTATIONS) if number is None else number)
+        self.ui.adaptSelector.setCurrentIndex(matching(parts, self.ui.rankSpinBox.value))
 
     def _show_plot(self) -> None:
         if self._shown is not None:
@@ -247,4 +245,4 @@ class TrainPanel:
         is_on = self.ui.logCheckBox.isChecked()
         self.ui.logEdit.setVisible(is_on)
         if is_on and self.presenter is not None:
-            self.ui.logEdit.setPlainText(self.presenter.controller.log(LOG_CHARS))
+            self.ui.logEdit.setPlainText(self.presenter.controller.log())

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import slicer
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter
+from NeuroSAM2Lib.presenters.train_presenter import FIRST_FOLDER, TrainPresenter
 
-from NeuroSAM2Qt.application.desktop_host import slicer_python
+from NeuroSAM2Qt.application import slicer_python
 
 FOLDER_KEY = "NeuroSAM2/TrainingFolder"
-FIRST_FOLDER = "NeuroSAM2 training"
 
 
 class TrainProject:

@@ -43,7 +43,7 @@ class NeuroSAM2Segment(ScriptedLoadableModule):
 
     def register_sample(self) -> None:
         """Slicer is up: the practice volume is listed among its sample data."""
-        from NeuroSAM2Qt.application.samples import register_sample
+        from NeuroSAM2Qt.application import register_sample
 
         register_sample(self.resourcePath("Icons/PracticeHead.png"))
 

@@ -19,14 +19,13 @@ from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from trame.app import get_server
 
 from NeuroSAM2Core.catalog import SET_HOME, models_folder
+from NeuroSAM2Core.disk import ScratchFolder
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.scratch import ScratchFolder
 from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.file_io import FileIO
-from NeuroSAM2Web.server.address import HOST, open_page
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.server.guard import AuthPolicy, address, guard
+from NeuroSAM2Web.server.guard import HOST, AuthPolicy, address, guard, open_page
 from NeuroSAM2Web.ui.cohort_panel import CohortPanel, build_cohort_form
 from NeuroSAM2Web.ui.engine_panel import EnginePanel, build_engine_form
 from NeuroSAM2Web.ui.file_panel import FilePanel

@@ -1,6 +1,11 @@
-"""`neurosam2 app`: the app in a browser, on this computer. What it needs is looked for before anything heavy is imported."""
+"""`neurosam2 app`: the app in a browser, on this computer. What it needs is looked for before anything heavy is imported.
+
+Whether this machine can draw slice views is found out before VTK is imported, too: VTK would end the process where it cannot.
+"""
 
 import argparse
+import ctypes
+import ctypes.util
 import importlib.util
 import os
 import sys
@@ -8,6 +13,60 @@ from pathlib import Path
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
+
+WINDOW, OFF_SCREEN = "VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow"
+"""The environment variable by which VTK is told how to draw, and the way that needs no display."""
+LIBRARIES = "libegl1 libgl1-mesa-dri"
+DEVICE_PLATFORM = 0x313F
+"""EGL_PLATFORM_DEVICE_EXT."""
+MAX_DEVICES = 16
+
+
+def missing_libraries() -> str:
+    """A sentence that says what to install; empty where slice views can be drawn."""
+    if _has_display() or WINDOW in os.environ or _draws_off_screen():
+        return ""
+    return (
+        f"slice views cannot be drawn here; on Debian or Ubuntu: apt-get install {LIBRARIES}; "
+        "on other systems: install Mesa's EGL library and its software renderer"
+    )
+
+
+def use_offscreen_rendering() -> None:
+    """Where there is no display, VTK is told not to look for one; it would complain on every start."""
+    if not _has_display():
+        os.environ.setdefault(WINDOW, OFF_SCREEN)
+
+
+def _has_display() -> bool:
+    """Or needs none: VTK looks for an X server on Linux only."""
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY"))
+
+
+def _draws_off_screen() -> bool:
+    """EGL has a device that starts; the same road as VTK takes."""
+    name = ctypes.util.find_library("EGL")
+    if name is None:
+        return False
+    egl = ctypes.CDLL(name)
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    find_devices, open_device = map(egl.eglGetProcAddress, (b"eglQueryDevicesEXT", b"eglGetPlatformDisplayEXT"))
+    if not find_devices or not open_device:
+        return False
+    handle, number = ctypes.c_void_p, ctypes.c_int
+    query = ctypes.CFUNCTYPE(ctypes.c_uint, number, handle, ctypes.POINTER(number))(find_devices)
+    display_of = ctypes.CFUNCTYPE(handle, ctypes.c_uint, handle, handle)(open_device)
+    egl.eglInitialize.argtypes = [handle, handle, handle]
+    egl.eglTerminate.argtypes = [handle]
+    devices, count = (handle * MAX_DEVICES)(), number(0)
+    query(MAX_DEVICES, devices, ctypes.byref(count))
+    for device in devices[: count.value]:
+        display = display_of(DEVICE_PLATFORM, device, None)
+        if display and egl.eglInitialize(display, None, None):
+            egl.eglTerminate(display)
+            return True
+    return False
+
 
 PACKAGES = ("slicer", "vtkmodules", "trame", "trame_client", "trame_vuetify", "nilearn", "nrrd", "defusedxml", "psutil")
 PORT = 8742
@@ -47,7 +106,6 @@ def run(args: argparse.Namespace) -> int:
             f"the app needs packages that are not installed: {', '.join(missing)}",
             hint='in the source folder: pip install ".[app]"',
         )
-    from NeuroSAM2Web.drawing import missing_libraries, use_offscreen_rendering
 
     if problem := missing_libraries():
         raise ConfigError(problem)
@@ -69,20 +127,20 @@ def run(args: argparse.Namespace) -> int:
     os.environ["TRAME_ARGS"] = "--no-ws-compress"  # pictures are compressed; what our command line says is not trame's
     from NeuroSAM2Web.app import AppOptions
     from NeuroSAM2Web.app import run as serve
-    from NeuroSAM2Web.server.address import choose_port
+    from NeuroSAM2Web.server.guard import choose_port
 
     serve(
         AppOptions(
             image=image,
             port=choose_port(args.port, PORT),
             folders=tuple(args.folder),
-            opens_browser=not args.no_browser and _has_display(),
+            opens_browser=not args.no_browser and _can_open_browser(),
         ),
         lambda address: print(f"NeuroSAM2 is at {address}", flush=True),
     )
     return 0
 
 
-def _has_display() -> bool:
+def _can_open_browser() -> bool:
     """A browser would have a window; one that runs in the terminal is no help."""
     return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

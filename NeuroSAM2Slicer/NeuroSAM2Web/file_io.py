@@ -29,7 +29,7 @@ from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
 from NeuroSAM2Lib.scene.files.packing import pack_bundle
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
-from NeuroSAM2Lib.segmentation.imported_objects import read_objects
+from NeuroSAM2Lib.segmentation.object_actions import read_objects
 from NeuroSAM2Lib.segmentation.sidecar import write_sidecar
 
 from NeuroSAM2Core import disk

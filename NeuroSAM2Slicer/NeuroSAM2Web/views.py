@@ -16,7 +16,7 @@ from NeuroSAM2Lib.headless.application import HeadlessApplication
 from NeuroSAM2Lib.headless.segment_overlay import SegmentOverlay
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.presenters.tools import Tool
+from NeuroSAM2Lib.presenters.tools import STROKE_TOOLS, Tool
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import shown_slice
 from PIL import Image
@@ -85,6 +85,7 @@ class SliceViews:
         }
         self._host = host
         self._state.setdefault("large", "Red")
+        self._state.closes_stroke = {tool.value: one.is_closed for tool, one in STROKE_TOOLS.items()}
         for name, view in self.views.items():
             view.watch(partial(self._note, name))
         for name, action in (

@@ -131,6 +131,20 @@ def test_the_file_beside_a_segmentation_counts_them(tmp_path):
     path.write_text(json.dumps({"objects": [one]}), encoding="utf-8")
     (counts,) = read_slice_counts(path)
     assert (counts.prompted, counts.corrected) == (2, 2)
+    one["prompted_slices"] = [3, 3, 5, 9]  # of a kind that this version does not know, too
+    path.write_text(json.dumps({"objects": [one]}), encoding="utf-8")
+    (counts,) = read_slice_counts(path)
+    assert (counts.prompted, counts.corrected) == (3, 1)
+
+
+def test_they_have_names_in_files_for_other_programs():
+    prompts = ObjectPrompts().with_scribble(PLANE, LINE).with_lasso(SlicePlane(Axis.J, 7), SQUARE)
+    named = json.loads(json.dumps(prompts.with_point(PLANE, PointPrompt(3, 3)).named()))
+    assert named["axis"] == "j"
+    assert named["points"] == [{"slice": 4, "row": 3.0, "col": 3.0, "positive": True}]
+    assert named["scribbles"][0]["path"] == [list(place) for place in LINE.path]
+    assert [one["slice"] for one in named["lassos"]] == [7]
+    assert sorted(named["prompted_slices"]) == [4, 4, 7]
 
 
 @settings(deadline=None, max_examples=40)

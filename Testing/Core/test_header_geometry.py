@@ -10,7 +10,7 @@ import SimpleITK
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.training.data.dataset import check_same_grid
-from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
+from NeuroSAM2Core.volume.header import HeaderGeometry
 
 SHAPE = (4, 5, 6)
 CORNERS = np.array([[*ijk, 1] for ijk in itertools.product(*((0, n - 1) for n in SHAPE))]).T

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from NeuroSAM2Core.model.interpolation import resize_bicubic, resized, sample_bilinear, values_at
+from NeuroSAM2Core.model.layers import resize_bicubic, resized, sample_bilinear, values_at
 
 GENERATOR = torch.Generator()
 SIZES = [((7, 7), (64, 64)), ((64, 64), (256, 256)), ((90, 61), (64, 64)), ((256, 300), (64, 17)), ((1, 9), (3, 4))]

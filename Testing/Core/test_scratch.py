@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from NeuroSAM2Core import scratch
-from NeuroSAM2Core.scratch import ScratchFolder
+from NeuroSAM2Core import disk
+from NeuroSAM2Core.disk import ScratchFolder
 
 ROOT = Path(__file__).parents[2]
 DIES = """
 import os, tempfile
-from NeuroSAM2Core.scratch import ScratchFolder
+from NeuroSAM2Core.disk import ScratchFolder
 folder = ScratchFolder()
 (folder.path / "patient.voxels").write_bytes(b"voxels")
 print(folder.path, flush=True)
@@ -55,10 +55,10 @@ def test_a_folder_in_use_is_left_alone():
 def test_what_is_not_ours_is_left_alone(temporary_folder):
     elsewhere = temporary_folder / "elsewhere"
     elsewhere.mkdir()
-    link = temporary_folder / f"{scratch.PREFIX}link"
+    link = temporary_folder / f"{disk.PREFIX}link"
     link.symlink_to(elsewhere)
-    link.with_suffix(scratch.LOCK_SUFFIX).touch()
-    older = temporary_folder / f"{scratch.PREFIX}older"
+    link.with_suffix(disk.LOCK_SUFFIX).touch()
+    older = temporary_folder / f"{disk.PREFIX}older"
     older.mkdir()
     ScratchFolder().remove()
     assert elsewhere.exists()

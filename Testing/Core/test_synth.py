@@ -15,8 +15,7 @@ from NeuroSAM2Core.synth.brain import (
     WHITE_RIGHT,
     head_labels,
 )
-from NeuroSAM2Core.synth.frame import random_frame
-from NeuroSAM2Core.synth.noise import dilate
+from NeuroSAM2Core.synth.frame import dilate, random_frame
 
 SIZE = (24, 64, 64)
 

@@ -10,7 +10,7 @@ import pytest
 
 from NeuroSAM2Core.remote import EngineClient
 from NeuroSAM2Core.remote.connector import LOG_NAME
-from NeuroSAM2Core.threads import DECISIONS, shorten_spinning
+from NeuroSAM2Core.startup import DECISIONS, shorten_spinning
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60

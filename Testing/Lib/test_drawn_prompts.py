@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.presenters.strokes import StrokeActions
+from NeuroSAM2Lib.presenters.tools import StrokeActions
 from NeuroSAM2Lib.scene.arrays import to_vtk
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.repair_actions import RepairActions, RepairSettings

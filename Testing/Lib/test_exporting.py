@@ -7,7 +7,7 @@ import SimpleITK
 import trimesh
 from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export, export_names
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.imported_objects import add_objects, read_objects
+from NeuroSAM2Lib.segmentation.object_actions import add_objects, read_objects
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import Cancelled, DataError

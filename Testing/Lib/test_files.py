@@ -7,19 +7,19 @@ import pytest
 import slicer
 import vtk
 from NeuroSAM2Lib.scene.files.file_kinds import FileKind, is_readable, kind_of, stem_of
-from NeuroSAM2Lib.scene.files.node_files import (
-    labels_on,
-    read_nrrd,
-    read_segmentation,
-    write_segmentation,
-)
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
+from NeuroSAM2Lib.scene.files.packing import write_complete
 from NeuroSAM2Lib.scene.segments.layers import Layer, reference_grid
 from NeuroSAM2Lib.scene.volume_nodes import add_volume, read_volume
 
 from NeuroSAM2Core import Volume, disk
 from NeuroSAM2Core.errors import DataError
 from Testing.Core.test_header_geometry import CORNERS, in_nibabel, in_simple_itk, turned, write_image
+from Testing.Support.node_files import (
+    labels_on,
+    read_nrrd,
+    read_segmentation,
+    write_segmentation,
+)
 from Testing.Support.scenes import GEOMETRIES, add_segmentation
 from Testing.Support.scenes import add_volume as add_node
 

@@ -10,7 +10,7 @@ from NeuroSAM2Lib.presenters.follow_presenter import FollowPhase, FollowPresente
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.segments.segment_writer import SegmentWriter
-from NeuroSAM2Lib.segmentation.imported_objects import add_carried, add_objects, carry_objects, read_objects
+from NeuroSAM2Lib.segmentation.object_actions import add_carried, add_objects, carry_objects, read_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
 
 from NeuroSAM2Core.errors import DataError

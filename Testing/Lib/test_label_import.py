@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Lib.segmentation.imported_objects import add_objects, read_objects, slice_axis
+from NeuroSAM2Lib.segmentation.object_actions import add_objects, read_objects, slice_axis
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.session_view import session_view
 

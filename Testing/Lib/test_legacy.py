@@ -2,7 +2,7 @@
 
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.segmentation.journal import SUFFIX, MaskLine, PromptsLine, unsaved_in
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SliceQuality
+from NeuroSAM2Lib.view_state import SliceQuality
 
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import Axis, SlicePlane

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK
 from NeuroSAM2Lib.scene.files import nrrd_image
-from NeuroSAM2Lib.scene.files.node_files import read_nrrd, read_segmentation
 from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage, rewrite
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError, GeometryError
+from Testing.Support.node_files import read_nrrd, read_segmentation
 
 VOXELS = np.arange(24, dtype="<i2")
 TURNED = "space directions: (0.5,0,0) (0,0.6,0.1) (0,-0.2,2)\n"

@@ -8,7 +8,7 @@ from NeuroSAM2Lib.scene.segments import segment_masks
 from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, Fill, SegmentDisplay
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
-from NeuroSAM2Lib.segmentation.objects import locked_masks
+from NeuroSAM2Lib.segmentation.objects import scene_objects
 from NeuroSAM2Lib.segmentation.objects.scene_objects import DisplayProperties
 from NeuroSAM2Lib.segmentation.objects.session_node import sessions_in
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
@@ -399,7 +399,7 @@ def test_an_effect_of_the_editor_on_a_locked_object_is_put_down(user, objects):
 def test_a_propagation_beside_a_locked_object_looks_at_its_voxels_only_once(user, objects, monkeypatch):
     objects.lock(segment(user), is_locked=True)
     read = []
-    monkeypatch.setattr(locked_masks, "read_mask", lambda *arguments: read.append(arguments))
+    monkeypatch.setattr(scene_objects, "read_mask", lambda *arguments: read.append(arguments))
     user.session.propagate()
     user.settle()
     assert user.voxels_of(2).any(axis=(1, 2)).all()

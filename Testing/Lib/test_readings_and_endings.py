@@ -12,7 +12,7 @@ from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
-from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice
+from NeuroSAM2Lib.view_state import ENDING_MESSAGES, QualitySlice, SliceQuality
 
 from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.inference.propagation.track import Ending
@@ -265,15 +265,13 @@ def test_an_end_that_the_model_is_not_sure_of_is_doubtful_and_says_why():
     def mark(index, object_score, **more):
         return QualitySlice(
             plane=SlicePlane(Axis.K, index),
-            predicted_iou=0.9,
-            object_score=object_score,
+            quality=SliceQuality(predicted_iou=0.9, object_score=object_score, **more),
             is_confirmed=False,
             is_prompted=False,
-            is_stale=False,
-            **more,
+            is_doubtful=bool(more),
         )
 
-    cells = quality_cells([mark(0, 0.9, is_doubtful=False), mark(1, 0.3, is_doubtful=True, ending="expected IoU")], 2)
+    cells = quality_cells([mark(0, 0.9), mark(1, 0.3, ending="expected IoU")], 2)
     assert cells[1] == QualityCell(Mark.DOUBTFUL, "Slice 1: the object ends here: the model expects a poor mask")
 
 

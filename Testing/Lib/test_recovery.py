@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.scene.files.node_files import labels_on
 from NeuroSAM2Lib.scene.volume_nodes import Fingerprint, read_volume
 from NeuroSAM2Lib.segmentation.journal import (
     SUFFIX,
@@ -31,6 +30,7 @@ from NeuroSAM2Core.errors import Cancelled, DataError
 from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.fake_engine import FakeEngine
+from Testing.Support.node_files import labels_on
 from Testing.Support.scenes import make_app
 from Testing.Support.sessions import SimulatedUser, place_point
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import slicer
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place
-from NeuroSAM2Lib.engine.installation import PACKAGES, TORCH, Found, Step, install_plan
+from NeuroSAM2Lib.engine.choice import PACKAGES, TORCH, EngineChoice, Found, Place, Step, install_plan
 from NeuroSAM2Lib.presenters import segment_view_model
 from NeuroSAM2Lib.presenters.engine_presenter import EngineCheck
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings

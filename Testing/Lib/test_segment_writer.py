@@ -51,11 +51,15 @@ def test_a_slice_is_replaced_exactly_and_only_it(app, name, axis):
     for seed, (segment, index) in enumerate([(a, 3), (b, 3), (a, 5), (a, 3), (b, 6), (b, 0)]):
         plane = SlicePlane(axis, index)
         mask = random_mask(plane, seed)
-        assert fixture.writer.write(segment, plane, mask, policy=FREE)
+        written = fixture.writer.write(segment, plane, mask, policy=FREE)
+        assert written.changed == {segment}
+        np.testing.assert_array_equal(written.before, plane.of(expected[segment]))
+        np.testing.assert_array_equal(written.after, mask)
         plane.of(expected[segment])[...] = mask
         for one, truth in expected.items():
             np.testing.assert_array_equal(fixture.whole(one), truth)
-    assert not fixture.writer.write(b, SlicePlane(axis, 0), random_mask(SlicePlane(axis, 0), 5), policy=FREE)
+    again = fixture.writer.write(b, SlicePlane(axis, 0), random_mask(SlicePlane(axis, 0), 5), policy=FREE)
+    assert not again.changed
 
 
 @pytest.mark.parametrize("name", ["oblique", "under a shear", "left-handed"])
@@ -165,7 +169,8 @@ def test_the_editors_intensity_range_is_honoured(app):
     editor.SourceVolumeIntensityMaskOn()
     editor.SetSourceVolumeIntensityMaskRange(20, 60)
     wanted = random_mask(plane)
-    fixture.writer.write(fixture.ids[0], plane, wanted, policy=EditPolicy.of(editor))
+    written = fixture.writer.write(fixture.ids[0], plane, wanted, policy=EditPolicy.of(editor))
+    np.testing.assert_array_equal(written.after, fixture.writer.read(fixture.ids[0], plane))
     picture = plane.of(fixture.voxels)
     np.testing.assert_array_equal(
         fixture.writer.read(fixture.ids[0], plane), wanted & (picture >= 20) & (picture <= 60)
@@ -237,8 +242,10 @@ class TestOnAnotherGrid:
         plane = SlicePlane(Axis.J, 4)
         mask = np.zeros((8, 12), bool)
         mask[3:6, 4:9] = True
-        fixture.writer.write(fixture.ids[0], plane, mask, policy=FREE)
+        written = fixture.writer.write(fixture.ids[0], plane, mask, policy=FREE)
         np.testing.assert_array_equal(fixture.writer.read(fixture.ids[0], plane), mask)
+        np.testing.assert_array_equal(written.after, mask)
+        assert not written.before.any()
 
 
 def test_every_voxel_of_another_grid_belongs_to_the_slice_nearest_to_it():

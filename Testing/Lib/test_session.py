@@ -1,10 +1,12 @@
 """What a person can rely on while outlining objects in a scene."""
 
+import sys
 import time
 
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.arrays import to_vtk, voxels_of
+from NeuroSAM2Lib.scene.segments import layers
 from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, SegmentWriter
 from NeuroSAM2Lib.segmentation.objects import prompt_nodes, scene_objects
 from NeuroSAM2Lib.segmentation.session_view import session_view
@@ -761,6 +763,37 @@ def test_a_click_looks_at_each_object_a_few_times_however_many_there_are(user, m
     assert max(many) <= 24 * 16
     assert many[0] <= 8 * few[0]
     assert many[1] <= 8 * few[1]
+
+
+def test_a_tracked_slice_is_read_once_and_costs_little_more_beside_many_objects(patient, monkeypatch):
+    session, read = patient.session, []
+    block = layers.Layer.block
+    monkeypatch.setattr(layers.Layer, "block", lambda layer, extent: read.append(extent) or block(layer, extent))
+
+    def effort(count):
+        """Blocks of voxels and calls into C for a slice, once what is read of the segments is known."""
+        while len(patient.document.objects.segments) < count:
+            session.next_object()
+            session.add_box(PLANE, BoxPrompt(4, 4, 12, 12))
+            patient.settle()
+        session.propagate()
+        calls = []
+        for _ in range(3):
+            patient.engines.last.work(1)
+            read.clear()
+            calls.append(0)
+            sys.setprofile(lambda _frame, event, _name: calls.append(calls.pop() + (event == "c_call")))
+            try:
+                session.poll()
+            finally:
+                sys.setprofile(None)
+        session.stop()
+        patient.settle()
+        return len(read), calls[-1]
+
+    (few_read, few_calls), (many_read, many_calls) = effort(4), effort(24)
+    assert few_read == many_read == 1
+    assert many_calls - few_calls <= 20 * 8
 
 
 def test_segments_that_others_rename_delete_or_bring_back_are_found(user):

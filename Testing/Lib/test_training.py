@@ -398,6 +398,7 @@ def test_samples_drawn_anew_leave_other_files_alone(bench):
     ("act", "error", "words"),
     [
         (lambda b: b.training.begin(TrainChoice()), DataError, "no cases"),
+        (lambda b: b.training.begin(TrainChoice(parts=())), ConfigError, "nothing is chosen to be adapted"),
         (lambda b: b.training.resume(), ConfigError, "no stopped run"),
         (lambda b: b.training.compare(), DataError, "not over yet"),
         (lambda b: b.training.roll_back(), DataError, "no model was promoted"),

@@ -12,7 +12,7 @@ from Testing.Support.offscreen import missing_libraries
 if missing_libraries():
     pytest.skip(missing_libraries(), allow_module_level=True)
 
-from NeuroSAM2Lib.presenters.drag import BoxDrag
+from NeuroSAM2Lib.presenters.mouse_tools import BoxDrag
 from NeuroSAM2Lib.scene.arrays import to_matrix
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from NeuroSAM2Lib.presenters.tools import DRAWN_PROMPTS, PART_TOOLS, Tool
 
 from NeuroSAM2Core.prompts import LassoPrompt
 
@@ -29,6 +30,17 @@ def draw(user, places, k=6, name="Red"):
         view.mouse(event, *place)
 
 
+def test_every_tool_that_is_drawn_with_has_a_button_that_the_tab_key_reaches_in_order(loaded):
+    buttons = loaded.panel.tool_buttons
+    for after, tools in ((loaded.ui.maskButton, DRAWN_PROMPTS), (loaded.ui.scissorsButton, PART_TOOLS)):
+        for one in tools:
+            button = buttons[one.tool]
+            assert (button.text, button.toolTip, button.checkable) == (f"{one.title} ({one.key})", one.tip, True)
+            assert after.nextInFocusChain() is button
+            after = button
+    assert buttons[DRAWN_PROMPTS[-1].tool].nextInFocusChain() is loaded.ui.holdCheckBox
+
+
 def test_a_scribble_is_a_chain_of_clicks_and_the_tool_stays_in_hand(loaded, loop):
     loaded.key("W")
     draw(loaded, [(18, 20), (30, 20), (38, 20)])
@@ -36,7 +48,7 @@ def test_a_scribble_is_a_chain_of_clicks_and_the_tool_stays_in_hand(loaded, loop
     (placed,) = loaded.session.document.active_record.prompts.scribbles
     assert (placed.index, placed.scribble.positive, len(placed.scribble.clicks)) == (6, True, 3)
     assert loaded.mask(6).any()
-    assert loaded.ui.scribbleButton.checked
+    assert loaded.panel.tool_buttons[Tool.SCRIBBLE].checked
     loaded.key("Shift+W")
     draw(loaded, [(18, 40), (38, 40)])
     loop.until(loaded.settled)
@@ -80,7 +92,7 @@ def test_the_part_that_is_clicked_on_is_removed(loaded, loop):
     both = loaded.mask(6)
     assert both[42, 44]
     loaded.key("Shift+K")
-    loop.until(lambda: loaded.ui.removePartButton.checked)
+    loop.until(lambda: loaded.panel.tool_buttons[Tool.REMOVE_PART].checked)
     draw(loaded, [(44, 42)])
     assert not loaded.mask(6)[42, 44]
     assert loaded.mask(6)[23, 28]

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import slicer
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place
-from NeuroSAM2Lib.engine.installation import Found
+from NeuroSAM2Lib.engine.choice import EngineChoice, Found, Place
 
 from NeuroSAM2Core.remote import AUTOMATIC, EngineSwitches, OpenVolume
 from NeuroSAM2Core.volume import MaskCleanup

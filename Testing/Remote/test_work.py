@@ -15,10 +15,12 @@ from NeuroSAM2Core import Session, load_model
 from NeuroSAM2Core.inference import EngineOptions
 from NeuroSAM2Core.prompts import PromptSet
 from NeuroSAM2Core.remote.messages import (
+    AUTOMATIC,
     UNSOLICITED,
     Cancel,
     CleanObject,
     CloseVolume,
+    EngineSwitches,
     Failed,
     Finished,
     Heartbeat,
@@ -46,7 +48,6 @@ from NeuroSAM2Core.remote.messages import (
     WorkerStatus,
 )
 from NeuroSAM2Core.remote.server import resources
-from NeuroSAM2Core.remote.switches import AUTOMATIC, EngineSwitches
 from NeuroSAM2Core.remote.upload import as_bytes, volume_id, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Axis, Direction, IntensityWindow, MaskCleanup, SlicePlane, Volume
 from Testing.Support.worker import LIMIT_S, ThreadedWorker, answer, box_on, events_of, events_until, held, opened

@@ -13,8 +13,7 @@ import slicer
 
 sys.path.append(str(Path(__file__).parent))
 from input_simulator import SEGMENT, TRAIN, InputSimulator, add_volume, reload, show
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place
-from NeuroSAM2Lib.engine.installation import training_plan
+from NeuroSAM2Lib.engine.choice import EngineChoice, Place, training_plan
 
 from Testing.Support.small_run import AS_TEXT
 from Testing.Support.volumes import ball_volume

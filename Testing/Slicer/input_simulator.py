@@ -13,11 +13,9 @@ for folder in (ROOT, ROOT / "NeuroSAM2Slicer"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
-from NeuroSAM2Lib.engine.choice import EngineChoice  # noqa: E402  (found by the lines above)
-from NeuroSAM2Lib.engine.installation import READY  # noqa: E402
+from NeuroSAM2Lib.engine.choice import READY, EngineChoice  # noqa: E402  (found by the lines above)
 from NeuroSAM2Lib.scene.arrays import to_matrix  # noqa: E402
-from NeuroSAM2Qt.application.desktop_host import slice_views  # noqa: E402
-from NeuroSAM2Qt.application.samples import load_sample  # noqa: E402
+from NeuroSAM2Qt.application import load_sample, slice_views  # noqa: E402
 
 from Testing.Support.fake_engine import FakeEngine  # noqa: E402
 

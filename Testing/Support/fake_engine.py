@@ -4,6 +4,7 @@ It keeps the promises of the real one that sessions rely on: whole statements, o
 corrections that make what lies around them out of date, work that stops between slices.
 """
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -73,6 +74,8 @@ class FakeEngine:
         self._ids: dict[int, str] = {}
         self.tracks: dict[tuple[str, int], Track] = {}
         self._extended: set[tuple[int, int, SlicePlane]] = set()
+        self._plans: dict[int, dict[int, deque[SlicePlane]]] = {}
+        """By propagation and object; made anew after every other request."""
 
     def submit(self, request):
         self._number += 1
@@ -143,6 +146,7 @@ class FakeEngine:
         self._events.append(Finished(request_id=self._number))
 
     def _do(self, number, request):
+        self._plans.clear()
         if self.fail_next and isinstance(request, PredictSlice):
             self._events.append(Failed(request_id=number, kind="WorkerError", message=self.fail_next))
             self.fail_next = ""
@@ -226,16 +230,12 @@ class FakeEngine:
         return self.num_readings if is_open else 1
 
     def _track_one(self, number, request):
-        for object_id in request.object_ids:
-            track = self._track(request.volume_id, object_id)
-            todo = self._todo(request, track)
-            if request.beyond:
-                axis = next(iter(track.confirmed)).axis
-                planes = [SlicePlane(axis, index) for index in request.beyond]
-                todo = [plane for plane in planes if (number, object_id, plane) not in self._extended]
+        if number not in self._plans:
+            self._plans[number] = {one: self._plan(number, request, one) for one in request.object_ids}
+        for object_id, todo in self._plans[number].items():
             if not todo:
                 continue
-            plane = todo[0]
+            plane, track = todo.popleft(), self._track(request.volume_id, object_id)
             near = min(track.confirmed, key=lambda p: (abs(p.index - plane.index), p.index))
             distance = plane.index - near.index
             mask = tracked_from(track.confirmed[near], distance)
@@ -246,10 +246,19 @@ class FakeEngine:
             self._extended.add((number, object_id, plane))
             self._events.append(SliceTracked(request_id=number, volume_id=request.volume_id, mask=answer))
             self._events.append(
-                Progress(request_id=number, done=len(track.tracked), total=len(track.tracked) + len(todo) - 1)
+                Progress(request_id=number, done=len(track.tracked), total=len(track.tracked) + len(todo))
             )
             return True
         return False
+
+    def _plan(self, number, request, object_id):
+        """The slices of an object that are still to be tracked, in order."""
+        track = self._track(request.volume_id, object_id)
+        if not request.beyond:
+            return deque(self._todo(request, track))
+        axis = next(iter(track.confirmed)).axis
+        planes = [SlicePlane(axis, index) for index in request.beyond]
+        return deque(plane for plane in planes if (number, object_id, plane) not in self._extended)
 
     def _todo(self, request, track):
         if not track.confirmed:

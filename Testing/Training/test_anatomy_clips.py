@@ -9,15 +9,19 @@ import torch
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.labels import ID, NUM_LABELS, OBJECT_LABELS, OBJECT_NAMES, object_weights
-from NeuroSAM2Core.training.anatomy import clips
-from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches, AnatomyClips, ClipRequest, is_single_step, request_of
-from NeuroSAM2Core.training.anatomy.view import (
+from NeuroSAM2Core.training import anatomy
+from NeuroSAM2Core.training.anatomy import (
     END_FRACTION,
     MIN_AREA_MM2,
+    AnatomyBatches,
+    AnatomyClips,
+    ClipRequest,
     choose_objects,
     choose_target,
     choose_view,
     cut,
+    is_single_step,
+    request_of,
 )
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, ClipConfig
 from NeuroSAM2Core.training.step.prompts import plan_generator, planned
@@ -73,9 +77,9 @@ def test_masks_are_where_the_labels_are(head, crop, monkeypatch):
         views.append(choose_view(*asked, **options))
         return views[-1]
 
-    monkeypatch.setattr(clips, "choose_view", listening)
-    monkeypatch.setattr(clips, "_oriented", lambda clip, rng: clip)
-    monkeypatch.setattr(clips, "_add_lesions", lambda *asked: None)
+    monkeypatch.setattr(anatomy, "choose_view", listening)
+    monkeypatch.setattr(anatomy, "_oriented", lambda clip, rng: clip)
+    monkeypatch.setattr(anatomy, "_add_lesions", lambda *asked: None)
     monkeypatch.setattr(AnatomyClips, "_choose_first", lambda *asked: PUTAMEN)
     config = ClipConfig(crop=crop, lesion=0.0, formulas=0.0, joined=0.0)
     drawn = None
@@ -159,7 +163,7 @@ def test_steps_that_are_prompted_by_clicks_see_more_and_ask_for_all_sizes():
     for step in range(40):
         request, count = request_of(config, step, np.random.default_rng(step))
         images = torch.zeros(count, request.slices, 1, 1)
-        shown = clips.ClipBatch(images, torch.zeros(count, 1, request.slices, 1, 1, dtype=torch.bool))
+        shown = anatomy.ClipBatch(images, torch.zeros(count, 1, request.slices, 1, 1, dtype=torch.bool))
         kind = planned(config.prompts, shown, plan_generator(config.seed, step)).kind
         kinds.add(kind)
         assert request.even_sizes == (kind == "click")

@@ -57,7 +57,7 @@ from NeuroSAM2Core.synth.anatomy.labels import (
     is_in,
     table_of,
 )
-from NeuroSAM2Core.training.anatomy.clips import AnatomyBatches, add_lesion
+from NeuroSAM2Core.training.anatomy import AnatomyBatches, add_lesion
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig
 from Testing.Support.anatomy import ellipsoid, small_labels
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from NeuroSAM2Core.checkpoint.lora import ADAPTER, merge_lora, unmerge_lora
-from NeuroSAM2Core.errors import CheckpointError, ConfigError
+from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model import PRESETS, SAM2
-from NeuroSAM2Core.model.lora import LoraConfig, adapt
+from NeuroSAM2Core.model.lora import ADAPTER, LoraConfig, adapt, merge_lora
 from Testing.Support.reference import shapes_of
 from Testing.Support.weights import lively_state
 
@@ -50,22 +49,6 @@ def test_folded_in_adapters_give_the_same_features(adapted):
     plain.load_state_dict(merge_lora(adapted.state_dict(), alpha=LORA.alpha), strict=True)
     assert (coarse(adapted) - coarse(lively_model())).abs().max() > 0.1, "the adapters matter"
     torch.testing.assert_close(coarse(plain.eval()), coarse(adapted), atol=2e-4, rtol=1e-4)
-
-
-def test_adapters_taken_out_again_leave_what_was_there(adapted):
-    state = adapted.state_dict()
-    merged = merge_lora(state, alpha=LORA.alpha)
-    adapters = {key: value for key, value in state.items() if ADAPTER.match(key)}
-    restored = unmerge_lora(merged, adapters, alpha=LORA.alpha)
-    assert restored.keys() == state.keys()
-    for key, value in state.items():
-        torch.testing.assert_close(restored[key], value, atol=1e-5, rtol=1e-4)
-
-
-def test_an_adapter_of_another_size_is_not_taken_out(adapted):
-    wrong = {f"image_encoder.trunk.blocks.0.attn.lora_{side}_proj": torch.zeros(3, 3) for side in "AB"}
-    with pytest.raises(CheckpointError, match="does not fit"):
-        unmerge_lora(adapted.state_dict(), wrong)
 
 
 def test_tiny_gains_as_many_weights_as_in_neurosam2d():

@@ -21,8 +21,7 @@ from NeuroSAM2Core.training.refiner.images import (
     smooth_field,
     with_lesion,
 )
-from NeuroSAM2Core.training.refiner.samples import draw_box, draw_mask, draw_sample, neighbour_view
-from NeuroSAM2Core.training.refiner.targets import draw_target
+from NeuroSAM2Core.training.refiner.samples import draw_box, draw_mask, draw_sample, draw_target, neighbour_view
 from Testing.Support.anatomy import small_labels
 
 PLAIN = SampleConfig()

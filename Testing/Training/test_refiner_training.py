@@ -14,8 +14,7 @@ from NeuroSAM2Core.synth.anatomy.heads import Head
 from NeuroSAM2Core.synth.anatomy.individuals import HELD_OUT_DONORS
 from NeuroSAM2Core.training.config.pretraining import RefinerConfig, find_recipe
 from NeuroSAM2Core.training.refiner.samples import RefinerBatches
-from NeuroSAM2Core.training.refiner.state import RefinerState
-from NeuroSAM2Core.training.refiner.trainer import dice, measure, refiner_loss, train_refiner, update
+from NeuroSAM2Core.training.refiner.trainer import RefinerState, dice, measure, refiner_loss, train_refiner, update
 from NeuroSAM2Core.training.trainer.optimizer_step import Precision
 from NeuroSAM2Core.training.trainer.recorder import read_metrics
 from Testing.Support.anatomy import small_bank, small_labels

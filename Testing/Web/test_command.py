@@ -11,8 +11,8 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from NeuroSAM2Web import drawing
-from NeuroSAM2Web.server.address import choose_port
+from NeuroSAM2Web import command
+from NeuroSAM2Web.server.guard import choose_port
 
 from NeuroSAM2Core.cli import main as cli
 from NeuroSAM2Core.errors import WorkerError
@@ -50,7 +50,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(neurosam2, capsys, 
 
 
 def test_missing_rendering_libraries_are_named_with_the_install_command(neurosam2, capsys, monkeypatch):
-    monkeypatch.setattr(drawing, "missing_libraries", lambda: "slice views cannot be drawn here")
+    monkeypatch.setattr(command, "missing_libraries", lambda: "slice views cannot be drawn here")
     assert neurosam2("app") == 2
     assert "cannot be drawn" in capsys.readouterr().err
 
@@ -95,7 +95,7 @@ def test_the_pinned_packages_are_those_that_run_here():
     assert {name: importlib.metadata.version(name) for name in pinned} == pinned
 
 
-LOOK = "from NeuroSAM2Web.drawing import missing_libraries; print(missing_libraries()); import sys; assert 'vtk' not in sys.modules"
+LOOK = "from NeuroSAM2Web.command import missing_libraries; print(missing_libraries()); import sys; assert 'vtk' not in sys.modules"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="EGL is looked for on Linux only")

@@ -8,7 +8,7 @@ import highdicom
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
-from NeuroSAM2Lib.segmentation.imported_objects import read_objects
+from NeuroSAM2Lib.segmentation.object_actions import read_objects
 from NeuroSAM2Web.file_io import FileIO, Target
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.file_panel import FilePanel

@@ -5,10 +5,10 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from NeuroSAM2Lib.scene.files.node_files import read_segmentation
 from NeuroSAM2Lib.scene.segments.layers import Layer
 
 from NeuroSAM2Core import Volume
+from Testing.Support.node_files import read_segmentation
 from Testing.Support.scenes import make_app
 from Testing.Support.volumes import UPRIGHT, ball_volume
 from Testing.Web.file_helpers import download, open_file, save, upload, wait_problem, wait_volume

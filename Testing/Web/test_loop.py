@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 from NeuroSAM2Lib.scene.files import packing
-from NeuroSAM2Lib.scene.files.node_files import read_segmentation
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
-from NeuroSAM2Lib.segmentation.imported_objects import read_objects
+from NeuroSAM2Lib.segmentation.object_actions import read_objects
 from NeuroSAM2Web.file_io import FileIO, Target
 
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.apart import run_apart
+from Testing.Support.node_files import read_segmentation
 from Testing.Support.volumes import UPRIGHT
 from Testing.Web.app_user import AppUser
 

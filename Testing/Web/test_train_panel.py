@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from NeuroSAM2Lib.engine.choice import EngineChoice
+from NeuroSAM2Lib.presenters.train_presenter import FIRST_FOLDER
 from NeuroSAM2Lib.training.verdict_view import Tone
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
-from NeuroSAM2Web.ui.train_panel import FOLDER, TrainPanel
+from NeuroSAM2Web.ui.train_panel import TrainPanel
 
 from NeuroSAM2Core import Volume
 from Testing.Support.processes import wait_a_little
@@ -77,7 +78,7 @@ def train_user(tmp_path, monkeypatch):
 
 
 def test_an_empty_project_leads_to_its_first_case(train_user):
-    assert train_user.state.train_folder == str(train_user.data / FOLDER)
+    assert train_user.state.train_folder == str(train_user.data / FIRST_FOLDER)
     assert train_user.state.train_sentence.startswith("Add the cases")
     assert not train_user.state.train_can_start
     train_user.panel.add_current()
@@ -190,7 +191,7 @@ def test_a_model_that_is_worse_is_used_only_after_a_yes(train_user):
     train_user.panel.start()
     assert train_user.state.train_estimate
     train_user.finish()
-    proofs = train_user.data / FOLDER / "proofs"
+    proofs = train_user.data / FIRST_FOLDER / "proofs"
     proofs.mkdir()
     (proofs / "afters.json").write_text("[0.4, 0.3, 0.2]", encoding="utf-8")
     train_user.panel.does(lambda controller: controller.compare())()
@@ -282,12 +283,12 @@ def test_folders_outside_the_chosen_ones_are_refused(train_user, tmp_path):
     train_user.state.train_folder = str(tmp_path / "elsewhere")
     train_user.panel.open_folder()
     assert "outside the folders" in train_user.state.train_sentence
-    assert train_user.controller.folder == train_user.data / FOLDER
+    assert train_user.controller.folder == train_user.data / FIRST_FOLDER
 
 
 def test_a_list_that_cannot_be_read_is_reported(train_user):
-    (train_user.data / FOLDER).mkdir()
-    (train_user.data / FOLDER / "dataset.json").write_text(json.dumps({"training": [3]}), encoding="utf-8")
+    (train_user.data / FIRST_FOLDER).mkdir()
+    (train_user.data / FIRST_FOLDER / "dataset.json").write_text(json.dumps({"training": [3]}), encoding="utf-8")
     train_user.panel.open_folder()
     assert "dataset.json cannot be read" in train_user.state.train_sentence
 

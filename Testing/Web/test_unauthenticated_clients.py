@@ -10,8 +10,7 @@ import webbrowser
 import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
-from NeuroSAM2Web.server.address import forwarding_file, open_page
-from NeuroSAM2Web.server.guard import RequestLog, SlowRequestGuard
+from NeuroSAM2Web.server.guard import RequestLog, SlowRequestGuard, forwarding_file, open_page
 from NeuroSAM2Web.server.transfer import Transfer
 
 from NeuroSAM2Core.log_rate_limit import LogRateLimiter
@@ -37,7 +36,7 @@ def test_the_browser_is_given_a_file_that_only_its_owner_reads_and_never_the_tok
 def test_the_browsers_command_line_does_not_hold_the_token(tmp_path):
     """As all users of the computer see it."""
     code = (
-        "import sys; from pathlib import Path; from NeuroSAM2Web.server.address import open_page; "
+        "import sys; from pathlib import Path; from NeuroSAM2Web.server.guard import open_page; "
         "open_page(sys.stdin.read(), Path(sys.argv[1]))"
     )
     note = tmp_path / "browser"

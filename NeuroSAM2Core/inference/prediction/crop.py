@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import IntensityWindow, SliceStack, crop_window
 

@@ -41,7 +41,7 @@ from NeuroSAM2Core.inference.prediction.refiner_view import (
 )
 from NeuroSAM2Core.inference.prediction.slice_answer import PRESENT_SCORE_LOGIT
 from NeuroSAM2Core.model import MaskPrediction
-from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
 
 RING_RATIO = 0.25

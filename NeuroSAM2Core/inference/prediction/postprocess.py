@@ -26,7 +26,7 @@ from NeuroSAM2Core.components import cpu
 from NeuroSAM2Core.components.device import fill_holes, is_extension_active, largest_component, remove_islands
 from NeuroSAM2Core.inference.options import EngineOptions
 from NeuroSAM2Core.inference.prediction.crop import Crop
-from NeuroSAM2Core.model.interpolation import resize_bicubic, values_at
+from NeuroSAM2Core.model.layers import resize_bicubic, values_at
 from NeuroSAM2Core.model.sam2 import ABSENT_LOGIT
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import Axis, MaskCleanup

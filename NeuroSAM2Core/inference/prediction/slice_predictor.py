@@ -44,7 +44,7 @@ from NeuroSAM2Core.inference.prediction.slice_answer import (
     as_absent,
 )
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, MaskSelector, Points
-from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.model.mask_refiner import SIDE
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, POSITIVE, TOP_LEFT
 from NeuroSAM2Core.prompts import BoxPrompt, MaskPrompt, PointPrompt, PromptSet

@@ -30,7 +30,7 @@ def main() -> None:
             f"install with: {sys.executable} -m pip install {' '.join(missing)}; or choose another interpreter",
         )
     load_package()
-    from NeuroSAM2Core.threads import shorten_spinning
+    from NeuroSAM2Core.startup import shorten_spinning
 
     shorten_spinning()  # before torch is imported
     from NeuroSAM2Core.remote.server.process import run_local_worker

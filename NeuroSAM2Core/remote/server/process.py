@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from NeuroSAM2Core import disk
-from NeuroSAM2Core.console import allow_any_character
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, is_alive
 from NeuroSAM2Core.remote.server.job_queue import JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits, add_limit_options, limits_of
 from NeuroSAM2Core.remote.server.server import Server
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
+from NeuroSAM2Core.startup import allow_any_character
 
 logger = logging.getLogger(__name__)
 

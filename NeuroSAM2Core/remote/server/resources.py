@@ -9,10 +9,9 @@ from NeuroSAM2Core.errors import CheckpointError, WorkerError
 from NeuroSAM2Core.inference import EngineOptions, Session
 from NeuroSAM2Core.inference.prediction.feature_cache import FeatureBudget
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.remote.messages import LoadModel, OpenVolume
+from NeuroSAM2Core.remote.messages import EngineSwitches, LoadModel, OpenVolume
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
-from NeuroSAM2Core.remote.switches import EngineSwitches
 from NeuroSAM2Core.volume import IntensityWindow, MaskCleanup, Volume
 
 

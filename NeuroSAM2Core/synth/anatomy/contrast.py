@@ -22,7 +22,7 @@ from torch import Tensor
 
 from NeuroSAM2Core.synth.anatomy.grid import torch_generator
 from NeuroSAM2Core.synth.anatomy.labels import ID, NAMES, NUM_LABELS, VENTRICLES, ids
-from NeuroSAM2Core.synth.noise import blur, smooth_noise
+from NeuroSAM2Core.synth.frame import blur, smooth_noise
 
 Range = tuple[float, float]
 MODALITIES: dict[str, dict[str, Range]] = {

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from NeuroSAM2Core.synth.anatomy.labels import ID, is_in
-from NeuroSAM2Core.synth.noise import blur, smooth_noise
+from NeuroSAM2Core.synth.frame import blur, smooth_noise
 
 SHAPE = (232, 248, 200)
 """(K, J, I) of every label map, 1 mm."""

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from NeuroSAM2Core.inference.propagation.memory_bank import MemoryBank, MemoryConfig, SliceMemory
 from NeuroSAM2Core.model import SAM2, ImageFeatures, MaskPrediction, Points, to_model_input
-from NeuroSAM2Core.model.interpolation import resized
+from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.model.sam2 import MASK_PROMPT_LOGIT
 from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch

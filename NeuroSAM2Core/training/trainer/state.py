@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from NeuroSAM2Core.checkpoint import Checkpoint, Provenance, TrainingRecord
-from NeuroSAM2Core.checkpoint.lora import merge_lora
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.model.lora import merge_lora
 from NeuroSAM2Core.training.trainer.parameter_groups import ParameterGroup, build_optimizer
 
 T = TypeVar("T")

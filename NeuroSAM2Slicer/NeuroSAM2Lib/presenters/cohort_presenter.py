@@ -25,15 +25,15 @@ from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume, local_matrix
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.imported_objects import digest_of, slice_axis
+from NeuroSAM2Lib.segmentation.object_actions import digest_of, slice_axis
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     MAX_NAME_LENGTH,
     DisplayProperties,
     ObjectRecord,
-    SliceQuality,
 )
 from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.training.cases import CaseList, Role
+from NeuroSAM2Lib.view_state import SliceQuality
 
 OPEN = (CaseState.WAITING, CaseState.FAILED)
 STATES = {

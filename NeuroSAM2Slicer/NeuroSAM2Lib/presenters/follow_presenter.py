@@ -19,7 +19,7 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume
-from NeuroSAM2Lib.segmentation.imported_objects import CarriedObjects, add_carried, carry_objects
+from NeuroSAM2Lib.segmentation.object_actions import CarriedObjects, add_carried, carry_objects
 
 OVERLAY_OPACITY = 0.5
 PROGRESS = re.compile(r"^progress (\d\.\d+)$", re.MULTILINE)

@@ -15,23 +15,20 @@ from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import MaskCleanup, SlicePlane
-from NeuroSAM2Lib.engine.choice import EngineChoice, Place, starter
-from NeuroSAM2Lib.engine.installation import READY, InstallPlan
+from NeuroSAM2Lib.engine.choice import READY, EngineChoice, InstallPlan, Place, starter
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.engine_presenter import ModelController
 from NeuroSAM2Lib.presenters.measurements import Measurements
 from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
-from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader
-from NeuroSAM2Lib.presenters.strokes import act_on_stroke
-from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool
+from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader, StatusAction
+from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool, act_on_stroke
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.imported_objects import LabelObjects, add_objects
 from NeuroSAM2Lib.segmentation.journal import Unsaved
-from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
+from NeuroSAM2Lib.segmentation.object_actions import LabelObjects, ObjectActions, add_objects
 from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.repair_actions import RepairActions
@@ -106,6 +103,17 @@ class SegmentPresenter:
             unsaved, self.session.notice = self._unsaved.pop(0), ""
             self.act(lambda session: recover(session.document, unsaved))
             self.act(lambda session: session.warm_up())
+
+    def do_status_action(self) -> StatusAction:
+        """Does what the button beside the state says; returns what is left for the panel to do."""
+        action = self.view().state.fix
+        if action is StatusAction.RECOVER:
+            self.recover()
+        elif action is StatusAction.RETRY:
+            self.act(lambda session: session.retry())
+        else:
+            return action
+        return StatusAction.NOTHING
 
     def new_segmentation(self) -> slicer.vtkMRMLSegmentationNode:
         """An empty segmentation on the chosen volume's grid."""

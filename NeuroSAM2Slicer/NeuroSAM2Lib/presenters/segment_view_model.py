@@ -11,14 +11,13 @@ from enum import Enum
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from NeuroSAM2Lib.engine.installation import InstallPlan
+from NeuroSAM2Lib.engine.choice import InstallPlan
 from NeuroSAM2Lib.engine.link import FAILED_MESSAGE, RETRY_HINT
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.layers import Layer
 from NeuroSAM2Lib.scene.segments.segment_display import DisplayStyle, SegmentDisplay
 from NeuroSAM2Lib.scene.segments.segment_masks import volume_ml
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.scene_objects import FOUND
 from NeuroSAM2Lib.segmentation.session_view import session_view
 from NeuroSAM2Lib.view_state import (
     NO_SESSION,
@@ -161,7 +160,7 @@ def quality_cells(marks: Sequence[QualitySlice], num_slices: int) -> tuple[Quali
         num_slices: Along the axis.
     """
     known = {mark.plane.index: mark for mark in marks}
-    present = {index for index, mark in known.items() if mark.object_score >= FOUND}
+    present = {index for index, mark in known.items() if mark.quality.is_present}
     return tuple(
         _cell(index, known.get(index), is_end=bool(present & {index - 1, index + 1})) for index in range(num_slices)
     )
@@ -174,16 +173,17 @@ def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell
         return QualityCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
     if mark.is_prompted:
         return QualityCell(Mark.PROMPTED, PROMPTED.format(index=index))
-    if mark.is_stale:
+    quality = mark.quality
+    if quality.is_stale:
         return QualityCell(Mark.STALE, STALE.format(index=index))
-    if mark.object_score < FOUND and mark.ending and is_end:
+    if not quality.is_present and quality.ending and is_end:
         colour = Mark.DOUBTFUL if mark.is_doubtful else Mark.ABSENT
-        return QualityCell(colour, ENDS_HERE.format(index=index, why=ending_message(mark.ending)))
+        return QualityCell(colour, ENDS_HERE.format(index=index, why=ending_message(quality.ending)))
     if mark.is_doubtful:
-        return QualityCell(Mark.DOUBTFUL, DOUBTFUL.format(index=index, rating=mark.predicted_iou))
-    if mark.object_score < FOUND:
+        return QualityCell(Mark.DOUBTFUL, DOUBTFUL.format(index=index, rating=quality.predicted_iou))
+    if not quality.is_present:
         return QualityCell(Mark.ABSENT, ABSENT.format(index=index))
-    return QualityCell(Mark.SURE, SURE.format(index=index, rating=mark.predicted_iou))
+    return QualityCell(Mark.SURE, SURE.format(index=index, rating=quality.predicted_iou))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,6 +217,12 @@ class SegmentViewModel:
             if self.reading is None
             else _("Next reading: {number} of {count}").format(number=self.reading[0], count=self.reading[1])
         )
+
+    @property
+    def undo_tip(self) -> str:
+        """Of the button that undoes."""
+        step = self.session.undo_name
+        return _("Take back: {step}").format(step=step) if step else _("Nothing to take back")
 
 
 MIN_PAUSE_S, REST = 1.0, 50.0

@@ -22,6 +22,8 @@ from NeuroSAM2Lib.view_state import ProgressRate, TrainView, capitalized
 
 WELCOME = _("Add the cases that you have segmented, then press Start.")
 READY = _("The cases are on the list. Press Start.")
+FIRST_FOLDER = "NeuroSAM2 training"
+"""Name of the project's folder while a person has chosen none."""
 GETTING_READY = _("Reading model and cases; the first step takes longest.")
 
 

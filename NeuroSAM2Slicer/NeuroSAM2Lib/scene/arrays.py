@@ -34,7 +34,7 @@ def set_voxels(image: vtk.vtkImageData, voxels: NDArray[Any], first_ijk: tuple[i
 
 def to_matrix(matrix: vtk.vtkMatrix4x4) -> Matrix:
     """(4, 4)."""
-    return np.array([[matrix.GetElement(row, col) for col in range(4)] for row in range(4)])
+    return np.array(matrix.GetData()).reshape(4, 4)
 
 
 def to_vtk(matrix: Matrix) -> vtk.vtkMatrix4x4:

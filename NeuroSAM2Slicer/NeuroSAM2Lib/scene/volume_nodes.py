@@ -18,7 +18,7 @@ import vtk
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.remote import VolumeHash, wire_matrix, wire_voxels
 from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Core.volume.header_geometry import HeaderGeometry
+from NeuroSAM2Core.volume.header import HeaderGeometry
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, to_vtk, voxels_of
 
@@ -93,18 +93,23 @@ def world_matrix(node: slicer.vtkMRMLVolumeNode) -> Matrix:
     Raises:
         GeometryError: One of them is not linear.
     """
-    return np.asarray(transform_to_world(node) @ local_matrix(node))
+    return in_world(node, local_matrix(node))
 
 
 def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> Matrix:
-    """The parent transforms of a node as one matrix.
+    """The parent transforms of a node as one matrix; see `in_world`."""
+    return in_world(node, np.eye(4))
+
+
+def in_world(node: slicer.vtkMRMLTransformableNode, matrix: Matrix) -> Matrix:
+    """A matrix below the parent transforms of a node, with them.
 
     Raises:
         GeometryError: One of them is not linear.
     """
     transform = node.GetParentTransformNode()
     if transform is None:
-        return np.eye(4)
+        return matrix
     if not transform.IsTransformToWorldLinear():
         raise GeometryError(
             _("{volume} is under the non-linear transform {transform}; expected linear ones only").format(
@@ -112,9 +117,9 @@ def transform_to_world(node: slicer.vtkMRMLTransformableNode) -> Matrix:
             ),
             hint=_("harden the transform on the volume, or take the volume out of it while segmenting"),
         )
-    matrix = vtk.vtkMatrix4x4()
-    transform.GetMatrixTransformToWorld(matrix)
-    return to_matrix(matrix)
+    to_world = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(to_world)
+    return np.asarray(to_matrix(to_world) @ matrix)
 
 
 def stamp_of(node: slicer.vtkMRMLScalarVolumeNode) -> VolumeStamp:

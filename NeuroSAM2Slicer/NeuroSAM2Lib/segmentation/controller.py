@@ -21,9 +21,8 @@ from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.scene_objects import next_doubtful
 from NeuroSAM2Lib.segmentation.objects.session_node import WorkingTime
-from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync
+from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync, PropagationRequest
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
-from NeuroSAM2Lib.segmentation.sync.propagation_sync import PropagationRequest
 
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 

@@ -20,18 +20,19 @@ from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay, SurfaceU
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.locked_masks import LockedMasks
+from NeuroSAM2Lib.segmentation.journal import SessionJournal
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import PromptNodes, check_inside
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
+    NOTHING,
     DisplayProperties,
+    LockedMasks,
     ObjectRecord,
     SegmentedObjects,
-    SliceQuality,
 )
 from NeuroSAM2Lib.segmentation.objects.session_node import SessionNode
 from NeuroSAM2Lib.segmentation.segment_slice_io import SegmentSliceIO, digest_of
-from NeuroSAM2Lib.segmentation.session_journal import SessionJournal
 from NeuroSAM2Lib.segmentation.undo import UndoStack
+from NeuroSAM2Lib.view_state import SliceQuality
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.measures import SliceCounts
@@ -90,7 +91,8 @@ class SegmentationDocument:
     @property
     def records(self) -> dict[int, ObjectRecord]:
         """Of the objects that are there."""
-        return {number: self.objects.record(number) for number in self.objects.segments}
+        known = self.objects.records
+        return {number: known.get(number, NOTHING) for number in self.objects.segments}
 
     @property
     def active_record(self) -> ObjectRecord:
@@ -168,8 +170,9 @@ class SegmentationDocument:
         """Confirms slices with their current masks; the caller begins and marks the step."""
         record = self.objects.record(number)
         stale: list[tuple[Axis, int, int]] = []
-        for plane in planes:
-            mask, known = self.slice_io.read(number, plane), record.quality.get(plane)
+        masks = {plane: self.slice_io.read(number, plane) for plane in planes}
+        for plane, mask in masks.items():
+            known = record.quality.get(plane)
             digest = digest_of(mask)
             is_edited = known is None or known.digest != digest
             if not record.prompts.confirms(plane):
@@ -181,8 +184,8 @@ class SegmentationDocument:
                 record = record.with_stale(*stale[-1])
         self._record(number, record)
         self.journal.note_prompts(number)
-        for plane in planes:
-            self.journal.note_mask(number, plane)
+        for plane, mask in masks.items():
+            self.journal.note_mask(number, plane, mask)
         for axis, first, last in stale:
             self.journal.note_stale(number, axis, first, last)
 
@@ -369,9 +372,9 @@ class SegmentationDocument:
         number, plane = mask.object_id, mask.plane
         self.undo_stack.notice_edits()
         was_unchanged_since_restore = self.undo_stack.is_unchanged_since_restore
-        digest_before = self.slice_io.digest(number, plane)
         with self.writing():
-            quality = replace(self.slice_io.write(number, mask), review_iou_threshold=review_iou_threshold)
+            written = self.slice_io.write(number, mask)
+        quality = replace(written.quality, review_iou_threshold=review_iou_threshold)
         record = self.objects.record(number)
         is_taken_back = stale is not None and plane not in record.prompts.planes
         record = record.with_quality(plane, None if is_taken_back else quality)
@@ -381,11 +384,11 @@ class SegmentationDocument:
         self.undo_stack.amend(
             self.records,
             (number, plane),
-            digest_before=digest_before,
+            digest_before=written.digest_before,
             was_unchanged_since_restore=was_unchanged_since_restore,
         )
         self._position = self.undo_stack.position()
-        self.journal.note_mask(number, plane)
+        self.journal.note_mask(number, plane, written.mask)
         if stale is not None:
             self.journal.note_stale(number, plane.axis, *stale)
 
@@ -406,17 +409,8 @@ class SegmentationDocument:
         """What an object was like on a slice, and how sure the model was of it; part of a step that has begun."""
         known = quality or SliceQuality(predicted_iou=1.0, object_score=1.0)
         with self.writing():
-            written = self.slice_io.write(
-                number,
-                SliceMask(
-                    object_id=number,
-                    plane=plane,
-                    mask=mask,
-                    predicted_iou=known.predicted_iou,
-                    object_score=known.object_score,
-                ),
-            )
-        again = None if quality is None else replace(quality, digest=written.digest)
+            written = self.slice_io.write(number, known.as_answer(number, plane, mask))
+        again = None if quality is None else replace(quality, digest=written.quality.digest)
         self.objects.records[number] = self.objects.record(number).with_quality(plane, again)
 
     def restore_nodes(self, number: int) -> None:

@@ -1,15 +1,38 @@
-"""Actions on whole objects, as the list of objects offers them. Each that changes data is one undo step.
+"""Actions on whole objects, as the list of objects offers them, and objects from elsewhere. Each that changes data is one undo step.
 
 Prompts and propagation are `SessionController`'s; how segments are shown is `SegmentDisplay`'s.
+
+A label map becomes objects: each value one, named and coloured as its table says, with confirmed masks that the model goes on from.
+Objects of an earlier scan of the same person become prompts on few slices, which the model answers anew. What takes long, `read_objects`
+and `carry_objects`, touches no scene and may run beside it; `add_objects` and `add_carried` put the result there.
 """
 
-from dataclasses import replace
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.labels import LabelEntry, LabelTable, labels_on_grid, table_for
+from NeuroSAM2Core.prompts import ObjectPrompts
+from NeuroSAM2Core.registration import Registration, carried_labels, prompts_of
+from NeuroSAM2Core.volume import Axis, Volume, pack_mask, resolve_axis
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
+from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.scene_objects import checked_name
+from NeuroSAM2Lib.segmentation.objects.scene_objects import (
+    MAX_NAME_LENGTH,
+    DisplayProperties,
+    ObjectRecord,
+    checked_name,
+)
+from NeuroSAM2Lib.view_state import SliceQuality
 
 
 class ObjectActions:
@@ -121,3 +144,201 @@ class ObjectActions:
         if segment_id == other:
             raise DataError(_("that is the same object"), hint=_("choose another one"))
         return self._objects.number_of(segment_id), self._objects.number_of(other)
+
+
+MAX_OBJECTS = 300
+"""That one label map may become: the list of objects shows them all."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelObject:
+    """One value of a label map, as an object."""
+
+    entry: LabelEntry
+    digests: dict[int, int]
+    """Of its mask on every slice that it is on; see `SegmentSliceIO.digest`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelObjects:
+    """What a label map becomes on the grid of an image."""
+
+    image: Volume
+    axis: Axis
+    objects: tuple[LabelObject, ...]
+    labels: NDArray[np.unsignedinteger]
+    """(K, J, I) of the part of the grid that holds them: 1 for the first object, and so on."""
+    first_ijk: tuple[int, int, int]
+    """The voxel at which that part begins."""
+    sentence: str = ""
+    """What was done to bring it there; empty where it was there already."""
+
+
+def read_objects(image: Volume, label: Volume, table: LabelTable | None = None) -> LabelObjects:
+    """The objects of a label map.
+
+    Args:
+        image: That they are outlined on.
+        label: Whole numbers, on any grid.
+        table: What its values mean; FreeSurfer's or none if None.
+
+    Raises:
+        DataError: It is empty, holds no labels, lies outside the image or has too many values.
+    """
+    from scipy import ndimage
+
+    found = labels_on_grid(label, image)
+    values = [value for value in np.unique(found.labels).tolist() if value > 0]
+    if len(values) > MAX_OBJECTS:
+        raise DataError(
+            _("{name} has {count} labels; at most {most} become objects").format(
+                name=label.name, count=len(values), most=MAX_OBJECTS
+            ),
+            hint=_("is it an image? Open it as one, or keep the labels that you need in a file of their own"),
+        )
+    entries = (table_for(values) if table is None else table.restricted(values)).entries
+    axis = slice_axis(image)
+    (place,) = ndimage.find_objects((found.labels > 0).view(np.uint8))
+    part = found.labels[place]
+    labels = np.where(part > 0, np.searchsorted(values, part) + 1, 0).astype(np.min_scalar_type(len(values)))
+    objects = tuple(
+        LabelObject(entry, _digests(labels == number, place, image.shape, axis))
+        for number, entry in enumerate(entries, start=1)
+    )
+    k, j, i = (one.start for one in place)
+    return LabelObjects(image, axis, objects, labels, (i, j, k), found.sentence)
+
+
+def slice_axis(image: Volume) -> Axis:
+    """The axis that objects without prompts are segmented along: that of the thickest slices, else the axial one."""
+    spacing = np.array(image.spacing_mm)
+    axial = resolve_axis(image, "axial")
+    thickest = int(spacing.argmax())
+    if spacing[thickest] <= 1.2 * spacing["ijk".index(axial)]:
+        return axial
+    return (Axis.I, Axis.J, Axis.K)[thickest]
+
+
+def add_objects(session: SessionController, labels: LabelObjects) -> list[int]:
+    """Adds the objects of a label map as one undo step; the last one is active. Returns their numbers.
+
+    Raises:
+        DataError: The image is another one by now.
+    """
+    document = session.document
+    with session.action():
+        if document.volume.shape != labels.image.shape:
+            raise DataError(_("the image is another one by now"), hint=_("open the label map again"))
+        labelmap = slicer.vtkOrientedImageData()
+        set_voxels(labelmap, labels.labels, labels.first_ijk)
+        labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+        with document.step(_("Open label map")):
+            numbers = document.add_objects(labelmap, [_known(one, labels.axis) for one in labels.objects])
+        document.journal.note_all()
+    if labels.sentence:
+        session.notice = labels.sentence
+    return numbers
+
+
+def _known(one: LabelObject, axis: Axis) -> tuple[DisplayProperties, ObjectRecord]:
+    """How an object is shown, and what is known of it: all slices that it is on are confirmed."""
+    red, green, blue = (part / 255 for part in one.entry.colour)
+    record = ObjectRecord(prompts=ObjectPrompts(axis=axis, kept=frozenset(one.digests)))
+    qualities = {
+        plane: SliceQuality(predicted_iou=1.0, object_score=1.0, digest=one.digests[plane.index])
+        for plane in record.prompts.planes
+    }
+    return DisplayProperties(one.entry.name[:MAX_NAME_LENGTH], (red, green, blue)), record.with_qualities(qualities)
+
+
+def _digests(
+    mask: NDArray[np.bool_], place: Sequence[slice], shape: tuple[int, int, int], axis: Axis
+) -> dict[int, int]:
+    """Of the slices of a mask that lies at a place of a grid, those that are not empty."""
+    along = axis.array_axis
+    across = [n for n in range(3) if n != along]
+    whole = np.zeros([shape[n] for n in across], bool)
+    window = whole[place[across[0]], place[across[1]]]
+    digests = {}
+    for index in np.flatnonzero(mask.any(axis=tuple(across))).tolist():
+        window[...] = mask.take(index, axis=along)
+        digests[place[along].start + index] = digest_of(whole)
+    return digests
+
+
+def digest_of(mask: NDArray[np.bool_]) -> int:
+    """Of a mask on a slice, (H, W), as `SegmentSliceIO.digest` gives it."""
+    return zlib.crc32(pack_mask(mask))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CarriedObjects:
+    """What the objects of an earlier scan become on the later one."""
+
+    image: Volume
+    shown: tuple[DisplayProperties, ...]
+    prompts: tuple[ObjectPrompts, ...]
+    labels: NDArray[np.unsignedinteger]
+    """(K, J, I): the slices on which a mask is the prompt; 1 for the first object, and so on."""
+    lost: tuple[str, ...]
+    """The names of the objects of which nothing lies in the later scan."""
+
+
+def carry_objects(earlier: SegmentationSnapshot, later: Volume, registration: Registration) -> CarriedObjects:
+    """The objects of an earlier scan on a later one.
+
+    Raises:
+        DataError: Nothing of any of them lies there.
+    """
+    carried = carried_labels(earlier.labels(), later, registration)
+    axis = slice_axis(later)
+    shown, prompts, lost = [], [], []
+    labels = np.zeros(later.shape, np.min_scalar_type(len(earlier.segments)))
+    for value, segment in enumerate(earlier.segments, start=1):
+        mask = carried == value
+        if not mask.any():
+            lost.append(segment.name)
+            continue
+        found = prompts_of(mask, axis)
+        shown.append(DisplayProperties(segment.name, segment.colour))
+        prompts.append(found.prompts)
+        for plane, prompt in found.masks.items():
+            plane.of(labels)[prompt.mask] = len(shown)
+    return CarriedObjects(later, tuple(shown), tuple(prompts), labels, tuple(lost))
+
+
+def add_carried(session: SessionController, carried: CarriedObjects) -> list[int]:
+    """Adds the objects with their prompts as one undo step, and carries the model's answers through all slices.
+
+    Raises:
+        DataError: The image is another one by now.
+    """
+    document = session.document
+    with session.action():
+        if document.volume.shape != carried.image.shape:
+            raise DataError(_("the image is another one by now"), hint=_("register the scans again"))
+        labelmap = slicer.vtkOrientedImageData()
+        set_voxels(labelmap, carried.labels)
+        labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+        known = [
+            (shown, _record(prompts, carried.labels == label))
+            for label, (shown, prompts) in enumerate(zip(carried.shown, carried.prompts, strict=True), start=1)
+        ]
+        with document.step(_("Carry over from the earlier scan")):
+            numbers = document.add_objects(labelmap, known)
+        document.journal.note_all()
+    session.warm_up()
+    session.propagate(object_ids=tuple(numbers))
+    if carried.lost:
+        session.notice = _("nothing of {names} lies in this scan").format(names=", ".join(carried.lost))
+    return numbers
+
+
+def _record(prompts: ObjectPrompts, mask: NDArray[np.bool_]) -> ObjectRecord:
+    """Boxes wait for an answer; masks are confirmed as they are."""
+    kept = {plane: plane.of(mask) for plane in prompts.planes if plane.index in prompts.kept}
+    qualities = {
+        plane: SliceQuality(predicted_iou=1.0, object_score=1.0, digest=digest_of(part)) for plane, part in kept.items()
+    }
+    record = ObjectRecord(prompts=prompts).with_qualities(qualities)
+    return record.with_unanswered(frozenset(set(prompts.planes) - set(kept)))

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import slicer
@@ -13,7 +13,8 @@ from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume, pack_mask
 from NeuroSAM2Lib.scene.segments.segment_display import SURFACE, SurfaceUpdater
 from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy, Overwrite, SegmentWriter
 from NeuroSAM2Lib.segmentation.host import Host
-from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects, SliceQuality
+from NeuroSAM2Lib.segmentation.objects.scene_objects import SegmentedObjects
+from NeuroSAM2Lib.view_state import SliceQuality
 
 Mask = NDArray[np.bool_]
 
@@ -21,6 +22,17 @@ Mask = NDArray[np.bool_]
 def digest_of(mask: Mask) -> int:
     """A number that another mask would not have."""
     return zlib.crc32(pack_mask(mask))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenMask:
+    """An answer that was put into the scene."""
+
+    quality: SliceQuality
+    mask: Mask
+    """(H, W), what is there now."""
+    digest_before: int
+    """Of what was there before."""
 
 
 class SegmentSliceIO:
@@ -57,32 +69,24 @@ class SegmentSliceIO:
         """The scene hears of all slices that are written meanwhile at the end."""
         return self._writer.together()
 
-    def write(self, object_id: int, mask: SliceMask) -> SliceQuality:
-        """Puts an answer into the scene and returns what is there now.
+    def write(self, object_id: int, mask: SliceMask) -> WrittenMask:
+        """Puts an answer into the scene.
 
         Raises:
             DataError: The segment is gone.
             GeometryError: It cannot hold that slice.
         """
         policy = EditPolicy.of(self._host.editor_node())
-        segments = self._objects.segments
-        kept = {
-            segment_id
-            for other, segment_id in segments.items()
-            if other != object_id
-            and (self._objects.record(other).prompts.confirms(mask.plane) or self._objects.is_locked(other))
-        }
-        segment_id = self._objects.segment_id(object_id)
-        changed = self._writer.write(segment_id, mask.plane, mask.mask, policy=policy, keeping=kept)
-        self._surfaces.note(changed)
-        if policy.overwrite is not Overwrite.NONE:
-            self._record_other_edits(object_id, mask.plane)
-        return SliceQuality(
-            predicted_iou=mask.predicted_iou,
-            object_score=mask.object_score,
-            digest=self.digest(object_id, mask.plane),
-            num_readings=mask.num_readings,
-            ending=mask.ending,
+        overwrites = policy.overwrite is not Overwrite.NONE
+        segment_id, plane = self._objects.segment_id(object_id), mask.plane
+        kept = self._kept_by_others(object_id, plane) if overwrites else ()
+        written = self._writer.write(segment_id, plane, mask.mask, policy=policy, keeping=kept)
+        self._surfaces.note(written.changed)
+        if overwrites:
+            self._record_other_edits(object_id, plane)
+        digest = digest_of(written.after)
+        return WrittenMask(
+            SliceQuality.of(mask, digest), written.after, digest_of(written.before) if written.changed else digest
         )
 
     def clear(self, object_id: int) -> None:
@@ -102,8 +106,8 @@ class SegmentSliceIO:
         axis = record.prompts.axis
         if axis is None:
             return
-        count = self._writer.volume.shape[axis.array_axis]
-        for index in range(count):
+        in_use = self._writer.slices_in_use(self._objects.segment_id(object_id), axis)
+        for index in sorted({*in_use, *(plane.index for plane in record.quality if plane.axis == axis)}):
             plane = SlicePlane(axis, index)
             quality = record.quality.get(plane)
             if quality is None and plane not in record.unanswered:
@@ -111,6 +115,15 @@ class SegmentSliceIO:
                     yield plane
             elif quality is not None and quality.digest != self.digest(object_id, plane):
                 yield plane
+
+    def _kept_by_others(self, object_id: int, plane: SlicePlane) -> set[str]:
+        """The segments of other objects that give nothing away on a slice."""
+        return {
+            segment_id
+            for other, segment_id in self._objects.segments.items()
+            if other != object_id
+            and (self._objects.record(other).prompts.confirms(plane) or self._objects.is_locked(other))
+        }
 
     def _record_other_edits(self, object_id: int, plane: SlicePlane) -> None:
         """Voxels that went to this object are no manual edit of the others."""

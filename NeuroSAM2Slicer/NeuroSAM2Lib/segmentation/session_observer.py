@@ -14,8 +14,7 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.observer import SceneObserver
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.objects.markups_nodes import take_new_points
-from NeuroSAM2Lib.segmentation.objects.prompt_nodes import NEGATIVE, POSITIVE, ROLE
+from NeuroSAM2Lib.segmentation.objects.prompt_nodes import NEGATIVE, POSITIVE, ROLE, take_new_points
 
 
 class SessionObserver:

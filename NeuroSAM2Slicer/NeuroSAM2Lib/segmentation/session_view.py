@@ -96,13 +96,10 @@ def _quality_strip(record: ObjectRecord) -> tuple[QualitySlice, ...]:
     return tuple(
         QualitySlice(
             plane=plane,
-            predicted_iou=record.quality[plane].predicted_iou,
-            object_score=record.quality[plane].object_score,
+            quality=record.quality[plane],
             is_confirmed=plane in settled and plane.index in prompts.kept,
             is_prompted=plane in settled and plane.index not in prompts.kept,
             is_doubtful=plane in doubtful,
-            is_stale=record.quality[plane].is_stale,
-            ending=record.quality[plane].ending,
         )
         for plane in planes
     )

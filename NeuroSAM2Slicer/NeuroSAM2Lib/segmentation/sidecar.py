@@ -57,21 +57,7 @@ def _object(document: SegmentationDocument, number: int) -> dict[str, object]:
     return {
         "name": document.objects.name(number),
         "label": label_values(document.objects.node)[document.objects.segment_id(number)],
-        "axis": prompts.axis,
-        "points": [
-            {"slice": p.index, "row": p.point.row, "col": p.point.col, "positive": p.point.positive}
-            for p in prompts.points
-        ],
-        "boxes": [
-            {"slice": b.index, "row0": b.box.row0, "col0": b.box.col0, "row1": b.box.row1, "col1": b.box.col1}
-            for b in prompts.boxes
-        ],
-        "scribbles": [
-            {"slice": s.index, "positive": s.scribble.positive, "path": s.scribble.path} for s in prompts.scribbles
-        ],
-        "lassos": [{"slice": s.index, "outline": s.lasso.outline} for s in prompts.lassos],
-        "readings": [{"slice": r.index, "reading": r.reading} for r in sorted(prompts.readings, key=lambda r: r.index)],
-        "slices_confirmed_by_hand": sorted(prompts.kept),
+        **prompts.named(),
         "slices": {
             str(plane.index): {"predicted_iou": round(q.predicted_iou, 4), "object_score": round(q.object_score, 4)}
             | ({"ending": q.ending} if q.ending else {})

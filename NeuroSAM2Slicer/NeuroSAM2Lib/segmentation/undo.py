@@ -6,7 +6,7 @@ follow.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -162,7 +162,7 @@ class UndoStack:
         """Undo or redo, by whomever, has brought a state back."""
         number = self.position()[0]
         self._states[number] = replace(self._states[number], is_saved=True)
-        self._stamp_on_arrival = self._stamp()
+        self._stamp_on_arrival = tuple(self._times())
         self._images = self._image_times()
         if number != self._number_on_arrival:
             self._edits, self._number_on_arrival = 0, number
@@ -180,7 +180,8 @@ class UndoStack:
     @property
     def is_unchanged_since_restore(self) -> bool:
         """True if nothing has changed since undo or redo."""
-        return self._stamp_on_arrival == self._stamp()
+        times = itertools.zip_longest(self._stamp_on_arrival, self._times())
+        return all(was == now for was, now in times)
 
     def amend(
         self,
@@ -260,27 +261,34 @@ class UndoStack:
 
     def position(self) -> tuple[int, frozenset[int]]:
         """The state that is there now, and its objects."""
+        return self.objects.watch.kept("position", self._read_position)
+
+    def _read_position(self) -> tuple[int, frozenset[int]]:
         segments = self.objects.segments
         numbers = {self._number(segment_id) for segment_id in segments.values()}
         return max(numbers & self._states.keys(), default=NOWHERE), frozenset(segments)
 
-    def _stamp(self) -> tuple[int, ...]:
-        """Changes with every change of the objects' segments."""
-        segmentation = self.objects.node.GetSegmentation()
-        times = []
-        for segment_id in self.objects.segments.values():
-            segment = segmentation.GetSegment(segment_id)
-            image = segment.GetRepresentation(LABELMAP)
-            times += [segment.GetMTime(), 0 if image is None else image.GetMTime()]
-        return tuple(times)
+    def _times(self) -> Iterator[int]:
+        """They change with every change of the objects' segments."""
+        parts = self.objects.watch.kept("parts", self._read_object_parts)
+        return (part.GetMTime() for part in parts)
 
-    def _image_times(self) -> tuple[tuple[str, int], ...]:
+    def _image_times(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Changes with every change of the voxels of any segment, also of one that is no object."""
-        segmentation, times = self.objects.node.GetSegmentation(), []
-        for segment_id in segmentation.GetSegmentIDs():
-            image = segmentation.GetSegment(segment_id).GetRepresentation(LABELMAP)
-            times.append((segment_id, 0 if image is None else image.GetMTime()))
-        return tuple(times)
+        names, images = self.objects.watch.kept("labelmaps", self._read_labelmaps)
+        return names, tuple(0 if image is None else image.GetMTime() for image in images)
+
+    def _read_labelmaps(self) -> tuple[tuple[str, ...], list[vtk.vtkImageData | None]]:
+        segmentation = self.objects.node.GetSegmentation()
+        names = tuple(segmentation.GetSegmentIDs())
+        return names, [segmentation.GetSegment(name).GetRepresentation(LABELMAP) for name in names]
+
+    def _read_object_parts(self) -> list[vtk.vtkObject]:
+        """The objects' segments and their labelmaps."""
+        segmentation = self.objects.node.GetSegmentation()
+        segments = [segmentation.GetSegment(name) for name in self.objects.segments.values()]
+        images = [segment.GetRepresentation(LABELMAP) for segment in segments]
+        return segments + [image for image in images if image is not None]
 
     def _enter(self, undo_state: UndoState) -> None:
         number = next(self._numbers)

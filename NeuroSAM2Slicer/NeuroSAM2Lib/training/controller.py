@@ -28,6 +28,7 @@ YIELD_CPU_S = 2.0
 """After the last click the run waits this long."""
 BUNDLED = "nano"
 """In use before anything was promoted, where no run says otherwise."""
+LOG_CHARS = 20_000
 STOP_GRACE_S = 60.0
 """A run that was asked to stop, or is over, and has not ended after this long is ended; what it saved is whole."""
 
@@ -276,7 +277,7 @@ class TrainController:
             notice=self.notice,
         )
 
-    def log(self, num_chars: int) -> str:
+    def log(self, num_chars: int = LOG_CHARS) -> str:
         """The end of the log of the last run."""
         if self.run is None:
             return ""

@@ -116,7 +116,11 @@ PRESETS = ("quick", "meta", "neurosam2d")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainChoice:
-    """What a person asks for."""
+    """What a person asks for.
+
+    Raises:
+        ConfigError: Nothing is to be adapted.
+    """
 
     model: str = "nano"
     """To start from: a catalog name or a file."""
@@ -130,6 +134,10 @@ class TrainChoice:
     """Optimiser steps."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Anything else, as `dotted.key` and TOML value."""
+
+    def __post_init__(self) -> None:
+        if not self.parts and not self.adapter_rank:
+            raise ConfigError(_("nothing is chosen to be adapted"), hint=_("choose at least one part"))
 
     def to_toml(self, dataset: Path, folder: Path) -> str:
         """The configuration file."""
@@ -376,12 +384,11 @@ EXPERT = _("As chosen below, for experts")
 """The title of any other choice of parts."""
 
 
-def matching(parts: Collection[str], adapter_rank: int) -> int | None:
-    """The number of the adaptation with these parts; None where an expert has chosen otherwise."""
-    for number, one in enumerate(ADAPTATIONS):
-        if set(one.parts) == set(parts) and one.adapter_rank == adapter_rank:
-            return number
-    return None
+def matching(parts: Collection[str], adapter_rank: int | None) -> int:
+    """The number of the adaptation with these parts; the one after the last where an expert has chosen otherwise."""
+    known = [(set(one.parts), one.adapter_rank) for one in ADAPTATIONS]
+    chosen = set(parts), adapter_rank
+    return known.index(chosen) if chosen in known else len(known)
 
 
 def parse_settings(text: str) -> Mapping[str, str]:

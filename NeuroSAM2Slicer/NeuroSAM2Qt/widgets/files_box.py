@@ -13,7 +13,7 @@ from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
-from NeuroSAM2Lib.segmentation.imported_objects import add_objects, read_objects
+from NeuroSAM2Lib.segmentation.object_actions import add_objects, read_objects
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import find_table, read_table

@@ -3,8 +3,6 @@
   const MAX_PX = 1200; // a larger picture takes a computer without a graphics card too long to draw
   const WHEEL_STEP = 50;
   const SMALLEST_BOX_PX = 3;
-  const CLOSED = ["lasso", "cut"];
-  const DRAWN = [...CLOSED, "scribble", "scribble-out", "keep-part", "remove-part", "brush", "eraser"];
   const SLICE_KEYS = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
 
   // Calls the server with the newest arguments only, one call at a time; nothing that changes the scene goes through here.
@@ -66,9 +64,9 @@
       </div>`,
     computed: {
       placesPoints() { return this.tool === "positive" || this.tool === "negative"; },
-      draws() { return DRAWN.includes(this.tool); },
+      draws() { return this.tool in (this.trame.state.get("closes_stroke") ?? {}); },
       strokePoints() {
-        const closing = CLOSED.includes(this.tool) ? this.stroke.slice(0, 1) : [];
+        const closing = this.trame.state.get("closes_stroke")[this.tool] ? this.stroke.slice(0, 1) : [];
         return [...this.stroke, ...closing].map((one) => one.join()).join(" ");
       },
       placesRulers() { return this.tool === "distance" || this.tool === "angle"; },

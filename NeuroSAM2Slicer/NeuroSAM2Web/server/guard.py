@@ -1,18 +1,25 @@
-"""What stands in front of trame's web server: authentication, our own routes, and a first page under our own name.
+"""Where the app listens, and what stands in front of trame's web server: authentication, our own routes, a first page under our own name.
 
-Who may use the app: whoever holds this start's token, from a page of this very app, through a loopback name. Pure.
-What aiohttp logs of requests that it does not understand: few records, and without what was sent.
-Closes connections on which no complete request arrives in time.
-The files of `client/`, and where the page finds them.
-The authentication of every HTTP request and every websocket, as middleware of aiohttp; `AuthPolicy` decides.
+It listens on the port that was asked for, or the usual one where that is free, and opens the page in the person's browser without the
+token on any command line, which all users of a computer can read.
+
+Who holds this start's token, from a page of this very app, through a loopback name, may use the app: `AuthPolicy` decides (pure),
+middleware of aiohttp asks it for every HTTP request and every websocket. Of requests that aiohttp does not understand few records are
+kept, without what was sent; connections on which no complete request arrives in time are closed. Here are the files of `client/`, too,
+and where the page finds them.
 """
 
 import asyncio
 import hashlib
 import hmac
+import html
+import json
 import logging
+import os
 import secrets
+import socket
 import time
+import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +31,65 @@ from aiohttp.typedefs import Handler, Middleware
 from trame_client.module import vue3
 from trame_server import Server
 
+from NeuroSAM2Core.errors import WorkerError
 from NeuroSAM2Core.log_rate_limit import LogRateLimiter
-from NeuroSAM2Web.server.address import HOST
+
+HOST = "127.0.0.1"
+
+
+def choose_port(asked: int | None, usual: int) -> int:
+    """A port that is free now.
+
+    Args:
+        asked: What the person asked for; 0 for any, None for the usual one.
+        usual: Taken where nothing was asked for; any other where it is in use.
+
+    Raises:
+        WorkerError: The one that was asked for cannot be had.
+    """
+    if asked is None:
+        return usual if _problem(usual) is None else 0
+    if problem := _problem(asked):
+        raise WorkerError(f"cannot listen on port {asked}: {problem}", hint="choose another --port, or leave it out")
+    return asked
+
+
+def _problem(port: int) -> str | None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+NAME = "open.html"
+
+
+def open_page(address: str, folder: Path) -> None:
+    """Opens an address with a token in it, by way of a file that only its owner can read.
+
+    Args:
+        address: Of the page.
+        folder: For the file.
+    """
+    webbrowser.open(forwarding_file(address, folder).as_uri())
+
+
+def forwarding_file(address: str, folder: Path) -> Path:
+    """A page in a folder that leads to an address."""
+    path = folder / NAME
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(
+            '<!DOCTYPE html><meta charset="utf-8"><title>NeuroSAM2</title>'
+            f'<meta http-equiv="refresh" content="1;url={html.escape(address)}">'
+            f"<script>location.replace({json.dumps(address)})</script>"
+            f'<a href="{html.escape(address)}">NeuroSAM2</a>'
+        )
+    return path
+
 
 logger = logging.getLogger(__name__)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -14,7 +14,7 @@ from NeuroSAM2Lib.scene.segments.segment_display import Fill
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.repair_actions import Scope
-from NeuroSAM2Lib.view_state import Activity, ObjectView
+from NeuroSAM2Lib.view_state import ObjectView
 
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.volume import Direction
@@ -45,7 +45,7 @@ def segment_state(view: SegmentViewModel) -> State:
         "can_undo": session.can_undo,
         "can_redo": session.can_redo,
         "can_outline": has_outline,
-        "undo_tip": f"Take back: {session.undo_name}" if session.undo_name else "Nothing to take back",
+        "undo_tip": view.undo_tip,
         "objects": [_row(row, view) for row in session.objects],
         "others": [{"id": one.segment_id, "name": one.name, "colour": _rgb(one.colour)} for one in session.others],
         "opacity": round(100 * view.style.opacity),
@@ -95,7 +95,6 @@ def _css(colour: tuple[int, ...]) -> str:
     return f"rgb({', '.join(map(str, colour))})"
 
 
-QUIET = (Activity.READY, Activity.ENDED)
 SWITCH_WORDS = {"auto": None, "on": True, "off": False}
 POINT_TOOLS = ("positive", "negative")
 HEX_COLOUR = re.compile("#[0-9a-fA-F]{6}")
@@ -258,15 +257,11 @@ class SegmentPanel:
 
     def fix(self) -> None:
         """What the button of the state line does."""
-        fix = self.presenter.view().state.fix
-        if fix is StatusAction.SAMPLE:
+        action = self.presenter.do_status_action()
+        if action is StatusAction.SAMPLE:
             self.app_state.open_example()
-        elif fix is StatusAction.SEGMENTATION:
+        elif action is StatusAction.SEGMENTATION:
             self.app_state.choose_segmentation(self.presenter.new_segmentation())
-        elif fix is StatusAction.RECOVER:
-            self.presenter.recover()
-        elif fix is StatusAction.RETRY:
-            self.presenter.act(lambda session: session.retry())
         self.app_state.wake()
 
     def show_range(self) -> None:
@@ -353,4 +348,4 @@ class SegmentPanel:
         if not view.session.can_prompt:
             self.app_state.state.tool = "look"
         is_pointing = self.app_state.state.previews and self.app_state.state.tool in POINT_TOOLS
-        return view.session.activity not in QUIET or is_pointing or self.presenter.has_more
+        return not view.session.activity.is_quiet or is_pointing or self.presenter.has_more

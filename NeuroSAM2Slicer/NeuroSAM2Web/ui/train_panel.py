@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from NeuroSAM2Lib.presenters.train_presenter import TrainPresenter, TrainViewModel
+from NeuroSAM2Lib.presenters.train_presenter import FIRST_FOLDER, TrainPresenter, TrainViewModel
 from NeuroSAM2Lib.training.cases import ROLE_TITLES, ROLES, Role
 from NeuroSAM2Lib.training.controller import TrainController
 from NeuroSAM2Lib.training.run import ADAPTATIONS, PARTS, PRESETS, TrainChoice, matching, parse_settings
@@ -20,8 +20,6 @@ from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.file_dialogs import FolderChooser
 from NeuroSAM2Web.ui.pictures import Samples, draw, png_source
 
-FOLDER = "NeuroSAM2 training"
-LOG_CHARS = 20_000
 LOOK_EVERY_S = 0.25
 MAX_TRAINING_STEPS = 1_000_000
 
@@ -43,7 +41,7 @@ class TrainPanel:
         self.chooser = FolderChooser(app_state.state, folders)
         self.page.state.update(
             {
-                "train_folder": str(folders.roots[0] / FOLDER) if folders.roots else "",
+                "train_folder": str(folders.roots[0] / FIRST_FOLDER) if folders.roots else "",
                 "train_role": ROLES[0],
                 "train_chosen": -1,
                 "train_source": "",
@@ -199,23 +197,18 @@ class TrainPanel:
     def _choice(self) -> TrainChoice:
         state = self.page.state
         parts = tuple(part for part in PARTS if part in state.train_parts)
-        rank = whole_number("adapter rank", state.train_rank, 0, 256)
-        if not parts and not rank:
-            raise ConfigError("nothing is chosen to be adapted", hint="choose at least one part")
         return TrainChoice(
             model=str(state.train_model),
             preset=str(state.train_preset),
             parts=parts,
-            adapter_rank=rank,
+            adapter_rank=whole_number("adapter rank", state.train_rank, 0, 256),
             steps=whole_number("steps", state.train_steps, 1, MAX_TRAINING_STEPS),
             settings=parse_settings(str(state.train_settings)),
         )
 
     def _name_choice(self) -> None:
         state = self.page.state
-        rank = parse_count(str(state.train_rank))
-        number = None if rank is None else matching(state.train_parts, rank)
-        state.train_adapt = len(ADAPTATIONS) if number is None else number
+        state.train_adapt = matching(state.train_parts, parse_count(str(state.train_rank)))
 
     def _show_now(self) -> None:
         self._shown, self._looks_at = None, 0.0
@@ -251,7 +244,7 @@ class TrainPanel:
 
     def _copy_log(self) -> None:
         if self.page.state.train_has_log and self.presenter is not None:
-            self.page.state.train_log = self.presenter.controller.log(LOG_CHARS)
+            self.page.state.train_log = self.presenter.controller.log()
 
 
 def run_state(view: TrainView) -> Mapping[str, object]:

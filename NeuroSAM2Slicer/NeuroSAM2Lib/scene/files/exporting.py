@@ -28,8 +28,7 @@ from NeuroSAM2Core.labels.dicom_seg import SourceImages, write_dicom_seg
 from NeuroSAM2Core.outputs import check_outputs
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels
-from NeuroSAM2Lib.scene.files.packing import never
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
+from NeuroSAM2Lib.scene.files.packing import never, write_complete
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 
 SMOOTHING = 15

@@ -5,40 +5,13 @@ Whole scenes are the application's business. The packages for NRRD files are imp
 does neither, loads before packages are installed.
 """
 
-import tempfile
 from pathlib import Path
 
 import slicer
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.outputs import check_outputs
-from NeuroSAM2Core.volume import Volume
-from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd
-from NeuroSAM2Lib.scene.files.whole_file import write_complete
-from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
-from NeuroSAM2Lib.scene.volume_nodes import add_volume
-
-
-def read_nrrd(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLScalarVolumeNode:
-    """Puts the volume of an .nrrd file into the scene.
-
-    Raises:
-        DataError: It cannot be read, or holds no single-component volume.
-    """
-    from NeuroSAM2Lib.scene.files.nrrd_image import NrrdImage
-
-    return add_volume(scene, NrrdImage.read(path).volume(), name)
-
-
-def read_segmentation(scene: slicer.vtkMRMLScene, path: Path, name: str) -> slicer.vtkMRMLSegmentationNode:
-    """Puts the segmentation of a .seg.nrrd file into the scene.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return load_segmentation(scene, checked_segmentation(path, Path(folder)), name, path.name)
+from NeuroSAM2Lib.scene.files.packing import IsCancelled, never, pack_nrrd, write_complete
 
 
 def checked_segmentation(path: Path, folder: Path) -> Path:
@@ -83,13 +56,6 @@ def load_segmentation(
     return node
 
 
-def write_segmentation(node: slicer.vtkMRMLSegmentationNode, path: Path, *, overwrite: bool = False) -> None:
-    """Writes all segments into a .seg.nrrd file; the file is whole or not there. See `write_complete`."""
-    check_outputs([path], overwrite=overwrite)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        pack_segmentation(store_segmentation(node, Path(folder)), path, overwrite=overwrite)
-
-
 def store_segmentation(node: slicer.vtkMRMLSegmentationNode, folder: Path) -> Path:
     """Writes all segments into a .seg.nrrd file in a folder, not packed: that is quick.
 
@@ -125,12 +91,3 @@ def pack_segmentation(stored: Path, path: Path, *, overwrite: bool = False, is_c
         return True
 
     write_complete(path, write, overwrite=overwrite)
-
-
-def labels_on(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Volume:
-    """All segments on a volume's own grid: 0 for nothing, else as `label_values` says; where some overlap, the later one has it.
-
-    Raises:
-        DataError: There are none, or one is not stored as a labelmap.
-    """
-    return SegmentationSnapshot.take(segmentation_node, volume_node).labels()

@@ -1,7 +1,7 @@
 """The labelmaps behind a segmentation: which image a segment lives in, the part of it that is in use, and how they grow.
 
 Several segments may share one labelmap (a layer), each with its own label; a labelmap covers only the part of the reference
-geometry that was ever painted. Everything is read afresh each time, because undo and other tools replace these images.
+geometry that was ever painted. Undo and other tools replace these images: `SegmentWatch` knows when.
 
 Which voxels of a segmentation's own grid stand for one slice of a volume, and the way between them. Pure NumPy.
 
@@ -9,8 +9,10 @@ Where both grids are the same, a slice is a slab. Where they are not (a segmenta
 grid), every voxel of the segmentation belongs to the slice that its centre is nearest to, so that slices never share a voxel.
 """
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import slicer
@@ -20,8 +22,9 @@ from numpy.typing import NDArray
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, voxels_of
-from NeuroSAM2Lib.scene.volume_nodes import transform_to_world
+from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_matrix, to_vtk, voxels_of
+from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
+from NeuroSAM2Lib.scene.volume_nodes import in_world
 
 Mask = NDArray[np.bool_]
 Extent = tuple[int, int, int, int, int, int]
@@ -74,9 +77,15 @@ def grid_slice(grid: Grid, volume: Grid, plane: SlicePlane) -> GridSlice | None:
 
 def is_same_grid(one: Grid, other: Grid) -> bool:
     """The same indices mean the same places, whatever part of the grid is in use."""
-    change = np.linalg.solve(other.ijk_to_ras, one.ijk_to_ras) - np.eye(4)
     reach = max(1, *map(abs, one.extent), *map(abs, other.extent))
-    return bool(np.abs(change).max() * reach < SNAP)
+    return _change(one.ijk_to_ras.tobytes(), other.ijk_to_ras.tobytes()) * reach < SNAP
+
+
+@functools.lru_cache(maxsize=16)
+def _change(one: bytes, other: bytes) -> float:
+    """By how many voxels two grids differ at most, for each voxel from their origin."""
+    first, second = (np.frombuffer(matrix).reshape(4, 4) for matrix in (one, other))
+    return float(np.abs(np.linalg.solve(second, first) - np.eye(4)).max())
 
 
 def slab(volume: Grid, plane: SlicePlane) -> Extent:
@@ -174,6 +183,54 @@ def label_values(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str,
     return {segment_id: number for number, segment_id in enumerate(ids, start=1)}
 
 
+T = TypeVar("T")
+
+
+class SegmentWatch:
+    """Keeps what was read of a segmentation's segments until they change in anything but their voxels.
+
+    Args:
+        segmentation_node: Whose segments they are.
+    """
+
+    def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
+        self._node = segmentation_node
+        self._known: dict[str, Any] = {}
+        self._watched: slicer.vtkSegmentation | None = None
+        self._observer = SceneObserver()
+
+    def kept(self, name: str, read: Callable[[], T]) -> T:
+        """What `read` returns; it is called again after segments were added, removed, reordered, renamed, tagged or stored in other images.
+
+        Args:
+            name: Of what it reads.
+            read: Reads it.
+        """
+        segmentation = self._node.GetSegmentation()
+        if segmentation is not self._watched:
+            self._follow(segmentation)
+        if name not in self._known:
+            self._known[name] = read()
+        value: T = self._known[name]
+        return value
+
+    def _follow(self, segmentation: slicer.vtkSegmentation) -> None:
+        self._observer.off()
+        for event in (
+            segmentation.SegmentAdded,
+            segmentation.SegmentRemoved,
+            segmentation.SegmentModified,
+            segmentation.SegmentsOrderModified,
+            segmentation.ContainedRepresentationNamesModified,
+        ):  # before those who keep an event from the others
+            self._observer.on(segmentation, event, self._on_change, priority=3 * FIRST)
+        self._watched = segmentation
+        self._known.clear()
+
+    def _on_change(self, _segmentation: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
+        self._known.clear()
+
+
 class Layer:
     """The labelmap that holds a segment.
 
@@ -205,7 +262,7 @@ class Layer:
         """The part in use, in the world."""
         matrix = vtk.vtkMatrix4x4()
         self.image.GetImageToWorldMatrix(matrix)
-        return Grid(transform_to_world(self.segmentation_node) @ to_matrix(matrix), self.image.GetExtent())
+        return Grid(in_world(self.segmentation_node, to_matrix(matrix)), self.image.GetExtent())
 
     @property
     def voxels(self) -> NDArray[Any]:
@@ -236,13 +293,10 @@ class Layer:
     def reserve(self, extent: Extent, reference: Grid) -> None:
         """Grows the part in use until it holds an extent and can hold the segment's label."""
         there = self.image.GetExtent()
-        dtype = self.voxels.dtype
-        wide = np.promote_types(dtype, np.min_scalar_type(self.label))
-        holds = not self.is_empty and all(
-            there[2 * a] <= extent[2 * a] and extent[2 * a + 1] <= there[2 * a + 1] for a in range(3)
-        )
-        if holds and wide == dtype:
+        holds = not self.is_empty and _common(extent, there) == extent
+        if holds and self.label <= self.image.GetScalarTypeMax():
             return
+        wide = np.promote_types(self.voxels.dtype, np.min_scalar_type(self.label))
         target = list(extent)
         for a in range(3):
             if not holds:
@@ -264,20 +318,18 @@ class Layer:
         self.segmentation.InvokeEvent(self.segmentation.RepresentationModified, self.segment_id)  # what views go by
 
     def _take_reference_geometry(self) -> None:
-        matrix = vtk.vtkMatrix4x4()
-        extent = [0] * 6
-        if _read_geometry(self.segmentation, matrix, extent):
-            self.image.SetImageToWorldMatrix(matrix)
+        geometry = _reference_geometry(self.segmentation)
+        if geometry is not None:
+            self.image.SetImageToWorldMatrix(to_vtk(geometry[0]))
 
 
 def reference_grid(segmentation_node: slicer.vtkMRMLSegmentationNode) -> Grid | None:
     """The segmentation's reference geometry in the world; None where it has none yet."""
-    matrix = vtk.vtkMatrix4x4()
-    extent = [0] * 6
-    if not _read_geometry(segmentation_node.GetSegmentation(), matrix, extent):
+    geometry = _reference_geometry(segmentation_node.GetSegmentation())
+    if geometry is None:
         return None
-    a, b, c, d, e, f = extent
-    return Grid(transform_to_world(segmentation_node) @ to_matrix(matrix), (a, b, c, d, e, f))
+    matrix, extent = geometry
+    return Grid(in_world(segmentation_node, matrix), extent)
 
 
 def layers_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, Layer]:
@@ -285,6 +337,14 @@ def layers_of(segmentation_node: slicer.vtkMRMLSegmentationNode) -> dict[str, La
     return {name: Layer(segmentation_node, name) for name in segmentation_node.GetSegmentation().GetSegmentIDs()}
 
 
-def _read_geometry(segmentation: slicer.vtkSegmentation, matrix: vtk.vtkMatrix4x4, extent: list[int]) -> bool:
+def _reference_geometry(segmentation: slicer.vtkSegmentation) -> tuple[Matrix, Extent] | None:
     text = segmentation.GetConversionParameter(GEOMETRY)
-    return bool(text) and bool(slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, matrix, extent))
+    return _parsed_geometry(text) if text else None
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed_geometry(text: str) -> tuple[Matrix, Extent] | None:
+    matrix, extent = vtk.vtkMatrix4x4(), [0] * 6
+    if not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, matrix, extent):
+        return None
+    return to_matrix(matrix), _as_extent(extent)

@@ -18,7 +18,7 @@ import vtk
 
 from NeuroSAM2Lib.scene.arrays import voxels_of
 from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.segments.layers import LABELMAP
+from NeuroSAM2Lib.scene.segments.layers import LABELMAP, SegmentWatch
 
 
 class Fill(Enum):
@@ -141,6 +141,7 @@ class SurfaceUpdater:
         self._stale: set[str] = set()
         self._due_s = 0.0
         self._watch = SceneObserver()
+        self._segments = SegmentWatch(segmentation_node)
 
     def note(self, segment_ids: Collection[str]) -> None:
         """The labelmaps of these segments have changed where they are."""
@@ -180,6 +181,9 @@ class SurfaceUpdater:
         self._due_s = self._clock() + max(PAUSE_S, REST * (self._clock() - began))
 
     def _surface_states(self) -> dict[str, SurfaceState]:
+        return self._segments.kept("surfaces", self._read_surface_states)
+
+    def _read_surface_states(self) -> dict[str, SurfaceState]:
         segmentation, states = self.node.GetSegmentation(), {}
         for segment_id in segmentation.GetSegmentIDs():
             segment = segmentation.GetSegment(segment_id)
@@ -190,6 +194,8 @@ class SurfaceUpdater:
 
     def _keep(self, before: dict[str, SurfaceState]) -> None:
         segmentation, after = self.node.GetSegmentation(), self._surface_states()
+        if after is before and all((states.surface is not None) is self._is_shown for states in after.values()):
+            return
         changed = []
         self._watch.on(segmentation, segmentation.SegmentModified, self._on_modified, priority=FIRST)
         for segment_id, now in after.items():

@@ -9,7 +9,7 @@ Read from its parameter node, decided nowhere else.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -19,7 +19,7 @@ import slicer
 import vtk
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.errors import GeometryError
+from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import set_voxels, voxels_of
@@ -27,9 +27,9 @@ from NeuroSAM2Lib.scene.segments.layers import (
     Grid,
     GridSlice,
     Layer,
+    SegmentWatch,
     grid_slice,
     is_same_grid,
-    layers_of,
     reference_grid,
     sample,
     slab,
@@ -113,6 +113,18 @@ class EditPolicy:
 Mask = NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenSlice:
+    """What writing a slice of a segment has done."""
+
+    before: Mask
+    """The segment on the slice, (H, W), as it was."""
+    after: Mask
+    """As it is now: what was asked for, where the policy allows it."""
+    changed: frozenset[str]
+    """The segments of which any voxel changed."""
+
+
 class SegmentWriter:
     """Reads and writes slices of segments.
 
@@ -134,15 +146,27 @@ class SegmentWriter:
         if reference_grid(segmentation_node) is None:
             segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
         self._unannounced: set[str] | None = None
+        self._watch = SegmentWatch(segmentation_node)
 
     def read_whole(self, segment_id: str) -> Mask:
         """The segment on the image's grid, (K, J, I)."""
-        layer = Layer(self.node, segment_id)
+        layer = self._layer(segment_id)
         if layer.is_empty:
             return np.zeros(self.volume.shape, bool)
         if is_same_grid(layer.grid, self._image_grid):
             return np.asarray(layer.copy_of_block(self._image_grid.extent) == layer.label)
         return np.stack([self.read(segment_id, SlicePlane(Axis.K, k)) for k in range(self.volume.shape[0])])
+
+    def slices_in_use(self, segment_id: str, axis: Axis) -> range:
+        """The slices of the image that the segment may have voxels on, by index."""
+        layer, count = self._layer(segment_id), self.volume.shape[axis.array_axis]
+        if layer.is_empty:
+            return range(0)
+        if not is_same_grid(layer.grid, self._image_grid):
+            return range(count)
+        place = 2 * "ijk".index(axis)
+        first, last = layer.image.GetExtent()[place : place + 2]
+        return range(max(0, first), min(count, last + 1))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -159,7 +183,7 @@ class SegmentWriter:
 
     def read(self, segment_id: str, plane: SlicePlane) -> Mask:
         """The segment on a slice of the image, (H, W)."""
-        layer = Layer(self.node, segment_id)
+        layer = self._layer(segment_id)
         shape = plane.of(self.volume.voxels).shape
         if layer.is_empty:
             return np.zeros(shape, bool)
@@ -172,7 +196,7 @@ class SegmentWriter:
 
     def write(
         self, segment_id: str, plane: SlicePlane, mask: Mask, *, policy: EditPolicy, keeping: Collection[str] = ()
-    ) -> frozenset[str]:
+    ) -> WrittenSlice:
         """Makes a slice of the segment be this mask, where the policy allows it.
 
         Args:
@@ -182,9 +206,6 @@ class SegmentWriter:
             policy: Where may be painted and what is overwritten.
             keeping: Segments that give nothing away on this slice, whatever the policy.
 
-        Returns:
-            The segments of which any voxel changed.
-
         Raises:
             GeometryError: The segmentation's grid has no voxel on that slice.
             DataError: The segment is not there or not a labelmap.
@@ -192,7 +213,7 @@ class SegmentWriter:
         plane.check_inside(self.volume)
         reference = reference_grid(self.node)
         assert reference is not None, "the constructor sees to it"
-        layer = Layer(self.node, segment_id)
+        layer = self._layer(segment_id)
         grid = reference if layer.is_empty else Grid(layer.grid.ijk_to_ras, reference.extent)
         part = grid_slice(grid, self._image_grid, plane)
         if part is None:
@@ -203,40 +224,58 @@ class SegmentWriter:
                 hint=_("choose the image as the segmentation's source geometry, or start a new segmentation"),
             )
         if not mask.any() and layer.is_empty:
-            return frozenset()
+            return WrittenSlice(mask, mask, frozenset())
         layer.reserve(part.extent, reference)
-        target = self._target(layer, part, plane, mask, policy)
-        return self._replace(layer, part, target, policy, keeping)
+        block = layer.block(part.extent)
+        inside = np.asarray(block == layer.label)
+        target = self._target(layer, part, inside, plane, mask, policy, keeping)
+        is_whole = part.rows is None  # the block is the slice
+        before = inside.reshape(mask.shape) if is_whole else self.read(segment_id, plane)
+        if np.array_equal(inside, target):
+            return WrittenSlice(before, before, frozenset())
+        changed = self._replace(layer, part, block, inside, target, policy, keeping)
+        return WrittenSlice(before, target.reshape(mask.shape) if is_whole else self.read(segment_id, plane), changed)
 
-    def _target(self, layer: Layer, part: GridSlice, plane: SlicePlane, mask: Mask, policy: EditPolicy) -> Mask:
-        """The segment on the block as it should be."""
-        wanted = part.spread(mask).astype(bool)
+    def _target(
+        self,
+        layer: Layer,
+        part: GridSlice,
+        inside: Mask,
+        plane: SlicePlane,
+        mask: Mask,
+        policy: EditPolicy,
+        keeping: Collection[str],
+    ) -> Mask:
+        """The segment on the block as it should be; `inside` is as it is."""
+        target = part.spread(mask).astype(bool)
         intensities = plane.of(self.volume.voxels) if policy.intensity_range is not None else None
         allowed = policy.editable(layer, part, intensities)
-        if allowed is None:
-            return wanted
-        return np.where(allowed, wanted, layer.block(part.extent) == layer.label)
+        if allowed is not None:
+            target = np.where(allowed, target, inside)
+        if policy.overwrite is not Overwrite.NONE:  # does not overlap: what may not be taken is left out
+            layers = self._layers()
+            for name in (set(keeping) & layers.keys()) - {layer.segment_id}:
+                target = target & (layers[name].copy_of_block(part.extent) != layers[name].label)
+        return target
 
     def _replace(
-        self, layer: Layer, part: GridSlice, target: Mask, policy: EditPolicy, keeping: Collection[str]
+        self,
+        layer: Layer,
+        part: GridSlice,
+        block: NDArray[Any],
+        inside: Mask,
+        target: Mask,
+        policy: EditPolicy,
+        keeping: Collection[str],
     ) -> frozenset[str]:
-        others = layers_of(self.node)
-        del others[layer.segment_id]
-        giving = policy.overwritable(self.node, layer.segment_id) - set(keeping)
-        if (
-            policy.overwrite is not Overwrite.NONE
-        ):  # whoever overwrites does not overlap: what may not be taken is left out
-            for name in set(keeping) & set(others):
-                target = target & (others[name].copy_of_block(part.extent) != others[name].label)
-        block = layer.block(part.extent)
-        gained = target & (block != layer.label)
-        lost = ~target & (block == layer.label)
-        if not gained.any() and not lost.any():
-            return frozenset()
+        """Makes the segment on a block be the target; the segments that have changed."""
+        others = {name: other for name, other in self._layers().items() if name != layer.segment_id}
+        giving = (policy.overwritable(self.node, layer.segment_id) & others.keys()) - set(keeping)
+        gained, lost = target & ~inside, inside & ~target
         sharing = {name for name, other in others.items() if other.image is layer.image}
         if any((block[gained] == others[name].label).any() for name in sharing - giving):
             self.node.GetSegmentation().SeparateSegmentLabelmap(layer.segment_id)
-            layer = Layer(self.node, layer.segment_id)
+            layer = self._layer(layer.segment_id)
             layer.reserve(part.extent, Grid(layer.grid.ijk_to_ras, part.extent))
             block = layer.block(part.extent)
             sharing = set()
@@ -269,3 +308,18 @@ class SegmentWriter:
             layer.announce()
         else:
             self._unannounced.add(layer.segment_id)
+
+    def _layer(self, segment_id: str) -> Layer:
+        """See `Layer`."""
+        return self._layers().get(segment_id) or Layer(self.node, segment_id)
+
+    def _layers(self) -> dict[str, Layer]:
+        return self._watch.kept("layers", self._read_layers)
+
+    def _read_layers(self) -> dict[str, Layer]:
+        """Those of the segments that are stored as labelmaps."""
+        layers = {}
+        for segment_id in self.node.GetSegmentation().GetSegmentIDs():
+            with suppress(DataError):
+                layers[segment_id] = Layer(self.node, segment_id)
+        return layers

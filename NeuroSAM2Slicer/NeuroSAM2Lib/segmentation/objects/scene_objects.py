@@ -1,11 +1,11 @@
 """The objects of a segmentation: segments that bear an object number, each with its record.
 
-The segmentation says which objects there are, so that they come and go with undo, with the person's own deletions, and with
-the scene. Records of segments that are gone are kept in case they come back.
+The segmentation says which objects there are, so that they come and go with undo, with the person's own deletions, and with the scene.
+Records of segments that are gone are kept in case they come back. A record is a value: the prompts of an object, and how confident the
+model is on each of its slices; undo goes back to it.
 
-The state of an object: its prompts, and how confident the model is on each of its slices.
-
-A value, kept per step, so that undo can go back to it.
+The Segment Editor knows no locks: its effects and other modules write into any segment. So the voxels of locked objects are kept, and
+what others paint over them is taken back.
 """
 
 import re
@@ -13,55 +13,22 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import slicer
 import vtk
+from numpy.typing import NDArray
 
 from NeuroSAM2Core.decoding import parse_count
-from NeuroSAM2Core.errors import DataError
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.prompts import ObjectPrompts
-from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, Direction, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
-from NeuroSAM2Lib.scene.observer import FIRST, SceneObserver
-from NeuroSAM2Lib.scene.segments.layers import LABELMAP
-
-CONFIDENT_OBJECT_SCORES = (0.2, 0.8)
-FOUND = 0.5
-"""From this object score on the object counts as being in the slice."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SliceQuality:
-    """The model's confidence on a slice, and a digest of its mask."""
-
-    predicted_iou: float
-    """The overlap with the truth that the model expects, 0 to 1."""
-    object_score: float
-    """Probability that the object is in the slice, 0 to 1."""
-    review_iou_threshold: float = REVIEW_IOU_THRESHOLD
-    """From this expected overlap on the model that answered needs no second look."""
-    digest: int = 0
-    """Of the mask as it was written; another one there now means that it was edited by hand."""
-    is_stale: bool = False
-    """A correction nearby has made it out of date; the next propagation does it again."""
-    num_readings: int = 1
-    """How many masks the click on it can mean; 1 where it means one."""
-    ending: str = ""
-    """Why the object ends on it, as `SliceMask` says; empty where it is there."""
-
-    @property
-    def is_present(self) -> bool:
-        """The object is on it."""
-        return self.object_score >= FOUND
-
-    @property
-    def is_doubtful(self) -> bool:
-        """A person should look at it: the model is not sure that the object is there, or that its mask is good."""
-        low, high = CONFIDENT_OBJECT_SCORES
-        return low < self.object_score < high or (
-            self.object_score >= high and self.predicted_iou < self.review_iou_threshold
-        )
+from NeuroSAM2Lib.scene.arrays import voxels_of
+from NeuroSAM2Lib.scene.segments.layers import LABELMAP, SegmentWatch
+from NeuroSAM2Lib.scene.segments.segment_masks import Mask, read_mask, replace_mask
+from NeuroSAM2Lib.view_state import SliceQuality
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +36,14 @@ class ObjectRecord:
     """One object."""
 
     prompts: ObjectPrompts = field(default_factory=ObjectPrompts)
-    quality: Mapping[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
+    quality: MappingProxyType[SlicePlane, SliceQuality] = field(default_factory=lambda: MappingProxyType({}))
     """All slices that have been answered, tracked or kept."""
     unanswered: frozenset[SlicePlane] = frozenset()
     """Slices whose prompts were changed or removed and have no answer yet."""
 
     def with_quality(self, plane: SlicePlane, quality: SliceQuality | None) -> "ObjectRecord":
         """One slice done, or not done any more."""
-        known = dict(self.quality)
+        known = self.quality | {}  # a copy; `dict` would ask every slice for its hash
         known.pop(plane, None)
         if quality is not None:
             known[plane] = quality
@@ -155,6 +122,10 @@ class ObjectRecord:
         return below + 1, above - 1
 
 
+NOTHING = ObjectRecord()
+"""Of an object that nothing is known of."""
+
+
 def next_doubtful(record: ObjectRecord, plane: SlicePlane) -> SlicePlane | None:
     """The next slice upwards, around the end, that a person should look at; None if there is none."""
     doubtful = sorted(p.index for p in record.doubtful(plane.axis))
@@ -216,39 +187,30 @@ class SegmentedObjects:
     def __init__(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
         self.node = segmentation_node
         self.records: dict[int, ObjectRecord] = {}
-        self._segments: Mapping[int, str] = {}
-        self._is_current = False
-        self._watched: slicer.vtkSegmentation | None = None
-        self._watch = SceneObserver()
+        self.watch = SegmentWatch(segmentation_node)
 
     @property
     def segments(self) -> Mapping[int, str]:
-        """Segment ids by object; read once, and again after the segmentation has said that its segments changed."""
-        segmentation = self.node.GetSegmentation()
-        if segmentation is not self._watched:
-            self._follow(segmentation)
-        if not self._is_current:
-            found = {}
-            for segment_id in segmentation.GetSegmentIDs():
-                number = object_number(segmentation.GetSegment(segment_id))
-                if number is not None:
-                    found[number] = segment_id
-            self._segments, self._is_current = MappingProxyType(found), True
-        return self._segments
+        """Segment ids by object."""
+        return self.watch.kept("segments", self._read_segments)
 
-    def _follow(self, segmentation: slicer.vtkSegmentation) -> None:
-        self._watch.off()
-        for event in (
-            segmentation.SegmentAdded,
-            segmentation.SegmentRemoved,
-            segmentation.SegmentModified,
-            segmentation.SegmentsOrderModified,
-        ):
-            self._watch.on(segmentation, event, self._forget_segments, priority=FIRST)
-        self._watched, self._is_current = segmentation, False
+    @property
+    def locked(self) -> tuple[int, ...]:
+        """The objects whose voxels and prompts nothing may change."""
+        return self.watch.kept("locked", self._read_locked)
 
-    def _forget_segments(self, _segmentation: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
-        self._is_current = False
+    def _read_segments(self) -> Mapping[int, str]:
+        segmentation, found = self.node.GetSegmentation(), {}
+        for segment_id in segmentation.GetSegmentIDs():
+            number = object_number(segmentation.GetSegment(segment_id))
+            if number is not None:
+                found[number] = segment_id
+        return MappingProxyType(found)
+
+    def _read_locked(self) -> tuple[int, ...]:
+        segmentation, text = self.node.GetSegmentation(), vtk.mutable("")
+        segments = self.segments.items()
+        return tuple(number for number, name in segments if segmentation.GetSegment(name).GetTag(LOCKED_TAG, text))
 
     def segment_id(self, object_id: int) -> str:
         """The segment of an object.
@@ -296,10 +258,7 @@ class SegmentedObjects:
 
     def is_locked(self, object_id: int | None) -> bool:
         """Nothing may change the voxels and the prompts of the object."""
-        segment_id = self.segments.get(object_id or 0)
-        return segment_id is not None and bool(
-            self.node.GetSegmentation().GetSegment(segment_id).GetTag(LOCKED_TAG, vtk.mutable(""))
-        )
+        return object_id in self.locked
 
     def lock(self, object_id: int, *, is_locked: bool) -> None:
         """Locks or unlocks an object; kept in its segment, so that it is saved with the scene."""
@@ -322,7 +281,7 @@ class SegmentedObjects:
 
     def record(self, object_id: int | None) -> ObjectRecord:
         """What is known of it; nothing of one that is still to be made, None."""
-        return ObjectRecord() if object_id is None else self.records.get(object_id, ObjectRecord())
+        return NOTHING if object_id is None else self.records.get(object_id, NOTHING)
 
     @property
     def next_number(self) -> int:
@@ -406,3 +365,87 @@ def object_number(segment: slicer.vtkSegment) -> int | None:
     """The object that a segment is; None for one of the person's own."""
     text = vtk.mutable("")
     return parse_count(str(text)) if segment.GetTag(OBJECT_TAG, text) else None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedMask:
+    """An object's voxels as they were locked."""
+
+    image_time: int
+    """Of the labelmap, when it was known to hold them."""
+    mask: Mask | None
+
+
+class LockedMasks:
+    """The voxels of all locked objects of one segmentation.
+
+    Args:
+        objects: The objects.
+    """
+
+    def __init__(self, objects: SegmentedObjects) -> None:
+        self._objects = objects
+        self._known: dict[int, LockedMask] = {}
+
+    def keep(self) -> None:
+        """The objects that are locked now are right as they are."""
+        self._known = {}
+        for number in self._objects.locked:
+            try:
+                mask = read_mask(self._objects.node, self._objects.segment_id(number))
+            except NeuroSAM2Error:  # it is stored as a surface, which nobody paints on
+                continue
+            self._known[number] = LockedMask(self._image_time(number), mask)
+
+    def unchanged(self) -> tuple[int, ...]:
+        """The objects whose labelmap nobody has touched since it was looked at."""
+        return tuple(
+            n for n in self._objects.locked if n in self._known and self._known[n].image_time == self._image_time(n)
+        )
+
+    def trust(self, numbers: tuple[int, ...]) -> None:
+        """What was done to the labelmaps of these objects has left their voxels alone."""
+        for number in set(numbers).intersection(self._objects.locked):
+            self._known[number] = LockedMask(self._image_time(number), self._known[number].mask)
+
+    def changed(self) -> tuple[int, ...]:
+        """The objects whose voxels are not what they were."""
+        unchanged, changed = self.unchanged(), []
+        for number in self._objects.locked:
+            if number in self._known and number not in unchanged:
+                now = read_mask(self._objects.node, self._objects.segment_id(number))
+                if _is_same(self._known[number].mask, now):
+                    self.trust((number,))
+                else:
+                    changed.append(number)
+        return tuple(changed)
+
+    def restore(self, number: int) -> None:
+        """Puts the voxels of an object back; those that others have gained stay theirs."""
+        replace_mask(self._objects.node, self._objects.segment_id(number), self._known[number].mask)
+        self.trust((number,))
+
+    def _image_time(self, number: int) -> int:
+        segment = self._objects.node.GetSegmentation().GetSegment(self._objects.segment_id(number))
+        image = segment.GetRepresentation(LABELMAP)
+        return 0 if image is None else int(image.GetMTime())
+
+
+def _is_same(one: Mask | None, other: Mask | None) -> bool:
+    """Two masks have the same voxels, whatever part of the grid they cover."""
+    first, second = _inside(one), _inside(other)
+    if first is None or second is None:
+        return first is second
+    return first[0] == second[0] and np.array_equal(first[1], second[1])
+
+
+def _inside(mask: Mask | None) -> tuple[tuple[int, ...], NDArray[Any]] | None:
+    """Where the part of a mask with voxels inside begins, and that part; None without any."""
+    if mask is None or mask.IsEmpty():
+        return None
+    extent = [0] * 6
+    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(mask, extent):
+        return None
+    first = mask.GetExtent()[::2]
+    i, j, k = (slice(extent[2 * a] - first[a], extent[2 * a + 1] - first[a] + 1) for a in range(3))
+    return tuple(extent), voxels_of(mask)[k, j, i]

@@ -7,6 +7,7 @@ A script node with references and parameters, so that it is saved with the scene
 How long a person has worked on each object: for a paper, and to see what a better model saves.
 """
 
+import functools
 import json
 import math
 import time
@@ -24,8 +25,8 @@ from NeuroSAM2Core.volume import SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.objects.prompt_nodes import SEGMENTATION, VOLUME, StoredSlices
-from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord, SliceQuality
-from NeuroSAM2Lib.view_state import ENDING_MESSAGES, OTHER_REASON
+from NeuroSAM2Lib.segmentation.objects.scene_objects import ObjectRecord
+from NeuroSAM2Lib.view_state import ENDING_MESSAGES, OTHER_REASON, SliceQuality
 
 MODULE = "NeuroSAM2"
 DEFAULTS = (REVIEW_IOU_THRESHOLD, 1.0, 0.0)
@@ -108,12 +109,7 @@ class SessionNode:
     @property
     def model(self) -> ModelIdentity:
         """The model that answered last; unknown where the text cannot be read."""
-        try:
-            return decoded(
-                ModelIdentity, parse_json(self.node.GetParameter(MODEL) or "{}"), "", Rules(skips_unknown=True)
-            )
-        except DecodingError:
-            return ModelIdentity()
+        return _read_model(self.node.GetParameter(MODEL) or "{}")
 
     @model.setter
     def model(self, model: ModelIdentity) -> None:
@@ -192,6 +188,14 @@ def sessions_in(scene: slicer.vtkMRMLScene) -> Iterator[SessionNode]:
         node = nodes.GetItemAsObject(number)
         if node.GetAttribute("ModuleName") == MODULE:
             yield SessionNode(node)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_model(text: str) -> ModelIdentity:
+    try:
+        return decoded(ModelIdentity, parse_json(text), "", Rules(skips_unknown=True))
+    except DecodingError:
+        return ModelIdentity()
 
 
 def _number_of(ending: str) -> int:

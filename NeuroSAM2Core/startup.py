@@ -1,11 +1,24 @@
-"""How the threads of torch wait for each other: set here, before torch is imported, by all our processes that compute.
+"""What our programs set up when they start: what the console takes, and how the threads of torch wait for each other.
 
 OpenMP's threads spin at the end of every parallel part until the last one arrives. Alone on the machine that saves microseconds; where
 another program holds the core that one of them needs, the others burn theirs for milliseconds, many times per slice. A short spin keeps
 most of the gain without that (benchmarks/README.md, *Threads*). Without torch; OpenMP reads its variables once, when it is loaded.
 """
 
+import io
 import os
+import sys
+
+
+def allow_any_character() -> None:
+    """Lets this process print any character; what the console's encoding lacks is written as an escape.
+
+    Files and pipes get UTF-8, whatever the locale: our own programs read them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
+
 
 SPIN_COUNT = "1000"
 """Turns that a thread of GNU's OpenMP spins before it sleeps; what it takes by itself where it knows of more threads than cores."""

@@ -1,9 +1,8 @@
-"""Slicer's application as the controllers need it: its scene, its undo history, its questions, a folder for unsaved work.
+"""Slicer's application as the controllers need it: its scene, its undo history, its questions, a folder for unsaved work, its slice views.
 
-The interpreter that runs programs beside Slicer.
-What goes on in the background, in the status bar of Slicer's main window, where it is seen from every module.
-Slicer's slice views, as the controllers know them: a node and an interactor.
-Takes the next step of an installation, after the person has agreed to it. Knows Slicer's ways to install; decides nothing.
+What goes on in the background is shown in the status bar of Slicer's main window, where it is seen from every module. The installer takes
+the next step of an installation, after the person has agreed to it; it knows Slicer's ways to install and decides nothing. A head to
+practise on is registered with Slicer's Sample Data module, too.
 """
 
 import importlib.util
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import slicer
 import vtk
-from NeuroSAM2Lib.engine.choice import Place
-from NeuroSAM2Lib.engine.installation import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Step, training_plan
+from NeuroSAM2Lib.engine.choice import TORCH, TRAINING_PACKAGES, Found, InstallPlan, Place, Step, training_plan
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.practice_volume import NAME, add_practice_volume
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.undo import EditHistory
 
@@ -226,3 +225,32 @@ def _install_packages(requirements: tuple[str, ...]) -> str:
     except Exception as error:  # what pip says
         return _("The packages could not be installed: {error}").format(error=error)
     return ""
+
+
+CATEGORY = "NeuroSAM2"
+
+
+def load_sample() -> slicer.vtkMRMLScalarVolumeNode:
+    """A head made on the spot, shown in the slice views."""
+    node = add_practice_volume(slicer.mrmlScene)
+    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    return node
+
+
+def register_sample(thumbnail: str) -> None:
+    """Lists it among Slicer's sample data.
+
+    Args:
+        thumbnail: Path of a picture.
+    """
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=NAME,
+        thumbnailFileName=thumbnail,
+        uris="",
+        fileNames="",
+        nodeNames=NAME,
+        customDownloader=lambda source: load_sample(),
+    )
