@@ -5,13 +5,16 @@ a few mm. T1 and T2 in turn, every fourth in slices three times as thick. Object
 the object's best slice, each side moved by up to 5 %.
 
 Usage: python -m benchmarks.run cohort
-       python -m benchmarks.cohort [--subjects 8] [--workers 1] [--bspline] [--folder runs/cohort] [--cost 10 100 1000]
+       python -m benchmarks.cohort [--subjects 8] [--workers 1] [--registration deformable] [--folder runs/cohort] [--publish]
+       python -m benchmarks.cohort [--cost 10 100 1000] [--kills 10] [--workers 1] [--publish]
 """
 
 import argparse
 import json
 import math
+import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,19 +22,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.quality.cases import thick_slices
 from benchmarks.quality.prompts import first_prompts
 from benchmarks.quality.runner import AXES
-from benchmarks.report import as_table
+from benchmarks.report import as_table, publish
 from NeuroSAM2Core import Session, Volume, load_model
 from NeuroSAM2Core.cohort import CohortFolder, find_images, find_templates, review_rows
 from NeuroSAM2Core.cohort.answer import make_plan
+from NeuroSAM2Core.cohort.plan import REGISTRATIONS, RegistrationKind
 from NeuroSAM2Core.cohort.run import Workers, run_cohort
 from NeuroSAM2Core.measures import dice
-from NeuroSAM2Core.synth.anatomy.contrast import render
+from NeuroSAM2Core.model import SAM2
+from NeuroSAM2Core.processes import ProcessTree
+from NeuroSAM2Core.synth.anatomy.contrast import render_typical
 from NeuroSAM2Core.synth.anatomy.grid import draw_noise
 from NeuroSAM2Core.synth.anatomy.heads import build_head
 from NeuroSAM2Core.synth.anatomy.labels import is_in
@@ -78,7 +85,7 @@ def make_subjects(folder: Path, bank: Path, count: int) -> list[str]:
         rng = np.random.default_rng((6, number))
         base = np.array(build_head(bank, BASES[number % len(BASES)], held_out=True).labels)
         head = deformed(base, rng)
-        image = (1000 * render(head, modality, rng)).astype(np.int16)
+        image = (1000 * render_typical(head, modality, rng)).astype(np.int16)
         labels = np.zeros(head.shape, np.uint8)
         for value, name in enumerate(STRUCTURES, start=1):
             labels[is_in(head, *PARTS.get(name, (name,)))] = value
@@ -130,23 +137,34 @@ def compare(folder: Path, out: Path, kinds: Sequence[str]) -> list[Compared]:
         rank, row = next((n, one) for n, one in enumerate(rows, start=1) if one.case.image.name == image_path.name)
         record = kept.read(row.case)
         assert record is not None, "the cohort is done"
-        image, truth = Volume.read(image_path), Volume.read(label_path).voxels
+        truth = Volume.read(label_path).voxels
         found = np.zeros_like(truth) if record.problem else Volume.read(kept.labels_path(row.case)).voxels
-        session, ours, person = Session(model, image), [], []
-        for value in range(1, len(STRUCTURES) + 1):
-            prompts = first_prompts(truth == value, (0,) if "mm" in kind else (0, 1, 2))
-            session.add_box(value, AXES[prompts.axis], prompts.index, prompts.box)
-            for _ in session.propagate(value):
-                pass
-            ours.append(dice(found == value, truth == value))
-            person.append(dice(session.mask(value), truth == value))
-            session.remove(value)
+        ours = [dice(found == value, truth == value) for value in range(1, len(STRUCTURES) + 1)]
+        known = folder / "person" / f"{row.case.name}.json"
+        if not known.exists():
+            known.parent.mkdir(exist_ok=True)
+            person = boxes_of_a_person(model, Volume.read(image_path), truth, is_thick="mm" in kind)
+            known.write_text(json.dumps(person), encoding="utf-8")
+        person = json.loads(known.read_text(encoding="utf-8"))
         compared.append(Compared(row.case.name, kind, np.array(ours), np.array(person), rank, record.seconds))
         print(
             f"{row.case.name} ({kind}): {compared[-1].ours.mean():.3f}, a person's box {compared[-1].person.mean():.3f}",
             flush=True,
         )
     return compared
+
+
+def boxes_of_a_person(model: SAM2, image: Volume, truth: NDArray[np.uint8], *, is_thick: bool) -> list[float]:
+    """Dice of each structure where a person draws its box."""
+    session, dices = Session(model, image), []
+    for value in range(1, len(STRUCTURES) + 1):
+        prompts = first_prompts(truth == value, (0,) if is_thick else (0, 1, 2))
+        session.add_box(value, AXES[prompts.axis], prompts.index, prompts.box)
+        for _ in session.propagate(value):
+            pass
+        dices.append(dice(session.mask(value), truth == value))
+        session.remove(value)
+    return dices
 
 
 def table(compared: Sequence[Compared]) -> str:
@@ -169,19 +187,23 @@ def table(compared: Sequence[Compared]) -> str:
 
 
 def measure(
-    subjects: int = SUBJECTS, *, folder: Path = Path("runs/cohort"), workers: int = 1, bspline: bool = False
+    subjects: int = SUBJECTS,
+    *,
+    folder: Path = Path("runs/cohort"),
+    workers: int = 1,
+    registration: RegistrationKind = "deformable",
 ) -> str:
     """The table for benchmarks/README.md; what is there already is used again."""
     kinds = make_subjects(folder, folder / "bank", subjects)
-    out = folder / ("out-bspline" if bspline else "out")
-    do_cohort(folder, out, subjects, workers, bspline=bspline)
+    out = folder / f"out-{registration}"
+    do_cohort(folder, out, subjects, workers, registration=registration)
     return table(compare(folder, out, kinds))
 
 
-def do_cohort(folder: Path, out: Path, subjects: int, workers: int, *, bspline: bool = False) -> float:
+def do_cohort(folder: Path, out: Path, subjects: int, workers: int, *, registration: RegistrationKind) -> float:
     """Does all new subjects that are not done; seconds."""
     templates = find_templates([folder / "dataset.json"])
-    plan = make_plan(templates, model="nano", device="cpu", bspline=bspline)
+    plan = make_plan(templates, model="nano", device="cpu", registration=registration)
     images = [_paths(folder, TEMPLATES + number)[0] for number in range(subjects)]
     cases, kept, started = find_images(images), CohortFolder(out), time.perf_counter()
     with kept.locked():
@@ -190,35 +212,96 @@ def do_cohort(folder: Path, out: Path, subjects: int, workers: int, *, bspline: 
     return time.perf_counter() - started
 
 
+def small_study(folder: Path) -> Path:
+    """An annotated case and a scan of 20 x 20 x 20 voxels, one of which every new scan is a copy; the file of the scan."""
+    k, j, i = np.meshgrid(*[np.linspace(-1.2, 1.2, 20)] * 3, indexing="ij")
+    labels = (((k - 0.2) ** 2 + j**2 + i**2) < 0.2).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(0, 10, labels.shape)
+    image = Volume((300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1]))
+    (folder / "annotated").mkdir()
+    (folder / "new").mkdir()
+    image.write(folder / "annotated" / "a.nii.gz")
+    image.with_voxels(labels).write(folder / "annotated" / "a_labels.nii.gz")
+    return folder / "annotated" / "a.nii.gz"
+
+
+def add_scans(scan: Path, folder: Path, count: int) -> None:
+    """Fills a folder with so many copies of a scan."""
+    for number in range(count):
+        path = folder / f"scan{number:05}.nii.gz"
+        if not path.exists():
+            shutil.copy(scan, path)
+
+
 def measure_cost(counts: Sequence[int], workers: int) -> str:
     """Seconds a case for cohorts of several sizes, of small volumes: copies of one scan."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        k, j, i = np.meshgrid(*[np.linspace(-1.2, 1.2, 20)] * 3, indexing="ij")
-        labels = (((k - 0.2) ** 2 + j**2 + i**2) < 0.2).astype(np.uint8)
-        noise = np.random.default_rng(0).normal(0, 10, labels.shape)
-        image = Volume(
-            (300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1])
-        )
-        (folder / "annotated").mkdir()
-        (folder / "new").mkdir()
-        image.write(folder / "annotated" / "a.nii.gz")
-        image.with_voxels(labels).write(folder / "annotated" / "a_labels.nii.gz")
-        templates = find_templates([folder / "annotated" / "a.nii.gz", folder / "annotated" / "a_labels.nii.gz"])
+        scan = small_study(folder)
+        templates = find_templates([scan, scan.with_name("a_labels.nii.gz")])
         plan = make_plan(templates, model="nano", device="cpu")
         for count in counts:
-            for number in range(count):
-                path = folder / "new" / f"scan{number:05}.nii.gz"
-                if not path.exists():
-                    shutil.copy(folder / "annotated" / "a.nii.gz", path)
+            add_scans(scan, folder / "new", count)
             cases, kept = find_images([folder / "new"]), CohortFolder(folder / f"out{count}")
-            started = time.perf_counter()
+            kept.path.mkdir()
+            started, before = time.perf_counter(), cpu_seconds()
             kept.claim(plan, cases)
             run_cohort(plan, cases, kept, workers=Workers(count=workers))
-            seconds = time.perf_counter() - started
-            rows.append((str(count), f"{seconds:.0f}", f"{seconds / count:.2f}"))
-    return as_table(("cases", "seconds", "seconds a case"), rows)
+            seconds, cpu = time.perf_counter() - started, cpu_seconds() - before
+            rows.append((str(count), f"{seconds:.0f}", f"{seconds / count:.2f}", f"{cpu:.0f}", f"{cpu / count:.2f}"))
+    return as_table(("cases", "seconds by the clock", "a case", "CPU seconds", "a case"), rows)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of all that it has started and that have ended."""
+    return float(sum(psutil.Process().cpu_times()[:4]))
+
+
+def measure_kills(kills: int, cases: int = 40, seed: int = 0) -> str:
+    """A run that is killed again and again, and runs of 2 and 4 processes: whether their files are those of one process left alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, rng = Path(name), np.random.default_rng(seed)
+        scan = small_study(folder)
+        add_scans(scan, folder / "new", cases)
+        annotated = [str(scan), str(scan.with_name("a_labels.nii.gz"))]
+        command = [sys.executable, "-m", "NeuroSAM2Core", "cohort", *annotated, "--images", str(folder / "new")]
+
+        def run(out: str, workers: int, limit_s: float | None = None) -> bool:
+            """Runs the command, and kills all of it after so long; true where it came to its end."""
+            program = ProcessTree.start(
+                [*command, "--out", str(folder / out), "--workers", str(workers)], folder / f"{out}.log"
+            )
+            code = program.wait(math.inf if limit_s is None else limit_s)
+            if code is None:
+                program.kill()
+                program.wait(60)
+            return code == 0
+
+        assert run("alone", 1), (folder / "alone.log").read_text(encoding="utf-8")
+        expected, killed, done = files_of(folder / "alone"), 0, []
+        while killed < kills and not run("killed", 2, rng.uniform(4, 14)):
+            killed += 1
+            done.append(sum(path.name.endswith("neurosam2_dseg.json") for path in (folder / "killed").rglob("*")))
+        assert run("killed", 2)
+        rows = [(f"killed {killed} times, at {', '.join(map(str, done))} of {cases} cases", "killed")]
+        for count in (2, 4):
+            assert run(f"workers{count}", count)
+            rows.append((f"{count} processes", f"workers{count}"))
+        return as_table(
+            ("run", "its files"),
+            [(what, "the same" if files_of(folder / out) == expected else "**others**") for what, out in rows],
+        )
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    """All files of a cohort, without the time that was spent."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            content = path.read_bytes()
+            found[path.relative_to(out).as_posix()] = re.sub(rb'"seconds": [0-9.e-]+', b"", content)
+    return found
 
 
 def main() -> None:
@@ -226,14 +309,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", type=int, default=SUBJECTS)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--bspline", action="store_true")
+    parser.add_argument("--registration", choices=REGISTRATIONS, default="deformable")
     parser.add_argument("--folder", type=Path, default=Path("runs/cohort"))
     parser.add_argument("--cost", type=int, nargs="+", default=[], metavar="N")
+    parser.add_argument("--kills", type=int, default=0, metavar="N")
+    parser.add_argument("--publish", action="store_true", help="write into benchmarks/README.md")
     args = parser.parse_args()
+    found: dict[str, tuple[str, str]] = {}
     if args.cost:
-        print(measure_cost(args.cost, args.workers))
-    else:
-        print(measure(args.subjects, folder=args.folder, workers=args.workers, bspline=args.bspline))
+        found["cohort-cost"] = f"--cost {' '.join(map(str, args.cost))}", measure_cost(args.cost, args.workers)
+    if args.kills:
+        found["cohort-kills"] = f"--kills {args.kills}", measure_kills(args.kills)
+    if not found:
+        text = measure(args.subjects, folder=args.folder, workers=args.workers, registration=args.registration)
+        found["cohort"] = f"--subjects {args.subjects}", text
+    for part, (options, text) in found.items():
+        print(text)
+        if args.publish:
+            publish(part, f"python -m benchmarks.cohort {options}", text)
 
 
 if __name__ == "__main__":

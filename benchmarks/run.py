@@ -1,13 +1,26 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components] [threads]
-                               [views] [cohort]
+                               [views] [cohort] [review]
        python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
 import sys
 
-from benchmarks import cohort, components, confidence, corrections, files, mrml, speed, threads, training, views, worker
+from benchmarks import (
+    cohort,
+    components,
+    confidence,
+    corrections,
+    files,
+    mrml,
+    review,
+    speed,
+    threads,
+    training,
+    views,
+    worker,
+)
 from benchmarks.quality import command as quality
 from benchmarks.report import publish
 from NeuroSAM2Core.errors import DataError
@@ -24,6 +37,7 @@ PARTS = {
     "threads": threads.measure,
     "views": views.measure,
     "cohort": cohort.measure,
+    "review": review.measure,
 }
 QUALITY = "quality"
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from NeuroSAM2Core.cohort import CaseRecord, CohortFolder, find_images, find_templates, write_review
-from NeuroSAM2Core.cohort.plan import MAX_TEMPLATES
+from NeuroSAM2Core.cohort.plan import MAX_TEMPLATES, REGISTRATIONS
 from NeuroSAM2Core.cohort.review import REVIEW_CSV, CaseState
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.outputs import add_overwrite_option
@@ -43,7 +43,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--axis", default="auto", help="of the slices: auto (the thickest), axial, coronal, sagittal, i, j or k"
     )
     parser.add_argument(
-        "--bspline", action="store_true", help="register with a B-spline after rigid and affine: slower"
+        "--registration",
+        choices=REGISTRATIONS,
+        default="deformable",
+        help="what annotated cases are laid on a scan with, after an affine map: a free field of displacements (default), a B-spline by "
+        "mutual information, or nothing",
     )
     parser.add_argument("--model", default="nano", help="catalog name or model file (default: nano)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -75,7 +79,12 @@ def run(args: argparse.Namespace) -> int:
     from NeuroSAM2Core.cohort.run import Workers, run_cohort
 
     plan = make_plan(
-        templates, model=args.model, axis=args.axis, bspline=args.bspline, threads=args.threads, device=args.device
+        templates,
+        model=args.model,
+        axis=args.axis,
+        registration=args.registration,
+        threads=args.threads,
+        device=args.device,
     )
     folder = CohortFolder(args.out.resolve())
     failed = 0

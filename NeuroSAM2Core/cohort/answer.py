@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import load_model
 from NeuroSAM2Core.checkpoint.load import load_checkpoint
-from NeuroSAM2Core.cohort.carry import LoadedTemplate, Vote, carry, joined_table
-from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan, Template
+from NeuroSAM2Core.cohort.carry import Deform, LoadedTemplate, carry, joined_table, settled
+from NeuroSAM2Core.cohort.deform import deform
+from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan, RegistrationKind, Template
 from NeuroSAM2Core.cohort.record import CaseRecord, CohortFolder, ObjectResult, file_hash
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, is_out_of_memory
 from NeuroSAM2Core.inference import Session
@@ -27,11 +28,20 @@ from NeuroSAM2Core.labels import write_table
 from NeuroSAM2Core.measures import ObjectMask, dice, finished, measuring_size
 from NeuroSAM2Core.model import SAM2
 from NeuroSAM2Core.prompts import ObjectPrompts
-from NeuroSAM2Core.registration import CarriedObject, prompts_of
+from NeuroSAM2Core.registration import CarriedObject, prompts_of, spline_deformation
 from NeuroSAM2Core.registration.register import simple_itk
 from NeuroSAM2Core.volume import Axis, SliceMask, Volume, resolve_axis
 
 logger = logging.getLogger(__name__)
+DEFORMATIONS: dict[RegistrationKind, Deform | None] = {
+    "deformable": deform,
+    "bspline": spline_deformation,
+    "affine": None,
+}
+WEIGHTS = (1.0, 2.0)
+"""What the model's answer counts beside what was carried over: the outline lies between the two."""
+REACH_MM = 6.0
+"""So far beyond what was carried over an object is looked for."""
 THICKER = 1.2
 """So much thicker slices along another axis decide the axis."""
 
@@ -82,17 +92,20 @@ class CohortEngine:
 
     def _outlined(self, case: CohortCase) -> CaseRecord:
         image = Volume.read(case.image)
-        vote = carry(self.templates, image, bspline=self.plan.bspline)
+        vote = carry(self.templates, image, deform=DEFORMATIONS[self.plan.registration])
         axis = slice_axis(image) if self.plan.axis == "auto" else resolve_axis(image, self.plan.axis)
         session = Session(self.model, image)
         table = joined_table(self.templates)
         names = {entry.value: entry.name for entry in table.entries}
+        numbers = {value: number for number, value in enumerate(vote.masks, start=1)}
         outlined = {
-            value: outline(session, number, prompts_of(mask, axis))
-            for number, (value, mask) in enumerate(vote.masks.items(), start=1)
+            value: outline(session, numbers[value], prompts_of(mask, axis), span_of(mask, axis, image.spacing_mm))
+            for value, mask in vote.masks.items()
         }
-        values = np.array([0, *outlined])
-        labels = image.with_voxels(values.astype(np.uint8 if values.max() < 256 else np.int32)[session.labels().voxels])
+        found = settled(
+            ((value, (session.mask(number), vote.masks[value])) for value, number in numbers.items()), WEIGHTS, image
+        )
+        labels = image.with_voxels(found.astype(np.uint8 if max(numbers) < 256 else np.int32))
         target = self.folder.labels_path(case)
         target.parent.mkdir(parents=True, exist_ok=True)
         labels.write(target, overwrite=True)
@@ -102,7 +115,15 @@ class CohortEngine:
         return replace(
             self._record(case, labels_hash=file_hash(target)),
             objects=tuple(
-                _result(value, names[value], labels, vote, prompts, expected_iou)
+                _result(
+                    value,
+                    names[value],
+                    labels,
+                    agreement=vote.agreements[value],
+                    carried_dice=dice(session.mask(numbers[value]), vote.masks[value]),
+                    prompts=prompts,
+                    expected_iou=expected_iou,
+                )
                 for value, (prompts, expected_iou) in outlined.items()
             ),
             lost=tuple(name for value, name in names.items() if value not in outlined),
@@ -124,7 +145,7 @@ def make_plan(
     *,
     model: str,
     axis: str = "auto",
-    bspline: bool = False,
+    registration: RegistrationKind = "deformable",
     threads: int = 1,
     device: str = "auto",
 ) -> CohortPlan:
@@ -146,7 +167,7 @@ def make_plan(
         model_hash=checkpoint.sha256,
         options_hash=hashlib.sha256(repr(checkpoint.config).encode()).hexdigest(),
         axis=axis,
-        bspline=bspline,
+        registration=registration,
         threads=threads,
         device=device,
     )
@@ -160,14 +181,36 @@ def slice_axis(image: Volume) -> Axis:
     return (Axis.I, Axis.J, Axis.K)[thickest] if spacing[thickest] > THICKER * spacing["ijk".index(axial)] else axial
 
 
-def outline(session: Session, object_id: int, carried: CarriedObject) -> tuple[ObjectPrompts, float]:
-    """Prompts an object as it was carried over, and lets the model outline all of it.
+def span_of(mask: NDArray[np.bool_], axis: Axis, spacing_mm: tuple[float, float, float]) -> tuple[int, int]:
+    """First and last slice on which an object may lie: those of what was carried over, and `REACH_MM` more.
+
+    Args:
+        mask: (K, J, I), not empty.
+        axis: Of the slices.
+        spacing_mm: Along i, j, k.
+    """
+    along = axis.array_axis
+    there = np.flatnonzero(mask.any(axis=tuple(n for n in range(3) if n != along)))
+    reach = math.ceil(REACH_MM / spacing_mm[2 - along])
+    return max(0, int(there[0]) - reach), min(mask.shape[along] - 1, int(there[-1]) + reach)
+
+
+def outline(
+    session: Session, object_id: int, carried: CarriedObject, span: tuple[int, int]
+) -> tuple[ObjectPrompts, float]:
+    """Prompts an object as it was carried over, and lets the model outline it on some slices.
+
+    Args:
+        session: Of the image.
+        object_id: Of the object, which is new.
+        carried: Its prompts.
+        span: First and last slice.
 
     Returns:
         Its prompts, and the overlap that the model expects of its masks, over the slices by their area.
     """
     answers = list(give_prompts(session, object_id, carried))
-    answers += list(session.propagate(object_id))
+    answers += list(session.propagate(object_id, first=span[0], last=span[1]))
     areas = np.array([np.count_nonzero(one.mask) for one in answers], dtype=np.float64)
     ious = np.array([one.predicted_iou for one in answers], dtype=np.float64)
     return carried.prompts, float((ious * areas).sum() / areas.sum()) if areas.sum() else 0.0
@@ -186,10 +229,16 @@ def give_prompts(session: Session, object_id: int, carried: CarriedObject) -> li
 
 
 def _result(
-    value: int, name: str, labels: Volume, vote: Vote, prompts: ObjectPrompts, expected_iou: float
+    value: int,
+    name: str,
+    labels: Volume,
+    *,
+    agreement: float | None,
+    carried_dice: float,
+    prompts: ObjectPrompts,
+    expected_iou: float,
 ) -> ObjectResult:
     mask: NDArray[np.bool_] = labels.voxels == value
-    agreement = vote.agreements[value]
     voxels = ObjectMask.of(mask)
     size = None if voxels.is_empty else finished(measuring_size(labels, voxels))
     volume_mm3 = 0.0 if size is None else size.volume_ml * 1000
@@ -200,7 +249,7 @@ def _result(
         prompts=prompts,
         expected_iou=round(expected_iou, 4),
         agreement=None if agreement is None else round(agreement, 4),
-        carried_dice=round(dice(mask, vote.masks[value]), 4),
+        carried_dice=round(carried_dice, 4),
         volume_ml=round(volume_mm3 / 1000, 4),
         compactness=round(compactness, 4),
     )

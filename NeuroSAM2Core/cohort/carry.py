@@ -8,9 +8,11 @@ segmentation: application to brain MR data", 2009 (weights by how alike the imag
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +22,21 @@ from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.errors import DataError, GeometryError
 from NeuroSAM2Core.labels import LabelTable, find_table, labels_on_grid, read_table, table_for, whole_numbers
 from NeuroSAM2Core.measures import dice
-from NeuroSAM2Core.registration import carried_labels, deformed_labels, register_people, thinned
+from NeuroSAM2Core.registration import (
+    Deformation,
+    Registration,
+    carried_labels,
+    deformed_labels,
+    register_people,
+    thinned,
+)
 from NeuroSAM2Core.volume import Volume
 
 Mask = NDArray[np.bool_]
+MARGIN_MM = 25.0
+"""Farther than heads are bent beyond an affine map, and than the surroundings of an object reach."""
+SHARPNESS, LEAST_UNLIKE = 4.0, 1e-4
+"""A case that is twice as unlike counts a sixteenth; nobody is more like than this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +75,40 @@ class Vote:
     """Mutual information with each annotated case once registered; 0 where that failed."""
 
 
+class Deform(Protocol):
+    """Bends one head onto another, beyond an affine map."""
+
+    def __call__(
+        self, earlier: Volume, later: Volume, registration: Registration, *, is_cancelled: Callable[[], bool]
+    ) -> Deformation:
+        """Does it; see `spline_deformation`.
+
+        Raises:
+            DataError: They have nothing in common.
+            Cancelled: It was asked for.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Voter:
+    """What one annotated case says."""
+
+    labels: NDArray[np.int32]
+    """(K, J, I)."""
+    similarity: float
+    deformation: Deformation | None
+
+    def weight(self, box: tuple[slice, ...], image: Volume) -> float:
+        """What it counts in a box of the scan: more where it looks like the scan there."""
+        unlike = None if self.deformation is None else self.deformation.unlike_in(box, image)
+        return self.similarity**2 if unlike is None else max(unlike, LEAST_UNLIKE) ** -SHARPNESS
+
+
 def carry(
     templates: Sequence[LoadedTemplate],
     image: Volume,
     *,
-    bspline: bool = False,
+    deform: Deform | None = None,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Vote:
     """The objects of annotated cases on a new scan.
@@ -74,7 +116,7 @@ def carry(
     Args:
         templates: At least one.
         image: The new scan.
-        bspline: Registration goes on to a B-spline.
+        deform: Bends each of them onto it; an affine map is all if None.
         is_cancelled: Asked in every step.
 
     Raises:
@@ -83,33 +125,33 @@ def carry(
         Cancelled: It was asked for.
     """
     later = thinned(image)
-    maps: list[tuple[NDArray[np.int32], float]] = []
+    voters: list[_Voter] = []
     similarities: list[float] = []
     problem: DataError | GeometryError | None = None
     for template in templates:
         try:
             found = register_people(template.image, later, is_cancelled=is_cancelled)
-            if bspline:
-                labels = deformed_labels(
-                    template.labels, template.image, later, image, found, is_cancelled=is_cancelled
-                )
+            if deform is None:
+                voters.append(_Voter(carried_labels(template.labels, image, found), found.similarity, None))
             else:
-                labels = carried_labels(template.labels, image, found)
-            maps.append((labels, found.similarity))
+                bent = deform(template.image, around(template.labels, later, found), found, is_cancelled=is_cancelled)
+                voters.append(_Voter(deformed_labels(template.labels, image, found, bent), found.similarity, bent))
             similarities.append(found.similarity)
         except (DataError, GeometryError) as error:
             problem = error
             similarities.append(0.0)
-    if not maps and problem is not None:
+    if not voters and problem is not None:
         raise problem
     masks, agreements = {}, {}
     for entry in joined_table(templates).entries:
-        voters = [(labels == entry.value, weight) for labels, weight in maps]
-        voters = [(mask, weight) for mask, weight in voters if mask.any()]
-        if voters:
-            weights = [weight for _, weight in voters]
-            masks[entry.value] = vote_on([mask for mask, _ in voters], weights, image.spacing_mm)
-            pairs = [dice(a, b) for (a, _), (b, _) in itertools.combinations(voters, 2)]
+        said = [(one, one.labels == entry.value) for one in voters]
+        said = [(one, mask) for one, mask in said if mask.any()]
+        if said:
+            box = bounding_box(np.logical_or.reduce([mask for _, mask in said]))
+            assert box is not None, "none is empty"
+            weights = [one.weight(box, image) for one, _ in said]
+            masks[entry.value] = vote_on([mask for _, mask in said], weights, image.spacing_mm)
+            pairs = [dice(a, b) for (_, a), (_, b) in itertools.combinations(said, 2)]
             agreements[entry.value] = float(np.mean(pairs)) if pairs else None
     if not masks:
         raise DataError(
@@ -118,24 +160,69 @@ def carry(
     return Vote(masks=masks, agreements=agreements, similarities=tuple(similarities))
 
 
-def vote_on(masks: Sequence[Mask], similarities: Sequence[float], spacing_mm: tuple[float, float, float]) -> Mask:
+def around(labels: Volume, later: Volume, registration: Registration) -> Volume:
+    """The part of a scan in which labelled objects of another head may lie, with `MARGIN_MM` around it: all that needs to be looked at.
+
+    Raises:
+        DataError: Nothing of them lies in the scan.
+    """
+    box = bounding_box(carried_labels(labels, later, registration) > 0)
+    if box is None:
+        raise DataError(f"nothing of any object lies in {later.name}")
+    wider = []
+    for one, size, mm in zip(box, later.shape, later.spacing_mm[::-1], strict=True):
+        margin = math.ceil(MARGIN_MM / mm)
+        wider.append(slice(max(0, one.start - margin), min(size, one.stop + margin)))
+    matrix = later.ijk_to_ras.copy()
+    matrix[:3, 3] = later.to_ras(np.array([one.start for one in wider[::-1]]))
+    return Volume(np.ascontiguousarray(later.voxels[tuple(wider)]), matrix, name=later.name)
+
+
+def vote_on(masks: Sequence[Mask], weights: Sequence[float], spacing_mm: tuple[float, float, float]) -> Mask:
     """The shape between several, (K, J, I): its signed distance is the mean of theirs.
 
     Args:
         masks: On one grid; none is empty.
-        similarities: Of each voter with the scan; their squares are the weights of the mean.
+        weights: Of the mean.
         spacing_mm: Along i, j, k.
     """
     if len(masks) == 1:
         return masks[0]
+    box, mean = _mean_distance(masks, weights, spacing_mm)
+    voted = np.zeros_like(masks[0])
+    voted[box] = mean < 0
+    return voted if voted.any() else masks[int(np.argmax(weights))]
+
+
+def settled(objects: Iterable[tuple[int, Sequence[Mask]]], weights: Sequence[float], grid: Volume) -> NDArray[np.int32]:
+    """Objects as one label map, (K, J, I), each the shape between several; a voxel that two claim goes to the one that it lies deeper in.
+
+    Args:
+        objects: The label value of each, and its shapes; empty ones have no say.
+        weights: Of the shapes, in their order.
+        grid: That of the shapes.
+    """
+    labels, depths = np.zeros(grid.shape, np.int32), np.zeros(grid.shape, np.float32)
+    for value, masks in objects:
+        there = [(mask, weight) for mask, weight in zip(masks, weights, strict=True) if weight and mask.any()]
+        if there:
+            box, mean = _mean_distance([mask for mask, _ in there], [weight for _, weight in there], grid.spacing_mm)
+            wins = mean < depths[box]
+            labels[box][wins] = value
+            depths[box][wins] = mean[wins]
+    return labels
+
+
+def _mean_distance(
+    masks: Sequence[Mask], weights: Sequence[float], spacing_mm: tuple[float, float, float]
+) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
+    """A box around all of the masks, and the mean of their signed distances in it."""
     box = bounding_box(np.logical_or.reduce(masks))
     assert box is not None, "none is empty"
     wider = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in box)
-    weights = np.square(similarities) + 1e-12
-    mean = np.average([_signed_distance(one[wider], spacing_mm) for one in masks], axis=0, weights=weights)
-    voted = np.zeros_like(masks[0])
-    voted[wider] = mean < 0
-    return voted if voted.any() else masks[int(np.argmax(similarities))]
+    shares = np.array(weights, np.float64) / max(weights) + 1e-12
+    distances = [_signed_distance(one[wider], spacing_mm) for one in masks]
+    return wider, np.average(distances, axis=0, weights=shares).astype(np.float32)
 
 
 def joined_table(templates: Sequence[LoadedTemplate]) -> LabelTable:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.decoding import DecodingError, Rules, decoded, parse_json
@@ -25,6 +26,11 @@ OWN_SPACES = ("T1w", "T2w", "PDw", "FLAIR", "T2star", "UNIT1")
 ENTITY = re.compile(r"[a-zA-Z]+-[a-zA-Z0-9]+")
 LATER_ENTITIES = ("res", "den", "label", "desc")
 """They stand behind the space in a name."""
+
+
+RegistrationKind = Literal["deformable", "bspline", "affine"]
+"""An affine map first in each: then a free field of displacements, a B-spline, or nothing."""
+REGISTRATIONS: tuple[RegistrationKind, ...] = get_args(RegistrationKind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +68,8 @@ class CohortPlan:
     """Of the model's configuration and the choices that lie beside it."""
     axis: str = "auto"
     """Of the slices; `auto` is that of the thickest ones, else the axial one."""
-    bspline: bool = False
-    """Registration goes on to a B-spline after rigid and affine."""
+    registration: RegistrationKind = "deformable"
+    """What annotated cases are laid on a scan with."""
     threads: int = 1
     """Of each process; the results may differ in single voxels with another number."""
     device: str = "auto"
@@ -71,7 +77,7 @@ class CohortPlan:
     @property
     def fingerprint(self) -> str:
         """The same for plans with the same results; where files lie does not count."""
-        parts = (self.template_hashes, self.model_hash, self.options_hash, self.axis, self.bspline)
+        parts = (self.template_hashes, self.model_hash, self.options_hash, self.axis, self.registration)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

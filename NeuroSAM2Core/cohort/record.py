@@ -302,7 +302,7 @@ def _cohort_text(folder: CohortFolder, plan: CohortPlan, cases: tuple[CohortCase
                 "templates": templates,
                 "model": {"name": Path(plan.model).name, "sha256": plan.model_hash},
                 "axis": plan.axis,
-                "bspline": plan.bspline,
+                "registration": plan.registration,
                 "cases": [{"name": one.name, "image": folder.source(one.image), "folder": one.folder} for one in cases],
             },
             indent=2,

@@ -10,6 +10,7 @@ Rueckert et al., "Nonrigid registration using free-form deformations: applicatio
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,7 @@ from NeuroSAM2Core.registration.register import (
     RAS_TO_LPS,
     Registration,
     as_image,
+    grid_of,
     method_of,
     optimised,
     registration_of,
@@ -112,22 +114,41 @@ def _turn(x: float, y: float, z: float) -> NDArray[np.float64]:
     return matrix
 
 
-def deformed_labels(
-    labels: Volume,
-    earlier: Volume,
-    later: Volume,
-    grid: Volume,
-    registration: Registration,
-    *,
-    is_cancelled: Callable[[], bool] = lambda: False,
-) -> NDArray[np.int32]:
-    """A label map of one head on the grid of another's image, (K, J, I), through a B-spline; the nearest voxels.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Deformation:
+    """What of two heads an affine map leaves: displacements of the later one before the map takes them to the earlier one."""
+
+    field_mm: NDArray[np.float64]
+    """(K, J, I, 3) on a grid of its own, LPS; outside of it there is none."""
+    unlike: NDArray[np.float32] | None
+    """(K, J, I): how unlike the two are there once they lie on each other, 0 for alike; None where nobody has looked."""
+    ijk_to_ras: NDArray[np.float64]
+    """(4, 4) of that grid."""
+
+    def unlike_in(self, box: tuple[slice, ...], grid: Volume) -> float | None:
+        """How unlike the two are on average in a box of another grid; None where nobody has looked, or outside.
+
+        Args:
+            box: Slices of (K, J, I).
+            grid: That they are of.
+        """
+        if self.unlike is None:
+            return None
+        ends = [[one.start, one.stop - 1] for one in box[::-1]]
+        corners = np.array([*map(np.ravel, np.meshgrid(*ends)), np.ones(8)])
+        i, j, k = (np.linalg.inv(self.ijk_to_ras) @ grid.ijk_to_ras @ corners)[:3]
+        part = self.unlike[tuple(slice(max(0, round(x.min())), max(0, round(x.max()) + 1)) for x in (k, j, i))]
+        return float(part.mean()) if part.size else None
+
+
+def spline_deformation(
+    earlier: Volume, later: Volume, registration: Registration, *, is_cancelled: Callable[[], bool] = lambda: False
+) -> Deformation:
+    """How one head bends onto another, as a B-spline optimised by mutual information.
 
     Args:
-        labels: Of the first head; whole numbers.
-        earlier: The image of the first head.
-        later: That of the other one; see `thinned`.
-        grid: The whole image of the other one.
+        earlier: One head; see `thinned`.
+        later: Another one, of any contrast.
         registration: How they lie to each other; see `register_people`.
         is_cancelled: Asked in every step.
 
@@ -140,14 +161,13 @@ def deformed_labels(
     sitk = simple_itk()
     spacing_mm = max(SPLINE_MM, min(earlier.spacing_mm), min(later.spacing_mm))
     fixed, moving = (sampled(sitk, one, spacing_mm) for one in (later, earlier))
-    affine = _affine(sitk, registration)
     size_mm = [n * s for n, s in zip(fixed.GetSize(), fixed.GetSpacing(), strict=True)]
     mesh = [max(1, round(size / (2 * KNOTS_MM))) for size in size_mm]
     spline = sitk.BSplineTransformInitializer(fixed, mesh)
     method = method_of(sitk)
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SHARE, SEED)
-    method.SetMovingInitialTransform(affine)
+    method.SetMovingInitialTransform(as_transform(sitk, registration))
     method.SetInitialTransformAsBSpline(spline, inPlace=True, scaleFactors=[1, 2])
     method.SetShrinkFactorsPerLevel([2, 1])
     method.SetSmoothingSigmasPerLevel([1.0, 0.5])
@@ -165,14 +185,43 @@ def deformed_labels(
         raise DataError(f"{earlier.name} cannot be deformed onto {later.name}: {last_line(error)}") from error
     if is_cancelled():
         raise Cancelled
-    whole = sitk.CompositeTransform([affine, found])  # the last one comes first
+    field = sitk.TransformToDisplacementField(
+        found,
+        sitk.sitkVectorFloat64,
+        fixed.GetSize(),
+        fixed.GetOrigin(),
+        fixed.GetSpacing(),
+        fixed.GetDirection(),
+    )
+    return Deformation(field_mm=sitk.GetArrayFromImage(field), unlike=None, ijk_to_ras=grid_of(fixed))
+
+
+def deformed_labels(
+    labels: Volume, grid: Volume, registration: Registration, deformation: Deformation
+) -> NDArray[np.int32]:
+    """A label map of one head on the grid of another's image, (K, J, I): at each voxel the label with the largest share.
+
+    Args:
+        labels: Of the first head; whole numbers.
+        grid: The image of the other one.
+        registration: How they lie to each other; see `register_people`.
+        deformation: What that leaves.
+
+    Raises:
+        ConfigError: SimpleITK is not installed.
+        DataError: The labels are none.
+    """
+    sitk = simple_itk()
+    field = as_image(sitk, deformation.field_mm, deformation.ijk_to_ras)
+    bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    whole = sitk.CompositeTransform([as_transform(sitk, registration), bent])  # the last one comes first
     image = as_image(sitk, whole_numbers(labels), labels.ijk_to_ras)
     target = as_image(sitk, np.zeros(grid.shape, np.uint8), grid.ijk_to_ras)
-    moved = sitk.Resample(image, target, whole, sitk.sitkNearestNeighbor, 0.0, sitk.sitkInt32)
+    moved = sitk.Resample(image, target, whole, sitk.sitkLabelLinear, 0.0, sitk.sitkInt32)
     return np.asarray(sitk.GetArrayFromImage(moved), dtype=np.int32)
 
 
-def _affine(sitk: Any, registration: Registration) -> Any:  # noqa: ANN401  (SimpleITK is optional)
+def as_transform(sitk: Any, registration: Registration) -> Any:  # noqa: ANN401  (SimpleITK is optional)
     """A registration as a transform of SimpleITK, from the later scan to the earlier one."""
     lps = RAS_TO_LPS @ registration.matrix @ RAS_TO_LPS
     affine = sitk.AffineTransform(3)

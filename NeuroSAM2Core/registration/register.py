@@ -206,14 +206,22 @@ def sampled(sitk: ModuleType, volume: Volume, spacing_mm: float) -> Any:  # noqa
 
 
 def as_image(sitk: ModuleType, voxels: NDArray[Any], ijk_to_ras: NDArray[np.float64]) -> Any:  # noqa: ANN401
-    """Voxels (K, J, I) as an image of SimpleITK, at their place."""
-    image = sitk.GetImageFromArray(voxels)
+    """Voxels (K, J, I), or vectors (K, J, I, 3), as an image of SimpleITK, at their place."""
+    image = sitk.GetImageFromArray(voxels, isVector=voxels.ndim == 4)
     lps = RAS_TO_LPS @ ijk_to_ras
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     return image
+
+
+def grid_of(image: Any) -> NDArray[np.float64]:  # noqa: ANN401  (SimpleITK is optional)
+    """The inverse of what `as_image` sets: ijk_to_ras (4, 4)."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    lps[:3, 3] = image.GetOrigin()
+    return np.asarray(RAS_TO_LPS @ lps)
 
 
 def _beginning(sitk: ModuleType, fixed: Any, moving: Any) -> tuple[Any, float]:  # noqa: ANN401  (SimpleITK is optional)

@@ -8,7 +8,7 @@ import qt
 import slicer
 from NeuroSAM2Lib.engine.choice import EngineChoice, install_plan
 from NeuroSAM2Lib.engine.link import Engine
-from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter
+from NeuroSAM2Lib.presenters.cohort_presenter import cohort_presenter
 from NeuroSAM2Lib.presenters.follow_presenter import follow_presenter
 from NeuroSAM2Lib.presenters.mouse_tools import MouseTools
 from NeuroSAM2Lib.presenters.panel_settings import Choices, PanelSettings
@@ -95,9 +95,8 @@ class SegmentPanel:
             ui, self.segment_presenter, follow_presenter(self.segment_presenter, slicer_python()), self._do
         )
         project = TrainProject(lambda: self.segment_presenter)
-        self.cohort = CohortBox(
-            ui, CohortPresenter(self.segment_presenter, self._work_on), lambda: Path(project.folder), self._do
-        )
+        cohort = cohort_presenter(self.segment_presenter, self._work_on, lambda: Path(project.folder), slicer_python())
+        self.cohort = CohortBox(ui, cohort, lambda: Path(project.folder), self._do)
         self.switches = SwitchesBox(ui, self._do(self.segment_presenter.switch))
         self.bridge = WorkerBridge(self._poll, lambda: self.segment_presenter.link.engine)
         self.tool_buttons = {
@@ -156,6 +155,7 @@ class SegmentPanel:
         self._ignores_events = True
         self.bridge.stop()
         self.files.follow.cancel()
+        self.cohort.cohort.close()
         self.engine.close()
         self.status.show("")
 
@@ -287,7 +287,7 @@ class SegmentPanel:
         view = self.segment_presenter.view()
         self.show(view)
         self.measurements.show()
-        self.cohort.show()
+        self.cohort.poll()
         if self.segment_presenter.has_more:
             return AT_ONCE_MS
         is_busy = is_testing or not view.session.activity.is_quiet or self.tools.tool is not Tool.LOOK

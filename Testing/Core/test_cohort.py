@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from NeuroSAM2Core.cohort import (
     CaseRecord,
@@ -20,17 +22,21 @@ from NeuroSAM2Core.cohort import (
     vote_on,
     write_review,
 )
-from NeuroSAM2Core.cohort.answer import CohortEngine, make_plan
-from NeuroSAM2Core.cohort.carry import LoadedTemplate
+from NeuroSAM2Core.cohort.answer import DEFORMATIONS, CohortEngine, make_plan
+from NeuroSAM2Core.cohort.carry import LoadedTemplate, settled
+from NeuroSAM2Core.cohort.deform import deform, self_similarity, warped
+from NeuroSAM2Core.cohort.plan import REGISTRATIONS
 from NeuroSAM2Core.cohort.record import read_cohort
-from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.errors import Cancelled, ConfigError, DataError
 from NeuroSAM2Core.labels import table_for
 from NeuroSAM2Core.measures import dice
 from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts
+from NeuroSAM2Core.registration import Deformation, Registration, deformed_labels
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.cohorts import person, write_study
 
 BOXED = ObjectPrompts().with_box(SlicePlane(Axis.K, 3), BoxPrompt(1, 2, 5, 6))
+SAME = Registration(later_to_earlier=tuple(map(tuple, np.eye(4).tolist())), similarity_before=0.5, similarity=0.5)
 PLAN = CohortPlan(templates=(), template_hashes=(), model="nano", model_hash="c")
 
 
@@ -68,14 +74,82 @@ def test_a_vote_lies_between_two_voters_and_nearer_to_the_more_similar_one():
     assert vote_on([left], [0.3], (1.0, 1.0, 1.0)) is left
 
 
-@pytest.mark.parametrize("bspline", [False, True])
-def test_objects_of_annotated_heads_lie_on_a_new_one(bspline):
+@pytest.mark.parametrize("kind", REGISTRATIONS)
+def test_objects_of_annotated_heads_lie_on_a_new_one(kind):
     templates = [LoadedTemplate(*person(seed), table=table_for([1, 2])) for seed in (0, 1)]
     image, truth = person(52, contrast=-0.6)
-    vote = carry(templates, image, bspline=bspline)
+    vote = carry(templates, image, deform=DEFORMATIONS[kind])
     assert min(dice(vote.masks[value], truth.voxels == value) for value in (1, 2)) > 0.75
     assert all(0.5 < vote.agreements[value] <= 1 for value in (1, 2))
     assert min(vote.similarities) > 0
+
+
+def bent_person():
+    """A head, its organs, and both bent by up to 18 mm, in the other contrast; organs of the straight one are as far off as that."""
+    image, labels = person(0)
+    k, j, i = np.indices(image.shape, np.float64)
+    places = (k + 3 * np.sin(j / 5), j, i + 3 * np.sin(k / 4))
+    voxels, truth = (
+        ndimage.map_coordinates(one, places, order=order, mode="nearest")
+        for one, order in ((image.voxels.astype(np.float64), 1), (labels.voxels, 0))
+    )
+    return image, labels, image.with_voxels((900 - voxels).astype(np.float32)), truth
+
+
+@pytest.mark.parametrize(("kind", "share"), [("deformable", 0.5), ("bspline", 0.2)])
+def test_what_an_affine_map_leaves_is_bent_away_through_another_contrast(kind, share):
+    image, labels, later, truth = bent_person()
+    bend = DEFORMATIONS[kind](image, later, SAME, is_cancelled=lambda: False)
+    found = deformed_labels(labels, later, SAME, bend)
+    for value in (1, 2):
+        straight = dice(labels.voxels == value, truth == value)
+        assert dice(found == value, truth == value) > straight + share * (1 - straight)
+
+
+def test_a_registration_that_is_not_wanted_any_more_ends():
+    image, _, later, _ = bent_person()
+    with pytest.raises(Cancelled):
+        deform(image, later, SAME, is_cancelled=lambda: True)
+
+
+def test_self_similarity_does_not_see_contrast():
+    image = torch.rand(6, 7, 8, generator=torch.Generator().manual_seed(0))
+    features = self_similarity(image)
+    assert features.shape == (12, 6, 7, 8)
+    assert features.amax(dim=0).eq(1).all()
+    torch.testing.assert_close(self_similarity(5 - 3 * image), features, atol=1e-4, rtol=1e-3)
+
+
+def test_features_are_taken_from_displaced_voxels():
+    features = torch.arange(60.0).view(1, 1, 3, 4, 5)
+    shift = torch.zeros(1, 3, 3, 4, 5)
+    shift[:, 0], shift[:, 2] = 2, 1  # along i and k
+    torch.testing.assert_close(warped(features, shift)[..., :2, :, :3], features[..., 1:, :, 2:])
+
+
+def test_how_unlike_two_heads_are_is_asked_in_a_box_of_another_grid():
+    unlike = np.zeros((4, 5, 6), np.float32)
+    unlike[1, 2, 3:5] = 0.2, 0.4
+    grid_mm, field = np.diag([4.0, 4, 4, 1]), np.zeros((4, 5, 6, 3))
+    finer = Volume(np.zeros((8, 10, 12)), np.diag([2.0, 2, 2, 1]))
+    deformation = Deformation(field_mm=field, unlike=unlike, ijk_to_ras=grid_mm)
+    box = (slice(2, 3), slice(4, 5), slice(6, 9))
+    assert deformation.unlike_in(box, finer) == pytest.approx(0.3)
+    assert deformation.unlike_in((slice(20, 22), *box[1:]), finer) is None
+    assert replace(deformation, unlike=None).unlike_in(box, finer) is None
+
+
+def test_settled_objects_lie_between_answer_and_vote_and_share_no_voxel():
+    grid = Volume(np.zeros((20, 30, 30)), np.eye(4))
+    left, right, far = ball((10, 15, 8)), ball((10, 15, 12)), ball((10, 15, 22), radius=4)
+    labels = settled([(3, (left, right)), (5, (far, np.zeros_like(far)))], (1.0, 1.0), grid)
+    assert dice(labels == 3, ball((10, 15, 10))) > 0.9
+    np.testing.assert_array_equal(labels == 5, far)
+    both = settled([(1, (ball((10, 15, 10)),)), (2, (ball((10, 15, 16)),))], (1.0,), grid)
+    assert (both[:, :, :13] != 2).all()
+    assert (both[:, :, 14:] != 1).all()
+    np.testing.assert_array_equal(both > 0, ball((10, 15, 10)) | ball((10, 15, 16)))
+    assert not settled([(1, (np.zeros_like(far),))], (1.0,), grid).any()
 
 
 def test_annotated_cases_are_pairs_of_files_or_a_dataset_file(tmp_path):
@@ -173,8 +247,8 @@ def test_a_folder_belongs_to_one_plan_and_to_one_run(tmp_path):
             pass
     assert read_cohort(folder.path).cases == cases
     with pytest.raises(ConfigError, match="other annotated cases"):
-        folder.claim(replace(PLAN, bspline=True), cases)
-    folder.claim(replace(PLAN, bspline=True), cases, overwrite=True)
+        folder.claim(replace(PLAN, registration="bspline"), cases)
+    folder.claim(replace(PLAN, registration="bspline"), cases, overwrite=True)
     (folder.path / "cohort.json").write_text(
         '{"fingerprint": "a", "cases": [{"name": "a", "image": "a", "folder": "../.."}]}', encoding="utf-8"
     )

@@ -1,11 +1,14 @@
 """A cohort on Dask's processes: the same files however many, killed ones done again, a stopped run goes on, the command ends cleanly."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="a cohort runs on what `pip install '.[cohort]'` brings")
@@ -80,6 +83,32 @@ def test_killed_processes_change_nothing_in_the_result(study):
     assert len(killed) == 2
     expected = {name: one for name, one in results(folder / "one").items() if not name.startswith("review")}
     assert results(out.path) == expected
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_leave_the_same_files_as_one(study, count):
+    folder, command = study
+    out = folder / f"workers{count}"
+    words = [str(out) if word == str(folder / "one") else word for word in command]
+    assert main([*words, "--workers", str(count)]) == 0
+    assert results(out) == results(folder / "one")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by a signal")
+def test_a_run_that_is_killed_at_random_goes_on_to_the_same_files(study):
+    folder, command = study
+    out, rng = folder / "killed", np.random.default_rng(3)
+    words = [str(out) if word == str(folder / "one") else word for word in command]
+    whole = [sys.executable, "-m", "NeuroSAM2Core", *words, "--workers", "2"]
+    for _ in range(3):
+        process = subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(3, 12))
+        with contextlib.suppress(ProcessLookupError):  # it was done before
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert main([*words, "--workers", "1"]) == 0
+    assert results(out) == results(folder / "one")
 
 
 def test_a_stopped_cohort_goes_on_and_does_only_what_is_missing(study, capsys):

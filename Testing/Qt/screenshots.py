@@ -1,10 +1,13 @@
-"""Draws the pictures of docs/screenshots: `python -m Testing.Qt.screenshots docs/screenshots`. Takes a few minutes.
+"""Draws the pictures of docs/screenshots: `python -m Testing.Qt.screenshots docs/screenshots [PART...]`. Takes a few minutes.
+
+Parts are segment, train and cohort; all of them without any.
 
 The panels are the real ones in the test host, the outlines come from the bundled model on the practice volume, the training is real. The
 frame around panel and views is drawn here: it is not Slicer's window.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +18,7 @@ from PIL import Image, ImageChops, ImageDraw
 from Testing.Support.pictures import save_picture
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+ROOT = Path(__file__).parents[2]
 PANEL_PX, HEIGHT_PX, TALL_PX, VIEW_PX = 470, 1000, 1700, (560, 500)
 BARS = {"Red": "#c43c3c", "Green": "#5a9e4b", "Yellow": "#d8b13c"}
 LIMIT_S = 240.0
@@ -114,15 +118,16 @@ class Studio:
         module.widget.enter()
 
 
-def main(folder: Path) -> None:
-    """All pictures, in the order of the tutorial."""
+def main(folder: Path, parts: list[str]) -> None:
+    """All pictures of some parts, in the order of the tutorial."""
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         studio = Studio(Path(scratch))
-        segment(studio, folder)
-        train(studio, folder)
+        for part, draw in {"segment": segment, "train": train, "cohort": cohort}.items():
+            if part in parts or not parts:
+                draw(studio, folder)
         studio.train_user.module.close()
         studio.user.close()
 
@@ -194,5 +199,26 @@ def train(studio: Studio, folder: Path) -> None:
     studio.panel(folder / "train.png")
 
 
+def cohort(studio: Studio, folder: Path) -> None:
+    """The list of a cohort, and its most doubtful case."""
+    study, ui = Path.cwd() / "study", studio.user.ui
+    counts = ("--training", "2", "--validation", "0", "--held-out", "4")
+    subprocess.run([sys.executable, str(ROOT / "tools" / "make_finetuning_cases.py"), str(study), *counts], check=True)
+    command = ("cohort", str(study / "dataset.json"), "--images", str(study), "--out", str(study / "out"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "NeuroSAM2Core", *command], check=True, env=environment)
+    studio.show_segment()
+    for section in (ui.propagateSection, ui.outlineSection, ui.engineSection):
+        section.collapsed = True
+    ui.cohortSection.collapsed = False
+    studio.user.panel.cohort.ask_folder = lambda title: str(study / "out")
+    ui.openCohortButton.click()
+    studio.loop.until(lambda: ui.cohortTable.rowCount == 4, limit_s=LIMIT_S)
+    ui.nextCaseButton.click()
+    studio.loop.until(lambda: ui.objectTable.rowCount == 1, limit_s=LIMIT_S)
+    studio.settle()
+    studio.panel(folder / "cohort.png")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -96,3 +96,15 @@ def write_cohort(folder: Path, *, cases: int = 3) -> CohortFolder:
         write_table(out.labels_path(case).with_name(f"{case.name}_desc-neurosam2_dseg.tsv"), TABLE)
     write_review(out.path)
     return out
+
+
+def annotate(project: Path, *seeds: int) -> None:
+    """Puts persons on the list of annotated cases of a training project."""
+    from NeuroSAM2Lib.training.cases import CaseList  # tests of the core have no panels
+
+    for seed in seeds:
+        paths = [project / f"{name}{seed}.nii.gz" for name in ("image", "labels")]
+        for path, volume in zip(paths, person(seed), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            volume.write(path, overwrite=True)
+        CaseList(project).add(*paths, "training")

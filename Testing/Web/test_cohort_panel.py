@@ -1,14 +1,17 @@
 """The review of a cohort behind the page: list, next doubtful case, accept and go on, folders that the app may not use."""
 
 import asyncio
+import sys
+import time
 
 import pytest
+from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.cohort_panel import CohortPanel
 from NeuroSAM2Web.ui.train_panel import TrainPanel
 
 from Testing.Support.apart import run_apart
-from Testing.Support.cohorts import write_cohort
+from Testing.Support.cohorts import annotate, write_cohort
 from Testing.Web.app_user import AppUser
 
 
@@ -18,7 +21,8 @@ class Reviewer:
     def __init__(self, folder, root):
         self.user = AppUser(folder / "home")
         folders = AllowedFolders([root])
-        self.panel = CohortPanel(self.user.app_state, folders, TrainPanel(self.user.app_state, folders))
+        self.train = TrainPanel(self.user.app_state, folders)
+        self.panel = CohortPanel(self.user.app_state, folders, self.train)
 
     @property
     def state(self):
@@ -72,3 +76,27 @@ def test_only_folders_of_the_app_are_read(tmp_path, study):
     inside.press(inside.panel.open_next)
     assert "outside the folders" in inside.state.cohort_sentence
     assert inside.state.cohort_current == ""
+
+
+def test_a_run_is_begun_on_the_page_and_stopped(tmp_path, monkeypatch):
+    sleeper = sys.executable, "-c", "import time; time.sleep(600)"
+    monkeypatch.setattr(EngineChoice, "command", lambda choice, slicer_python: sleeper)
+    person = Reviewer(tmp_path, tmp_path)
+    (tmp_path / "scans").mkdir()
+    annotate(person.train.presenter.controller.folder, 0)
+    person.state.cohort_images = str(tmp_path / "scans")
+    person.panel.begin()
+    person.panel.poll()
+    assert person.state.cohort_is_running
+    assert person.state.cohort_sentence == "The run begins: model and annotated cases are read."
+    person.panel.stop()
+    deadline = time.monotonic() + 60
+    while person.state.cohort_is_running:
+        person.panel.poll()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert person.state.cohort_sentence == "The run was stopped."
+    person.state.cohort_images = "/"
+    person.panel.begin()
+    person.panel.poll()
+    assert "outside the folders" in person.state.cohort_sentence

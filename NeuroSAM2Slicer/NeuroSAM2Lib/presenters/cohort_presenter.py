@@ -5,7 +5,8 @@ accepted where its reviewed label map is there, whoever has written it.
 """
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.cohort import CaseState, CohortCase, CohortFolder, ReviewRow, review_rows, write_review
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, find_table, read_table, table_for, whole_numbers, write_table
+from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.volume import SlicePlane, Volume
+from NeuroSAM2Lib.engine.choice import starter
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.presenters.cohort_run import CohortRun
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
@@ -35,6 +39,8 @@ from NeuroSAM2Lib.segmentation.sidecar import sidecar_text
 from NeuroSAM2Lib.training.cases import CaseList, Role
 from NeuroSAM2Lib.view_state import SliceQuality
 
+READ_EVERY_S, READ_SHARE = 2.0, 50
+"""While a run goes on, its list is read again so often, and takes no more than a fiftieth of the time."""
 OPEN = (CaseState.WAITING, CaseState.FAILED)
 STATES = {
     CaseState.PENDING: _("not done yet"),
@@ -66,6 +72,9 @@ class CohortView:
     """The case in the scene; empty for none."""
     sentence: str = ""
     can_accept: bool = False
+    is_running: bool = False
+    percent: int = 0
+    """Of the cases of the run under way that are done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,16 +130,47 @@ class AcceptedCase:
         write_review(self.folder.path)
 
 
+def cohort_presenter(
+    presenter: SegmentPresenter,
+    choose: Callable[[slicer.vtkMRMLScalarVolumeNode], None],
+    project: Callable[[], Path | None],
+    slicer_python: str,
+) -> "CohortPresenter":
+    """One that runs NeuroSAM2 where the engine of the presenter is, on this machine; see `CohortPresenter`."""
+
+    def start(command: Sequence[str], log: Path, *, stop_file: Path | None = None) -> ProcessTree:
+        return starter(presenter.choice.environment(slicer_python))(command, log, stop_file=stop_file)
+
+    return CohortPresenter(
+        presenter, choose, project, CohortRun(lambda: presenter.choice.command(slicer_python), start)
+    )
+
+
 class CohortPresenter:
     """One for the panel.
 
     Args:
         presenter: Its session is on the case that is looked at.
         choose: Makes an image of the scene the one that is worked on, with a segmentation.
+        project: The folder of the training panel, which has the annotated cases; None while there is none.
+        run: Does more cases.
+        clock: Seconds.
     """
 
-    def __init__(self, presenter: SegmentPresenter, choose: Callable[[slicer.vtkMRMLScalarVolumeNode], None]) -> None:
-        self._presenter, self._choose = presenter, choose
+    def __init__(
+        self,
+        presenter: SegmentPresenter,
+        choose: Callable[[slicer.vtkMRMLScalarVolumeNode], None],
+        project: Callable[[], Path | None],
+        run: CohortRun,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._presenter, self._choose, self._project, self._run, self._clock = presenter, choose, project, run, clock
+        self._looked_in: Path | None = None
+        """The project in which a run was looked for."""
+        self._reads_at, self._counts = 0.0, ""
+        """When the list is read again while a run goes on; what it said of itself the last time."""
         self._folder: CohortFolder | None = None
         self._rows: list[ReviewRow] = []
         self._current: CohortCase | None = None
@@ -153,7 +193,65 @@ class CohortPresenter:
             for row in self._rows
         )
         current = "" if self._current is None or not self._is_shown else self._current.name
-        return CohortView(rows=rows, current=current, sentence=self._sentence, can_accept=bool(current))
+        is_running = self._run.is_running
+        return CohortView(
+            rows=rows,
+            current=current,
+            sentence=self._sentence,
+            can_accept=bool(current),
+            is_running=is_running,
+            percent=self._percent if is_running else 0,
+        )
+
+    def begin(self, images: Path) -> None:
+        """Outlines in all scans of a folder what is outlined in the annotated cases; a mistake becomes the sentence."""
+        try:
+            project = self._project()
+            if project is None:
+                raise DataError(_("no case is annotated"), hint=_("add one to the list of cases to train on first"))
+            self.open_folder(self._run.begin(CaseList(project), images, self._presenter.choice))
+        except NeuroSAM2Error as error:
+            self.fail(error)
+
+    def stop(self) -> None:
+        """Ends the run; what is done stays, and the same request goes on with the rest."""
+        self._run.stop()
+        self._sentence = self._run.notice
+
+    def poll(self) -> None:
+        """Takes in what a run has done, also one that another window has begun. Never waits."""
+        project = self._project()
+        if project is not None and project != self._looked_in:
+            self._looked_in = project
+            if (folder := self._run.find_again(project)) is not None:
+                self.open_folder(folder)
+        session = self._presenter.session
+        if session is not None and session.engine_sync.is_waiting:
+            self._run.yield_cpu()
+        if self._run.poll():
+            self.reload()
+            counts = f"; {self._sentence}" if self._rows else ""
+            self._sentence = self._run.notice + counts
+        elif self._is_own and self._clock() >= self._reads_at:
+            kept = self._sentence
+            is_news = kept != self._counts
+            self.reload()
+            if is_news:  # it is not about the list
+                self._sentence = kept
+
+    def close(self) -> None:
+        """The panel goes; a run goes on."""
+        self._run.close()
+
+    @property
+    def _is_own(self) -> bool:
+        """The list is that of the run under way."""
+        return self._run.is_running and self._folder is not None and self._run.folder == self._folder.path
+
+    @property
+    def _percent(self) -> int:
+        done = sum(row.state is not CaseState.PENDING for row in self._rows)
+        return round(100 * done / len(self._rows)) if self._is_own and self._rows else 0
 
     def open_folder(self, folder: Path) -> None:
         """The cohort in a folder; a mistake becomes the sentence."""
@@ -165,15 +263,27 @@ class CohortPresenter:
         """Reads the list again: others may have accepted cases, and a run may go on."""
         if self._folder is None:
             return
+        started = self._clock()
         try:
             self._rows = review_rows(self._folder.path)
         except NeuroSAM2Error as error:
-            self._rows, self._sentence = [], str(error)
+            begins = _("the run begins: model and annotated cases are read")
+            self._rows, self._sentence = [], begins if self._is_own else str(error)
+            self._counts = self._sentence
+            self._reads_at = started + READ_EVERY_S
             return
+        now = self._clock()
+        self._reads_at = now + max(READ_EVERY_S, READ_SHARE * (now - started))
         left = sum(row.state in OPEN for row in self._rows)
         accepted = sum(row.state is CaseState.ACCEPTED for row in self._rows)
-        self._sentence = _("{left} cases to look at, {accepted} accepted, {count} in all").format(
-            left=left, accepted=accepted, count=len(self._rows)
+        pending = sum(row.state is CaseState.PENDING for row in self._rows)
+        said = (
+            _("{left} cases to look at, {accepted} accepted, {pending} not done yet, {count} in all")
+            if pending
+            else _("{left} cases to look at, {accepted} accepted, {count} in all")
+        )
+        self._sentence = self._counts = said.format(
+            left=left, accepted=accepted, pending=pending, count=len(self._rows)
         )
 
     @property

@@ -16,9 +16,9 @@ from NeuroSAM2Qt.connections import connect
 from NeuroSAM2Qt.widgets.tables import fill_table, prepare_table
 
 
-def ask_folder() -> str:
-    """The folder of a cohort that the person chooses; empty for none."""
-    return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a cohort")) or "")
+def ask_folder(title: str) -> str:
+    """A folder that the person chooses; empty for none."""
+    return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title) or "")
 
 
 class CohortBox:
@@ -42,14 +42,17 @@ class CohortBox:
         self.ask_folder = ask_folder
         self._shown: CohortView | None = None
         prepare_table(ui.cohortTable, (_("Case"), _("Doubt"), _("State")))
+        connect(ui.runCohortButton, "clicked()", do(self._begin))
+        connect(ui.stopCohortButton, "clicked()", do(cohort.stop))
         connect(ui.openCohortButton, "clicked()", do(self._open_folder))
         connect(ui.openCaseButton, "clicked()", do(lambda: self._open(self._chosen())))
         connect(ui.nextCaseButton, "clicked()", do(self._open_next))
         connect(ui.acceptCaseButton, "clicked()", do(self._accept))
         connect(ui.trainAcceptedButton, "clicked()", do(self._join_training))
 
-    def show(self) -> None:
-        """Shows what there is."""
+    def poll(self) -> None:
+        """Takes in what a run has done, and shows what there is."""
+        self.cohort.poll()
         view, ui = self.cohort.view, self.ui
         if view == self._shown:
             return
@@ -62,13 +65,21 @@ class CohortBox:
         for button in (ui.openCaseButton, ui.nextCaseButton, ui.trainAcceptedButton):
             button.setEnabled(bool(view.rows))
         ui.acceptCaseButton.setEnabled(view.can_accept)
+        ui.runCohortButton.setEnabled(not view.is_running)
+        ui.stopCohortButton.setEnabled(view.is_running)
+        ui.cohortProgressBar.setVisible(view.is_running)
+        ui.cohortProgressBar.setValue(view.percent)
 
     def _chosen(self) -> str:
         row, rows = self.ui.cohortTable.currentRow(), self.cohort.view.rows
         return rows[row].name if 0 <= row < len(rows) else ""
 
+    def _begin(self) -> None:
+        if folder := self.ask_folder(_("Folder of the scans to outline")):
+            self.cohort.begin(Path(folder))
+
     def _open_folder(self) -> None:
-        if folder := self.ask_folder():
+        if folder := self.ask_folder(_("Folder of a cohort")):
             self.cohort.open_folder(Path(folder))
 
     def _open_next(self) -> None:

@@ -1,11 +1,13 @@
 """The review of a cohort in the browser: what it looks like, its buttons, and the presenter's view in the page's state."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from NeuroSAM2Lib.presenters.cohort_presenter import CohortPresenter, CohortView
+from NeuroSAM2Lib.presenters.cohort_presenter import CohortView, cohort_presenter
 from NeuroSAM2Lib.training.cases import ROLES
 from NeuroSAM2Lib.view_state import capitalized
 from trame.widgets import html
@@ -16,7 +18,7 @@ from NeuroSAM2Web.app_state import AppState
 from NeuroSAM2Web.server.allowed_folders import AllowedFolders
 from NeuroSAM2Web.ui.file_dialogs import FolderChooser
 from NeuroSAM2Web.ui.train_panel import TrainPanel
-from NeuroSAM2Web.ui.widgets import key_button, section
+from NeuroSAM2Web.ui.widgets import key_button, progress, section
 
 
 class CohortPanel:
@@ -30,29 +32,52 @@ class CohortPanel:
 
     def __init__(self, app_state: AppState, folders: AllowedFolders, train: TrainPanel) -> None:
         self.app_state, self.folders, self.train = app_state, folders, train
-        self.cohort = CohortPresenter(app_state.presenter, app_state.choose_volume)
+        self.cohort = cohort_presenter(app_state.presenter, app_state.choose_volume, self._project, sys.executable)
         self.chooser: FolderChooser = train.chooser
         self._shown: CohortView | None = None
         self._task: asyncio.Task[None] | None = None
-        app_state.state.update({"cohort_folder": "", "cohort_chosen": "", "cohort_busy": False})
+        app_state.state.update({"cohort_images": "", "cohort_folder": "", "cohort_chosen": "", "cohort_busy": False})
         self._copy()
 
     def poll(self) -> bool:
-        """Shows what there is; true while a case is read or written."""
+        """Takes in what a run has done and shows what there is; true while a case is read or written."""
+        self.cohort.poll()
         self._copy()
         return self._task is not None and not self._task.done()
 
     def close(self) -> None:
-        """The app ends; what is being written is written."""
+        """The app ends; what is being written is written, and a run goes on."""
+        self.cohort.close()
 
     def browse(self) -> None:
-        """Lets the person choose the folder."""
+        """Lets the person choose the folder of a cohort."""
 
         def take(folder: str) -> None:
             self.app_state.state.cohort_folder = folder
             self.open_folder()
 
         self.chooser.show(str(self.app_state.state.cohort_folder), take)
+
+    def browse_images(self) -> None:
+        """Lets the person choose the folder of new scans."""
+
+        def take(folder: str) -> None:
+            self.app_state.state.cohort_images = folder
+
+        self.chooser.show(str(self.app_state.state.cohort_images), take)
+
+    def begin(self) -> None:
+        """Outlines the scans in the typed folder."""
+        try:
+            self.cohort.begin(self.folders.folder(str(self.app_state.state.cohort_images)))
+        except NeuroSAM2Error as error:
+            self.cohort.fail(error)
+        self.app_state.wake()
+
+    def stop(self) -> None:
+        """Ends the run."""
+        self.cohort.stop()
+        self.app_state.wake()
 
     def open_folder(self) -> None:
         """The cohort in the typed folder."""
@@ -80,6 +105,9 @@ class CohortPanel:
         if self.train.presenter is not None:
             self.cohort.join_training(self.train.presenter.controller.cases, ROLES[0])
         self.app_state.wake()
+
+    def _project(self) -> Path | None:
+        return None if self.train.presenter is None else self.train.presenter.controller.folder
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         if self._task is not None and not self._task.done():
@@ -119,6 +147,8 @@ class CohortPanel:
                 "cohort_current": view.current,
                 "cohort_sentence": capitalized(view.sentence),
                 "cohort_can_accept": view.can_accept,
+                "cohort_is_running": view.is_running,
+                "cohort_percent": view.percent,
             }
         )
 
@@ -127,24 +157,25 @@ def build_cohort_form(panel: CohortPanel) -> None:
     """The part of the page, from its title down."""
     section("More cases")
     html.Div(
-        "Open the folder that neurosam2 cohort has written: the most doubtful case comes first.",
+        "Outline in a folder of scans what is outlined in the cases above, or open the folder of a cohort that is done: the most doubtful "
+        "case comes first.",
         v_if="!cohort_sentence",
         classes="ns-hint mb-2",
     )
+    _folder("cohort_images", "Folder of new scans")
+    with html.Div(classes="ns-row mb-2"):
+        _button("Browse scans", "Choose the folder", panel.browse_images)
+        _button("Outline them", "A run that was stopped goes on", panel.begin, "cohort_is_running || !cohort_images")
+        _button("Stop", "End the run; what is done stays", panel.stop, "!cohort_is_running")
+    with html.Div(v_if="cohort_is_running", classes="mb-2"):
+        progress("cohort_percent", is_unknown="cohort_percent === 0")
     html.Div(
         "{{ cohort_sentence }}",
         v_if="cohort_sentence",
         classes="mb-2",
         raw_attrs=['role="status"', 'data-test="cohort-line"'],
     )
-    v3.VTextField(
-        v_model=("cohort_folder",),
-        label="Folder of the cohort",
-        density="compact",
-        variant="outlined",
-        hide_details=True,
-        classes="mb-2",
-    )
+    _folder("cohort_folder", "Folder of the cohort")
     with html.Div(classes="ns-row mb-2"):
         _button("Browse", "Choose the folder", panel.browse)
         _button("Open list", "Read the list of the cohort in this folder", panel.open_folder)
@@ -168,6 +199,18 @@ def build_cohort_form(panel: CohortPanel) -> None:
         )
         _button("Accept", "Keep this case as it is, and go on", panel.accept, "cohort_busy || !cohort_can_accept")
         _button("Train on accepted", "Put accepted cases on the list above", panel.join_training, "!cohort_rows.length")
+
+
+def _folder(name: str, label: str) -> None:
+    v3.VTextField(
+        v_model=(name,),
+        label=label,
+        density="compact",
+        variant="outlined",
+        hide_details=True,
+        classes="mb-2",
+        raw_attrs=[f'data-test="{name.replace("_", "-")}"'],
+    )
 
 
 def _button(text: str, tip: str, act: Callable[[], None], disabled: str = "false") -> None:
