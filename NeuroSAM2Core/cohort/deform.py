@@ -1,7 +1,7 @@
 """How one head bends onto another, beyond an affine map: a field of displacements under which the surroundings of each place look alike.
 
 What is compared is not brightness but self-similarity: how alike the neighbours of a voxel are to each other. It is nearly the same in T1
-and T2. The field is optimised on two grids, the coarse one first, and stays smooth.
+and T2. The field is optimised on three grids, the coarsest one first, and stays smooth.
 
 Source: Heinrich et al., "Towards realtime multimodal fusion for image-guided interventions using self-similarities", 2013 (the descriptor);
 Siebert, Hansen, Heinrich, "Fast 3D registration with accurate optimisation and little learning for Learn2Reg 2021" (the optimisation).
@@ -44,7 +44,7 @@ class Level:
     """So far a displacement moves in the first step; a tenth of that in the last one."""
 
 
-LEVELS = (Level(4.0, 60, 0.5), Level(2.5, 40, 0.4))
+LEVELS = (Level(8.0, 60, 0.5), Level(4.0, 40, 0.5), Level(3.0, 25, 0.4))
 
 
 def deform(

@@ -85,12 +85,11 @@ def test_killed_processes_change_nothing_in_the_result(study):
     assert results(out.path) == expected
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_several_processes_leave_the_same_files_as_one(study, count):
+def test_four_processes_leave_the_same_files_as_one(study):
     folder, command = study
-    out = folder / f"workers{count}"
+    out = folder / "four"
     words = [str(out) if word == str(folder / "one") else word for word in command]
-    assert main([*words, "--workers", str(count)]) == 0
+    assert main([*words, "--workers", "4"]) == 0
     assert results(out) == results(folder / "one")
 
 
@@ -100,7 +99,7 @@ def test_a_run_that_is_killed_at_random_goes_on_to_the_same_files(study):
     out, rng = folder / "killed", np.random.default_rng(3)
     words = [str(out) if word == str(folder / "one") else word for word in command]
     whole = [sys.executable, "-m", "NeuroSAM2Core", *words, "--workers", "2"]
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(rng.uniform(3, 12))
