@@ -1,4 +1,4 @@
-"""What our programs set up when they start: what the console takes, how many cores there are, and how the threads of torch wait for each other.
+"""What our programs set up when they start: what the console takes, how many cores there are, how the threads of torch wait for others.
 
 OpenMP's threads spin at the end of every parallel part until the last one arrives. Alone on the machine that saves microseconds; where
 another program holds the core that one of them needs, the others burn theirs for milliseconds, many times per slice. A short spin keeps
