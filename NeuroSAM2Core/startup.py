@@ -1,4 +1,4 @@
-"""What our programs set up when they start: what the console takes, and how the threads of torch wait for each other.
+"""What our programs set up when they start: what the console takes, how many cores there are, how the threads of torch wait for others.
 
 OpenMP's threads spin at the end of every parallel part until the last one arrives. Alone on the machine that saves microseconds; where
 another program holds the core that one of them needs, the others burn theirs for milliseconds, many times per slice. A short spin keeps
@@ -24,6 +24,11 @@ SPIN_COUNT = "1000"
 """Turns that a thread of GNU's OpenMP spins before it sleeps; what it takes by itself where it knows of more threads than cores."""
 DECISIONS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 """Variables by which a person may have decided on it."""
+
+
+def num_cores() -> int:
+    """The cores that this process may use: a cluster may have given it a part of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shorten_spinning() -> None:

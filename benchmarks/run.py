@@ -2,19 +2,23 @@
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components] [threads]
                                [views] [cohort] [review]
+                               [views] [cohort] [serve] [memory] [cluster]
        python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
 import sys
 
 from benchmarks import (
+    cluster,
     cohort,
     components,
     confidence,
     corrections,
     files,
+    memory,
     mrml,
     review,
+    serve,
     speed,
     threads,
     training,
@@ -38,6 +42,9 @@ PARTS = {
     "views": views.measure,
     "cohort": cohort.measure,
     "review": review.measure,
+    "serve": serve.measure,
+    "memory": memory.measure,
+    "cluster": cluster.measure,
 }
 QUALITY = "quality"
 

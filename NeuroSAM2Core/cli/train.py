@@ -114,8 +114,7 @@ def check(config: "FineTuneConfig", *, overwrite: bool = False) -> int:
         config.sampling,
         image_size=image_size,
         seed=config.run.seed,
-        start=0,
-        stop=CLIPS_TO_DRAW,
+        numbers=range(CLIPS_TO_DRAW),
     )
     drawn = draw_clips(clips, batches, seed=config.run.seed, overwrite=overwrite)
     print(f"{len(drawn)} clips with their prompts are drawn in {drawn[0].parent}")

@@ -7,7 +7,6 @@ Only the names of cases and their records travel: every process reads the annota
 import contextlib
 import importlib.util
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from NeuroSAM2Core.cohort.plan import CohortCase, CohortPlan
 from NeuroSAM2Core.cohort.record import CaseRecord, CohortFolder
 from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.memory import free_memory
+from NeuroSAM2Core.startup import num_cores
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.cohort.answer import CohortEngine
@@ -188,5 +188,4 @@ def _fitting(plan: CohortPlan) -> int:
 
     if plan.device in ("auto", "cuda") and torch.cuda.device_count():
         return torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores // plan.threads, free_memory() // BYTES_PER_WORKER))
+    return max(1, min(num_cores() // plan.threads, free_memory() // BYTES_PER_WORKER))

@@ -202,8 +202,9 @@ class SegmentedVolume:
                 region = plane.of(voxels)
                 wins = mask.copy()
                 for owner in np.unique(region[mask & (region != 0)]).tolist():
-                    is_less_sure = self._logits_on(object_id, plane) <= self._logits_on(owner, plane)
-                    wins[(region == owner) & is_less_sure] = False
+                    is_shared = mask & (region == owner)
+                    ours, theirs = (self._logits_on(one, plane, is_shared) for one in (object_id, owner))
+                    wins[is_shared & (ours <= theirs)] = False
                 region[wins] = object_id
         return self.volume.with_voxels(voxels, name=f"{self.volume.name}_labels")
 
@@ -217,15 +218,24 @@ class SegmentedVolume:
         else:
             yield from ((one.plane, one.mask) for one in self._slices(object_id, track.known))
 
-    def _logits_on(self, object_id: int, plane: SlicePlane) -> NDArray[np.float32]:
-        """The logits of an object on a plane; far below 0 where nothing was done."""
+    def _logits_on(self, object_id: int, plane: SlicePlane, is_asked: Voxels) -> NDArray[np.float32]:
+        """The logits of an object on a plane, right at the pixels that are asked for; far below 0 where nothing was done.
+
+        Of an object along another axis, each slice gives one line of the plane: its logits in the whole volume may not fit into memory.
+        """
         view, track = self._object(object_id)
-        if view.stack.axis != plane.axis:
-            return plane.of(self.logits(object_id))
-        number = view.stack.number_of(plane.index)
-        if number not in track.known:
-            return np.full(plane.of(self.volume.voxels).shape, ABSENT_LOGIT, np.float32)
-        return slice_logits(view, track, number)
+        found = np.full(is_asked.shape, ABSENT_LOGIT, np.float32)
+        if view.stack.axis == plane.axis:
+            number = view.stack.number_of(plane.index)
+            return slice_logits(view, track, number) if number in track.known else found
+        place = plane.axis.array_axis
+        along = view.stack.axis.array_axis
+        for number in track.known:
+            index = view.stack.number_of(number)
+            line = np.moveaxis(found, along - (along > place), 0)[index]
+            if np.moveaxis(is_asked, along - (along > place), 0)[index].any():
+                line[...] = np.moveaxis(slice_logits(view, track, number), place - (place > along), 0)[plane.index]
+        return found
 
     def prompts(self, object_id: int) -> list[PromptSet]:
         """The prompt sets of an object, in the order in which the slices were first prompted."""

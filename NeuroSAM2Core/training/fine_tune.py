@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,8 +97,8 @@ CHANGEABLE = ("tunes_engine", "report_after_s")
 class BatchSource(Protocol):
     """Where batches come from."""
 
-    def __call__(self, start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
-        """The batches from `start` up to and without `stop`, each a pure function of its number and the process group's rank."""
+    def __call__(self, numbers: Iterable[int], *, image_size: int) -> Iterator[ClipBatch]:
+        """The batches of these numbers, each a pure function of its number; a process asks for its own, in order."""
 
 
 class ValidatorSource(Protocol):
@@ -184,7 +184,7 @@ def fine_tune(
                     state,
                     ClipSegmenter(state.model, config.prompts, config.losses, saves_memory=config.run.saves_memory),
                     optimizer_step_config(config, process_group.device),
-                    trainer_config(config),
+                    trainer_config(config, process_group),
                     folder,
                     recorder,
                     process_group,
@@ -206,16 +206,13 @@ def _announce(folder: RunFolder, config: FineTuneConfig, state: TrainState) -> N
 def case_batches(config: FineTuneConfig, *, workers: int) -> BatchSource:
     """The batches of the configured datasets, prepared ahead by that many processes (0: when they are asked for)."""
 
-    def batches(start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
+    def batches(numbers: Iterable[int], *, image_size: int) -> Iterator[ClipBatch]:
         return fine_tuning_batches(
             config.data,
             config.sampling,
             image_size=image_size,
             seed=config.run.seed,
-            start=start,
-            stop=stop,
-            rank=process_group.rank,
-            world_size=process_group.size,
+            numbers=numbers,
             workers=workers,
             skipped=SkippedCases(config.run.folder / SKIPPED_FILE),
         )
@@ -269,10 +266,10 @@ def optimizer_step_config(config: FineTuneConfig, device: torch.device) -> Optim
     )
 
 
-def trainer_config(config: FineTuneConfig) -> TrainerConfig:
+def trainer_config(config: FineTuneConfig, process_group: ProcessGroup) -> TrainerConfig:
     """When to report, validate and save."""
     return TrainerConfig(
-        accumulation=config.optim.accumulation,
+        accumulation=len(process_group.share_of(config.batches_per_step(process_group.size))),
         report_every=config.run.report_every,
         report_after_s=config.run.report_after_s,
         validate_every=config.run.validate_every,
@@ -292,13 +289,9 @@ class CaseTask:
 
     def batches(self, start: int) -> Iterator[ClipBatch]:
         """From step `start` to the end."""
-        per_step = self.config.optim.accumulation
-        return self.source(
-            start * per_step,
-            self.config.optim.steps * per_step,
-            image_size=self.image_size,
-            process_group=self.process_group,
-        )
+        count = self.config.batches_per_step(self.process_group.size)
+        share, steps = self.process_group.share_of(count), range(start, self.config.optim.steps)
+        return self.source((step * count + n for step in steps for n in share), image_size=self.image_size)
 
     def prepare(self, state: TrainState, segmenter: ClipSegmenter) -> None:
         """What is frozen drops nothing out; prompts are drawn as the validations so far suggest."""

@@ -243,13 +243,14 @@ def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -
                 f"{path.name} holds colours; expected one value per voxel", hint="choose an image with grey values"
             )
         check_memory(path.name, 4 * math.prod(size) * len(names))
-        if len(names) == 1:
-            image = first.Execute()
-        else:
+        reader = first
+        if len(names) > 1:
             _check_positions(sitk, path, names)
-            series = sitk.ImageSeriesReader()
-            series.SetFileNames(names)
-            image = series.Execute()
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames(names)
+        if first.GetPixelID() == sitk.sitkFloat64:  # as scaled values come
+            reader.SetOutputPixelType(sitk.sitkFloat32)
+        image = reader.Execute()
     except RuntimeError as error:
         raise DataError(
             f"{path.name} cannot be read: {last_line(error)}",
@@ -257,9 +258,7 @@ def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -
         ) from error
     if image.GetDimension() != 3:
         raise GeometryError(f"{path.name} has {image.GetDimension()} dimensions; expected three", hint=CONVERT)
-    voxels = sitk.GetArrayFromImage(image)
-    if voxels.dtype == np.float64:
-        voxels = voxels.astype(np.float32)
+    voxels = np.asarray(_Held(sitk, image))
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
     matrix[:3, 3] = image.GetOrigin()
@@ -269,6 +268,19 @@ def _read(sitk: ModuleType, path: Path, names: list[str], kind: str = "DICOM") -
         path.stem if path.is_file() else path.name,
         dicom_files=tuple(map(disk.from_utf8, names)),
     )
+
+
+class _Held:
+    """The voxels of an image of SimpleITK, not copied: an array of them keeps the image.
+
+    Args:
+        sitk: The library.
+        image: Has these voxels.
+    """
+
+    def __init__(self, sitk: ModuleType, image: object) -> None:
+        self.image = image
+        self.__array_interface__ = sitk.GetArrayViewFromImage(image).__array_interface__
 
 
 def _check_positions(sitk: ModuleType, path: Path, names: list[str]) -> None:

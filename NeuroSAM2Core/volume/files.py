@@ -130,15 +130,13 @@ def read(path: Path, start: bytes, rest: io.BufferedIOBase) -> StoredImage:
             f"{path.name} holds {frames} volumes; expected one", hint="extract one of them first, for example the mean"
         )
     dtype = header.get_data_dtype()
-    size = math.prod(shape) * dtype.itemsize
-    check_memory(path.name, size)
-    data = start[NUM_BYTES:][:size]
-    data += rest.read(size - len(data))
-    if len(data) < size:
-        raise EOFError("it is cut short: its voxels end too soon")
-    while rest.read(1 << 20):  # the check sum comes at the end
+    check_memory(path.name, math.prod(shape) * dtype.itemsize)
+    voxels = np.empty(shape[::-1], dtype)
+    _fill(path, io.BytesIO(start[NUM_BYTES:]), rest, voxels.view(np.uint8).reshape(-1))
+    while rest.read(PIECE):  # the check sum comes at the end
         pass
-    voxels = np.frombuffer(data, dtype).reshape(shape[::-1]).astype(dtype.newbyteorder("="))
+    if not dtype.isnative:
+        voxels = voxels.byteswap(inplace=True).view(dtype.newbyteorder("="))
     name = path.name.removesuffix(".gz").removesuffix(".mgz").removesuffix(".mgh")
     return StoredImage(voxels, np.asarray(header.get_affine(), np.float64), name)
 

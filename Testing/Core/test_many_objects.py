@@ -233,7 +233,9 @@ def test_labels_of_a_large_volume_take_no_more_memory_than_the_labels(model):
     session = Session(model, volume, options=OPTIONS)
     for number in range(1, 4):
         session.add_box(number, "axial", 100, (5 * number, 10, 40, 50))
+    session.add_box(4, "sagittal", 30, (80, 10, 120, 50))
     session.labels()
+    assert (session.mask(1) & session.mask(4)).any()
     tracemalloc.start()
     try:
         labels = session.labels().voxels

@@ -1,7 +1,9 @@
 """MGH files of FreeSurfer and MetaImage files, at the place where nibabel and SimpleITK have them."""
 
+import gc
 import gzip
 import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -60,6 +62,32 @@ def test_a_metaimage_is_read_where_simple_itk_has_it(name, tmp_path):
     np.testing.assert_array_equal(volume.voxels, VOXELS)
     np.testing.assert_allclose(volume.ijk_to_ras, OBLIQUE, atol=1e-5)
     assert read_image(tmp_path / name).dicom_files == ()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux says how much a process has held at most, from a moment on"
+)
+@pytest.mark.parametrize("kind", ["metaimage", "mgh"])
+def test_reading_takes_little_more_memory_than_the_volume(kind, tmp_path):
+    voxels = np.random.default_rng(0).integers(0, 250, (120, 512, 512)).astype(np.int16)
+    if kind == "mgh":
+        path = tmp_path / "a.mgh"
+        nibabel.save(nibabel.MGHImage(voxels.transpose(2, 1, 0), np.eye(4)), path)
+    else:
+        path = tmp_path / "a.mhd"
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), disk.as_utf8(path))
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = most_held()
+    volume = Volume.read(path)
+    assert most_held() - before < 1.3 * voxels.nbytes + 4e6
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    gc.collect()
+    np.testing.assert_array_equal(volume.voxels[::40], voxels[::40])
+
+
+def most_held():
+    """The most that this process has held since that was asked to be counted anew, bytes."""
+    return 1024 * int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
 
 
 @pytest.mark.parametrize("place", ["/etc/passwd", "../a.raw", "LIST", "a%03d.raw 1 2 1", "b\\a.raw"])

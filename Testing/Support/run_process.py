@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,7 +23,6 @@ from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.loading import loaded
 from NeuroSAM2Core.training.fine_tune import fine_tune
 from NeuroSAM2Core.training.trainer import loop
-from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 from Testing.Support.training import disc_batches, disc_clip, mini_config
 
 MODULES = [
@@ -127,8 +126,8 @@ def train_until_a_batch_hangs(folder: Path, is_waiting: Callable[[], object]) ->
     torch.set_num_threads(1)
     _utils.MP_STATUS_CHECK_INTERVAL = 0.2  # so long does PyTorch wait for a process to end
 
-    def batches(start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
-        for clip in loaded(HangingClips(), range(start, stop), workers=1):
+    def batches(numbers: Iterable[int], *, image_size: int) -> Iterator[ClipBatch]:
+        for clip in loaded(HangingClips(), numbers, workers=1):
             yield clip
             is_waiting()
 

@@ -1,6 +1,6 @@
 """Runs small enough for tests: a tiny model, clips that follow from their number, no files but the run's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig, OptimConfi
 from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, PromptConfig, TrunkConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.fine_tune import BatchSource
-from NeuroSAM2Core.training.trainer.distributed import ProcessGroup
 
 MINI = SAM2Config(
     trunk=HieraConfig(
@@ -61,10 +60,10 @@ def disc_clip(number: int, *, slices: int = 3, objects: int = 1, room_for: int =
 
 
 def disc_batches(*, slices: int = 3) -> BatchSource:
-    """One disc clip per batch, another for every batch and rank."""
+    """One disc clip per batch, another for every batch."""
 
-    def batches(start: int, stop: int, *, image_size: int, process_group: ProcessGroup) -> Iterator[ClipBatch]:
-        return (disc_clip(n * process_group.size + process_group.rank, slices=slices) for n in range(start, stop))
+    def batches(numbers: Iterable[int], *, image_size: int) -> Iterator[ClipBatch]:
+        return (disc_clip(n, slices=slices) for n in numbers)
 
     return batches
 

@@ -41,6 +41,11 @@ class ThreadedWorker:
         self._clients = []
         self._thread.start()
 
+    @property
+    def counted(self):
+        """What the worker has counted."""
+        return self._process.counters.snapshot()
+
     def client(self, token=TOKEN):
         client = EngineClient.connect("127.0.0.1", self.port, token)
         self._clients.append(client)

@@ -165,7 +165,7 @@ def path_of_a_file(folder):
 def test_clips_are_drawn_with_their_objects_and_prompts(tmp_path):
     data = DataConfig(datasets=(str(write_dataset(tmp_path)),))
     sampling = SamplingConfig(clips=2, slices=3)
-    batches = list(fine_tuning_batches(data, sampling, image_size=64, seed=0, start=0, stop=2))
+    batches = list(fine_tuning_batches(data, sampling, image_size=64, seed=0, numbers=range(2)))
     drawn = draw_clips(tmp_path / "clips", batches)
     assert drawn == sorted((tmp_path / "clips").iterdir())
     assert len(drawn) == sum(len(batch.images) for batch in batches)

@@ -1,6 +1,8 @@
 """`dataset.json`: what is in it, and one clear sentence for what is wrong with it."""
 
 import json
+import time
+import tracemalloc
 
 import pytest
 
@@ -141,3 +143,35 @@ def test_a_case_that_is_listed_twice_is_one_case(tmp_path):
     one, other = read_dataset(written(tmp_path, {"training": [GOOD], "validation": [GOOD]})).training * 2
     assert one == other
     assert with_unique_names([one, other]) == (one, other)
+
+
+def bids_list(folder, count):
+    """A list in which all files of a kind have one name."""
+    entries = [{"image": f"sub-{n:05}/anat/T1w.nii.gz", "seg": f"sub-{n:05}/anat/dseg.nii.gz"} for n in range(count)]
+    path = folder / f"{count}.json"
+    path.write_text(json.dumps({"training": entries, "validation": []}), encoding="utf-8")
+    return path
+
+
+def test_a_list_of_thousands_is_read_in_a_time_that_grows_no_faster_than_it(tmp_path):
+    def cpu_s(count):
+        path, began = bids_list(tmp_path, count), time.process_time()
+        cases = read_cases([path], "training")
+        assert len({case.name for case in cases}) == count
+        return time.process_time() - began
+
+    cpu_s(10)
+    few, many = min(cpu_s(500) for _ in range(3)), min(cpu_s(4000) for _ in range(2))
+    assert many < 3 * 8 * few
+    assert many < 4
+
+
+def test_a_list_of_thousands_takes_a_few_kilobytes_a_case(tmp_path):
+    path = bids_list(tmp_path, 2000)
+    tracemalloc.start()
+    try:
+        cases = read_cases([path], "training")
+        assert tracemalloc.get_traced_memory()[1] < 2000 * 20_000
+        assert len(cases) == 2000
+    finally:
+        tracemalloc.stop()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import nibabel
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.numpy import save_file
@@ -27,7 +28,7 @@ from NeuroSAM2Core.training.data.clip import (
     plan_clip,
     squared_masks,
 )
-from NeuroSAM2Core.training.data.dataset import Case, SkippedCases, find_objects
+from NeuroSAM2Core.training.data.dataset import Case, ObjectMap, SkippedCases, find_objects
 from NeuroSAM2Core.training.data.transforms import Augmentation, prepare
 from NeuroSAM2Core.volume import SliceStack, resolve_axis
 from Testing.Support.cases import two_balls, write_dataset
@@ -52,12 +53,9 @@ def data(dataset):
     return DataConfig(datasets=(str(dataset),))
 
 
-def drawn(data, *, start=0, stop=4, seed=7, workers=0, sampling=SAMPLING, **ranks):
-    return list(
-        fine_tuning_batches(
-            data, sampling, image_size=64, seed=seed, start=start, stop=stop, workers=workers, **ranks
-        )
-    )  # fmt: skip
+def drawn(data, *, start=0, stop=4, step=1, seed=7, workers=0, sampling=SAMPLING):
+    numbers = iter(range(start, stop, step))
+    return list(fine_tuning_batches(data, sampling, image_size=64, seed=seed, numbers=numbers, workers=workers))
 
 
 def same(a, b):
@@ -116,13 +114,12 @@ def test_the_other_range_is_the_models_own_and_the_engine_keeps_to_it():
     torch.testing.assert_close(seen(SAM2(config)), (2 * grey - 1 - mean) / std)
 
 
-def test_the_batch_of_a_step_follows_from_the_seed_the_step_and_the_rank(data):
+def test_a_batch_follows_from_the_seed_and_its_number(data):
     whole = drawn(data, stop=5)
     for one, again in zip(whole[2:], drawn(data, start=2, stop=5), strict=True):
         assert same(one, again)
     assert not same(whole[0], drawn(data, stop=1, seed=8)[0])
-    ranks = [drawn(data, stop=5, rank=rank, world_size=2) for rank in (0, 1)]
-    assert not any(same(a, b) for a in ranks[0] for b in ranks[1])
+    assert not any(same(a, b) for n, a in enumerate(whole) for b in whole[:n])
     assert all(batch.images.shape == (2, 3, 64, 64) for batch in whole)
     assert all(batch.masks.shape[:3] == (2, batch.is_real.shape[1], 3) for batch in whole)
 
@@ -130,7 +127,7 @@ def test_the_batch_of_a_step_follows_from_the_seed_the_step_and_the_rank(data):
 def test_two_ranks_see_what_one_sees_with_twice_the_clips(data):
     whole = drawn(data, stop=2)
     single = replace(SAMPLING, clips=1)
-    ranks = [drawn(data, stop=2, sampling=single, rank=rank, world_size=2) for rank in (0, 1)]
+    ranks = [drawn(data, start=rank, stop=4, step=2, sampling=single) for rank in (0, 1)]
     for one, *halves in zip(whole, *ranks, strict=True):
         assert same(one, ClipBatch.stack(halves))
 
@@ -142,13 +139,11 @@ def test_worker_processes_change_nothing(data):
 
 def test_ranks_share_an_epoch_and_see_every_case_once(data):
     seen = []
+    plan = BatchPlan(data=data, sampling=replace(SAMPLING, clips=1), image_size=64, seed=1)
     for rank in range(3):
-        plan = BatchPlan(
-            data=data, sampling=replace(SAMPLING, clips=1), image_size=64, seed=1, rank=rank, world_size=3
-        )  # fmt: skip
         clips = FineTuningClips(plan, read_cases(data.datasets, "training"), cache_bytes=0)
         clips.cache.load = lambda case, load=clips.cache.load: (seen.append(case.name), load(case))[1]
-        assert clips[4].batch is not None
+        assert clips[4 * 3 + rank].batch is not None
     assert sorted(seen) == ["image0", "image1", "image2"]
 
 
@@ -350,6 +345,24 @@ def test_a_prepared_volume_whose_names_are_damaged_is_made_anew(data, tmp_path, 
     arrays = {name: np.zeros((2, 2, 2)) for name in ("image", "numbers", "matrix")}
     save_file(arrays, prepared.path(case), metadata={"names": names})
     assert prepared.read(case) is None
+
+
+def test_of_a_prepared_volume_only_the_slices_that_are_looked_at_are_read(data, tmp_path):
+    (case, *_) = read_cases(data.datasets, "training")
+    image = Volume(np.ones((64, 512, 256), np.float32), UPRIGHT)  # 32 MB, and as much for the numbers
+    numbers = np.zeros(image.shape, np.int32)
+    numbers[10:20, 100:200, 50:90] = 1
+    prepared = CaseFolder(tmp_path, data)
+    made = TrainingVolume.of(image, ObjectMap(numbers, ("1",)))
+    prepared.write(case, made)
+    assert len(prepared.read(case).objects) == 1
+    before = psutil.Process().memory_info().rss
+    kept = prepared.read(case)
+    assert kept.image.voxels[12].sum() == 512 * 256
+    assert (kept.objects.numbers[12] == 1).sum() == 100 * 40
+    assert psutil.Process().memory_info().rss - before < image.voxels.nbytes // 2
+    for one, other in zip(kept.areas, made.areas, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_cache_folder_that_cannot_be_used_is_only_warned_about(data, tmp_path, caplog):

@@ -90,7 +90,7 @@ def test_a_second_run_in_a_folder_is_refused_and_changes_nothing(tmp_path, resum
     config = mini_config(folder, steps=2)
     seen = []
 
-    def batches(start, stop, *, image_size, process_group):
+    def batches(numbers, *, image_size):
         yield disc_clip(0)
         (folder / ".model.safetensors.1.partial").write_bytes(b"of the run that is at work")
         before = contents(folder)

@@ -209,7 +209,7 @@ def test_a_folder_with_a_run_is_only_gone_on_with_when_asked(tmp_path):
 def test_a_run_that_saved_nothing_gives_way_to_another(tmp_path):
     config = mini_config(tmp_path / "run")
 
-    def no_batches(start, stop, *, image_size, process_group):
+    def no_batches(numbers, *, image_size):
         raise DataError("there is nothing to train on")
 
     with pytest.raises(DataError, match="nothing to train on"):
@@ -229,7 +229,7 @@ def test_loader_processes_end_with_the_run_even_if_the_batches_are_referenced(tm
         finally:
             ended.append(True)
 
-    def batches(start, stop, *, image_size, process_group):
+    def batches(numbers, *, image_size):
         kept.append(endless())
         return kept[0]
 
@@ -244,8 +244,8 @@ def test_a_run_may_move_to_another_place(tmp_path):
 
 
 def test_a_loss_that_is_no_number_leaves_its_batch_behind(tmp_path):
-    def batches(start, stop, *, image_size, process_group):
-        for n in range(start, stop):
+    def batches(numbers, *, image_size):
+        for n in numbers:
             clip = disc_clip(n)
             yield ClipBatch(clip.images * (math.nan if n == 1 else 1), clip.masks)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "slurm" / "train.sbatch"
+SCRIPT = Path(__file__).parents[2] / "deploy" / "train.sbatch"
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 

@@ -60,10 +60,17 @@ class Job:
     has_begun: bool = False
     has_ended: bool = False
     is_cancelled: bool = False
+    came: float = field(default_factory=time.monotonic)
+    """When the request came."""
     cancelled_by: list[int] = field(default_factory=list)
     """Cancel requests that wait for the end of this one."""
     num_retries: int = 0
     """How often in a row the device did not have enough memory for its next step."""
+
+    @property
+    def kind(self) -> str:
+        """The name of what was asked for."""
+        return type(self.work).__name__
 
     @property
     def is_long(self) -> bool:

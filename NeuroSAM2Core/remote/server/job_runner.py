@@ -39,6 +39,7 @@ from NeuroSAM2Core.remote.messages import (
     VolumeOpened,
     WorkerMessage,
 )
+from NeuroSAM2Core.remote.server.counters import Counters
 from NeuroSAM2Core.remote.server.job_queue import ClientResources, ForgetClient, Job, JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.resources import Models, Sessions
@@ -64,10 +65,13 @@ class Compute:
         send_event: Takes the events.
         store: Holds the voxels.
         limits: The worker's bounds.
+        counters: Counts what is done.
     """
 
-    def __init__(self, queue: JobQueue, send_event: SendEvent, store: VolumeStore, limits: WorkerLimits) -> None:
-        self._queue, self._send_event = queue, send_event
+    def __init__(
+        self, queue: JobQueue, send_event: SendEvent, store: VolumeStore, limits: WorkerLimits, counters: Counters
+    ) -> None:
+        self._queue, self._send_event, self._counters = queue, send_event, counters
         self._runner = JobRunner(queue, send_event, store, limits)
         if limits.threads is not None:
             torch.set_num_threads(limits.threads)
@@ -78,7 +82,9 @@ class Compute:
         logging.getLogger("NeuroSAM2Core").addHandler(handler)
         try:
             while (job := self._queue.next_job()) is not None:
+                began = time.monotonic()
                 self._do(job)
+                self._counters.computed(job.kind, time.monotonic() - began)
                 self._queue.release()
         finally:
             logging.getLogger("NeuroSAM2Core").removeHandler(handler)
@@ -99,7 +105,7 @@ class Compute:
             if is_out_of_memory(error):
                 full_place = "the worker's machine" if isinstance(error, MemoryError) else "the device"
             else:
-                logger.exception("%s failed", type(job.work).__name__)
+                logger.exception("%s failed", job.kind)
                 defect = WorkerError(f"the worker met a defect of its own: {type(error).__name__}: {error}")
                 final = Failed.of(defect, job.number)
         if full_place:  # only now is the memory free that the failed step held
@@ -123,13 +129,20 @@ class Compute:
         cancels = self._queue.end(job)
         if cancels is None:
             return
+        self._counters.ended(job.kind, _outcome(final), time.monotonic() - job.came)
         for event in (final, *(Finished(request_id=number) for number in cancels)):
             try:
                 self._send_event(job.client, event)
             except Exception as error:  # what is unknown must not take the other clients down either
-                logger.exception("the answer to a %s could not be sent", type(job.work).__name__)
+                logger.exception("the answer to a %s could not be sent", job.kind)
                 defect = WorkerError(f"the worker's answer cannot be sent: {type(error).__name__}: {error}")
                 self._send_event(job.client, Failed.of(defect, job.number))
+
+
+def _outcome(final: WorkerMessage) -> str:
+    if isinstance(final, Failed):
+        return "failed"
+    return "cancelled" if isinstance(final, Finished) and final.was_cancelled else "done"
 
 
 class _ForwardedLog(logging.Handler):

@@ -24,9 +24,10 @@ from pathlib import Path
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.errors import ConfigError, DataError
 from NeuroSAM2Core.processes import STOP_FILE, ProcessId, is_alive
+from NeuroSAM2Core.remote.server.counters import Counters, ServerState
 from NeuroSAM2Core.remote.server.job_queue import JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits, add_limit_options, limits_of
-from NeuroSAM2Core.remote.server.server import Server
+from NeuroSAM2Core.remote.server.server import Listener, Server
 from NeuroSAM2Core.remote.server.volume_store import VolumeStore
 from NeuroSAM2Core.startup import allow_any_character
 
@@ -50,16 +51,25 @@ class WorkerProcess:
         token: What clients must show.
         limits: The worker's bounds.
         voxel_folder: Where clients on this machine may put files of voxels; None to take none.
+        counters: Counts what is done; its own if None.
     """
 
     def __init__(
-        self, listener: socket.socket, token: str, limits: WorkerLimits, *, voxel_folder: Path | None = None
+        self,
+        listener: Listener,
+        token: str,
+        limits: WorkerLimits,
+        *,
+        voxel_folder: Path | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._queue, self._store = JobQueue(), VolumeStore(limits.max_memory_bytes)
-        self._limits = limits
+        self._limits, self.counters = limits, counters or Counters()
         self.exit_code = 0
         """Of the process: not 0 where a defect has ended it."""
-        self._server = Server(listener, token, self._queue, self._store, limits, voxel_folder=voxel_folder)
+        self._server = Server(
+            listener, token, self._queue, self._store, limits, self.counters, voxel_folder=voxel_folder
+        )
 
     def run(self) -> None:
         """Serves until `stop`."""
@@ -75,12 +85,16 @@ class WorkerProcess:
         """Ends `run`. May be called from any thread, and from a signal handler."""
         self._server.stop()
 
+    def state(self) -> ServerState:
+        """What it has counted. May be called from any thread."""
+        return ServerState(workers=[self.counters.snapshot()])
+
     def _compute(self) -> None:
         try:
             # it loads torch; the other thread listens meanwhile
             from NeuroSAM2Core.remote.server.job_runner import Compute
 
-            Compute(self._queue, self._server.send_event, self._store, self._limits).run()
+            Compute(self._queue, self._server.send_event, self._store, self._limits, self.counters).run()
         except BaseException:
             logger.exception("the worker cannot compute")
             self.exit_code = 1

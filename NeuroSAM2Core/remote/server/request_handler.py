@@ -29,6 +29,7 @@ from NeuroSAM2Core.remote.messages import (
     WorkerMessage,
     WorkerStatus,
 )
+from NeuroSAM2Core.remote.server.counters import Counters
 from NeuroSAM2Core.remote.server.job_queue import Job, JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.volume_store import IncomingVolume, VolumeStore
@@ -87,10 +88,19 @@ class RequestHandler:
         store: Holds the voxels.
         limits: The worker's bounds.
         voxel_folder: Where files of voxels may be; None to take none.
+        counters: Counts the requests that end here.
     """
 
-    def __init__(self, queue: JobQueue, store: VolumeStore, limits: WorkerLimits, voxel_folder: Path | None) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        store: VolumeStore,
+        limits: WorkerLimits,
+        voxel_folder: Path | None,
+        counters: Counters,
+    ) -> None:
         self._queue, self._store, self._limits, self._voxel_folder = queue, store, limits, voxel_folder
+        self._counters = counters
         self._started = time.monotonic()
 
     def take(
@@ -143,6 +153,7 @@ class RequestHandler:
             return []
         answers: list[WorkerMessage] = []
         for older in self._queue.put(job):
+            self._counters.ended(older.kind, "superseded", job.came - older.came)
             answers.append(Superseded(request_id=older.number, by=job.number))
             answers += [Finished(request_id=number) for number in older.cancelled_by]
         return answers
@@ -199,6 +210,7 @@ class RequestHandler:
         """The voxels do not come; what waited for them fails in its turn."""
         key, number = upload.incoming.request.volume_id, upload.opening.number
         self._store.release(key, connection.number)
+        self._counters.ended(upload.opening.kind, "failed", time.monotonic() - upload.opening.came)
         known = error if isinstance(error, NeuroSAM2Error) else WorkerError(f"the voxels cannot be kept: {error}")
         return [Failed.of(known, number), *self._release_waiting(connection, upload)]
 

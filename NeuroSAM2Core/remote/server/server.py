@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any, Protocol
 
 from NeuroSAM2Core.errors import NeuroSAM2Error, ProtocolError, WorkerError
 from NeuroSAM2Core.log_rate_limit import LogRateLimiter
@@ -26,6 +27,7 @@ from NeuroSAM2Core.remote.messages import (
     Welcome,
     WorkerMessage,
 )
+from NeuroSAM2Core.remote.server.counters import Counters, Gauges
 from NeuroSAM2Core.remote.server.job_queue import ForgetClient, Job, JobQueue
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.request_handler import Connection, RequestHandler
@@ -39,6 +41,26 @@ CLOSE_TIMEOUT_S = 2.0
 """How long a client that was refused has to read why."""
 
 
+class Listener(Protocol):
+    """Where connections come from: a listening socket, or what stands for one in a worker of several."""
+
+    def fileno(self) -> int:
+        """Readable where a connection waits."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether `accept` waits."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection, and where it comes from.
+
+        Raises:
+            OSError: There is none.
+        """
+
+    def close(self) -> None:
+        """Nobody can come any more."""
+
+
 class Server:
     """Serves clients until `stop`.
 
@@ -48,26 +70,28 @@ class Server:
         queue: Where jobs are put.
         store: Holds the voxels.
         limits: The worker's bounds.
+        counters: Counts connections, and is told how the worker is.
         voxel_folder: Where clients on this machine may put files of voxels; None to take none.
     """
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: Listener,
         token: str,
         queue: JobQueue,
         store: VolumeStore,
         limits: WorkerLimits,
+        counters: Counters,
         *,
         voxel_folder: Path | None = None,
     ) -> None:
         self._listener, self._token, self._queue = listener, token, queue
         self._wrong_tokens = LogRateLimiter()
         self._limits, self._voxel_folder = limits, voxel_folder
-        self._store = store
-        self._request_handler = RequestHandler(queue, store, limits, voxel_folder)
+        self._store, self._counters = store, counters
+        self._request_handler = RequestHandler(queue, store, limits, voxel_folder, counters)
         self._connections: dict[int, Connection] = {}
-        self._num_came = 0
+        self._num_came = self._num_refused = 0
         self._posted: deque[tuple[int, int, bytes]] = deque()
         self._is_stopped = False
         self._wakeup_send, self._wakeup_receive = socket.socketpair()
@@ -91,6 +115,7 @@ class Server:
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wakeup_receive, selectors.EVENT_READ)
+        self._count()
         next_beat = time.monotonic() + self._limits.heartbeat_s
         try:
             while not self._is_stopped:
@@ -98,6 +123,7 @@ class Server:
                 self._deliver()
                 if time.monotonic() >= next_beat:
                     self._send_heartbeats()
+                    self._count()
                     next_beat = time.monotonic() + self._limits.heartbeat_s
                 self._send_all()
         finally:
@@ -209,6 +235,7 @@ class Server:
         if connection.is_authenticated:
             connection.send(Failed.of(error, UNSOLICITED))
         else:
+            self._num_refused += 1
             connection.send(Refused(message=error.message, hint=error.hint))
         connection.leave()
 
@@ -279,6 +306,20 @@ class Server:
                 self._reap_if_idle(connection, now)
                 if connection.stream.unread_s(now) > self._limits.unread_s:
                     self._drop(connection, "it does not read what it is sent")
+
+    def _count(self) -> None:
+        """Tells the counters how the worker is."""
+        served = [one for one in self._connections.values() if one.is_served]
+        gauges = Gauges(
+            num_accepted=self._num_came,
+            num_refused=self._num_refused,
+            num_open=sum(not one.is_leaving for one in self._connections.values()),
+            num_clients=len(served),
+            num_open_requests=sum(len(one.open_requests) for one in served),
+            memory_bytes=self._store.nbytes + self._store.others,
+            max_memory_bytes=self._store.max_bytes,
+        )
+        self._counters.beat(gauges)
 
     def _reap_if_idle(self, connection: Connection, now: float) -> None:
         if now - connection.last_request > self._limits.idle_s and not self._queue.has_jobs(connection.number):

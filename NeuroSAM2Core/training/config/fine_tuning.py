@@ -35,7 +35,10 @@ class OptimConfig:
     steps: int = 1000
     """Optimiser steps of the whole run."""
     accumulation: int = 1
-    """Batches whose gradients are averaged into one step."""
+    """Batches of each process whose gradients are averaged into one step."""
+    clips_per_step: int = 0
+    """Clips of one step, over all processes together: however many processes train, and whether one is lost, a step is the same. A
+    multiple of `sampling.clips`, in place of `accumulation`; 0: `sampling.clips` x `accumulation` of each process."""
     max_gradient_norm: float = 0.1
     """Gradients are clipped to this L2 norm; 0 for no clipping."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -47,6 +50,13 @@ class OptimConfig:
         for name in ("steps", "accumulation"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"optim.{name} must be at least 1; got {getattr(self, name)}")
+        if self.clips_per_step < 0:
+            raise ConfigError(f"optim.clips_per_step must not be negative; got {self.clips_per_step}")
+        if self.clips_per_step and self.accumulation > 1:
+            raise ConfigError(
+                "optim.clips_per_step and optim.accumulation both say how many clips a step has",
+                hint="leave optim.accumulation out",
+            )
         if not self.max_gradient_norm >= 0:
             raise ConfigError(f"optim.max_gradient_norm must not be negative; got {self.max_gradient_norm:g}")
         if not all(0 <= beta < 1 for beta in (*self.betas, self.ema_decay)):
@@ -117,6 +127,28 @@ class FineTuneConfig:
     """How the model is measured while it trains; by default only the first answer, on the largest objects, without surfaces."""
     prompt_control: PromptControlConfig = field(default_factory=PromptControlConfig)
     run: RunConfig
+
+    def __post_init__(self) -> None:
+        if self.optim.clips_per_step % self.sampling.clips:
+            raise ConfigError(
+                f"optim.clips_per_step must be a multiple of sampling.clips; got {self.optim.clips_per_step} and {self.sampling.clips}"
+            )
+
+    def batches_per_step(self, num_processes: int) -> int:
+        """The batches of one step, over all processes together.
+
+        Raises:
+            ConfigError: There are fewer than processes.
+        """
+        if not self.optim.clips_per_step:
+            return self.optim.accumulation * num_processes
+        count = self.optim.clips_per_step // self.sampling.clips
+        if count < num_processes:
+            raise ConfigError(
+                f"{num_processes} processes train, and a step has {count} batches",
+                hint="start fewer processes, or make sampling.clips smaller or optim.clips_per_step larger",
+            )
+        return count
 
 
 def presets() -> list[str]:

@@ -3,7 +3,7 @@
 This is the only package that imports MONAI, and it is loaded when the first batch is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
@@ -32,26 +32,20 @@ def fine_tuning_batches(
     *,
     image_size: int,
     seed: int,
-    start: int,
-    stop: int,
-    rank: int = 0,
-    world_size: int = 1,
+    numbers: Iterable[int],
     workers: int = 0,
     skipped: SkippedCases | None = None,
 ) -> Iterator[ClipBatch]:
-    """The batches of the steps from `start` up to and without `stop`.
+    """The batches of some numbers, in order.
 
-    Each is a pure function of the seed, the step and the rank, whatever the number of workers, so that a run that goes on needs no state.
+    Each is a pure function of the seed and its number, whatever the number of workers, so that a run that goes on needs no state.
 
     Args:
         data: Which cases.
         sampling: The shape of a batch.
         image_size: Side of the model's input, pixels.
         seed: Decides all draws.
-        start: First step.
-        stop: One beyond the last step.
-        rank: Of this process, from 0.
-        world_size: Processes that train together; each gets its own cases.
+        numbers: Which batches; processes that train together ask for different ones.
         workers: Processes that prepare batches ahead; 0 prepares them when they are asked for.
         skipped: Gets the cases that cannot be used.
 
@@ -68,7 +62,5 @@ def fine_tuning_batches(
             raise
         raise ConfigError("fine-tuning needs MONAI", hint="install it with `pip install monai`") from error
 
-    plan = BatchPlan(
-        data=data, sampling=sampling, image_size=image_size, seed=seed, rank=rank, world_size=world_size
-    )  # fmt: skip
-    return batches(plan, start=start, stop=stop, workers=workers, skipped=skipped or SkippedCases())
+    plan = BatchPlan(data=data, sampling=sampling, image_size=image_size, seed=seed)
+    return batches(plan, numbers, workers=workers, skipped=skipped or SkippedCases())

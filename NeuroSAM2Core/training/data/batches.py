@@ -1,19 +1,20 @@
 """The batches of a run, prepared ahead by worker processes.
 
-The batch of a step is a pure function of the seed, the step and the rank: a run that goes on needs to know nothing else. Every case is
-shown once before any is shown again, over all ranks together. A case that cannot be used gives its place to the next one, with a
+A batch is a pure function of the seed and its number: a run that goes on needs to know nothing else. Every case is shown once before any
+is shown again, over all processes together. A case that cannot be used gives its place to the next one, with a
 warning that is counted, or stops the run.
 
 Prepared volumes, kept in memory while they fit and, where asked, in a folder from run to run.
 
-Files are safetensors, named after what they were made from; one that is damaged or out of date is made anew.
+Files are safetensors, named after what they were made from; one that is damaged or out of date is made anew. They are mapped, not read:
+a clip costs the slices that it shows, and however large a cohort is, the system takes back what lies in memory of it.
 """
 
 import hashlib
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from torch.utils.data import Dataset
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.decoding import decoded, parse_json
-from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
+from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch, TrainingVolume, draw_clip
 from NeuroSAM2Core.training.data.dataset import Case, ObjectMap, SkippedCases, find_objects, read_cases
@@ -34,7 +35,8 @@ from NeuroSAM2Core.training.data.transforms import Augmentation, prepare
 from NeuroSAM2Core.volume import Volume
 
 logger = logging.getLogger(__name__)
-FORMAT = 2
+FORMAT = 3
+AREAS = ("areas_k", "areas_j", "areas_i")
 
 
 class CaseCache:
@@ -87,12 +89,14 @@ class CaseFolder:
             path = self.path(case)
             if not path.exists():
                 return None
-            with safe_open(path, framework="np") as file:
+            with safe_open(path, framework="pt") as file:  # as NumPy it would be copied
                 names = decoded(tuple[str, ...], parse_json(file.metadata()["names"]), "names")
-                image, numbers, matrix = (file.get_tensor(name) for name in ("image", "numbers", "matrix"))
+                image, numbers, matrix, k, j, i = (
+                    file.get_tensor(name).numpy() for name in ("image", "numbers", "matrix", *AREAS)
+                )
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
-        return TrainingVolume.of(Volume(image, matrix, name=case.name), ObjectMap(numbers, names))
+        return TrainingVolume(Volume(image, matrix, name=case.name), ObjectMap(numbers, names), (k, j, i))
 
     def write(self, case: Case, volume: TrainingVolume) -> None:
         """Keeps a volume; a folder that cannot be written to is only warned about."""
@@ -102,6 +106,7 @@ class CaseFolder:
                 "image": np.ascontiguousarray(volume.image.voxels),
                 "numbers": np.ascontiguousarray(volume.objects.numbers),
                 "matrix": np.ascontiguousarray(volume.image.ijk_to_ras),
+                **dict(zip(AREAS, volume.areas, strict=True)),
             }
             with disk.replaced_atomically(self.path(case)) as partial:
                 save_file(arrays, partial, metadata={"names": json.dumps(volume.objects.names)})
@@ -114,19 +119,13 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchPlan:
-    """Everything that determines the batches of one rank."""
+    """Everything that determines the batches of a run."""
 
     data: DataConfig
     sampling: SamplingConfig
     image_size: int
     """Side of the model's input, pixels."""
     seed: int
-    rank: int = 0
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rank < self.world_size:
-            raise ConfigError(f"rank {self.rank} is not one of {self.world_size}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ class Prepared:
 
 
 class FineTuningClips(Dataset[Prepared]):
-    """The batch of every step.
+    """The batches of a run.
 
     Args:
         plan: What it follows from.
@@ -159,12 +158,12 @@ class FineTuningClips(Dataset[Prepared]):
         self.cache = CaseCache(self._load, max_bytes=cache_bytes)
         self.folder = CaseFolder(Path(plan.data.cache_folder), plan.data) if plan.data.cache_folder else None
 
-    def __getitem__(self, step: int) -> Prepared:
+    def __getitem__(self, number: int) -> Prepared:
         plan = self.plan
         clips: list[ClipBatch] = []
         skipped: list[tuple[str, str]] = []
         for n in range(plan.sampling.clips):
-            place = (step * plan.world_size + plan.rank) * plan.sampling.clips + n
+            place = number * plan.sampling.clips + n
             volume, failed = self._volume_at(place)
             skipped += [(case.name, str(error)) for case, error in failed]
             if volume is None:
@@ -211,15 +210,15 @@ class FineTuningClips(Dataset[Prepared]):
         return volume
 
 
-def batches(plan: BatchPlan, *, start: int, stop: int, workers: int, skipped: SkippedCases) -> Iterator[ClipBatch]:
-    """The batches of the steps from `start` up to and without `stop`; cases that could not be used are added to `skipped`.
+def batches(plan: BatchPlan, numbers: Iterable[int], *, workers: int, skipped: SkippedCases) -> Iterator[ClipBatch]:
+    """The batches of some numbers, in order; cases that could not be used are added to `skipped`.
 
     Raises:
         DataError: A dataset file cannot be read, or a case cannot be used and the run is to stop, or none can.
     """
     cases = read_cases(plan.data.datasets, "training")
     clips = FineTuningClips(plan, cases, cache_bytes=plan.data.cache_mb * MIB // max(1, workers))
-    return _unpacked(loaded(clips, range(start, stop), workers=workers), skipped)
+    return _unpacked(loaded(clips, numbers, workers=workers), skipped)
 
 
 def _unpacked(items: Generator[Prepared, None, None], skipped: SkippedCases) -> Iterator[ClipBatch]:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -80,7 +80,7 @@ class SharedItems(Dataset[T | NoSpace]):
 
 
 def loaded(
-    items: Dataset[T], numbers: range, *, workers: int, prefetch: int = 2, pins: bool = False
+    items: Dataset[T], numbers: Iterable[int], *, workers: int, prefetch: int = 2, pins: bool = False
 ) -> Generator[T, None, None]:
     """The items of these numbers, in order.
 

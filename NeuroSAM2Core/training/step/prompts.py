@@ -11,8 +11,7 @@ One prompt for each connected part of an object instead of one for the whole: th
 
 The prompts of one batch: which slices are prompted and corrected, and how.
 
-A plan is drawn once for a whole batch, so that its clips stay one batch, and alike in all processes that train together, so that they
-take the same branches.
+A plan is drawn once for a whole batch, so that its clips stay one batch.
 
 Source: Ravi et al. 2024, appendix D.2.
 """

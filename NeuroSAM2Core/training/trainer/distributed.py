@@ -11,9 +11,11 @@ leaves at once when it sees the broadcast, with the reason in its log; whatever 
 atomically.
 """
 
+import json
 import logging
 import math
 import os
+import secrets
 import sys
 import threading
 import time
@@ -37,6 +39,7 @@ SEEN = "seen"
 POLL_INTERVAL_S = 0.5
 SHUTDOWN_GRACE_S = 10.0
 HOST_SHUTDOWN_DELAY_S = 1.0
+AGREE_INTERVAL_S = 0.05
 
 
 class FailureBroadcast:
@@ -116,15 +119,19 @@ class ProcessGroup:
         """True on rank 0, the only process that writes files and logs."""
         return self.rank == 0
 
+    def share_of(self, count: int) -> range:
+        """The numbers of this process's batches among the `count` batches of a step."""
+        return range(self.rank, count, self.size)
+
     def any(self, value: bool) -> bool:
         """Whether any process says so; all must ask."""
         return self.sum([float(value)])[0] > 0
 
-    def mean(self, values: Sequence[float]) -> list[float]:
-        """Each value averaged over processes; those that have none say NaN. All must ask, with as many values."""
-        there = [0.0 if math.isnan(v) else 1.0 for v in values]
-        sums = self.sum([*(0.0 if math.isnan(v) else v for v in values), *there])
-        return [s / n if n else math.nan for s, n in zip(sums[: len(values)], sums[len(values) :], strict=True)]
+    def mean(self, rows: Sequence[Sequence[float]]) -> list[float]:
+        """The mean of each row's numbers over all processes, NaN where none has any. All must ask, with as many rows."""
+        found = [[v for v in row if math.isfinite(v)] for row in rows]
+        sums = self.sum([*map(sum, found), *map(len, found)])
+        return [s / n if n else math.nan for s, n in zip(sums[: len(rows)], sums[len(rows) :], strict=True)]
 
     def wait(self) -> None:
         """Until all are here."""
@@ -171,9 +178,12 @@ def join_process_group(device: torch.device, *, timeout_minutes: float = 60.0) -
         )
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     device = _own_device(device)
-    store = _store(is_host=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
-    # The agent's store outlives an attempt: through env:// the next one would find the addresses of the last.
-    attempt = f"neurosam2/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    outlives_us = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = _store(is_host=rank == 0 and not outlives_us)
+    attempt = "neurosam2"
+    if outlives_us:  # through env:// an attempt would find the addresses of the last
+        attempts = PrefixStore(f"{attempt}/attempts", store)
+        attempt += f"/{agreed_name(attempts, rank=rank, size=size, timeout_s=60 * timeout_minutes)}"
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=PrefixStore(attempt, store),
@@ -196,6 +206,45 @@ def join_process_group(device: torch.device, *, timeout_minutes: float = 60.0) -
         raise
     finally:
         dist.destroy_process_group()
+
+
+def agreed_name(store: Store, *, rank: int, size: int, timeout_s: float) -> str:
+    """A name that exactly the processes of this attempt share, in a store where those of earlier ones have left their values.
+
+    The launcher's own number of the attempt will not do: a node that joins later counts from 0, and one that loses another does not count.
+
+    Args:
+        store: What all share.
+        rank: Of this process.
+        size: Of the process group.
+        timeout_s: How long the others may take to come.
+
+    Raises:
+        ConfigError: They have not come.
+    """
+    own, deadline = secrets.token_hex(8), time.monotonic() + timeout_s
+    here = [f"here/{n}" for n in range(size)]
+    store.set(here[rank], own)
+    seen: list[str] = []
+    while time.monotonic() < deadline:
+        if rank == 0 and store.check(here):
+            there = [store.get(key).decode() for key in here]
+            if there != seen:  # some of them may have been left by an earlier attempt
+                store.set("attempt", json.dumps(there))
+        if store.check(["attempt"]):
+            names = json.loads(store.get("attempt"))
+            if len(names) == size and names[rank] == own:
+                name = "-".join(names)
+                if names != seen:
+                    seen = names
+                    store.add(f"seen/{name}", 1)
+                if store.add(f"seen/{name}", 0) == size:
+                    return name
+        time.sleep(AGREE_INTERVAL_S)
+    raise ConfigError(
+        f"of {size} processes that are to train together, some have not come within {timeout_s / 60:g} minutes",
+        hint="look at the logs of the others; can they reach this machine?",
+    )
 
 
 def _own_device(device: torch.device) -> torch.device:

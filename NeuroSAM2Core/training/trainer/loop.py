@@ -126,7 +126,7 @@ class TrainingTask(Protocol):
     """What a run trains, and on what."""
 
     def batches(self, start: int) -> Iterator[ClipBatch]:
-        """This process's batches from step `start` to the end, as many per step as are accumulated."""
+        """This process's batches from step `start` to the end, as many per step as it accumulates."""
 
     def prepare(self, state: TrainState, segmenter: ClipSegmenter) -> None:
         """Called before every step, everything in training mode."""
@@ -143,7 +143,7 @@ class TrainerConfig:
     """When to report, validate and save."""
 
     accumulation: int = 1
-    """Batches per step."""
+    """This process's batches per step."""
     report_every: int = 20
     """Steps."""
     report_after_s: float = math.inf
@@ -311,7 +311,7 @@ class _TrainerHooks:
 
     def _report(self, state: TrainState) -> None:
         keys = list(asdict(self.results[0]))
-        means = self.process_group.mean([_mean([getattr(result, key) for result in self.results]) for key in keys])
+        means = self.process_group.mean([[getattr(result, key) for result in self.results] for key in keys])
         seconds = (time.monotonic() - self.reported) * self.config.accumulation / len(self.results)
         metrics = dict(zip(keys, means, strict=True)) | {
             f"learning_rate.{part}": rate for part, rate in self.task.rates(state.step - 1).items()
@@ -334,11 +334,6 @@ class _TrainerHooks:
         self.recorder.write(state.step, numbers)
         if is_best:
             state.checkpoint(self.task.provenance(state), with_training=False).save(self.folder.best)
-
-
-def _mean(values: list[float]) -> float:
-    finite = [v for v in values if math.isfinite(v)]
-    return sum(finite) / len(finite) if finite else math.nan
 
 
 def peak_memory_gb(device: torch.device) -> float:

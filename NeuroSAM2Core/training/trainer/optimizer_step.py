@@ -1,7 +1,7 @@
 """One optimiser step: forward over one or more batches, gradients, clipping, the step itself.
 
-Everything random follows from the seed, the step, the batch within the step and, where processes should differ, the rank: what is
-prompted and corrected is the same everywhere, so that processes take the same branches; where the prompts fall is not.
+Everything random follows from the seed, the step and the number of the batch among those of the step, over all processes: however many
+processes share the batches of a step, the step is the same.
 
 The number type of the arithmetic while training. Weights, losses and the optimiser's moments are float32 always.
 
@@ -121,12 +121,12 @@ def update(
     step_config: OptimizerStepConfig,
     process_group: ProcessGroup,
 ) -> list[StepMetrics]:
-    """One optimiser step; its gradient is the mean over the batches and, in a process group, over processes.
+    """One optimiser step; its gradient is the mean over the batches of all processes, however they are shared among these.
 
     Args:
         state: Changed in place.
         segmenter: A `ClipSegmenter` of the state's model, wrapped for the process group.
-        batches: This process's.
+        batches: This process's, as `ProcessGroup.share_of` numbers them; at least one.
         prompts: How prompts are drawn.
         step_config: The configuration of every optimizer step.
         process_group: The processes that train together.
@@ -136,24 +136,25 @@ def update(
     """
     state.set_rates(step_config.total_steps)
     state.optimizer.zero_grad(set_to_none=True)
-    nums_objects = process_group.mean([float(batch.is_real.sum()) for batch in batches])
-    metrics = []
-    for n, (batch, num_objects) in enumerate(zip(batches, nums_objects, strict=True)):
+    own_objects = float(sum(batch.is_real.sum() for batch in batches))
+    num_batches, num_objects = process_group.sum([float(len(batches)), own_objects])
+    mean_objects = max(1.0, num_objects / num_batches)
+    share = num_batches / process_group.size
+    metrics: list[StepMetrics] = []
+    for number, batch in zip(process_group.share_of(int(num_batches)), batches, strict=True):
         # Gradients are averaged over processes once, with those of the last batch.
-        is_last = n == len(batches) - 1
+        is_last = len(metrics) == len(batches) - 1
         alone = isinstance(segmenter, DistributedDataParallel) and not is_last
         with segmenter.no_sync() if alone else nullcontext():  # type: ignore[operator]
-            plan = planned(prompts, batch, plan_generator(step_config.seed, state.step, n))
-            rng = np.random.default_rng((step_config.seed, state.step, n, 1, process_group.rank))
+            plan = planned(prompts, batch, plan_generator(step_config.seed, state.step, number))
+            rng = np.random.default_rng((step_config.seed, state.step, number, 1, 0))
             torch.manual_seed(int(rng.integers(2**62)))
             with step_config.precision.autocast():
-                result: StepResult = segmenter(
-                    batch.to(process_group.device), rng, plan=plan, num_objects=max(1.0, num_objects)
-                )
+                result: StepResult = segmenter(batch.to(process_group.device), rng, plan=plan, num_objects=mean_objects)
             loss = result.losses.total(step_config.losses)
             if not torch.isfinite(loss):
                 raise LossNotFiniteError(f"the loss of step {state.step} is {loss.item()}", batch)
-            state.scaler.scale(loss / len(batches)).backward()
+            state.scaler.scale(loss / share).backward()
             metrics.append(StepMetrics.of(result, step_config.losses))
     _apply(state, step_config, batches[-1])
     return metrics
