@@ -1,8 +1,7 @@
 """`make bench`: all measurements of this machine's CPU, written as tables into benchmarks/README.md.
 
 Usage: python -m benchmarks.run [speed] [files] [quality] [corrections] [confidence] [training] [worker] [mrml] [components] [threads]
-                               [views] [cohort] [review]
-                               [views] [cohort] [serve] [memory] [cluster]
+                               [views] [cohort] [review] [serve] [memory] [cluster]
        python -m benchmarks.run quality [OPTIONS], see `python -m benchmarks.run quality --help`
 """
 
