@@ -29,7 +29,7 @@ from NeuroSAM2Core.labels import LabelEntry, LabelTable, write_table
 from NeuroSAM2Core.registration import prompts_of
 from NeuroSAM2Core.volume import Axis, Volume
 
-SHAPE, OBJECTS, CASES = (180, 256, 256), 16, 6
+SHAPE, OBJECTS, CASES = (180, 256, 256), 16, 4
 HEAD = ("what", "by the clock, median", "longest", "CPU, median", "must")
 MUST = "3 s"
 LIMIT_S = 120.0
@@ -170,7 +170,7 @@ def in_slicer(folder: Path, cohort: CohortFolder, names: list[str]) -> list[tupl
         started, before = time.perf_counter(), time.process_time()
         button.click()  # type: ignore[attr-defined]
         loop.until(
-            lambda: ui.volumeSelector.currentNode().GetName() == name and ui.objectTable.rowCount == OBJECTS,
+            lambda: box.cohort.view.current == name and ui.objectTable.rowCount == OBJECTS,
             limit_s=LIMIT_S,
         )
         for view in ("Red", "Green", "Yellow"):

@@ -201,23 +201,28 @@ def train(studio: Studio, folder: Path) -> None:
 
 def cohort(studio: Studio, folder: Path) -> None:
     """The list of a cohort, and its most doubtful case."""
-    study, ui = Path.cwd() / "study", studio.user.ui
+    ui, out = studio.user.ui, made_cohort(Path.cwd() / "study")
+    studio.show_segment()
+    for section in (ui.propagateSection, ui.outlineSection, ui.engineSection):
+        section.collapsed = True
+    ui.cohortSection.collapsed = False
+    studio.user.panel.cohort.ask_folder = lambda title: str(out)
+    ui.openCohortButton.click()
+    studio.loop.until(lambda: ui.cohortTable.rowCount > 0, limit_s=LIMIT_S)
+    ui.nextCaseButton.click()
+    studio.loop.until(lambda: ui.objectTable.rowCount > 0, limit_s=LIMIT_S)
+    studio.settle()
+    studio.panel(folder / "cohort.png")
+
+
+def made_cohort(study: Path) -> Path:
+    """The folder of a cohort of brains made from the template, as the command leaves it."""
     counts = ("--training", "2", "--validation", "0", "--held-out", "4")
     subprocess.run([sys.executable, str(ROOT / "tools" / "make_finetuning_cases.py"), str(study), *counts], check=True)
     command = ("cohort", str(study / "dataset.json"), "--images", str(study), "--out", str(study / "out"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "NeuroSAM2Core", *command], check=True, env=environment)
-    studio.show_segment()
-    for section in (ui.propagateSection, ui.outlineSection, ui.engineSection):
-        section.collapsed = True
-    ui.cohortSection.collapsed = False
-    studio.user.panel.cohort.ask_folder = lambda title: str(study / "out")
-    ui.openCohortButton.click()
-    studio.loop.until(lambda: ui.cohortTable.rowCount == 4, limit_s=LIMIT_S)
-    ui.nextCaseButton.click()
-    studio.loop.until(lambda: ui.objectTable.rowCount == 1, limit_s=LIMIT_S)
-    studio.settle()
-    studio.panel(folder / "cohort.png")
+    return study / "out"
 
 
 if __name__ == "__main__":
