@@ -390,7 +390,7 @@ def add_carried(session: SessionController, carried: CarriedObjects) -> list[int
             numbers = document.add_objects(labelmap, known)
         document.journal.note_all()
     session.warm_up()
-    session.propagate(object_ids=tuple(numbers))
+    session.propagate_new(tuple(numbers))
     if carried.lost:
         session.notice = _("nothing of {names} lies in this scan").format(names=", ".join(carried.lost))
     return numbers
