@@ -1,10 +1,13 @@
 """Runs this very copy of NeuroSAM2 by path, as `python -m NeuroSAM2Core` would if it were installed there.
 
     any_python /path/to/NeuroSAM2Core/launch.py -m NeuroSAM2Core download sam2.1_hiera_tiny
+    any_python /path/to/NeuroSAM2Core/launch.py -m NeuroSAM2Core.repair_task TASK.npz RESULT.npz
 
-The libraries are that interpreter's own. The package is made known at import, so that processes which it starts find it, too.
+The second form calls the `main` of a module. The libraries are that interpreter's own. The package is made known at import, so that
+processes which it starts find it, too.
 """
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -28,6 +31,8 @@ def make_known() -> None:
 make_known()
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["-m"] and "." in sys.argv[2]:
+        sys.exit(importlib.import_module(sys.argv[2]).main(sys.argv[3:]))
     from NeuroSAM2Core.cli.main import main
 
     sys.argv[1:] = sys.argv[3:] if sys.argv[1:3] == ["-m", "NeuroSAM2Core"] else sys.argv[1:]

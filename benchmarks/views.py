@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "NeuroSAM2Slicer"))
 
 from NeuroSAM2Lib.headless.surface_process import PAUSE_S, SurfaceProcess
 from NeuroSAM2Lib.headless.views import ORIENTATIONS, SliceView
+from NeuroSAM2Lib.presenters.tools import BY_NAME
 from NeuroSAM2Lib.scene.segments.layers import Layer, reference_grid
+from NeuroSAM2Web.bridge import BUSY_S
 
 from benchmarks.report import as_table
 from NeuroSAM2Core.prompts import BoxPrompt
@@ -38,6 +40,7 @@ TIMES = 9
 PATCH = 12
 """Voxels."""
 HEAD = ("what", "by the clock, median", "longest", "CPU, median", "must")
+REPAIRED = ("grow", "smooth", "holes", "largest", "split")
 COLUMNS, ROW_PX, COLUMN_PX, OBJECT_PX = 5, 115, 95, 80
 
 
@@ -105,6 +108,41 @@ class Reader:
         self.answer()
         self.views.picture("Red", WIDTH, HEIGHT)
 
+    def outline_all(self) -> None:
+        """One more object, as large as the image, with a hole, and two parts."""
+        self.session.next_object()
+        node = self.user.app_state.segmentation_node
+        layer, grid = (
+            Layer(node, self.session.document.objects.segment_id(self.session.document.active)),
+            reference_grid(node),
+        )
+        assert grid is not None
+        layer.reserve(grid.extent, grid)
+        block = layer.block(grid.extent)
+        block[ellipsoid(block.shape)] = layer.label
+        middle = tuple(slice(size // 2 - PATCH, size // 2 + PATCH) for size in block.shape)
+        block[middle] = 0
+        block[:PATCH, :PATCH, :PATCH] = layer.label
+        layer.announce()
+
+    def repair(self, name: str) -> tuple[Times, Times]:
+        """A repair of the active object, and its undo: how long the main thread is held at a time, and how long all of it takes."""
+        held, whole = Times([], []), time.perf_counter()
+
+        def does(act: Callable[[], object]) -> None:
+            one = timed(act, 1)
+            held.clock.extend(one.clock)
+            held.cpu.extend(one.cpu)
+
+        does(lambda: self.user.presenter.repair(name))
+        while self.session.background.is_running:
+            time.sleep(BUSY_S)
+            does(self.user.wake)
+        whole = time.perf_counter() - whole
+        assert self.session.undo(), self.session.notice
+        self.user.wake()
+        return held, Times([whole], [])
+
     def turn(self, number: int) -> None:
         """Another slice and its picture."""
         self.views.wheel("Red", 1 if number % 2 else -1)
@@ -137,7 +175,20 @@ def measure() -> str:
     for num_objects in (1, 10, 20):
         with tempfile.TemporaryDirectory() as folder:
             rows.extend(rows_of(Path(folder), num_objects))
+    with tempfile.TemporaryDirectory() as folder:
+        rows.extend(rows_of_repairs(Path(folder)))
     return as_table(HEAD, rows)
+
+
+def rows_of_repairs(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Of an object as large as the image."""
+    reader = Reader(folder, 1)
+    reader.outline_all()
+    for name in REPAIRED:
+        held, whole = reader.repair(name)
+        title = BY_NAME[name].title
+        yield row(f"{title}, of the whole image: the main thread is held", held, "100 ms")
+        yield row(f"{title}, until it is done", whole, "")
 
 
 def rows_of(folder: Path, num_objects: int) -> list[tuple[str, ...]]:

@@ -4,7 +4,7 @@ What `evaluate` and `report` have in common: the options of a measurement, and m
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,16 +16,29 @@ from NeuroSAM2Core.volume import Volume
 
 if TYPE_CHECKING:
     from NeuroSAM2Core.model import SAM2
-    from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig
+    from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig, FirstPrompt
     from NeuroSAM2Core.training.data import Case
     from NeuroSAM2Core.training.data.dataset import Split
     from NeuroSAM2Core.training.evaluation import EvaluationResult
 
 
+STARTS: "Mapping[str, tuple[FirstPrompt, ...]]" = {
+    "box": ("box",),
+    "click": ("click",),
+    "scribble": ("scribble",),
+    "lasso": ("lasso",),
+    "both": ("box", "click"),
+    "all": ("box", "click", "scribble", "lasso"),
+}
+"""The first prompts that are measured, by what is typed."""
+
+
 def add_options(parser: argparse.ArgumentParser, *, kind: str) -> None:
     """Declares the options; `kind` is the first prompt by default."""
     parser.add_argument("--axis", default="axial", help="axial, coronal, sagittal, i, j or k")
-    parser.add_argument("--start", choices=("box", "click", "both"), default=kind, help=f"the first prompt ({kind})")
+    parser.add_argument(
+        "--start", choices=tuple(STARTS), default=kind, help=f"the first prompt ({kind}); both: box and click"
+    )
     parser.add_argument("--clicks", type=int, default=5, help="correction clicks, at most (5)")
     parser.add_argument("--target", type=float, default=0.85, help="corrections are counted to this Dice (0.85)")
     parser.add_argument(
@@ -60,7 +73,7 @@ def evaluation_config(args: argparse.Namespace, *, max_objects: int = 0) -> "Eva
     from NeuroSAM2Core.training.config.data import EvaluationConfig
 
     return EvaluationConfig(
-        kinds=("box", "click") if args.start == "both" else (args.start,),
+        kinds=STARTS[args.start],
         num_clicks=args.clicks,
         axis=args.axis,
         target_dice=args.target,

@@ -95,6 +95,8 @@ class Activity(Enum):
     ANSWERING = "answering"
     PROPAGATING = "propagating"
     STOPPING = "stopping"
+    REPAIRING = "repairing"
+    EXPORTING = "exporting"
     ENDED = "ended"
 
     @property
@@ -219,7 +221,7 @@ class SessionView:
     notice: str
     """A sentence for the person; empty where there is nothing to say."""
     progress: tuple[int, int] | None
-    """Slices done and slices at most, while propagating."""
+    """Slices done and slices at most, while propagating or repairing; zeros before the first."""
     objects: tuple[ObjectView, ...]
     others: tuple[SegmentView, ...]
     """Segments that are no objects."""

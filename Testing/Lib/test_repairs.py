@@ -1,15 +1,23 @@
 """Repairs of an object in a real scene: one undo step each, exact both ways, and confirmed for the model."""
 
+import os
+import sys
+import time
+
 import numpy as np
 import pytest
+from NeuroSAM2Lib.engine.choice import EngineChoice, starter
+from NeuroSAM2Lib.segmentation.background_run import FEW_SLICES, BackgroundRun, ComputingBeside
 from NeuroSAM2Lib.segmentation.object_actions import ObjectActions
 from NeuroSAM2Lib.segmentation.repair_actions import Brush, RepairActions, RepairSettings, Scope
 from NeuroSAM2Lib.segmentation.session_view import session_view
+from NeuroSAM2Lib.view_state import Activity
 
 from NeuroSAM2Core.components.cpu import fill_holes, largest_component
-from NeuroSAM2Core.errors import ConfigError, DataError, PromptError
+from NeuroSAM2Core.errors import ConfigError, DataError, PromptError, WorkerError
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.repair import grow, shrink, smooth
+from NeuroSAM2Core.repair_task import RepairTask
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from Testing.Support.sessions import SHAPE, SimulatedUser
 
@@ -308,3 +316,221 @@ def test_a_gesture_is_undone_and_redone_bit_exact(app, name):
         assert user.session.redo()
         assert user.bytes() == after
         assert user.document.objects.record(1).prompts == confirmed
+
+
+class Patient:
+    """Computes beside, once it is told to."""
+
+    def __init__(self):
+        self.is_ready = False
+
+    def changes(self, task, mask):
+        while not self.is_ready:
+            yield True
+        return task.changes(mask)
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    """Every repair takes long."""
+    monkeypatch.setattr(RepairTask, "is_quick", lambda task, shape: False)
+    return Patient()
+
+
+def long_repair(app, beside, name="grow", **about):
+    """A person who has begun a repair that takes long."""
+    user = user_with(app, blocks(), **about)
+    user.session.background = BackgroundRun(beside)
+    ACTIONS[name][0](repairs(user, length_mm=2.0 if name == "remove small" else 1.0))
+    return user
+
+
+def until_written(user):
+    for _ in range(1000):
+        user.session.poll()
+        if not user.session.background.is_running:
+            return
+    raise AssertionError("it is never written")
+
+
+@pytest.mark.parametrize("geometry", ["upright", "sagittal storage"])
+@pytest.mark.parametrize("name", [name for name in ACTIONS if "copy" not in name and "slice" not in name])
+def test_a_long_repair_is_the_same_step_and_leaves_the_scene_alone_until_it_is_computed(app, beside, name, geometry):
+    user = long_repair(app, beside, name, geometry=geometry)
+    before, prompts = user.bytes(), user.document.objects.record(1).prompts
+    user.session.poll()
+    assert user.bytes() == before
+    view = session_view(user.session)
+    assert (view.activity, view.progress, view.can_stop) == (Activity.REPAIRING, (0, 0), True)
+    beside.is_ready = True
+    until_written(user)
+    after, confirmed = user.bytes(), user.document.objects.record(1).prompts
+    other = user_with(app, blocks(), geometry)
+    ACTIONS[name][0](repairs(other, length_mm=2.0 if name == "remove small" else 1.0))
+    assert [one[1:] for one in after] == [one[1:] for one in other.bytes()]
+    assert confirmed == other.document.objects.record(1).prompts
+    for _ in range(2):
+        assert user.session.undo()
+        assert user.bytes() == before
+        assert user.document.objects.record(1).prompts == prompts
+        assert user.session.redo()
+        assert user.bytes() == after
+        assert user.document.objects.record(1).prompts == confirmed
+
+
+def test_a_repair_of_an_object_that_was_changed_meanwhile_is_dropped(app, beside):
+    user = long_repair(app, beside)
+    user.session.poll()
+    repairs(user).paint([ras(user, 16, 20)], Brush(radius_mm=1.0))
+    painted, name = user.bytes(), session_view(user.session).undo_name
+    beside.is_ready = True
+    until_written(user)
+    assert "changed meanwhile" in user.session.notice
+    assert user.bytes() == painted
+    assert session_view(user.session).undo_name == name
+
+
+def test_a_repair_goes_on_while_another_object_is_clicked(app, beside):
+    user = long_repair(app, beside)
+    user.session.next_object()
+    user.session.add_box(SlicePlane(Axis.K, 8), BoxPrompt(3, 3, 13, 13))
+    user.settle()
+    beside.is_ready = True
+    until_written(user)
+    assert (whole(user) == grow(blocks(), user.document.volume.spacing_mm[::-1], 1.0)).all()
+    assert user.document.active == 2
+
+
+def test_stop_gives_a_repair_up_and_no_second_one_begins_meanwhile(app, beside):
+    user = long_repair(app, beside)
+    before = user.bytes()
+    with pytest.raises(DataError, match="under way"):
+        repairs(user).shrink()
+    user.session.stop()
+    assert "given up" in user.session.notice
+    assert session_view(user.session).activity is Activity.READY
+    beside.is_ready = True
+    user.session.poll()
+    assert user.bytes() == before
+
+
+@pytest.fixture
+def written_in_part(app, beside, monkeypatch):
+    """A person whose repair is being written, one slice a poll, and the masks that it shall give."""
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.document.SLICES_AT_ONCE", 1)
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.background_run.BUDGET_S", 0.0)
+    monkeypatch.setattr(BackgroundRun, "poll", lambda run: run._step() if run.is_running else None)
+    user = long_repair(app, beside)
+    beside.is_ready = True
+    wanted = grow(blocks(), user.document.volume.spacing_mm[::-1], 1.0)
+    while not user.session.background.is_writing:
+        user.session.poll()
+    assert not (whole(user) == wanted).all()
+    view = session_view(user.session)
+    assert view.progress[0] < view.progress[1]
+    assert not view.can_stop
+    return user, wanted
+
+
+def test_whoever_acts_while_a_repair_is_written_finds_it_written(written_in_part):
+    user, wanted = written_in_part
+    user.session.next_object()
+    assert (whole(user) == wanted).all()
+    assert not user.session.background.is_running
+
+
+def test_undo_while_a_repair_is_written_takes_all_of_it_back(written_in_part):
+    user, wanted = written_in_part
+    user.session.undo()
+    assert (whole(user) == blocks()).all()
+    user.session.redo()
+    assert (whole(user) == wanted).all()
+
+
+def test_the_end_of_a_session_leaves_no_half_of_a_repair(written_in_part):
+    user, wanted = written_in_part
+    user.session.end("over")
+    assert (whole(user) == wanted).all()
+
+
+def test_the_undo_of_others_ends_the_writing(written_in_part):
+    user, _ = written_in_part
+    user.app.edit_history(user.segmentation_node).undo()
+    until_written(user)
+    assert (whole(user) == blocks()).all()
+
+
+def test_a_process_beside_computes_it(app, beside):
+    choice = EngineChoice()
+    run = ComputingBeside(lambda: choice.command(sys.executable), starter(dict(os.environ)))
+    user = long_repair(app, run)
+    while user.session.background.is_running:
+        user.session.poll()
+        time.sleep(0.01)
+    assert user.session.notice == ""
+    assert (whole(user) == grow(blocks(), user.document.volume.spacing_mm[::-1], 1.0)).all()
+
+
+def test_where_no_process_can_be_started_it_is_computed_here_and_the_log_says_so(app, beside, caplog):
+    def start(command, log, *, stop_file=None):
+        raise WorkerError("psutil is missing")
+
+    user = long_repair(app, ComputingBeside(lambda: ("python",), start))
+    until_written(user)
+    assert (whole(user) == grow(blocks(), user.document.volume.spacing_mm[::-1], 1.0)).all()
+    assert "psutil is missing" in caplog.text
+
+
+def test_small_objects_are_repaired_at_once(app):
+    user = user_with(app, blocks())
+    user.session.background = BackgroundRun(Patient())
+    assert SHAPE[0] <= FEW_SLICES
+    repairs(user).grow()
+    assert (whole(user) == grow(blocks(), user.document.volume.spacing_mm[::-1], 1.0)).all()
+
+
+@pytest.fixture
+def overlapping(app):
+    """Makes a person with two objects that overlap, and a third one over both."""
+
+    def make(background):
+        user = user_with(app, blocks())
+        for corner in (8, 11):
+            user.session.next_object()
+            for k in (3, 4, 5):
+                user.session.add_box(SlicePlane(Axis.K, k), BoxPrompt(corner, corner, corner + 6, corner + 8))
+                user.settle()
+        user.session.background = background
+        return user
+
+    return make
+
+
+@pytest.mark.parametrize("act", [ObjectActions.merge, ObjectActions.subtract])
+def test_large_objects_are_combined_a_few_slices_at_a_time_with_the_same_result(overlapping, monkeypatch, act):
+    monkeypatch.setattr("NeuroSAM2Lib.segmentation.object_actions.FEW_SLICES", 0)
+    found = []
+    for background in (BackgroundRun(), BackgroundRun(Patient())):
+        user = overlapping(background)
+        before, prompts = user.bytes(), user.document.objects.record(1).prompts
+        one, other = (user.document.objects.segment_id(number) for number in (1, 2))
+        act(ObjectActions(user.session), *((other, one) if act is ObjectActions.merge else (one, other)))
+        assert user.session.background.is_running == (background.beside is not None)
+        until_written(user)
+        numbers = tuple(user.document.objects.segments)
+        after = user.bytes()
+        found.append(
+            (
+                numbers,
+                [whole(user, number).tolist() for number in numbers],
+                [user.document.objects.record(number).prompts for number in numbers],
+                user.document.active,
+                session_view(user.session).undo_name,
+            )
+        )
+        assert user.session.undo()
+        assert user.bytes() == before
+        assert user.document.objects.record(1).prompts == prompts
+        assert user.session.redo()
+        assert user.bytes() == after
+    assert found[0] == found[1]

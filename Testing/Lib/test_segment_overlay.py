@@ -10,12 +10,12 @@ if missing_libraries():
     pytest.skip(missing_libraries(), allow_module_level=True)
 
 from NeuroSAM2Lib.headless.segment_overlay import LabelStyle, SegmentOverlay, blend_labels
-from NeuroSAM2Lib.headless.views import SliceView
+from NeuroSAM2Lib.headless.views import SliceView, lay_over
 from NeuroSAM2Lib.scene.segments.segment_display import Fill, SegmentDisplay
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
-from Testing.Support.sessions import SimulatedUser
+from Testing.Support.sessions import SimulatedUser, place_point
 
 PLANE = SlicePlane(Axis.K, 4)
 SIZE = 240, 200
@@ -136,3 +136,65 @@ def test_segments_under_a_warp_are_left_out_and_the_view_is_drawn(app):
     viewer.user.segmentation_node.SetAndObserveTransformNodeID(warp.GetID())
     assert viewer.overlay.layers == []
     assert viewer.ours.draw().shape == (SIZE[1], SIZE[0], 3)
+
+
+def grey(viewer):
+    """A window in which what is beside the volume would be grey; no segment is shown, so that only prompts have colours."""
+    display = viewer.user.volume_node.GetDisplayNode()
+    display.SetAutoWindowLevel(0)
+    display.SetWindowLevel(300.0, 50.0)
+    SegmentDisplay(viewer.user.segmentation_node).toggle_all()
+    for view in (viewer.slicers, viewer.ours):
+        width, height, depth = view.node.GetFieldOfView()
+        view.node.SetFieldOfView(2 * width, 2 * height, depth)
+
+
+@pytest.mark.parametrize("geometry", ["upright", "oblique", "anisotropic"])
+def test_the_image_what_lies_beside_it_and_the_prompts_over_it_are_as_slicer_draws_them_on_every_slice(app, geometry):
+    viewer, coloured = Viewer(app, geometry), []
+    place_point(viewer.user.session, SlicePlane(Axis.K, 6), 9, 12)
+    viewer.user.settle()
+    grey(viewer)
+    for k in range(9):
+        ras = viewer.user.document.volume.to_ras(np.array(SlicePlane(Axis.K, k).to_ijk(8, 9)))
+        for view in (viewer.slicers, viewer.ours):
+            view.node.JumpSliceByOffsetting(*map(float, ras))
+        wanted, found = viewer.slicers.draw().astype(int), viewer.ours.draw().astype(int)
+        assert (wanted[:, 0] == 0).all()
+        assert np.abs(wanted - found).max() <= 2, k
+        coloured.append(bool((np.ptp(wanted, axis=2) > DIFFERS).any()))
+    assert coloured[4]
+    assert coloured[6]
+    assert not coloured[0]
+
+
+def test_vtk_draws_only_where_it_has_something_to_draw(app):
+    viewer = Viewer(app)
+    viewer.ours.draw()
+    rendered = []
+    viewer.ours.window.AddObserver("StartEvent", lambda *_: rendered.append(1))
+    empty, prompted = (viewer.user.document.volume.to_ras(np.array(SlicePlane(Axis.K, k).to_ijk(8, 9))) for k in (0, 4))
+    viewer.ours.node.JumpSliceByOffsetting(*map(float, empty))
+    viewer.ours.draw()
+    assert not rendered
+    viewer.ours.node.JumpSliceByOffsetting(*map(float, prompted))
+    viewer.ours.draw()
+    assert len(rendered) == 1
+    viewer.ours.node.JumpSliceByOffsetting(*map(float, empty))
+    crosshair = app.scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCrosshairMode(crosshair.ShowBasic)
+    crosshair.SetCrosshairRAS(*map(float, empty))
+    viewer.ours.draw()
+    assert len(rendered) == 2
+
+
+def test_what_is_drawn_lies_over_a_picture_by_its_opacity():
+    picture = np.full((3, 4, 3), 200, np.uint8)
+    drawn = np.zeros((3, 4, 4), np.uint8)
+    drawn[1, 2] = (255, 0, 0, 255)
+    drawn[2, 3] = (0, 128, 0, 128)
+    lay_over(picture, drawn)
+    assert picture[1, 2].tolist() == [255, 0, 0]
+    assert picture[2, 3].tolist() == [100, 228, 100]
+    picture[1, 2] = picture[2, 3] = 200
+    assert (picture == 200).all()

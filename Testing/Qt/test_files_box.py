@@ -12,6 +12,8 @@ from NeuroSAM2Core.volume import Volume
 from Testing.Qt.panel_user import PanelUser
 from Testing.Support.fake_engine import FakeEngine
 
+LIMIT_S = 120.0
+"""A process has to start and to end."""
 TABLE = LabelTable((LabelEntry(1, "tumor", (255, 0, 51)), LabelEntry(4, "edema", (0, 102, 204))))
 
 
@@ -48,12 +50,13 @@ def test_a_label_map_becomes_objects_and_they_are_written_again(user, loop, tmp_
     user.panel.files.ask_path = lambda name, kind: str(path)
     user.ui.exportSelector.setCurrentIndex(list(ExportFormat).index(ExportFormat.NIFTI))
     user.ui.exportButton.click()
+    loop.until(lambda: "Written: out.nii.gz, out.tsv" in user.ui.stateLabel.text, limit_s=LIMIT_S)
     assert (Volume.read(path).voxels == np.searchsorted([0, 1, 4], labels.voxels)).all()
     assert [one.name for one in read_table(tmp_path / "out.tsv").entries] == ["tumor", "edema"]
     user.ui.exportSelector.setCurrentIndex(list(ExportFormat).index(ExportFormat.DICOM))
     path = tmp_path / "out.dcm"
     user.ui.exportButton.click()
-    loop.until(lambda: "was not opened from DICOM" in user.ui.stateLabel.text)
+    loop.until(lambda: "was not opened from DICOM" in user.ui.stateLabel.text, limit_s=LIMIT_S)
 
 
 def test_the_dicom_button_opens_slicers_module(user, monkeypatch):

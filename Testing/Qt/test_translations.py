@@ -25,6 +25,7 @@ NO_SENTENCES = re.compile(
     |(preset|start\.model|data\.datasets|optim\.steps|run\.folder|lora\.rank|groups\.\{\}\.frozen)\ =.*  # TOML
     |QTableWidget.*|<span.*|<p><(img|a)\ .*  # style and HTML without words
     |The\ NeuroSAM2\ team|an\ observer\ of\ the\ scene\ failed|Add\ the\ cases  # for logs and self tests
+    |(a\ repair|an\ export)\ is\ done\ in\ this\ process:\ %s|import\ sys;.*  # the same, and a program
     |.*\b(vtkMRML|QString|int,int).*""",
     re.VERBOSE | re.DOTALL,
 )

@@ -166,6 +166,38 @@ def test_half_of_clips_start_from_masks_and_a_quarter_each_from_box_and_click():
     assert shares == pytest.approx({"mask": 0.5, "box": 0.25, "click": 0.25}, abs=0.03)
 
 
+def test_clips_start_from_scribbles_and_lassos_as_often_as_configured():
+    rng = np.random.default_rng(0)
+    config = PromptConfig(box=0.2, click=0.1, scribble=0.3, lasso=0.25)
+    kinds = [PromptPlan.draw(config, 8, rng).kind for _ in range(4000)]
+    shares = {kind: kinds.count(kind) / len(kinds) for kind in ("box", "click", "scribble", "lasso", "mask")}
+    assert shares == pytest.approx({"box": 0.2, "click": 0.1, "scribble": 0.3, "lasso": 0.25, "mask": 0.15}, abs=0.03)
+    assert {PromptPlan.draw(config, 1, rng).kind for _ in range(200)} == {"box", "click", "scribble"}
+    lassos = [one for one in (PromptPlan.draw(config, 3, rng) for _ in range(500)) if one.kind == "lasso"]
+    assert all(len(one.prompted) < 3 and one.corrected == () for one in lassos)
+
+
+def test_a_clip_that_starts_from_a_scribble_is_asked_like_one_from_several_clicks():
+    first, *corrections = asked(plan("scribble", corrected=(0,), num_corrections=2), slices=1)
+    num_clicks, candidates, is_shown = first
+    assert num_clicks > 1
+    assert (candidates, is_shown) == (1, False)
+    assert corrections == [(num_clicks + 1, 1, True), (num_clicks + 2, 1, True)]
+
+
+def test_a_lasso_is_remembered_as_a_mask_and_supervised_on_the_other_slices_alone():
+    clip, seen = disc_clip(0, slices=3), []
+    model = mini_model()
+    given = model.use_mask_as_output
+    model.use_mask_as_output = lambda features, mask: seen.append(mask) or given(features, mask)
+    step = ClipSegmenter(model, PromptConfig(), LossConfig())
+    result = step(clip, np.random.default_rng(0), plan=plan("lasso"))
+    assert len(seen) == 1
+    assert 0.5 < float(result.prompted_iou) < 1
+    followed = step(clip, np.random.default_rng(0), plan=replace(plan("lasso"), unsupervised=frozenset({1, 2})))
+    assert followed.losses.total(LossConfig()).item() < 0.1 * result.losses.total(LossConfig()).item()
+
+
 def test_single_slices_always_get_points():
     rng = np.random.default_rng(0)
     assert {PromptPlan.draw(PromptConfig(), 1, rng).kind for _ in range(50)} == {"box", "click"}

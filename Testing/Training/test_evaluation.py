@@ -9,11 +9,12 @@ import pytest
 
 from NeuroSAM2Core import EngineOptions, Session
 from NeuroSAM2Core.errors import ConfigError, DataError
+from NeuroSAM2Core.prompts import ObjectPrompts, lasso_from_mask, scribble_from_error
 from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig
 from NeuroSAM2Core.training.data import read_cases
 from NeuroSAM2Core.training.evaluation import EvaluationResult, Measurement, dice, evaluate_cases
 from NeuroSAM2Core.training.evaluation.results import as_markdown
-from NeuroSAM2Core.volume import Volume
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from Testing.Support.cases import two_balls, write_dataset
 from Testing.Support.models import small_model
 
@@ -64,6 +65,28 @@ def test_the_numbers_are_those_of_the_engine_asked_by_hand(data):
     config = EvaluationConfig(num_clicks=0, kinds=("box",))
     first = next(m for m in measured(data, config).measurements if (m.case, m.object) == (case.name, "1"))
     assert first.dice == expected
+
+
+def test_a_scribble_and_a_lasso_are_measured_as_the_panels_give_them(data):
+    case = read_cases(data.datasets, "validation")[0]
+    image, truth = Volume.read(case.image), Volume.read(case.label).voxels == 1
+    plane = SlicePlane(Axis.K, int(truth.sum(axis=(1, 2)).argmax()))
+    shown = plane.of(truth)
+    expected = {}
+    for kind in ("scribble", "lasso"):
+        prompts = ObjectPrompts()
+        if kind == "scribble":
+            prompts = prompts.with_scribble(plane, scribble_from_error(shown, np.zeros_like(shown)))
+        else:
+            prompts = prompts.with_lasso(plane, lasso_from_mask(shown))
+        session = Session(small_model(), image)
+        session.set_prompts(prompts.prompt_set(1, plane, revision=1, mask=None, shape=shown.shape))
+        list(session.propagate(1))
+        expected[kind] = dice(session.mask(1), truth)
+    config = EvaluationConfig(num_clicks=0, kinds=("scribble", "lasso"), has_surfaces=False)
+    found = [m for m in measured(data, config).measurements if (m.case, m.object) == (case.name, "1")]
+    assert {m.kind: m.dice for m in found} == expected
+    assert next(m for m in found if m.kind == "lasso").slice_dice > 0.9
 
 
 def test_only_the_largest_objects_and_what_was_asked_for_are_measured(data):

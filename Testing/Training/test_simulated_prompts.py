@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from NeuroSAM2Core.errors import ConfigError
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
-from NeuroSAM2Core.prompts import box_from_mask
+from NeuroSAM2Core.prompts import box_from_mask, scribble_from_error
+from NeuroSAM2Core.training.config.step import PromptConfig
 from NeuroSAM2Core.training.step.prompts import (
     CARRIED_JITTER_PX,
     CARRIED_MARGIN_PX,
     carried_boxes,
     first_points,
+    lassos,
     with_clicks,
 )
 
@@ -126,3 +129,73 @@ def test_a_carried_box_stays_on_the_slice():
     points = carried_boxes(torch.ones(1, 1, 16, 16), 64, np.random.default_rng(0))
     assert points.coords.min() >= 0
     assert points.coords.max() <= 63
+
+
+def bananas():
+    """A bent object, a disc, nothing, a speck, and two parts."""
+    rows, cols = np.mgrid[:60, :80]
+    radius, away = np.hypot(rows - 55, cols - 40), np.hypot(rows - 25, cols - 30)
+    bent, disc, nothing, speck = (radius > 30) & (radius < 42) & (rows < 45), away < 12, radius < 0, away < 0.5
+    return torch.from_numpy(np.stack([bent, disc, nothing, speck, disc | (np.hypot(rows - 50, cols - 65) < 6)]))
+
+
+def test_a_scribble_is_at_least_half_of_the_middle_line_as_its_clicks():
+    truth = bananas()
+    lengths = []
+    for seed in range(30):
+        points = first_points("scribble", truth, np.random.default_rng(seed))
+        for n, mask in enumerate(truth):
+            is_there = points.labels[n] != NOTHING
+            assert (points.labels[n][is_there] == POSITIVE).all()
+            places = points.coords[n][is_there]
+            if not mask.any():
+                assert len(places) == 0
+                continue
+            assert all(mask[round(float(row)), round(float(col))] for col, row in places)
+            if n == 0:
+                assert len(places) >= 3
+                lengths.append(float((places[1:] - places[:-1]).norm(dim=1).sum()))
+    whole = np.asarray(scribble_from_error(truth[0].numpy(), np.zeros((60, 80), bool)).path)
+    longest = np.linalg.norm(np.diff(whole, axis=0), axis=1).sum()
+    assert 0.4 * longest < min(lengths) < 0.7 * longest
+    assert 0.9 * longest < max(lengths) <= longest + 1
+
+
+def test_a_rough_lasso_is_around_each_part_and_off_by_about_a_tenth():
+    truth = bananas()
+    sizes = []
+    for seed in range(30):
+        masks = lassos(truth, np.random.default_rng(seed))
+        assert not masks[2].any()
+        assert torch.equal(masks[3], truth[3])
+        sizes.append(float(masks[1].sum() / truth[1].sum()))
+        parts = masks[4]
+        assert parts[25, 30]
+        assert parts[50, 65]
+        overlap = 2 * (masks & truth).flatten(1).sum(1) / (masks.flatten(1).sum(1) + truth.flatten(1).sum(1))
+        assert overlap[[1, 4]].min() > 0.85
+    assert 0.75 < min(sizes) < 0.95
+    assert 1.05 < max(sizes) < 1.3
+
+
+def test_the_same_numbers_give_the_same_scribbles_and_lassos():
+    truth = bananas()
+    one, other = (first_points("scribble", truth, np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(one.coords, other.coords)
+    assert torch.equal(lassos(truth, np.random.default_rng(7)), lassos(truth, np.random.default_rng(7)))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "sentence"),
+    [
+        ({"scribble": 1.5}, "prompts.scribble is a probability"),
+        ({"lasso": -0.1}, "prompts.lasso is a probability"),
+        (
+            {"scribble": 0.4, "lasso": 0.2},
+            "at most 1 together; got box = 0.25, click = 0.25, scribble = 0.4, lasso = 0.2",
+        ),
+    ],
+)
+def test_probabilities_of_first_prompts_are_checked(prompts, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        PromptConfig(**prompts)

@@ -4,7 +4,7 @@ How a model is measured, as data that a run's TOML file holds.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from NeuroSAM2Core.errors import ConfigError
 
@@ -121,7 +121,8 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} is one of {', '.join(choices)}; got {value!r}")
 
 
-FirstPrompt = Literal["box", "click"]
+FirstPrompt = Literal["box", "click", "scribble", "lasso"]
+FIRST_PROMPTS: tuple[FirstPrompt, ...] = get_args(FirstPrompt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +130,8 @@ class EvaluationConfig:
     """What is prompted and what is measured."""
 
     kinds: tuple[FirstPrompt, ...] = ("box", "click")
-    """First prompts, each measured apart: the tight box of the object on its largest slice, or a click in its middle there."""
+    """First prompts, each measured apart, on the slice where the object is largest: its tight box, a click in its middle, a scribble
+    along its middle, or a lasso around its largest part there."""
     num_clicks: int = 5
     """Correction clicks after the first prompt, at most."""
     axis: str = "axial"
@@ -144,8 +146,10 @@ class EvaluationConfig:
     """Measure distances of surfaces; they take about as long as a correction."""
 
     def __post_init__(self) -> None:
-        if not self.kinds or any(kind not in ("box", "click") for kind in self.kinds):
-            raise ConfigError(f"evaluation.kinds are box, click or both; got {', '.join(self.kinds) or 'none'}")
+        if not self.kinds or any(kind not in FIRST_PROMPTS for kind in self.kinds):
+            raise ConfigError(
+                f"evaluation.kinds are some of {', '.join(FIRST_PROMPTS)}; got {', '.join(self.kinds) or 'none'}"
+            )
         if self.num_clicks < 0:
             raise ConfigError(f"evaluation.num_clicks must not be negative; got {self.num_clicks}")
         if not 0 < self.target_dice <= 1:

@@ -48,7 +48,11 @@ class PromptConfig:
     box: float = 0.25
     """Probability that a clip starts from a box."""
     click: float = 0.25
-    """Probability that it starts from one click; the rest start from the true mask."""
+    """Probability that it starts from one click; what is left of 1 starts from the true mask."""
+    scribble: float = 0.0
+    """Probability that it starts from a scribble along the middle of the object, as the chain of clicks that it is for the engine."""
+    lasso: float = 0.0
+    """Probability that it starts from the inside of a rough lasso around the object, as the mask that it is for the engine."""
     auto_prompt_type: bool = False
     """Let the shapes of a batch's objects decide between box and click (compact ones suit a box); their common probability stays."""
     jitter_box_prob: float = 1.0
@@ -84,6 +88,8 @@ class PromptConfig:
         for name in (
             "box",
             "click",
+            "scribble",
+            "lasso",
             "jitter_box_prob",
             "click_from_truth",
             "perturb_prev_mask_prob",
@@ -92,10 +98,10 @@ class PromptConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"prompts.{name} is a probability from 0 to 1; got {getattr(self, name):g}")
-        if self.box + self.click > 1 + 1e-9:
-            raise ConfigError(
-                f"prompts.box and prompts.click are at most 1 together; got {self.box:g} and {self.click:g}"
-            )
+        kinds = {name: getattr(self, name) for name in ("box", "click", "scribble", "lasso")}
+        if sum(kinds.values()) > 1 + 1e-9:
+            given = ", ".join(f"{name} = {probability:g}" for name, probability in kinds.items())
+            raise ConfigError(f"the probabilities of first prompts are at most 1 together; got {given}")
         for name, least in (
             ("max_parts", 1),
             ("max_prompted", 1),

@@ -26,7 +26,7 @@ from NeuroSAM2Core.errors import DataError, NeuroSAM2Error
 from NeuroSAM2Core.inference import EngineOptions, Session
 from NeuroSAM2Core.measures.agreement import SurfaceAgreement, dice, iou, surface_agreement
 from NeuroSAM2Core.model import SAM2
-from NeuroSAM2Core.prompts import box_from_mask, click_from_error
+from NeuroSAM2Core.prompts import box_from_mask, click_from_error, lasso_from_mask, scribble_from_error
 from NeuroSAM2Core.training.config.data import DataConfig, EvaluationConfig, FirstPrompt
 from NeuroSAM2Core.training.data.dataset import (
     Case,
@@ -97,6 +97,13 @@ class Segmenter(Protocol):
         """The current mask of the object, (K, J, I)."""
 
 
+class MaskSegmenter(Segmenter, Protocol):
+    """One that takes a mask for a prompt, too, as a lasso needs."""
+
+    def add_mask(self, object_id: int, axis: str, index: int, mask: Mask, /) -> object:
+        """The object's outline on a slice, (H, W)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Round:
     """The result after some prompts."""
@@ -112,7 +119,7 @@ class Round:
 
 
 def evaluate(
-    session: Segmenter,
+    session: MaskSegmenter,
     truth: Mask,
     axis: Axis,
     *,
@@ -126,7 +133,7 @@ def evaluate(
         session: Without prompts.
         truth: The object, (K, J, I).
         axis: The stored axis that slices are cut along.
-        start: The first prompt: the tight box, or a click in the middle.
+        start: The first prompt: the tight box, a click in the middle, a scribble along the middle, or a lasso around the largest part.
         num_clicks: Corrections.
         on_slice: Called after every slice that was done.
 
@@ -136,14 +143,7 @@ def evaluate(
     if not truth.any():
         raise DataError("the label is empty: there is nothing to evaluate")
     plane = SlicePlane(axis, largest_slice(truth, axis))
-    middle = click_from_error(plane.of(truth), np.zeros_like(plane.of(truth)))
-    box = box_from_mask(plane.of(truth))
-    assert middle is not None
-    assert box is not None
-    if start == "box":
-        session.add_box(OBJECT_ID, axis, plane.index, (box.row0, box.col0, box.row1, box.col1))
-    else:
-        session.add_point(OBJECT_ID, axis, plane.index, (middle.row, middle.col))
+    _prompt(session, plane, plane.of(truth), start)
     for clicks in range(num_clicks + 1):
         for _ in session.propagate(OBJECT_ID):
             on_slice()
@@ -156,6 +156,28 @@ def evaluate(
         if click is None:
             return
         session.add_point(OBJECT_ID, axis, plane.index, (click.row, click.col), positive=click.positive)
+
+
+def _prompt(session: MaskSegmenter, plane: SlicePlane, truth: Mask, start: FirstPrompt) -> None:
+    """Gives the first prompt of an object that is on a slice, (H, W)."""
+    match start:
+        case "box":
+            box = box_from_mask(truth)
+            assert box is not None
+            session.add_box(OBJECT_ID, plane.axis, plane.index, (box.row0, box.col0, box.row1, box.col1))
+        case "lasso":
+            lasso = lasso_from_mask(truth)
+            inside = truth if lasso is None else lasso.mask((truth.shape[0], truth.shape[1]))
+            session.add_mask(OBJECT_ID, plane.axis, plane.index, inside)
+        case "click":
+            middle = click_from_error(truth, np.zeros_like(truth))
+            assert middle is not None
+            session.add_point(OBJECT_ID, plane.axis, plane.index, (middle.row, middle.col))
+        case "scribble":
+            scribble = scribble_from_error(truth, np.zeros_like(truth))
+            assert scribble is not None
+            for click in scribble.clicks:
+                session.add_point(OBJECT_ID, plane.axis, plane.index, (click.row, click.col))
 
 
 def largest_slice(mask: Mask, axis: Axis) -> int:

@@ -1,8 +1,8 @@
 """The forward pass of a training step: segments a clip with simulated prompts and computes the losses.
 
-The object is prompted on the first slice (box, click or mask) and maybe on another; the other slices follow through memory; on slices
-to be corrected, clicks are placed where the answer is wrong and the model answers again. Every decision of a step is taken once for
-the whole batch, so that the clips stay one batch.
+The object is prompted on the first slice (box, click, scribble, lasso or mask) and maybe on another; the other slices follow through
+memory; on slices to be corrected, clicks are placed where the answer is wrong and the model answers again. Every decision of a step is
+taken once for the whole batch, so that the clips stay one batch.
 
 Source: Ravi et al. 2024, appendix D.2.
 """
@@ -27,10 +27,12 @@ from NeuroSAM2Core.training.config.step import LossConfig, PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.step.losses import Losses, iou, prediction_losses
 from NeuroSAM2Core.training.step.prompts import (
+    MASKS,
     PromptPlan,
     carried_boxes,
     first_points,
     joined,
+    lassos,
     parts_by_object,
     with_clicks,
 )
@@ -126,7 +128,10 @@ class ClipSegmenter(nn.Module):
             latest[t] = answers[-1].logits.detach()
             if t not in plan.unsupervised:
                 coverage = self._share(plan, num_slices, is_prompted=t in plan.prompted)
-                losses += [self._losses(answer, truth[:, t], is_real, num_objects) * coverage for answer in answers]
+                target = truth[:, t]
+                if plan.kind == "lasso" and t in plan.prompted:  # what was drawn stays: there is nothing to learn
+                    target = _thresholded(answers[0].logits, target)
+                losses += [self._losses(answer, target, is_real, num_objects) * coverage for answer in answers]
             first[t in plan.prompted].append(_true_iou(answers[0], truth[:, t]))
             if t in plan.corrected:
                 final.append(_true_iou(answers[-1], truth[:, t]))
@@ -178,8 +183,9 @@ class ClipSegmenter(nn.Module):
         """The first answer on a slice and one more after each correction."""
         model = self.model
         is_prompted = t in plan.prompted
-        if is_prompted and plan.kind == "mask":
-            return [self._run(model.use_mask_as_output, features, _resized(truth, model.config.image_size))]
+        if is_prompted and plan.kind in MASKS:
+            given = lassos(truth, rng) if plan.kind == "lasso" else truth
+            return [self._run(model.use_mask_as_output, features, _resized(given, model.config.image_size))]
         points = None
         if is_prompted:
             points = self._first_points(plan, truth, rng)
@@ -226,6 +232,7 @@ class ClipSegmenter(nn.Module):
 
     def _first_points(self, plan: PromptPlan, truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
         """The prompt of every object, or one for each of its parts."""
+        assert plan.kind != "lasso"
         assert plan.kind != "mask"
         if self.prompts.max_parts == 1:
             return first_points(plan.kind, truth, rng, jitter=plan.jitter)

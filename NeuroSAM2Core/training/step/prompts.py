@@ -22,10 +22,13 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.errors import PromptError
 from NeuroSAM2Core.model import Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, NEGATIVE, NOTHING, POSITIVE, TOP_LEFT
+from NeuroSAM2Core.prompts import LassoPrompt, ScribblePrompt, lasso_from_mask, scribble_from_error
 from NeuroSAM2Core.prompts.simulate import parts_of, suggested_kind
 from NeuroSAM2Core.training.config.step import PromptConfig
 from NeuroSAM2Core.training.data.clip import ClipBatch
@@ -34,12 +37,20 @@ BOX_JITTER = 0.1
 CARRIED_MARGIN_PX = 2.0
 CARRIED_JITTER_PX = 3.0
 MAX_SHIFT_PX = 20.0
+SCRIBBLE_PLACES, SHORTEST_SCRIBBLE = 33, 0.5
+"""Of a scribble's whole way as evenly spaced places a share from the second number to 1 is drawn."""
+LASSO_JITTER = 0.1
+MAX_LASSOS = 4
 
 
 def first_points(
-    kind: Literal["box", "click"], truth: Bool[Tensor, "n h w"], rng: np.random.Generator, *, jitter: bool = True
+    kind: Literal["box", "click", "scribble"],
+    truth: Bool[Tensor, "n h w"],
+    rng: np.random.Generator,
+    *,
+    jitter: bool = True,
 ) -> Points:
-    """A box or a click for each object, in the pixels of `truth`; padding where the object is absent.
+    """A box, a click or a scribble for each object, in the pixels of `truth`; padding where the object is absent.
 
     Args:
         kind: Of all of them.
@@ -47,6 +58,8 @@ def first_points(
         rng: Draws places and shifts.
         jitter: Each side of a box is off by up to a tenth of the box, at most 20 pixels; else boxes are tight.
     """
+    if kind == "scribble":
+        return scribbles(truth, rng)
     return boxes(truth, rng, jitter=jitter) if kind == "box" else clicks(truth, truth, rng)
 
 
@@ -128,6 +141,55 @@ def carried_boxes(logits: Float[Tensor, "n 1 h w"], image_size: int, rng: np.ran
     return Points(torch.where(_any(mask)[:, None, None], coords, 0.0), tight.labels)
 
 
+def scribbles(truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Points:
+    """The clicks of a scribble along the middle of each object, of at least half its way; padding where there are fewer or none."""
+    chains = []
+    for mask, (share, start) in zip(truth.cpu().numpy(), rng.random((len(truth), 2)), strict=True):
+        whole = scribble_from_error(mask, np.zeros_like(mask))
+        chains.append(() if whole is None else _stretch(whole, share, start).clicks)
+    coords = np.zeros((len(chains), max(1, *map(len, chains)), 2), np.float32)
+    labels = np.full(coords.shape[:2], float(NOTHING), np.float32)
+    for n, chain in enumerate(chains):
+        for m, click in enumerate(chain):
+            coords[n, m], labels[n, m] = (click.col, click.row), POSITIVE
+    return Points(torch.from_numpy(coords).to(truth.device), torch.from_numpy(labels).to(truth.device))
+
+
+def _stretch(scribble: ScribblePrompt, share: float, start: float) -> ScribblePrompt:
+    """A part of a scribble; `share` and `start` from 0 to 1 say how long it is and where it begins."""
+    places = np.asarray(scribble.path)
+    walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(places, axis=0), axis=1))])
+    length = SHORTEST_SCRIBBLE + share * (1 - SHORTEST_SCRIBBLE)
+    at = walked[-1] * (start * (1 - length) + length * np.linspace(0, 1, SCRIBBLE_PLACES))
+    rows, cols = (np.interp(at, walked, places[:, axis]).tolist() for axis in (0, 1))
+    return ScribblePrompt.drawn(list(zip(rows, cols, strict=True)), positive=scribble.positive)
+
+
+def lassos(truth: Bool[Tensor, "n h w"], rng: np.random.Generator) -> Bool[Tensor, "n h w"]:
+    """What is within rough lassos around the largest parts of each object, each a little too wide or too narrow."""
+    masks = np.zeros(tuple(truth.shape), bool)
+    for n, mask in enumerate(truth.cpu().numpy()):
+        sizes = 1 + LASSO_JITTER * (2 * rng.random(MAX_LASSOS) - 1)
+        for part, size in zip(parts_of(mask, max_parts=MAX_LASSOS), sizes, strict=False):
+            masks[n] |= _lassoed(part, size)
+    return torch.from_numpy(masks).to(truth.device)
+
+
+def _lassoed(part: NDArray[np.bool_], size: float) -> NDArray[np.bool_]:
+    """What is within a lasso around a part that is so many times as wide; the part itself where it is a speck."""
+    try:
+        lasso = lasso_from_mask(part)
+    except PromptError:
+        lasso = None
+    if lasso is None:
+        return part
+    places = np.asarray(lasso.outline)
+    middle = (places.min(axis=0) + places.max(axis=0)) / 2
+    outline = [(float(row), float(col)) for row, col in middle + size * (places - middle)]
+    found = LassoPrompt(tuple(outline)).mask((part.shape[0], part.shape[1]))
+    return found if found.any() else part
+
+
 def _any(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, " n"]:
     return masks.flatten(1).any(dim=1)
 
@@ -172,7 +234,9 @@ def joined(points: Points, num_objects: int) -> Points:
     return Points(coords[:, is_used], labels[:, is_used])
 
 
-PromptKind = Literal["box", "click", "mask"]
+PromptKind = Literal["box", "click", "scribble", "lasso", "mask"]
+MASKS: tuple[PromptKind, ...] = ("lasso", "mask")
+"""Kinds that say where the object is on a slice, so that there is nothing to correct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,27 +256,36 @@ class PromptPlan:
     @classmethod
     def draw(cls, config: PromptConfig, num_slices: int, rng: np.random.Generator) -> "PromptPlan":
         """One plan; the first slice is always prompted."""
-        kind: PromptKind = "mask"
-        chance = rng.random()
-        if chance < config.box + config.click or num_slices == 1:
-            kind = "box" if chance < config.box else "click"
+        kind = cls._kind(config, num_slices, rng.random())
         jitter = rng.random() < config.jitter_box_prob
         # Nothing is learned from a slice whose mask is given: one is left to be found.
-        most = min(config.max_prompted, num_slices - 1 if kind == "mask" else num_slices)
+        most = min(config.max_prompted, num_slices - 1 if kind in MASKS else num_slices)
         num_prompted = int(rng.integers(1, most + 1))
         num_corrected = (
-            0 if kind == "mask" else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
+            0 if kind in MASKS else int(rng.integers(num_prompted, max(config.max_corrected, num_prompted) + 1))
         )
         others = rng.permutation(np.arange(1, num_slices)).tolist()
         prompted = (0, *sorted(others[: num_prompted - 1]))
         extra = others[num_prompted - 1 : num_corrected - 1]
-        corrected = () if kind == "mask" else (*prompted, *sorted(extra))
+        corrected = () if kind in MASKS else (*prompted, *sorted(extra))
         num_clicks = config.num_corrections
         if config.random_corrections:
             num_clicks = int(rng.integers(num_clicks + 1))
         between = range(1, num_slices - config.max_supervised) if config.max_supervised else range(0)
         unsupervised = frozenset(between) - {*prompted, *corrected}
         return cls(kind, jitter, prompted, corrected, num_clicks, unsupervised)
+
+    @staticmethod
+    def _kind(config: PromptConfig, num_slices: int, chance: float) -> PromptKind:
+        """The kind that a number from 0 to 1 stands for."""
+        points = config.box + config.click
+        if chance < points:
+            return "box" if chance < config.box else "click"
+        if chance < points + config.scribble:
+            return "scribble"
+        if num_slices == 1:
+            return "click"
+        return "lasso" if chance < points + config.scribble + config.lasso else "mask"
 
     def order(self, num_slices: int) -> list[int]:
         """Prompted slices first, then the rest: later prompts are remembered by earlier slices."""
@@ -222,7 +295,7 @@ class PromptPlan:
 def planned(prompts: PromptConfig, batch: ClipBatch, rng: np.random.Generator) -> PromptPlan:
     """What is prompted and corrected in a batch; where that is asked for, what most of its objects suit on their first slice."""
     plan = PromptPlan.draw(prompts, batch.images.shape[1], rng)
-    if not prompts.auto_prompt_type or plan.kind == "mask":
+    if not prompts.auto_prompt_type or plan.kind not in ("box", "click"):
         return plan
     kinds = [suggested_kind(mask) for mask in batch.masks[:, :, 0][batch.is_real].cpu().numpy()]
     return replace(plan, kind="box" if 2 * kinds.count("box") > len(kinds) else "click")

@@ -26,6 +26,9 @@ MANAGERS = (
 """The last one holds the mouse's window and level."""
 SEGMENTS = "vtkMRMLSegmentationsDisplayableManager2D"
 """Not needed where a `SegmentOverlay` draws the segments."""
+ROUNDING_MM = 1e-3
+IDLE = ("vtkMRMLSliceIntersectionRepresentation2D", "vtkMRMLRubberBandWidgetRepresentation")
+"""Draw nothing while no button of the mouse is pressed and the other slices are not shown."""
 
 
 class SliceView:
@@ -48,6 +51,8 @@ class SliceView:
         overlay: SegmentOverlay | None = None,
     ) -> None:
         self._overlay = overlay
+        self._is_pressed = False
+        """A button of the mouse."""
         self.renderer = vtk.vtkRenderer()
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         self.window = vtk.vtkRenderWindow()
@@ -83,14 +88,17 @@ class SliceView:
         self.picture = vtk.vtkActor2D()
         self.picture.SetMapper(self.mapper)
         self.picture.GetProperty().SetDisplayLocationToBackground()
-        self.renderer.AddViewProp(self.picture)
+        if overlay is None:
+            self.renderer.AddViewProp(self.picture)
+        else:  # the image is no business of VTK's, which would take longer to draw it than all else together
+            self.renderer.SetBackgroundAlpha(0.0)
         self.resize(*size)
         self._watch = SceneObserver()
         self._on_change: Callable[[], None] = lambda: None
 
     def resize(self, width: int, height: int) -> None:
         """So many pixels from now on; what is shown stays in the middle."""
-        self.size = width, height
+        self.size, self._has_rendered = (width, height), False
         self.window.SetSize(width, height)
         self.logic.ResizeSliceNode(width, height)
 
@@ -126,32 +134,63 @@ class SliceView:
     def draw(self) -> NDArray[np.uint8]:
         """The picture (H, W, 3), its first row at the bottom."""
         connection = self.logic.GetImageDataConnection()
-        if self._overlay is None or connection is None:
+        if self._overlay is None:
             self.mapper.SetInputConnection(connection)
-        else:
-            self.mapper.SetInputData(self._with_segments(self._overlay, connection))
-        self.picture.SetVisibility(bool(connection))
+            self.picture.SetVisibility(bool(connection))
+            self.window.Render()
+            return self._pixels()[..., :3].copy()
+        width, height = self.size
+        picture = np.zeros((height, width, 3), np.uint8) if connection is None else _image_of(connection)
+        self._overlay.draw(picture, self.node)
+        elsewhere = self._markups_elsewhere()
+        if self._has_rendered and not self._draws_more_than(elsewhere):
+            return picture
+        for prop in elsewhere:
+            prop.VisibilityOff()
         self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.SetInputBufferTypeToRGB()
-        grab.ReadFrontBufferOff()
-        grab.ShouldRerenderOff()
-        grab.Update()
-        image = grab.GetOutput()
-        width, height, _ = image.GetDimensions()
-        return np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, 3).copy()
+        for prop in elsewhere:
+            prop.VisibilityOn()
+        self._has_rendered = True
+        lay_over(picture, self._pixels())
+        return picture
 
-    def _with_segments(self, overlay: SegmentOverlay, connection: vtk.vtkAlgorithmOutput) -> vtk.vtkImageData:
-        """A copy of the logic's image with the segments blended in."""
-        algorithm = connection.GetProducer()
-        algorithm.Update()
-        image = vtk.vtkImageData()
-        image.DeepCopy(algorithm.GetOutputDataObject(connection.GetIndex()))
-        width, height, _ = image.GetDimensions()
-        rows = np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, -1)
-        overlay.draw(rows[..., :3], self.node)
-        return image
+    def _markups_elsewhere(self) -> list[vtk.vtkProp]:
+        """What stands for Markups that lie on other slices: VTK takes as long to find that out for each as to draw it."""
+        slice_to_ras, half_thickness = to_matrix(self.node.GetSliceToRAS()), self.node.GetFieldOfView()[2] / 2
+        normal = slice_to_ras[:3, 2]
+        here = float(normal @ slice_to_ras[:3, 3])
+        elsewhere, bounds = [], [0.0] * 6
+        for prop in self.renderer.GetViewProps():
+            node = prop.GetMarkupsNode() if hasattr(prop, "GetMarkupsNode") else None
+            if node is None or not prop.GetVisibility():
+                continue
+            node.GetRASBounds(bounds)
+            low, high = (sum(n * bounds[2 * a + ((n > 0) ^ side)] for a, n in enumerate(normal)) for side in (1, 0))
+            reach = ROUNDING_MM + (0.0 if node.IsA("vtkMRMLMarkupsROINode") else half_thickness)  # as Slicer shows them
+            is_projected = any(
+                node.GetNthDisplayNode(n).GetSliceProjection() for n in range(node.GetNumberOfDisplayNodes())
+            )
+            is_there = node.GetNumberOfControlPoints() and low <= here + reach and high >= here - reach
+            if not is_there and not is_projected:
+                elsewhere.append(prop)
+        return elsewhere
+
+    def _draws_more_than(self, props: list[vtk.vtkProp]) -> bool:
+        """Whether VTK has anything to draw but these."""
+        found = self.node.GetScene().GetNodesByClass("vtkMRMLSliceDisplayNode")
+        displays = (found.GetItemAsObject(number) for number in range(found.GetNumberOfItems()))
+        idle = () if self._is_pressed or any(one.GetIntersectingSlicesVisibility() for one in displays) else IDLE
+        return any(
+            prop.GetVisibility() and prop not in props and prop.GetClassName() not in idle
+            for prop in self.renderer.GetViewProps()
+        )
+
+    def _pixels(self) -> NDArray[np.uint8]:
+        """What VTK has drawn, (H, W, 4), its first row at the bottom."""
+        width, height = self.size
+        pixels = vtk.vtkUnsignedCharArray()
+        self.window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, pixels)
+        return np.asarray(memoryview(pixels)).reshape(height, width, 4)
 
     def to_ras(self, x: float, y: float) -> Matrix:
         """The world position, (3,) in mm, of a screen pixel; y goes up."""
@@ -178,7 +217,34 @@ class SliceView:
     def mouse(self, event: str, x: int, y: int, *, has_control: bool = False, has_shift: bool = False) -> None:
         """One event of the mouse, by VTK's name, at a screen pixel."""
         self.interactor.SetEventInformation(int(x), int(y), int(has_control), int(has_shift), chr(0), 0, None)
+        self._is_pressed = event.endswith("PressEvent") or (self._is_pressed and not event.endswith("ReleaseEvent"))
         self.interactor.InvokeEvent(event)
 
     def _notice(self, _caller: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:
         self._on_change()
+
+
+def _image_of(connection: vtk.vtkAlgorithmOutput) -> NDArray[np.uint8]:
+    """A copy of an image in colours, (H, W, 3), its first row at the bottom; black where it is transparent, which is beside the volume."""
+    algorithm = connection.GetProducer()
+    algorithm.Update()
+    image = algorithm.GetOutputDataObject(connection.GetIndex())
+    width, height, _ = image.GetDimensions()
+    pixels = np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, -1)
+    return pixels[..., :3] & pixels[..., 3:] if pixels.shape[2] == 4 else pixels[..., :3].copy()  # opacity is 0 or 255
+
+
+def lay_over(picture: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> None:
+    """Lays what was drawn on nothing over a picture.
+
+    Args:
+        picture: (H, W, 3), changed in place.
+        drawn: (H, W, 4): colours that are multiplied by their opacity, and the opacity.
+    """
+    rows, cols = np.flatnonzero(drawn[..., 3].any(axis=1)), np.flatnonzero(drawn[..., 3].any(axis=0))
+    if not len(rows):
+        return
+    box = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+    part, over = picture[box], drawn[box]
+    kept = part * (255 - over[..., 3:].astype(np.uint16))
+    part[...] = np.minimum(over[..., :3] + (kept + 127) // 255, 255)

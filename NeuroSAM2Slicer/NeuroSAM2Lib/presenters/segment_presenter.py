@@ -4,6 +4,7 @@ Panels of any toolkit call the actions and show `view`. What goes wrong in an ac
 toolkit's event loop.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,8 +14,10 @@ import slicer
 
 from NeuroSAM2Core.catalog import catalog
 from NeuroSAM2Core.errors import NeuroSAM2Error
+from NeuroSAM2Core.processes import ProcessTree
 from NeuroSAM2Core.remote import EngineSwitches
 from NeuroSAM2Core.volume import MaskCleanup, SlicePlane
+from NeuroSAM2Lib.beside import Work
 from NeuroSAM2Lib.engine.choice import READY, EngineChoice, InstallPlan, Place, starter
 from NeuroSAM2Lib.engine.link import Engine, EngineLink
 from NeuroSAM2Lib.i18n import tr as _
@@ -24,7 +27,11 @@ from NeuroSAM2Lib.presenters.panel_settings import PanelSettings
 from NeuroSAM2Lib.presenters.segment_view_model import SegmentViewModel, SegmentViewModelReader, StatusAction
 from NeuroSAM2Lib.presenters.tools import BY_NAME, Tool, act_on_stroke
 from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.files.export_process import exporting
+from NeuroSAM2Lib.scene.files.exporting import ExportFormat
+from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.views.slice_views import jump_to_slice, visible_plane
+from NeuroSAM2Lib.segmentation.background_run import BackgroundRun, ComputingBeside
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import Unsaved
@@ -33,6 +40,7 @@ from NeuroSAM2Lib.segmentation.objects.session_node import ModelIdentity
 from NeuroSAM2Lib.segmentation.recovery import recover, unsaved_work
 from NeuroSAM2Lib.segmentation.repair_actions import RepairActions
 from NeuroSAM2Lib.segmentation.session_observer import SessionObserver
+from NeuroSAM2Lib.view_state import Activity
 
 NONE_DOUBTFUL = _("no slice is doubtful")
 
@@ -65,6 +73,7 @@ class SegmentPresenter:
         self._problem = ""
         self._unsaved: list[Unsaved] = []
         self._reader = SegmentViewModelReader()
+        self._beside = ComputingBeside(lambda: self.choice.command(self._slicer_python), self._start_program)
         self.measurements = Measurements(host, lambda: self.session)
         self.link = self._new_link()
         self.models = self._new_models()
@@ -92,6 +101,7 @@ class SegmentPresenter:
         except NeuroSAM2Error as error:
             self._problem = str(error)
             return
+        self.session.background = BackgroundRun(self._beside)
         self.watch = SessionObserver(self.session)
         self.session.engine_sync.cleanup = PanelSettings(self.host.scene).cleanup
         self.session.engine_sync.switches = PanelSettings(self.host.scene).switches
@@ -221,6 +231,34 @@ class SegmentPresenter:
         self.act(act)
         if shown is not None:
             self.jump_to_slice(shown)
+
+    def export(
+        self, kind: ExportFormat, path: Path, *, source_files: Sequence[str] | None = None, overwrite: bool = False
+    ) -> None:
+        """Writes what is outlined for other programs, as it is now, in a process beside this one; what comes of it is the session's notice.
+
+        Args:
+            kind: The format.
+            path: Of the first file.
+            source_files: The DICOM slices of the image, in its order; None where it comes from elsewhere.
+            overwrite: Files that are there may be replaced.
+        """
+
+        def begin(session: SessionController) -> None:
+            session.notice = ""
+            snapshot = SegmentationSnapshot.take(session.document.segmentation_node, session.document.volume_node)
+            work = exporting(
+                snapshot,
+                kind,
+                path,
+                python=self._slicer_python,
+                start=_start_with_our_path,
+                source_files=source_files,
+                overwrite=overwrite,
+            )
+            session.background.begin(_told(session, work), Activity.EXPORTING)
+
+        self.act(begin)
 
     def set_cleanup(self, cleanup: MaskCleanup) -> None:
         """Masks are cleaned like this from the next answer on; remembered in the scene."""
@@ -359,6 +397,9 @@ class SegmentPresenter:
         self.session = self.watch = None
         self._unsaved = []
 
+    def _start_program(self, command: Sequence[str], log: Path, *, stop_file: Path | None = None) -> ProcessTree:
+        return starter(self.choice.environment(self._slicer_python))(command, log, stop_file=stop_file)
+
     def _new_link(self) -> EngineLink:
         choice = self.choice
         return EngineLink(lambda: self._make_engine(choice), choice.load_model)
@@ -376,3 +417,15 @@ class SegmentPresenter:
     def _is_on(self, volume_node: object, segmentation_node: object) -> bool:
         is_same = volume_node is self._volume_node and segmentation_node is self._segmentation_node
         return is_same and (self.session is None or not self.session.ended)
+
+
+def _start_with_our_path(command: Sequence[str], log: Path) -> ProcessTree:
+    """Starts a program of this interpreter's Python that finds the same modules."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return starter(dict(os.environ) | {"PYTHONPATH": paths})(command, log)
+
+
+def _told(session: SessionController, work: Work[list[Path]]) -> Work[None]:
+    """Files are written, and then named in the notice."""
+    written = yield from work
+    session.notice = _("written: {files}").format(files=", ".join(one.name for one in written))

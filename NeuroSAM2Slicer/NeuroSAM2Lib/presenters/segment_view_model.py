@@ -57,6 +57,8 @@ ACTIVITY = {
     Activity.ANSWERING: _("Outlining this slice."),
     Activity.PROPAGATING: _("Propagating. You can go on looking and clicking."),
     Activity.STOPPING: _("Stopping after this slice."),
+    Activity.REPAIRING: _("Repairing the object. You can go on looking; if you change it, the repair is dropped."),
+    Activity.EXPORTING: _("Writing files of the objects as they were. You can go on."),
 }
 FIRST = _("Ready. Press X and drag a box around something in a slice view, or press P and click in it.")
 UNSAVED = _("This volume was worked on, and the work was not saved. Bring it back, or begin anew.")

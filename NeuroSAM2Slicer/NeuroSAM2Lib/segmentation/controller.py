@@ -7,23 +7,33 @@ answers where they belong. Nothing here waits: whoever runs the session calls `p
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import slicer
 
 from NeuroSAM2Core.errors import DataError, NeuroSAM2Error, PromptError
+from NeuroSAM2Core.measures import ObjectMask
 from NeuroSAM2Core.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from NeuroSAM2Core.remote import EngineSwitches
-from NeuroSAM2Core.volume import Direction, SlicePlane
+from NeuroSAM2Core.volume import Direction, SlicePlane, Volume
+from NeuroSAM2Lib.beside import Work
 from NeuroSAM2Lib.engine.link import EngineLink
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.segments.whole_masks import reading_mask
 from NeuroSAM2Lib.scene.views.slice_views import PickedPixel, best_axis, box_between, clipped, pick_pixel, shown_slice
+from NeuroSAM2Lib.segmentation.background_run import BackgroundRun
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.objects.scene_objects import next_doubtful
 from NeuroSAM2Lib.segmentation.objects.session_node import WorkingTime
 from NeuroSAM2Lib.segmentation.sync.engine_sync import EngineSync, PropagationRequest
 from NeuroSAM2Lib.segmentation.sync.preview import Preview
+from NeuroSAM2Lib.view_state import Activity
 
+GIVEN_UP = {
+    Activity.REPAIRING: _("the repair was given up: the object is as it was"),
+    Activity.EXPORTING: _("the export was given up; files that were written stay"),
+}
 NEW_IMAGE = _("the image has changed: masks stay as they are, and further answers are for the image as it is now")
 
 
@@ -53,6 +63,8 @@ class SessionController:
         self.engine_sync = EngineSync(link, self.document)
         self.preview = Preview(self.document, self.engine_sync)
         """What a click would give; say `preview.point` while the pointer moves, and `preview.leave` when it leaves."""
+        self.background = BackgroundRun()
+        """The repair or the export that is under way. Repairs are done at once unless whoever made the session gives it another one."""
         self._notice, self._is_error = "", False
         self.working_time = WorkingTime(self.document.node)
         self.ended = ""
@@ -127,13 +139,17 @@ class SessionController:
     @property
     def has_more(self) -> bool:
         """The last `poll` has left something for the next one, which is due at once."""
-        return self.engine_sync.has_more
+        return self.engine_sync.has_more or self.background.is_writing
 
     def poll(self) -> None:
         """Handles the engine's events, for a bounded time. Never waits; recoverable errors are reported in `notice`, not raised."""
         events = self.link.poll()
         if self.ended:
             return
+        try:
+            self.background.poll()
+        except NeuroSAM2Error as error:
+            self.notice = str(error)
         self._try(self._follow_history)
         self._guard_locked()
         for notice in self.engine_sync.handle(events, self.preview.take):
@@ -149,6 +165,7 @@ class SessionController:
     def end(self, reason: str) -> None:
         """Ends the session. Prompts, masks and the journal stay."""
         if not self.ended:
+            self.background.cancel()
             self.preview.leave()
             self._try(self.engine_sync.propagation.abandon)
             self.ended = self.notice = reason
@@ -291,6 +308,12 @@ class SessionController:
                 _("Propagate"), PropagationRequest(object_ids=numbers, first=first, last=last, direction=direction)
             )
 
+    def propagate_new(self, object_ids: tuple[int, ...]) -> None:
+        """Propagates objects through all slices that were made just now, as part of the step that made them."""
+        self.engine_sync.propagation.abandon()
+        self.stopped = None
+        self._try(lambda: self.engine_sync.propagate(PropagationRequest(object_ids=object_ids)))
+
     def extend(self, *, direction: Direction = Direction.BOTH) -> None:
         """Carries the active object one slice beyond the slices where it has ended.
 
@@ -311,10 +334,13 @@ class SessionController:
             self._start_propagation(_("One more slice"), PropagationRequest(object_ids=(number,), beyond=beyond))
 
     def stop(self) -> None:
-        """Stops the propagation within a slice; what is done stays."""
+        """Stops the propagation within a slice, and what is done stays; without one, gives up the repair or the export."""
         if self.engine_sync.propagation.request is not None:
             self.stopped = self.engine_sync.propagation.request
             self._try(self.engine_sync.propagation.stop)
+        elif self.background.is_running and not self.background.is_writing:
+            self.background.cancel()
+            self.notice = GIVEN_UP[self.background.activity]
 
     def resume(self) -> None:
         """Continues where a propagation was stopped, or does again what a correction has made out of date."""
@@ -365,11 +391,41 @@ class SessionController:
         for number in numbers:
             self.engine_sync.forget(number)
 
+    def reading(self, number: int) -> Work[ObjectMask]:
+        """The voxels of an object, in short steps."""
+        document = self.document
+        segment_id = document.objects.segment_id(number)
+        return (yield from reading_mask(document.segmentation_node, segment_id, document.volume))
+
+    def check_unchanged(self, number: int, volume: Volume, before: ObjectMask) -> Work[None]:
+        """Checks that an object still is what `reading` has given.
+
+        Args:
+            number: The object.
+            volume: The image at that time.
+            before: The object at that time.
+
+        Raises:
+            DataError: It is not.
+        """
+        is_same = self.document.volume is volume and number in self.document.objects.segments
+        if is_same:
+            now = yield from self.reading(number)
+            is_same = now.first == before.first and now.voxels.shape == before.voxels.shape
+            for one, other in zip(now.voxels, before.voxels, strict=False) if is_same else ():
+                is_same = is_same and np.array_equal(one, other)
+                yield None
+        if not is_same:
+            raise DataError(
+                _("the object was changed meanwhile, and the repair was dropped"), hint=_("repair it again")
+            )
+
     @contextmanager
     def action(self) -> Iterator[None]:
         """Runs an action after synchronising volume, history and prompt nodes with the scene."""
         if self.ended:
             raise DataError(self.ended, hint=_("choose a volume and a segmentation to go on"))
+        self.background.settle()
         self.notice = ""
         self._follow_image()
         self._follow_history()
@@ -417,6 +473,7 @@ class SessionController:
     def _move_in_history(self, go: Callable[[], bool]) -> bool:
         if self.ended:
             return False
+        self.background.settle()
         self.notice = ""
         self.preview.leave()
         self.engine_sync.propagation.abandon()

@@ -3,7 +3,8 @@
 Methods return what must be sent to the engine; `SessionController` sends it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay, SurfaceUpdater
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy
 from NeuroSAM2Lib.scene.volume_nodes import read_volume, stamp_of
 from NeuroSAM2Lib.segmentation.host import Host
 from NeuroSAM2Lib.segmentation.journal import SessionJournal
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 
 SliceMasks = Mapping[SlicePlane, NDArray[np.bool_]]
 """An object on several slices, (H, W) each."""
+DrawnSlices = Iterable[tuple[SlicePlane, NDArray[np.bool_]]]
+"""The same, one after the other."""
+SLICES_AT_ONCE = 4
+"""Are written between two looks at the person's input."""
 
 
 class SegmentationDocument:
@@ -326,22 +332,52 @@ class SegmentationDocument:
             take_mask(self.segmentation_node, self.objects.segment_id(number), mask)
         self.journal.note_all()
 
-    def redraw(self, number: int, masks: SliceMasks, name: str, *, parts: Sequence[SliceMasks] = ()) -> None:
+    def redraw(self, number: int, masks: SliceMasks, name: str) -> None:
         """Makes an object look otherwise on slices, as one undo step. These slices are confirmed.
 
         Args:
             number: The object.
             masks: What it is on each of the slices.
             name: Of the step.
-            parts: What becomes an object of its own, each; it is not the active one.
         """
-        title, active = self.objects.name(number), self.active
+        for _count in self.redrawing(number, masks.items(), name):
+            pass
+
+    def redrawing(
+        self,
+        number: int,
+        masks: DrawnSlices,
+        name: str,
+        *,
+        parts: Sequence[DrawnSlices] = (),
+        deleted: int | None = None,
+        policy: EditPolicy | None = None,
+    ) -> Iterator[int]:
+        """The same, a few slices at a time; yields how many are done. It ends early where somebody undoes it meanwhile.
+
+        Args:
+            number: See `redraw`, as the rest.
+            masks: Each slice and what the object is on it.
+            name: Of the step.
+            parts: What becomes an object of its own, each; it is not the active one.
+            deleted: An object that goes away with it.
+            policy: Where may be painted; the editor's own settings if None.
+        """
+        title, active, done = self.objects.name(number), self.active, 0
         with self.step(name):
-            self._draw(number, masks)
-            for part in parts:
-                self._draw(self._add_object(title), part)
-            self.node.active_object = active or number
-        if parts:
+            numbers = [number, *(self._add_object(title) for _part in parts)]
+            if deleted is not None:
+                self._delete(deleted)
+            self.node.active_object = number if active in (None, deleted) else active
+        for one, drawn in zip(numbers, (masks, *parts), strict=True):
+            remaining = iter(drawn)
+            while some := dict(itertools.islice(remaining, SLICES_AT_ONCE)):
+                self._draw(one, some, policy)
+                done += len(some)
+                yield done
+                if self.has_moved:
+                    return
+        if parts or deleted is not None:
             self.journal.note_all()
 
     def clear(self, number: int) -> None:
@@ -383,8 +419,7 @@ class SegmentationDocument:
         self.objects.records[number] = record
         self.undo_stack.amend(
             self.records,
-            (number, plane),
-            digest_before=written.digest_before,
+            {(number, plane): written.digest_before},
             was_unchanged_since_restore=was_unchanged_since_restore,
         )
         self._position = self.undo_stack.position()
@@ -512,11 +547,18 @@ class SegmentationDocument:
         self.surfaces.note([self.objects.segment_id(number)])
         self.keep(number, [plane for plane in planes if self.slice_io.digest(number, plane) != before[plane]])
 
-    def _draw(self, number: int, masks: SliceMasks) -> None:
+    def _draw(self, number: int, masks: SliceMasks, policy: EditPolicy | None) -> None:
+        """Makes an object look otherwise on slices and confirms them, as part of the current undo step."""
+        self.undo_stack.notice_edits()
+        was_unchanged_since_restore = self.undo_stack.is_unchanged_since_restore
+        digests_before = {}
         with self.writing(), self.slice_io.together():
             for plane, mask in masks.items():
-                self.slice_io.write(number, SliceMask.drawn(number, plane, mask))
+                written = self.slice_io.write(number, SliceMask.drawn(number, plane, mask), policy)
+                digests_before[number, plane] = written.digest_before
         self.keep(number, list(masks))
+        self.undo_stack.amend(self.records, digests_before, was_unchanged_since_restore=was_unchanged_since_restore)
+        self._position = self.undo_stack.position()
 
     def _add_object(self, name: str) -> int:
         with self.writing():

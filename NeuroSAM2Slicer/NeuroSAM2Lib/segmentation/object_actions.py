@@ -8,7 +8,7 @@ and `carry_objects`, touches no scene and may run beside it; `add_objects` and `
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,14 +17,18 @@ from numpy.typing import NDArray
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import LabelEntry, LabelTable, labels_on_grid, table_for
+from NeuroSAM2Core.measures import ObjectMask
 from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.registration import Registration, carried_labels, prompts_of
-from NeuroSAM2Core.volume import Axis, Volume, pack_mask, resolve_axis
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume, pack_mask, resolve_axis
+from NeuroSAM2Lib.beside import Work
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
 from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
+from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
+from NeuroSAM2Lib.segmentation.background_run import FEW_SLICES
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     MAX_NAME_LENGTH,
@@ -32,7 +36,9 @@ from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     ObjectRecord,
     checked_name,
 )
-from NeuroSAM2Lib.view_state import SliceQuality
+from NeuroSAM2Lib.view_state import Activity, SliceQuality
+
+Mask = NDArray[np.bool_]
 
 
 class ObjectActions:
@@ -121,7 +127,10 @@ class ObjectActions:
             self._objects.check_unlocked(target)
             self._objects.check_unlocked(number)
             self._session.abandon(number, target)
-            self._document.merge(number, target)
+            if self._is_quick(target, number):
+                self._document.merge(number, target)
+            else:
+                self._session.background.begin(self._combining(target, number, adds=True), Activity.REPAIRING)
 
     def subtract(self, segment_id: str, other: str) -> None:
         """Takes another object's voxels from an object; the other stays. Slices that change count as confirmed.
@@ -133,7 +142,60 @@ class ObjectActions:
             number, taken = self._pair(segment_id, other)
             self._objects.check_unlocked(number)
             self._session.abandon(number)
-            self._document.subtract(number, taken)
+            if self._is_quick(number, taken):
+                self._document.subtract(number, taken)
+            else:
+                self._session.background.begin(self._combining(number, taken, adds=False), Activity.REPAIRING)
+
+    def _is_quick(self, number: int, other: int) -> bool:
+        """Whether two objects are combined at once: small ones, and those that slices of the image do not hold."""
+        io, axis = self._document.slice_io, self._axis_of(number, other)
+        if self._session.background.beside is None or axis is None:
+            return True
+        is_small = max(io.reach(one)[axis.array_axis] for one in (number, other)) <= FEW_SLICES
+        return is_small or not (io.is_on_image_grid(number) and io.is_on_image_grid(other))
+
+    def _axis_of(self, number: int, other: int) -> Axis | None:
+        return self._document.axis_of(number) or self._document.axis_of(other)
+
+    def _combining(self, number: int, other: int, *, adds: bool) -> Work[None]:
+        """Adds another object to an object and removes it, or takes it from the object, a few slices at a time."""
+        volume, axis, run = self._document.volume, self._axis_of(number, other), self._session.background
+        assert axis is not None, "`_is_quick` sees to it"
+        taken = yield from self._session.reading(other)
+        if taken.is_empty and not adds:
+            return
+        yield from self._session.check_unchanged(other, volume, taken)
+        slices = self._combined(number, taken, axis, adds=adds)
+        name, deleted = (_("Merge"), other) if adds else (_("Subtract"), None)
+        steps = self._document.redrawing(number, slices, name, deleted=deleted, policy=EditPolicy())
+        with self._session.action():
+            self._objects.check_unlocked(number)
+            self._session.abandon(number, *([other] if adds else []))
+            next(steps, None)
+            if adds:
+                self._document.node.active_object = number
+        total = 0 if taken.is_empty else taken.voxels.shape[axis.array_axis]
+        for done in steps:
+            run.progress = done, total
+            yield None
+
+    def _combined(self, number: int, taken: ObjectMask, axis: Axis, *, adds: bool) -> Iterator[tuple[SlicePlane, Mask]]:
+        """The slices of an object that change, and what it is on them."""
+        if taken.is_empty:
+            return
+        (k, j, i), others = taken.block, [a for a in range(3) if a != axis.array_axis]
+        block = (k, j, i)
+        for index in range(block[axis.array_axis].start, block[axis.array_axis].stop):
+            plane = SlicePlane(axis, index)
+            before = self._document.slice_io.read(number, plane)
+            covered = np.zeros_like(before)
+            covered[block[others[0]], block[others[1]]] = SlicePlane(axis, index - block[axis.array_axis].start).of(
+                taken.voxels
+            )
+            after = before | covered if adds else before & ~covered
+            if not np.array_equal(before, after):
+                yield plane, after
 
     def _unlocked(self, segment_id: str) -> int:
         number = self._objects.number_of(segment_id)
@@ -328,7 +390,7 @@ def add_carried(session: SessionController, carried: CarriedObjects) -> list[int
             numbers = document.add_objects(labelmap, known)
         document.journal.note_all()
     session.warm_up()
-    session.propagate(object_ids=tuple(numbers))
+    session.propagate_new(tuple(numbers))
     if carried.lost:
         session.notice = _("nothing of {names} lies in this scan").format(names=", ".join(carried.lost))
     return numbers

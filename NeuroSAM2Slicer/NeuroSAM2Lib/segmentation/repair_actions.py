@@ -1,39 +1,31 @@
 """Repairs of the active object by hand. Each is one undo step, and the slices that it changes are confirmed, as painted ones are.
 
-What a repair makes of a mask is decided by `NeuroSAM2Core.repair` and `NeuroSAM2Core.components.cpu`.
+What a repair makes of a mask is decided by `NeuroSAM2Core.repair_task`. One of a large object goes on at the polls of the session, see
+`BackgroundRun`; if the object changes before it is computed, it is dropped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from enum import Enum
-from functools import partial
 
 import numpy as np
 import slicer
 from numpy.typing import NDArray
 
-from NeuroSAM2Core.components.cpu import fill_holes, largest_component
 from NeuroSAM2Core.errors import ConfigError, PromptError
+from NeuroSAM2Core.measures import ObjectMask
 from NeuroSAM2Core.prompts import LassoPrompt
-from NeuroSAM2Core.repair import (
-    MAX_MM,
-    close_gaps,
-    fill_between,
-    grow,
-    open_bridges,
-    paint_ball,
-    paint_disc,
-    part_at,
-    remove_small_parts,
-    shrink,
-    smooth,
-    split_parts,
-)
-from NeuroSAM2Core.volume import Axis, SlicePlane
+from NeuroSAM2Core.repair import MAX_MM, paint_ball, paint_disc, part_at
+from NeuroSAM2Core.repair_task import ChangedSlices, RepairKind, RepairTask, repaired
+from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
+from NeuroSAM2Lib.beside import Work
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
 from NeuroSAM2Lib.scene.views.slice_views import path_on, pick_pixel
+from NeuroSAM2Lib.segmentation.background_run import FEW_SLICES
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.view_state import Activity
 
 Mask = NDArray[np.bool_]
 UNCHANGED = _("there was nothing to change")
@@ -95,35 +87,35 @@ class RepairActions:
 
     def keep_largest(self) -> None:
         """Keeps the largest part."""
-        self._repair(_("Keep largest part"), lambda mask, spacing: largest_component(mask))
+        self._repair(_("Keep largest part"), RepairKind.KEEP_LARGEST)
 
     def remove_small(self) -> None:
         """Removes parts that are narrower than the length; the largest stays."""
-        self._repair(_("Remove small parts"), partial(remove_small_parts, width_mm=self._settings.length_mm))
+        self._repair(_("Remove small parts"), RepairKind.REMOVE_SMALL)
 
     def fill_holes(self) -> None:
         """Fills what is enclosed."""
-        self._repair(_("Fill holes"), lambda mask, spacing: fill_holes(mask))
+        self._repair(_("Fill holes"), RepairKind.FILL_HOLES)
 
     def smooth(self) -> None:
         """Smooths the outline by a median."""
-        self._repair(_("Smooth"), partial(smooth, length_mm=self._settings.length_mm))
+        self._repair(_("Smooth"), RepairKind.SMOOTH)
 
     def open(self) -> None:
         """Takes thin bridges and spikes away."""
-        self._repair(_("Remove thin parts"), partial(open_bridges, length_mm=self._settings.length_mm))
+        self._repair(_("Remove thin parts"), RepairKind.OPEN)
 
     def close(self) -> None:
         """Fills narrow gaps."""
-        self._repair(_("Close gaps"), partial(close_gaps, length_mm=self._settings.length_mm))
+        self._repair(_("Close gaps"), RepairKind.CLOSE)
 
     def grow(self) -> None:
         """Makes it larger all around."""
-        self._repair(_("Grow"), partial(grow, length_mm=self._settings.length_mm))
+        self._repair(_("Grow"), RepairKind.GROW)
 
     def shrink(self) -> None:
         """Makes it smaller all around."""
-        self._repair(_("Shrink"), partial(shrink, length_mm=self._settings.length_mm))
+        self._repair(_("Shrink"), RepairKind.SHRINK)
 
     def keep_part(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """Keeps only the part at a world position, (3,) in mm.
@@ -131,11 +123,11 @@ class RepairActions:
         Raises:
             PromptError: There is none, or the position is outside the volume.
         """
-        self._choose_part(ras, view, _("Keep part"), keeps=True)
+        self._choose_part(ras, view, _("Keep part"), RepairKind.KEEP_PART)
 
     def remove_part(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None = None) -> None:
         """Removes the part at a world position; see `keep_part`."""
-        self._choose_part(ras, view, _("Remove part"), keeps=False)
+        self._choose_part(ras, view, _("Remove part"), RepairKind.REMOVE_PART)
 
     def split(self) -> None:
         """Makes an object of each part but the largest.
@@ -144,33 +136,18 @@ class RepairActions:
             DataError: They are too many.
         """
         with self._session.action():
-            number, before = self._begin()
-            largest, *others = split_parts(before) or [before]
-            if not others:
-                self._session.notice = _("it has one part only")
-                return
-            parts = [self._changed(np.zeros_like(part), part) for part in others]
-            self._redraw(number, self._changed(before, largest), _("Split"), parts)
+            self._begin(self._number(), _("Split"), RepairKind.SPLIT)
 
     def fill_between(self) -> None:
         """Draws the slices between confirmed ones by their shapes; of an object without any, between those that show it."""
         with self._session.action():
-            number, before = self._begin()
-            axis = self._plane.axis
-            spacing = self._spacing(axis)
-            known = {index: self._of(before, index) for index in self._keys(number, before)}
-            drawn = {
-                SlicePlane(axis, index): mask
-                for index, mask in fill_between(known, spacing).items()
-                if not np.array_equal(mask, self._of(before, index))
-            }
-            self._finish(number, drawn, _("Fill between slices"))
+            self._begin(self._number(), _("Fill between slices"), RepairKind.FILL_BETWEEN)
 
     def remove_from_slice(self) -> None:
         """The object is not on this slice."""
         with self._session.action():
-            number, before = self._begin()
-            empty = np.zeros_like(self._of(before, self._plane.index))
+            number = self._number()
+            empty = np.zeros_like(self._document.slice_io.read(number, self._plane))
             self._redraw(number, {self._plane: empty}, _("Not on this slice"))
 
     def copy_to_neighbour(self, offset: int) -> SlicePlane:
@@ -180,9 +157,9 @@ class RepairActions:
             PromptError: There is nothing here, or no slice there.
         """
         with self._session.action():
-            number, before = self._begin()
+            number = self._number()
             target = SlicePlane(self._plane.axis, self._plane.index + offset)
-            mask = self._of(before, self._plane.index)
+            mask = self._document.slice_io.read(number, self._plane)
             if not mask.any():
                 raise PromptError(_("the object is not on this slice"), hint=_("go to a slice that shows it"))
             if not 0 <= target.index < self._document.volume.shape[target.axis.array_axis]:
@@ -243,36 +220,31 @@ class RepairActions:
         height, width = plane.of(self._document.volume.voxels).shape
         return plane, path_on(self._document.volume, plane, path), (height, width)
 
-    def _repair(self, name: str, repair: Callable[[Mask, tuple[float, ...]], Mask]) -> None:
+    def _repair(self, name: str, kind: RepairKind) -> None:
         with self._session.action():
-            number, before = self._begin()
-            spacing = self._document.volume.spacing_mm[::-1]
-            if self._settings.scope is Scope.SLICE:
-                mask = self._of(before, self._plane.index)
-                after = repair(mask, self._spacing(self._plane.axis))
-                drawn = {} if np.array_equal(mask, after) else {self._plane: after}
-            else:
-                drawn = self._changed(before, repair(before, spacing))
-            self._finish(number, drawn, name)
+            number = self._number()
+            if self._settings.scope is Scope.OBJECT:
+                self._begin(number, name, kind)
+                return
+            mask = self._document.slice_io.read(number, self._plane)
+            after = repaired(kind, mask, self._spacing(self._plane.axis), self._settings.length_mm)
+            self._finish(number, {} if np.array_equal(mask, after) else {self._plane: after}, name)
 
-    def _choose_part(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None, name: str, *, keeps: bool) -> None:
+    def _choose_part(self, ras: Matrix, view: slicer.vtkMRMLSliceNode | None, name: str, kind: RepairKind) -> None:
         with self._session.action():
-            number, before = self._begin()
-            volume = self._document.volume
-            picked = pick_pixel(volume, ras, axis=self._document.axis_of(number), view=view)
-            pixel = round(picked.row), round(picked.col)
-            is_slice = self._settings.scope is Scope.SLICE
-            i, j, k = (round(one) for one in picked.plane.to_ijk(*map(float, pixel)))
-            mask = picked.plane.of(before) if is_slice else before
-            part = part_at(mask, pixel if is_slice else (k, j, i))
-            if not part.any():
+            number = self._number()
+            picked = pick_pixel(self._document.volume, ras, axis=self._document.axis_of(number), view=view)
+            row, col = round(picked.row), round(picked.col)
+            mask = self._document.slice_io.read(number, picked.plane)
+            if not mask[row, col]:
                 raise PromptError(_("the object is not there"), hint=_("click on a part of it"))
-            after = part if keeps else mask & ~part
-            if np.array_equal(mask, after):
-                drawn = {}
-            else:
-                drawn = {picked.plane: after} if is_slice else self._changed(before, after)
-            self._finish(number, drawn, name)
+            if self._settings.scope is Scope.OBJECT:
+                i, j, k = (round(one) for one in picked.plane.to_ijk(float(row), float(col)))
+                self._begin(number, name, kind, place=(k, j, i))
+                return
+            part = part_at(mask, (row, col))
+            after = part if kind is RepairKind.KEEP_PART else mask & ~part
+            self._finish(number, {} if np.array_equal(mask, after) else {picked.plane: after}, name)
 
     def _number(self) -> int:
         number = self._document.active
@@ -281,10 +253,55 @@ class RepairActions:
         self._document.objects.check_unlocked(number)
         return number
 
-    def _begin(self) -> tuple[int, Mask]:
-        """The active object, and its voxels (K, J, I) as they are."""
-        number = self._number()
-        return number, self._document.slice_io.read_whole(number)
+    def _begin(self, number: int, name: str, kind: RepairKind, *, place: tuple[int, int, int] | None = None) -> None:
+        """Repairs the object in 3-D: at once where it is small, otherwise at the session's polls."""
+        k, j, i = self._document.volume.spacing_mm[::-1]
+        task = RepairTask(
+            kind=kind,
+            image_shape=self._document.volume.shape,
+            spacing_mm=(k, j, i),
+            first=(0, 0, 0),
+            axis=self._plane.axis.array_axis,
+            length_mm=self._settings.length_mm,
+            place=place,
+        )
+        run, shape = self._session.background, self._document.slice_io.reach(number)
+        if run.beside is None or (shape[task.axis] <= FEW_SLICES and task.is_quick(shape)):
+            for _step in self._repairing(number, name, task, is_at_once=True):
+                pass
+        else:
+            run.begin(self._repairing(number, name, task, is_at_once=False), Activity.REPAIRING)
+            self._session.abandon(number)
+
+    def _repairing(self, number: int, name: str, task: RepairTask, *, is_at_once: bool) -> Work[None]:
+        run, volume, axis = self._session.background, self._document.volume, self._plane.axis
+        before = yield from self._session.reading(number)
+        if before.is_empty:
+            self._session.notice = UNCHANGED
+            return
+        keys = self._keys(number, before) if task.kind is RepairKind.FILL_BETWEEN else ()
+        task = replace(task, first=before.first, keys=keys)
+        if is_at_once or run.beside is None or task.is_quick(before.voxels.shape):
+            changes = task.changes(before.voxels)
+        else:
+            changes = yield from run.beside.changes(task, before.voxels)
+        if not is_at_once:
+            yield from self._session.check_unchanged(number, volume, before)
+        drawn, *parts = changes
+        if not drawn.indices:
+            self._session.notice = _("it has one part only") if task.kind is RepairKind.SPLIT else UNCHANGED
+            return
+        steps = self._document.redrawing(
+            number, _slices(drawn, axis, volume), name, parts=[_slices(one, axis, volume) for one in parts]
+        )
+        with nullcontext() if is_at_once else self._session.action():
+            self._document.objects.check_unlocked(number)
+            self._session.abandon(number)
+            next(steps, None)
+        total = sum(len(one.indices) for one in changes)
+        for done in steps:
+            run.progress = done, total
+            yield None
 
     def _finish(self, number: int, drawn: Mapping[SlicePlane, Mask], name: str) -> None:
         if drawn:
@@ -292,37 +309,26 @@ class RepairActions:
         else:
             self._session.notice = UNCHANGED
 
-    def _redraw(
-        self,
-        number: int,
-        drawn: Mapping[SlicePlane, Mask],
-        name: str,
-        parts: list[dict[SlicePlane, Mask]] | None = None,
-    ) -> None:
+    def _redraw(self, number: int, drawn: Mapping[SlicePlane, Mask], name: str) -> None:
         self._session.abandon(number)
-        self._document.redraw(number, drawn, name, parts=parts or ())
-
-    def _changed(self, before: Mask, after: Mask) -> dict[SlicePlane, Mask]:
-        """The slices on which two masks differ, as they are afterwards."""
-        axis = self._plane.axis
-        others = tuple(a for a in range(3) if a != axis.array_axis)
-        indices = np.flatnonzero((before != after).any(axis=others)).tolist()
-        return {SlicePlane(axis, index): self._of(after, index).copy() for index in indices}
-
-    def _of(self, whole: Mask, index: int) -> Mask:
-        """A slice along the axis that is looked at."""
-        return SlicePlane(self._plane.axis, index).of(whole)
+        self._document.redraw(number, drawn, name)
 
     def _spacing(self, axis: Axis) -> tuple[float, float]:
         """Millimetres between rows and between columns of a slice."""
         rows, cols = (one for a, one in enumerate(self._document.volume.spacing_mm[::-1]) if a != axis.array_axis)
         return rows, cols
 
-    def _keys(self, number: int, before: Mask) -> list[int]:
+    def _keys(self, number: int, before: ObjectMask) -> tuple[int, ...]:
         """The slices between which others are drawn: confirmed ones, and those that were painted."""
         record, axis = self._document.objects.record(number), self._plane.axis
         if record.prompts.axis == axis:
             painted = {plane.index for plane in self._document.slice_io.edited_by_hand(number)}
-            return sorted({plane.index for plane in record.prompts.planes} | painted)
+            return tuple(sorted({plane.index for plane in record.prompts.planes} | painted))
         others = tuple(a for a in range(3) if a != axis.array_axis)
-        return [int(index) for index in np.flatnonzero(before.any(axis=others))]
+        first = before.first[axis.array_axis]
+        return tuple(int(index) + first for index in np.flatnonzero(before.voxels.any(axis=others)))
+
+
+def _slices(changed: ChangedSlices, axis: Axis, volume: Volume) -> Iterator[tuple[SlicePlane, Mask]]:
+    height, width = (size for a, size in enumerate(volume.shape) if a != axis.array_axis)
+    return ((SlicePlane(axis, index), mask) for index, mask in changed.masks((height, width)))

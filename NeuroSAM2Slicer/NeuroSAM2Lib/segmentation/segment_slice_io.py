@@ -65,18 +65,31 @@ class SegmentSliceIO:
         """An object on the image's grid, (K, J, I)."""
         return self._writer.read_whole(self._objects.segment_id(object_id))
 
+    def reach(self, object_id: int) -> tuple[int, int, int]:
+        """How large the part of the image's grid is at most that an object can be on, (K, J, I)."""
+        return self._writer.reach(self._objects.segment_id(object_id))
+
     def together(self) -> AbstractContextManager[None]:
         """The scene hears of all slices that are written meanwhile at the end."""
         return self._writer.together()
 
-    def write(self, object_id: int, mask: SliceMask) -> WrittenMask:
+    def is_on_image_grid(self, object_id: int) -> bool:
+        """The object's voxels are the image's, so that slices hold all of it."""
+        return self._writer.is_on_image_grid(self._objects.segment_id(object_id))
+
+    def write(self, object_id: int, mask: SliceMask, policy: EditPolicy | None = None) -> WrittenMask:
         """Puts an answer into the scene.
+
+        Args:
+            object_id: The object.
+            mask: What it is on a slice.
+            policy: Where may be painted and what is overwritten; the editor's own settings if None.
 
         Raises:
             DataError: The segment is gone.
             GeometryError: It cannot hold that slice.
         """
-        policy = EditPolicy.of(self._host.editor_node())
+        policy = policy or EditPolicy.of(self._host.editor_node())
         overwrites = policy.overwrite is not Overwrite.NONE
         segment_id, plane = self._objects.segment_id(object_id), mask.plane
         kept = self._kept_by_others(object_id, plane) if overwrites else ()

@@ -17,11 +17,12 @@ def session_view(session: SessionController) -> SessionView:
     if session.ended:
         return replace(NO_SESSION, notice=session.notice)
     record, history = document.active_record, document.undo_stack.history
-    is_running = engine_sync.propagation.request is not None
+    is_running, background = engine_sync.propagation.request is not None, session.background
+    progress = background.progress if background.is_running else None
     return SessionView(
         activity=_activity(session),
         notice=session.notice,
-        progress=engine_sync.propagation.progress if is_running else None,
+        progress=engine_sync.propagation.progress if is_running else progress,
         objects=tuple(_object_view(session, number) for number in document.objects.segments),
         others=_others(session),
         quality_strip=_quality_strip(record),
@@ -30,7 +31,9 @@ def session_view(session: SessionController) -> SessionView:
         can_prompt=True,
         can_propagate=bool(record.prompts.indices) and not is_running,
         can_extend=bool(record.ends()) and not is_running,
-        can_stop=is_running and not engine_sync.propagation.is_stopping,
+        can_stop=not engine_sync.propagation.is_stopping
+        if is_running
+        else background.is_running and not background.is_writing,
         can_continue=session.can_continue,
         can_clear=document.active is not None,
         can_undo=history.can_undo(),
@@ -46,6 +49,8 @@ def _activity(session: SessionController) -> Activity:
         return Activity.STARTING
     if engine_sync.propagation.request is not None:
         return Activity.STOPPING if engine_sync.propagation.is_stopping else Activity.PROPAGATING
+    if session.background.is_running:
+        return session.background.activity
     return Activity.ANSWERING if engine_sync.is_waiting else Activity.READY
 
 

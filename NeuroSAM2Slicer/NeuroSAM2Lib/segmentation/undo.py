@@ -186,9 +186,8 @@ class UndoStack:
     def amend(
         self,
         records: Records,
-        answered: tuple[int, SlicePlane],
+        digests_before: Mapping[tuple[int, SlicePlane], int],
         *,
-        digest_before: int,
         was_unchanged_since_restore: bool,
     ) -> None:
         """Amends the current step with the records by now.
@@ -197,8 +196,7 @@ class UndoStack:
 
         Args:
             records: What is known.
-            answered: The object and the slice that an answer has come for.
-            digest_before: Of what was there before.
+            digests_before: Of what was there before, by the objects and slices that have changed.
             was_unchanged_since_restore: `is_unchanged_since_restore` before the change.
         """
         number = self.position()[0]
@@ -208,7 +206,7 @@ class UndoStack:
                 UndoState(here.name, dict(records), False, on_top_of=number if was_unchanged_since_restore else None)
             )
         else:
-            here.before.setdefault(answered, digest_before)
+            here.before.update({known: digest for known, digest in digests_before.items() if known not in here.before})
             self._states[number] = replace(here, records=dict(records))
         self._images = self._image_times()
 

@@ -152,7 +152,12 @@ def _worse_cases(verdict: Verdict) -> str:
 
 
 def _worse_prompts(verdict: Verdict) -> str:
-    sentences = {"box": _("Worse after a box ({change})."), "click": _("Worse after a click ({change}).")}
+    sentences = {
+        "box": _("Worse after a box ({change})."),
+        "click": _("Worse after a click ({change})."),
+        "scribble": _("Worse after a scribble ({change})."),
+        "lasso": _("Worse after a lasso ({change})."),
+    }
     return _joined(
         *(
             sentences[one.kind].format(change=f"{one.difference:+.2f}")

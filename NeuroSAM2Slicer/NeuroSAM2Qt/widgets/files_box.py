@@ -9,15 +9,13 @@ import slicer
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.follow_presenter import FollowPhase, FollowPresenter, FollowView
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
-from NeuroSAM2Lib.scene.files.exporting import ExportFormat, export
-from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
+from NeuroSAM2Lib.scene.files.exporting import ExportFormat
 from NeuroSAM2Lib.scene.volume_nodes import read_volume
 from NeuroSAM2Lib.segmentation.controller import SessionController
 from NeuroSAM2Lib.segmentation.object_actions import add_objects, read_objects
 
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.labels import find_table, read_table
-from NeuroSAM2Core.labels.dicom_seg import SourceImages
 from NeuroSAM2Qt.connections import connect
 
 FORMATS = {
@@ -109,21 +107,16 @@ class FilesBox:
 
     def _export(self) -> None:
         kind = list(FORMATS)[self.ui.exportSelector.currentIndex]
-        volume_node, segmentation_node = self.presenter.chosen
-        if volume_node is None or segmentation_node is None:
+        volume_node, _segmentation_node = self.presenter.chosen
+        if volume_node is None:
             return
         chosen = self.ask_path(f"{volume_node.GetName()} segmentation{kind.value}", kind)
         if not chosen:
             return
         path = Path(chosen if chosen.lower().endswith(kind.value) else chosen + kind.value)
 
-        def write(session: SessionController) -> None:
-            snapshot = SegmentationSnapshot.take(segmentation_node, volume_node)
-            source = _source(volume_node) if kind is ExportFormat.DICOM else None
-            written = export(snapshot, kind, path, source=source, overwrite=path.exists())
-            session.notice = _("written: {files}").format(files=", ".join(one.name for one in written))
-
-        self.presenter.act(write)
+        source_files = _source_files(volume_node) if kind is ExportFormat.DICOM else None
+        self.presenter.export(kind, path, source_files=source_files, overwrite=path.exists())
 
     def _follow(self) -> None:
         place = self.ui.earlierSelector.currentIndex
@@ -148,9 +141,9 @@ def _add_labels(session: SessionController, path: Path) -> None:
     add_objects(session, objects)
 
 
-def _source(volume_node: slicer.vtkMRMLScalarVolumeNode) -> SourceImages | None:
+def _source_files(volume_node: slicer.vtkMRMLScalarVolumeNode) -> list[str] | None:
     """The DICOM slices that Slicer has loaded a volume from, in its order; None where it comes from elsewhere."""
     database = getattr(slicer, "dicomDatabase", None)
     names = [] if database is None else str(volume_node.GetAttribute(INSTANCES) or "").split()
     files = [database.fileForInstance(name) for name in names] if database is not None else []
-    return SourceImages.read(files) if files and all(files) else None
+    return [str(one) for one in files] if files and all(files) else None

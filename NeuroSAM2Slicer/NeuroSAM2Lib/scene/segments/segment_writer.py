@@ -168,6 +168,19 @@ class SegmentWriter:
         first, last = layer.image.GetExtent()[place : place + 2]
         return range(max(0, first), min(count, last + 1))
 
+    def is_on_image_grid(self, segment_id: str) -> bool:
+        """The segment's voxels are the image's."""
+        layer = Layer(self.node, segment_id)
+        return layer.is_empty or is_same_grid(layer.grid, self._image_grid)
+
+    def reach(self, segment_id: str) -> tuple[int, int, int]:
+        """How large the part of the image's grid is at most that the segment can be on, (K, J, I)."""
+        layer = Layer(self.node, segment_id)
+        if self.is_on_image_grid(segment_id):
+            k, j, i = (min(one, whole) for one, whole in zip(layer.voxels.shape, self.volume.shape, strict=True))
+            return k, j, i
+        return self.volume.shape
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """The scene hears of all slices that are written meanwhile at the end, once for each segment."""
