@@ -53,9 +53,10 @@ def data(dataset):
     return DataConfig(datasets=(str(dataset),))
 
 
-def drawn(data, *, start=0, stop=4, step=1, seed=7, workers=0, sampling=SAMPLING):
+def drawn(data, *, start=0, stop=4, step=1, seed=7, workers=0, sampling=SAMPLING, skipped=None):
     numbers = iter(range(start, stop, step))
-    return list(fine_tuning_batches(data, sampling, image_size=64, seed=seed, numbers=numbers, workers=workers))
+    options = {"image_size": 64, "seed": seed, "numbers": numbers, "workers": workers, "skipped": skipped}
+    return list(fine_tuning_batches(data, sampling, **options))
 
 
 def same(a, b):
