@@ -178,11 +178,11 @@ def table(compared: Sequence[Compared]) -> str:
         rows.append((f"all, {kind} ({len(of_kind)})", f"{ours[of_kind].mean():.3f}", f"{person[of_kind].mean():.3f}"))
     worst = sorted(compared, key=lambda one: float(one.ours.mean()))[: max(1, math.ceil(WORST * len(compared)))]
     ranks = ", ".join(str(one.rank) for one in worst)
-    seconds, looked_at = np.median([one.seconds for one in compared]), max(1, math.ceil(LOOKED_AT * len(compared)))
+    looked_at = max(1, math.ceil(LOOKED_AT * len(compared)))
     return (
         as_table(("structure", "from two annotated cases", "a person's box"), rows)
         + f"\nMean Dice of {len(compared)} new subjects. The worst {WORST:.0%} by Dice are number {ranks} of {len(compared)} on the "
-        f"review list; the first {LOOKED_AT:.0%} of it are {looked_at}. A case takes {seconds:.0f} s (median, one thread).\n"
+        f"review list; the first {LOOKED_AT:.0%} of it are {looked_at}.\n"
     )
 
 
