@@ -297,7 +297,7 @@ def test_the_panel_shows_what_is_going_on(app):
     user.settle()
     user.session.propagate()
     user.engines.last.work(3)
-    user.session.poll()
+    user.take_in()
     view = session_view(user.session)
     assert view.activity is Activity.PROPAGATING
     assert view.progress == (3, 8)

@@ -70,7 +70,7 @@ def test_propagation_streams_slice_by_slice_and_stop_keeps_what_is_done(patient)
     patient.settle()
     session.propagate()
     patient.engines.last.work(3)
-    session.poll()
+    patient.take_in()
     assert patient.voxels_of().any(axis=(1, 2)).sum() == 4
     session.stop()
     patient.settle()
@@ -274,7 +274,7 @@ def test_a_dead_engine_is_replaced_and_nothing_is_lost(patient, undo_state):
         patient.settle()
         session.propagate()
         patient.engines.last.work(2)
-        session.poll()
+        patient.take_in()
         assert patient.voxels_of().any(axis=(1, 2)).sum() == 3
     patient.engines.last.kill()
     session.poll()

@@ -86,6 +86,12 @@ class SimulatedUser:
                 return
         raise AssertionError(f"it never settles: {self.session.notice}")
 
+    def take_in(self):
+        """Everything that the engine has sent, in as many turns as a busy machine needs."""
+        self.session.poll()
+        while self.session.has_more:
+            self.session.poll()
+
     def mask(self, plane, number=1):
         return self.document.slice_io.read(number, plane)
 
