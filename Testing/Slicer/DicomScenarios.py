@@ -138,5 +138,5 @@ class DicomScenarios(unittest.TestCase):
         self.inputs.panel.files.ask_path = lambda name, kind: str(path)
         self.ui.exportSelector.setCurrentIndex(list(ExportFormat).index(kind))
         self.ui.exportButton.click()
-        self.inputs.until(path.is_file)
+        self.inputs.until(lambda: path.name in self.ui.stateLabel.text)  # the file is there a moment before
         return path
