@@ -12,18 +12,24 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing import reduction
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from NeuroSAM2Core.remote.server.counters import Counters, ServerState, Snapshot
 from NeuroSAM2Core.remote.server.options import WorkerLimits
 from NeuroSAM2Core.remote.server.process import WorkerProcess, leave
 from NeuroSAM2Core.startup import num_cores
+
+if sys.platform == "win32":  # nothing is handed over there, but the types are told
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 logger = logging.getLogger(__name__)
 
