@@ -10,7 +10,6 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from monai.data import PersistentDataset
 
+from benchmarks.memory import in_child
 from benchmarks.report import as_table
 from benchmarks.training import peak_kb
 from NeuroSAM2Core import Volume
@@ -48,17 +48,6 @@ def measure() -> str:
     return as_table(("what", "measured", "beside it", "must"), rows)
 
 
-def in_process(act: Callable[..., None], *args: object) -> list[float]:
-    """What a process of its own sends."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=act, args=(sender, *args))
-    process.start()
-    found: list[float] = receiver.recv()
-    process.join()
-    return found
-
-
 def starting() -> list[tuple[str, ...]]:
     """From a list of many cases, all of one file name as in BIDS, to the first batch."""
     with tempfile.TemporaryDirectory() as name:
@@ -75,7 +64,7 @@ def starting() -> list[tuple[str, ...]]:
             entries.append({"image": f"sub-{number:05}/anat/image.nii", "seg": f"sub-{number:05}/anat/label.nii"})
         path = folder / "dataset.json"
         path.write_text(json.dumps({"training": entries, "validation": []}), encoding="utf-8")
-        wall_s, cpu_s, peak_gb, libraries_gb = in_process(_send_start, str(path))
+        wall_s, cpu_s, peak_gb, libraries_gb = in_child(_send_start, str(path))
     what = f"{NUM_CASES:,} cases, from the list to the first batch"
     row = (what, f"{wall_s:.1f} s ({cpu_s:.1f} s CPU)", "", "10 s")
     print(*row, sep=" | ", flush=True)

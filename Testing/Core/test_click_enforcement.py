@@ -73,9 +73,10 @@ def test_an_answer_that_is_cleaned_away_is_none(positive):
 
 
 def test_a_click_on_an_object_thought_absent_brings_it_back():
-    assert mask_of(enforce_clicks(torch.full((1, 1, 16, 16), -1024.0), [PointPrompt(5, 80, True)], SHAPE, OPTIONS))[
-        5, 80
-    ]
+    absent = torch.full((1, 1, 16, 16), -1024.0)
+    mask = mask_of(enforce_clicks(absent, [PointPrompt(5, 80, True)], SHAPE, OPTIONS))
+    assert mask[5, 80]
+    assert mask.sum() > RADIUS_PX**2
 
 
 places = st.tuples(st.integers(0, SHAPE[0] - 1), st.integers(0, SHAPE[1] - 1), st.booleans())

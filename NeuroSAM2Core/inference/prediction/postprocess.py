@@ -179,7 +179,7 @@ def enforce_clicks(
         return logits
     distances = torch.stack([_distance_px(logits, point, shape) for point in points])
     least = max(MIN_GRID_RADIUS[upsampling] * n / m for n, m in zip(shape, logits.shape[-2:], strict=True))
-    own = RADIUS_RATIO * math.sqrt(float((logits > 0).float().mean()) * math.prod(shape) / math.pi)
+    own = RADIUS_RATIO * math.sqrt(float((logits > 0).float().mean()) * math.prod(shape) / math.pi) or RADIUS_PX
     for i, point in enumerate(points):
         if not is_cleaned[i] and agreement(logits, [point], shape, upsampling).all():
             continue

@@ -30,6 +30,7 @@ from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix
 from NeuroSAM2Lib.segmentation.background_run import FEW_SLICES
 from NeuroSAM2Lib.segmentation.controller import SessionController
+from NeuroSAM2Lib.segmentation.document import SegmentationDocument
 from NeuroSAM2Lib.segmentation.objects.scene_objects import (
     MAX_NAME_LENGTH,
     DisplayProperties,
@@ -291,15 +292,23 @@ def add_objects(session: SessionController, labels: LabelObjects) -> list[int]:
     with session.action():
         if document.volume.shape != labels.image.shape:
             raise DataError(_("the image is another one by now"), hint=_("open the label map again"))
-        labelmap = slicer.vtkOrientedImageData()
-        set_voxels(labelmap, labels.labels, labels.first_ijk)
-        labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+        labelmap = _labelmap(document, labels.labels, labels.first_ijk)
         with document.step(_("Open label map")):
             numbers = document.add_objects(labelmap, [_known(one, labels.axis) for one in labels.objects])
         document.journal.note_all()
     if labels.sentence:
         session.notice = labels.sentence
     return numbers
+
+
+def _labelmap(
+    document: SegmentationDocument, labels: NDArray[np.integer], first_ijk: tuple[int, int, int] = (0, 0, 0)
+) -> slicer.vtkOrientedImageData:
+    """Labels (K, J, I) where they lie in the image."""
+    labelmap = slicer.vtkOrientedImageData()
+    set_voxels(labelmap, labels, first_ijk)
+    labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+    return labelmap
 
 
 def _known(one: LabelObject, axis: Axis) -> tuple[DisplayProperties, ObjectRecord]:
@@ -379,9 +388,7 @@ def add_carried(session: SessionController, carried: CarriedObjects) -> list[int
     with session.action():
         if document.volume.shape != carried.image.shape:
             raise DataError(_("the image is another one by now"), hint=_("register the scans again"))
-        labelmap = slicer.vtkOrientedImageData()
-        set_voxels(labelmap, carried.labels)
-        labelmap.SetImageToWorldMatrix(to_vtk(local_matrix(document.volume_node)))
+        labelmap = _labelmap(document, carried.labels)
         known = [
             (shown, _record(prompts, carried.labels == label))
             for label, (shown, prompts) in enumerate(zip(carried.shown, carried.prompts, strict=True), start=1)
