@@ -1,10 +1,11 @@
-"""What our programs set up when they start: what the console takes, how many cores there are, how the threads of torch wait for others.
+"""What our programs set up when they start: console, cores, how the threads of torch wait for others, garbage collection.
 
 OpenMP's threads spin at the end of every parallel part until the last one arrives. Alone on the machine that saves microseconds; where
 another program holds the core that one of them needs, the others burn theirs for milliseconds, many times per slice. A short spin keeps
 most of the gain without that (benchmarks/README.md, *Threads*). Without torch; OpenMP reads its variables once, when it is loaded.
 """
 
+import gc
 import io
 import os
 import sys
@@ -35,3 +36,12 @@ def shorten_spinning() -> None:
     """Makes waiting threads sleep early, in this process and those that it starts, unless the environment says how to wait."""
     if not any(name in os.environ for name in DECISIONS):
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+
+
+def keep_from_collector() -> None:
+    """Leaves all objects that there are out of garbage collections from now on.
+
+    Modules stay until the process ends; to look through those of torch and VTK again takes a tenth of a second, in the middle of a click.
+    """
+    gc.collect()
+    gc.freeze()

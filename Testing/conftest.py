@@ -1,6 +1,8 @@
 """Tensor shapes in annotations are checked while testing, in the modules whose functions take and give bare tensors. Tests of the scene are
 skipped, and say so, where Python has no `slicer-core`."""
 
+import gc
+
 import pytest
 from jaxtyping import install_import_hook
 
@@ -25,3 +27,12 @@ def pytest_addoption(parser):
 def attack_seed(request):
     """What the random bytes of an attack follow from."""
     return request.config.getoption("--seed")
+
+
+@pytest.fixture
+def settled_heap():
+    """While a test measures how long a thread is held up, the garbage collector leaves alone what earlier tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -21,6 +21,7 @@ from trame.app import get_server
 from NeuroSAM2Core.catalog import SET_HOME, models_folder
 from NeuroSAM2Core.disk import ScratchFolder
 from NeuroSAM2Core.errors import ConfigError
+from NeuroSAM2Core.startup import keep_from_collector
 from NeuroSAM2Web.app_state import AppState, WebHost
 from NeuroSAM2Web.bridge import WorkerBridge
 from NeuroSAM2Web.file_io import FileIO
@@ -129,6 +130,7 @@ class App:
         """Serves the page until it is stopped."""
 
         def ready(**_state: object) -> None:
+            keep_from_collector()
             self._begin()
             page = address(self.server, self.auth_policy)
             announce(page)

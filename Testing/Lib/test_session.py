@@ -673,6 +673,7 @@ def test_the_other_segmentations_of_a_scene_are_left_alone(user):
     assert other.GetSegmentation().GetSegment(ids[0]).GetRepresentation("Binary labelmap").IsEmpty()
 
 
+@pytest.mark.usefixtures("settled_heap")
 def test_many_slices_at_once_are_taken_in_a_little_at_a_time(app):
     user = SimulatedUser(app, shape=(256, 160, 160), is_patient=True)
     session = user.session

@@ -140,6 +140,7 @@ def test_the_switch_is_remembered_and_takes_effect_at_once(user, loop, slicer_ap
     loop.until(lambda: is_shown(user))
 
 
+@pytest.mark.usefixtures("settled_heap")
 def test_previews_of_the_real_engine_come_at_once_and_never_block(real_desk, loop, record_property):
     user = real_desk
     user.load(blob(SHAPE, CENTRE, radius=24.0))

@@ -60,6 +60,7 @@ async def watched(work):
     return longest
 
 
+@pytest.mark.usefixtures("settled_heap")
 @pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.NIFTI, Target.SCENE])
 def test_the_loop_answers_while_a_large_file_is_written(user, tmp_path, target):
     paths = [tmp_path / f"{n}{target.value}" for n in range(NUM_TRIES)]
@@ -101,6 +102,7 @@ def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, monkeypat
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.usefixtures("settled_heap")
 def test_the_loop_answers_while_a_large_segmentation_is_read(user, tmp_path):
     run_apart(user.files.save(Target.SEGMENTATION, tmp_path / "a.seg.nrrd"))
     assert run_apart(watched(user.files.open(tmp_path / "a.seg.nrrd", "a.seg.nrrd"))) < 3 * LONGEST_S

@@ -24,9 +24,9 @@ class Loop:
 
     def turn(self):
         """Everything that is due now."""
-        began = UndoState()
+        began = ThreadClocks()
         self.application.processEvents()
-        self.longest_s = max(self.longest_s, UndoState().blocked_since(began))
+        self.longest_s = max(self.longest_s, ThreadClocks().blocked_since(began))
 
     def until(self, is_so, *, limit_s=20.0):
         """Turns until something is so.
@@ -42,7 +42,7 @@ class Loop:
         self.turn()
 
 
-class UndoState:
+class ThreadClocks:
     """The clocks of this thread."""
 
     def __init__(self):
