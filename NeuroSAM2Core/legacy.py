@@ -59,13 +59,3 @@ def current_names(values: Mapping[str, T]) -> dict[str, T]:
             new = CURRENT_VALUES.get((name, new), new)
         result[name] = new  # type: ignore[assignment]  # a table stays a table, and a value a value of its kind
     return result
-
-
-def current_line(line: str) -> str:
-    """A line `name = value` of a TOML file under today's name and value."""
-    name, equals, value = line.partition(" = ")
-    name = current_name(name)
-    new = CURRENT_VALUES.get((name, value.strip('"')))
-    if new is not None:
-        value = f'"{new}"'
-    return f"{name} = {value}" if equals else line

@@ -24,7 +24,6 @@ from NeuroSAM2Core.model import EngineDefaults
 from NeuroSAM2Core.model.lora import adapt
 from NeuroSAM2Core.training.config.fine_tuning import FineTuneConfig
 from NeuroSAM2Core.training.config.step import PromptControlConfig
-from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data import fine_tuning_batches
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.dataset import SKIPPED_FILE, SkippedCases
@@ -167,7 +166,7 @@ def fine_tune(
         folder.locked() if process_group.is_first else nullcontext(),
     ):
         if process_group.is_first:
-            folder.claim(to_toml(config), allow_resume=resume, changeable=CHANGEABLE)
+            folder.claim(config, allow_resume=resume, changeable=CHANGEABLE)
         process_group.wait()
         with folder.logged(rank=process_group.rank):
             newest = folder.newest()

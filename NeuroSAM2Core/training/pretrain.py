@@ -18,7 +18,6 @@ from NeuroSAM2Core.synth.anatomy import check_bank
 from NeuroSAM2Core.training.anatomy import batches as anatomy_batches
 from NeuroSAM2Core.training.config.pretraining import AnatomyConfig, PretrainConfig, RecipeConfig
 from NeuroSAM2Core.training.config.step import GroupConfig, GroupsConfig, TrunkConfig
-from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.synthetic_clips import batches
 from NeuroSAM2Core.training.step.clip_segmenter import ClipSegmenter
@@ -70,9 +69,7 @@ def pretrain(
     run = RunFolder(folder)
     task = task_of(config, bank or folder / BANK, device, workers)
     with run.locked():
-        run.claim(
-            to_toml(config), allow_resume=True, changeable=CHANGEABLE if isinstance(config, AnatomyConfig) else ()
-        )
+        run.claim(config, allow_resume=True, changeable=CHANGEABLE if isinstance(config, AnatomyConfig) else ())
         state = start(config, device)
         newest = run.newest()
         if newest is not None:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.load import read_engine_file
 from NeuroSAM2Core.errors import ConfigError
-from NeuroSAM2Core.legacy import CURRENT, current_line, current_names
+from NeuroSAM2Core.legacy import CURRENT, current_names
 from NeuroSAM2Core.model.config import PRESETS, EngineDefaults, SAM2Config
 from NeuroSAM2Core.training.config.fine_tuning import load_config
 from NeuroSAM2Core.training.trainer.recorder import read_metrics
@@ -90,5 +90,4 @@ def test_a_setting_under_both_names_is_refused():
 def test_no_current_name_is_an_old_one():
     assert not set(CURRENT) & set(CURRENT.values())
     assert current_names({"a": {"presence": 1}}) == {"a": {"object_score": 1}}
-    assert current_line('taught = "chosen"') == 'supervised = "predicted_best"'
-    assert current_line("[losses]") == "[losses]"
+    assert current_names({"losses": {"taught": "chosen"}}) == {"losses": {"supervised": "predicted_best"}}

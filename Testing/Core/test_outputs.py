@@ -12,7 +12,7 @@ from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import ConfigError, DataError, NeuroSAM2Error
 from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.config.data import DataConfig, SamplingConfig
-from NeuroSAM2Core.training.config.fine_tuning import load_config
+from NeuroSAM2Core.training.config.fine_tuning import OptimConfig, load_config
 from NeuroSAM2Core.training.data.check import check_datasets
 from NeuroSAM2Core.training.trainer.run_folder import RunFolder
 from NeuroSAM2Core.volume import Volume
@@ -168,7 +168,7 @@ def test_names_that_no_file_can_have_are_a_sentence(tmp_path, name):
 def test_a_run_takes_no_folder_with_files_that_it_would_replace(tmp_path, name):
     (tmp_path / name).write_text("mine", encoding="utf-8")
     with pytest.raises(ConfigError, match="no run that wrote it"):
-        RunFolder(tmp_path).claim("steps = 1\n", allow_resume=True)
+        RunFolder(tmp_path).claim(OptimConfig(), allow_resume=True)
     assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
 
 

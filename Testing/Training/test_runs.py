@@ -206,6 +206,21 @@ def test_a_folder_with_a_run_is_only_gone_on_with_when_asked(tmp_path):
         run(replace(config, run=replace(config.run, seed=1)), resume=True)
 
 
+def test_a_run_of_an_earlier_version_is_gone_on_with(tmp_path):
+    config = mini_config(tmp_path / "run")
+    run(config, max_seconds=0)
+    path = tmp_path / "run" / "config.toml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert sum(line.startswith(("clips_per_step = ", "supervised = ")) for line in lines) == 2
+    former = [
+        "taught" + line.removeprefix("supervised") if line.startswith("supervised = ") else line for line in lines
+    ]
+    path.write_text("".join(line for line in former if not line.startswith("clips_per_step")), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"other settings: 'clips_per_step = 0' there, 'clips_per_step = 4' now"):
+        run(replace(config, optim=replace(config.optim, clips_per_step=4)), resume=True)
+    assert run(config, resume=True).is_over
+
+
 def test_a_run_that_saved_nothing_gives_way_to_another(tmp_path):
     config = mini_config(tmp_path / "run")
 

@@ -35,7 +35,6 @@ from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError
 from NeuroSAM2Core.model.mask_refiner import MaskRefiner
 from NeuroSAM2Core.outputs import check_outputs, writing
 from NeuroSAM2Core.training.config.pretraining import RefinerConfig
-from NeuroSAM2Core.training.config.toml_io import to_toml
 from NeuroSAM2Core.training.data.loading import worker_deaths_reported
 from NeuroSAM2Core.training.refiner.samples import RefinerBatch, RefinerBatches, batches, held_out_samples
 from NeuroSAM2Core.training.trainer.loop import Progress, stop_requested
@@ -320,7 +319,7 @@ def train_refiner(
     run = RunFolder(folder)
     _ = RefinerBatches(config, bank).heads  # refused before anything is written
     with run.locked():
-        run.claim(to_toml(config), allow_resume=True, changeable=CHANGEABLE)
+        run.claim(config, allow_resume=True, changeable=CHANGEABLE)
         state = RefinerState.begin(config, device)
         if run.read_newest(state.restore) is None and start_from is not None:
             state.adopt(start_from)

@@ -23,8 +23,8 @@ from NeuroSAM2Core import disk
 from NeuroSAM2Core.checkpoint import Checkpoint
 from NeuroSAM2Core.checkpoint.checkpoint import replaced_atomically, write_atomically
 from NeuroSAM2Core.errors import CheckpointError, ConfigError, DataError, NeuroSAM2Error
-from NeuroSAM2Core.legacy import current_line
 from NeuroSAM2Core.processes import STOP_FILE
+from NeuroSAM2Core.training.config.toml_io import build, read_toml, to_toml
 from NeuroSAM2Core.training.data.clip import ClipBatch
 from NeuroSAM2Core.training.data.dataset import SKIPPED_FILE
 from NeuroSAM2Core.training.trainer.recorder import CURVES_FILE, METRICS_FILE
@@ -93,11 +93,11 @@ class RunFolder:
         finally:
             lock.release()
 
-    def claim(self, config: str, *, allow_resume: bool, changeable: Collection[str] = ()) -> None:
+    def claim(self, config: object, *, allow_resume: bool, changeable: Collection[str] = ()) -> None:
         """Claims the locked folder for this run, or checks that it is its own. A run that saved nothing may be replaced.
 
         Args:
-            config: The resolved configuration as TOML.
+            config: The resolved configuration.
             allow_resume: A folder that holds this very run is welcome.
             changeable: Settings, by their own word, that may differ from those the run began with.
 
@@ -119,7 +119,8 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} holds a run already", hint="--resume goes on with it; or name another run.folder"
                 )
-            difference = _first_difference(_read_config(path), config, but={*changeable, "folder"})
+            began_with = to_toml(_read_config(path, type(config)))
+            difference = _first_difference(began_with, to_toml(config), but={*changeable, "folder"})
             if difference:
                 raise ConfigError(
                     f"{self.path} holds a run with other settings: {difference}",
@@ -132,7 +133,7 @@ class RunFolder:
                     disk.delete(left)
             (self.path / SKIPPED_FILE).unlink(missing_ok=True)  # a case may have been mended since
             if not is_taken or changeable:
-                write_atomically(path, config.encode())
+                write_atomically(path, to_toml(config).encode())
         except (OSError, CheckpointError) as error:
             raise _cannot_write(self.path, error) from error
 
@@ -276,15 +277,15 @@ class _LogFile(logging.FileHandler):
         """Nothing."""
 
 
-def _read_config(path: Path) -> str:
-    """The settings that a run began with.
+def _read_config(path: Path, kind: type[T]) -> T:
+    """The settings that a run began with; those that there were not yet have their defaults.
 
     Raises:
         ConfigError: They cannot be read any more.
     """
     try:
-        return disk.read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
+        return build(kind, read_toml(path))
+    except ConfigError as error:
         raise ConfigError(
             f"{path} cannot be read: {error}", hint="put the file back as it was, or name another run.folder"
         ) from error
@@ -302,10 +303,7 @@ def _cannot_write(path: Path, error: Exception) -> DataError:
 
 def _first_difference(there: str, here: str, *, but: Collection[str]) -> str:
     """The first line that two configurations do not share, but for some settings; empty if they are the same."""
-    old, new = (
-        [line for line in map(current_line, text.splitlines()) if line.partition(" = ")[0] not in but]
-        for text in (there, here)
-    )
+    old, new = ([line for line in text.splitlines() if line.partition(" = ")[0] not in but] for text in (there, here))
     for line, other in zip(old, new, strict=False):
         if line != other:
             return f"{line!r} there, {other!r} now"
