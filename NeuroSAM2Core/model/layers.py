@@ -73,6 +73,8 @@ def values_at(
 def _along_both(
     grid: Float[Tensor, "b c h w"], rows: Float[Tensor, "h2 h"], cols: Float[Tensor, "w2 w"]
 ) -> Float[Tensor, "b c h2 w2"]:
+    if grid.shape[2:] == (len(rows), len(cols)):
+        return grid
     rows, cols = (matrix.to(grid.device) for matrix in (rows, cols))
     with torch.autocast(grid.device.type, enabled=False):
         return (rows @ grid.float() @ cols.T).to(grid.dtype)

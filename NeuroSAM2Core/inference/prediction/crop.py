@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import IntensityWindow, SliceStack, crop_window
@@ -94,17 +95,17 @@ class Crop:
 
     def bounds_of(self, logits: Logits) -> Bounds | None:
         """Where on the slice the mask of some logits lies; None where it is empty."""
-        mask = logits[0, 0] > 0
-        rows, cols = (torch.where(mask.any(dim=d))[0] for d in (1, 0))
-        if not len(rows):
+        mask = (logits[0, 0] > 0).cpu().numpy()
+        box = bounding_box(mask)
+        if box is None:
             return None
+        rows, cols = box
         row_px, col_px = self.height / mask.shape[0], self.width / mask.shape[1]
-        ends = torch.stack((rows[0], cols[0], rows[-1] + 1, cols[-1] + 1)).tolist()
         return (
-            self.top + ends[0] * row_px,
-            self.left + ends[1] * col_px,
-            self.top + ends[2] * row_px - 1,
-            self.left + ends[3] * col_px - 1,
+            self.top + rows.start * row_px,
+            self.left + cols.start * col_px,
+            self.top + rows.stop * row_px - 1,
+            self.left + cols.stop * col_px - 1,
         )
 
 

@@ -44,8 +44,6 @@ from NeuroSAM2Core.model import MaskPrediction
 from NeuroSAM2Core.model.layers import resized
 from NeuroSAM2Core.model.mask_refiner import SIDE, MaskRefiner
 
-RING_RATIO = 0.25
-"""How far around the object its surroundings are looked at, as a share of the longer side of its box."""
 PROPAGATED_WEIGHT = 0.5
 """Of the model's logits beside the refiner's, on propagated slices."""
 MAX_SHARE = 0.85
@@ -240,26 +238,22 @@ def with_posterior(answer: MaskPrediction, posterior: NDArray[np.float64], reach
 
 def shows_surroundings(logits: Float[torch.Tensor, "1 1 s4 s4"]) -> bool:
     """The object of some logits leaves room in their crop, so that the refiner sees what it is to be told from."""
-    mask = (logits[0, 0] > 0).cpu().numpy()
-    if not mask.any():
-        return True
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return bool(max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1 <= MAX_SHARE * len(mask))
+    box = CellBox.around((logits[0, 0] > 0).cpu().numpy())
+    return box is None or box.longer_side <= MAX_SHARE * logits.shape[-1]
 
 
 def _with_ring(mask: Mask) -> Mask:
     """The box of a mask with what is looked at around it."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    longer_side = max(rows[-1] - rows[0], cols[-1] - cols[0]) + 1
-    return _box_mask(mask, max(2, round(RING_RATIO * longer_side)))
+    box = CellBox.around(mask)
+    assert box is not None
+    return box.widened_mask(box.ring_width, len(mask))
 
 
 def _box_mask(mask: Mask, margin: int) -> Mask:
     """The cells in the box of a mask, so much wider on each side."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = np.zeros(mask.shape, bool)
-    box[max(rows[0] - margin, 0) : rows[-1] + margin + 1, max(cols[0] - margin, 0) : cols[-1] + margin + 1] = True
-    return box
+    box = CellBox.around(mask)
+    assert box is not None
+    return box.widened_mask(margin, len(mask))
 
 
 BOX_MARGIN = 1

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from torch import Tensor
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.model import MaskSelector, Points
 from NeuroSAM2Core.model.prompt_encoder import BOTTOM_RIGHT, TOP_LEFT
 
@@ -27,13 +28,14 @@ def box_of_mask(mask: Bool[Tensor, "1 1 h w"], image_size: int, margin_px: float
         image_size: Side of the model's input, pixels.
         margin_px: How much wider the box is on each side, likewise.
     """
-    rows, cols = (torch.where(mask[0, 0].any(dim=d))[0] for d in (1, 0))
-    if not len(rows):
+    box = bounding_box(mask[0, 0].cpu().numpy())
+    if box is None:
         return None
+    rows, cols = box
     scale = image_size / mask.shape[-1]
-    low = torch.stack((cols[0], rows[0])) * scale - margin_px
-    high = (torch.stack((cols[-1], rows[-1])) + 1) * scale - 1 + margin_px
-    corners = torch.stack((low, high))[None].clamp(0, image_size - 1.0)
+    low = [ends.start * scale - margin_px for ends in (cols, rows)]
+    high = [ends.stop * scale - 1 + margin_px for ends in (cols, rows)]
+    corners = torch.tensor([[low, high]], device=mask.device).clamp(0, image_size - 1.0)
     return Points(corners, corners.new_tensor([[TOP_LEFT, BOTTOM_RIGHT]]))
 
 

@@ -1,5 +1,6 @@
 """What the mask refiner sees: a 64 x 64 view of a slice, where the object nearly is, and what the intensities there speak for."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.inference.prediction.appearance import (
     MIN_CELLS,
     IntensityBins,
@@ -51,10 +53,21 @@ class CellBox:
         bottom, right = (min(max(int(np.ceil(high)) - 1, 0), side - 1) for high in bounds[2:])
         return cls(top, left, max(bottom, top), max(right, left))
 
+    @classmethod
+    def around(cls, mask: Bool[np.ndarray, "side side"]) -> "CellBox | None":
+        """The tight box of a mask; None where it is empty."""
+        box = bounding_box(mask)
+        return None if box is None else cls(box[0].start, box[1].start, box[0].stop - 1, box[1].stop - 1)
+
     @property
     def longer_side(self) -> int:
         """In cells."""
         return max(self.bottom - self.top, self.right - self.left) + 1
+
+    @property
+    def ring_width(self) -> int:
+        """How many cells around it are its surroundings."""
+        return max(2, round(RING_RATIO * self.longer_side))
 
     def mask(self, side: int) -> Bool[np.ndarray, "side side"]:
         """The cells of a grid that are in the box."""
@@ -104,7 +117,7 @@ def view_of_mask(
 
 def box_differs(picture: Picture, box: CellBox) -> bool:
     """The intensities in a box differ from those around it, so that something can be seen there."""
-    rows, cols = box.widened(max(2, round(RING_RATIO * box.longer_side)), SIDE)
+    rows, cols = box.widened(box.ring_width, SIDE)
     inside = box.mask(SIDE)[rows, cols]
     numbers = IntensityBins.of(picture[rows, cols]).number(picture[rows, cols])
     return differ(*(smooth_histogram(weighted_counts(numbers, cells)) for cells in (inside, ~inside)))
@@ -127,7 +140,7 @@ def box_evidence(seen: Picture, box: CellBox) -> tuple[Float[np.ndarray, "64 64"
     Source: Rother, Kolmogorov and Blake, "GrabCut: interactive foreground extraction using iterated graph cuts", 2004.
     """
     evidence, posterior = np.zeros(seen.shape), np.full(seen.shape, -1.0)
-    rows, cols = box.widened(max(2, round(RING_RATIO * box.longer_side)), SIDE)
+    rows, cols = box.widened(box.ring_width, SIDE)
     inside = box.mask(SIDE)[rows, cols]
     if min(inside.sum(), (~inside).sum()) < MIN_CELLS:
         return evidence, np.zeros(seen.shape)
@@ -149,15 +162,18 @@ def box_evidence(seen: Picture, box: CellBox) -> tuple[Float[np.ndarray, "64 64"
 def _stacked(
     seen: Picture, beside: NDArray[np.floating], place: Mask, evidence: NDArray[np.floating], *, is_box: bool
 ) -> Float[np.ndarray, "5 64 64"]:
-    distances = (_distances(place) / MAX_DISTANCE).clip(-1, 1)
+    distances = _distances(place) / MAX_DISTANCE
     kind = np.full(seen.shape, float(is_box))
     return np.stack([seen, beside, distances, evidence / MAX_EVIDENCE, kind]).astype(np.float32)
 
 
 def _distances(place: Mask) -> NDArray[np.float64]:
-    """Of the middles of cells from the border of a mask, in cells; above 0 inside."""
-    if place.all():
-        return np.full(place.shape, MAX_DISTANCE)
-    inside, outside = ndimage.distance_transform_edt(place), ndimage.distance_transform_edt(~place)
-    distances: NDArray[np.float64] = np.where(place, inside - 0.5, 0.5 - outside)
+    """Of the middles of cells from the border of a mask, in cells, within ±MAX_DISTANCE; above 0 inside."""
+    box = CellBox.around(place)
+    if box is None or place.all():
+        return np.full(place.shape, -MAX_DISTANCE if box is None else MAX_DISTANCE)
+    near = box.widened(math.ceil(MAX_DISTANCE), place.shape[0])  # farther away it is MAX_DISTANCE or more
+    inside, outside = ndimage.distance_transform_edt(place[near]), ndimage.distance_transform_edt(~place[near])
+    distances = np.full(place.shape, -MAX_DISTANCE)
+    distances[near] = np.where(place[near], inside - 0.5, 0.5 - outside).clip(-MAX_DISTANCE, MAX_DISTANCE)
     return distances

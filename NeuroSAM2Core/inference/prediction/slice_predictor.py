@@ -15,6 +15,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from NeuroSAM2Core.checkpoint.load import bundled_refiner
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.components.device import release_cached_memory
 from NeuroSAM2Core.errors import is_out_of_memory
 from NeuroSAM2Core.inference.options import EngineOptions
@@ -179,10 +180,11 @@ class SlicePredictor:
     def crop_of_mask(self, mask: MaskPrompt, number: int) -> Crop:
         """The crop around a given mask."""
         seen = self.stack.mask_to_stack(mask.mask)
-        rows, cols = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-        if not len(rows):
+        box = bounding_box(seen)
+        if box is None:
             return self.crops.whole
-        return self.crops.around(number, (float(rows[0]), float(cols[0]), float(rows[-1]), float(cols[-1])))
+        rows, cols = box
+        return self.crops.around(number, (rows.start, cols.start, rows.stop - 1.0, cols.stop - 1.0))
 
     def use_mask(self, mask: MaskPrompt, crop: Crop, features: ImageFeatures) -> MaskPrediction:
         """A given mask as the answer in a crop."""

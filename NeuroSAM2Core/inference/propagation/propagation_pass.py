@@ -115,8 +115,9 @@ class PassTracker:
         """Puts the state of the next slice into the track."""
         track = self.track_of_object
         self.recent[number] = track.tracked[number] = state
-        self.largest_area = max(self.largest_area, state.area)
-        self.shrinkage.add(state.area)
+        area = state.area
+        self.largest_area = max(self.largest_area, area)
+        self.shrinkage.add(area)
         self._num_absent = 0 if state.object_score_logits > 0 else self._num_absent + 1
         has_ended = self._num_absent == self.context.options.stop_after_absent
         self._done = len(self.run.slices) if has_ended else self._done + 1

@@ -249,14 +249,15 @@ def draw_box(truth: Cells, rng: np.random.Generator) -> CellBox | None:
     """A box as a person draws it around an object; None around one that can hardly be seen."""
     if truth.sum() < MIN_BOX_CELLS:
         return None
-    rows, cols = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(truth.any(axis=0))
-    height, width = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
+    tight = CellBox.around(truth)
+    assert tight is not None
+    height, width = tight.bottom - tight.top + 1, tight.right - tight.left + 1
     above, before, below, behind = rng.uniform(*(TIGHT_RANGE if rng.random() < TIGHT else LOOSE_RANGE), 4)
     return CellBox(
-        max(0, round(rows[0] - above * height)),
-        max(0, round(cols[0] - before * width)),
-        min(SIDE - 1, round(rows[-1] + below * height)),
-        min(SIDE - 1, round(cols[-1] + behind * width)),
+        max(0, round(tight.top - above * height)),
+        max(0, round(tight.left - before * width)),
+        min(SIDE - 1, round(tight.bottom + below * height)),
+        min(SIDE - 1, round(tight.right + behind * width)),
     )
 
 
