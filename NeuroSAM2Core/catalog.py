@@ -51,8 +51,13 @@ class CatalogEntry:
     def installed(self, folder: Path | None = None) -> Path:
         """Where the ready-to-use file is, or would be after a download."""
         if self.bundled:
-            return Path(str(resources.files("NeuroSAM2Core") / "weights" / self.bundled))
+            return _bundled_folder() / self.bundled
         return (folder or models_folder()) / f"{self.name}.safetensors"
+
+
+@cache
+def _bundled_folder() -> Path:
+    return Path(str(resources.files("NeuroSAM2Core") / "weights"))
 
 
 def models_folder() -> Path:

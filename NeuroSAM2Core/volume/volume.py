@@ -5,6 +5,7 @@ patient's right, to the front (anterior), upwards (superior).
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Volume:
     @property
     def ras_to_ijk(self) -> Matrix:
         """The inverse of `ijk_to_ras`."""
-        return np.asarray(np.linalg.inv(self.ijk_to_ras), dtype=np.float64)
+        return _inverse(self.ijk_to_ras.tobytes())
 
     def to_ras(self, ijk: NDArray[Any]) -> Matrix:
         """World positions (..., 3) in mm of voxel indices (..., 3)."""
@@ -120,3 +121,11 @@ class Volume:
         if voxels.shape != self.voxels.shape:
             raise GeometryError(f"voxels of shape {voxels.shape} do not fit a volume of shape {self.voxels.shape}")
         return Volume(voxels, self.ijk_to_ras, name=name or self.name, place=self.place)
+
+
+@lru_cache(maxsize=64)
+def _inverse(matrix: bytes) -> Matrix:
+    """Of a matrix (4, 4); views ask for that of the same volume many times a second."""
+    inverse = np.asarray(np.linalg.inv(np.frombuffer(matrix).reshape(4, 4)))
+    inverse.flags.writeable = False
+    return inverse

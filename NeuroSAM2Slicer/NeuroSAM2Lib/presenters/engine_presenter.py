@@ -164,6 +164,7 @@ class ModelController:
         self._host, self._link, self._start, self._python = host, link, start, tuple(python)
         self._on_change = on_change
         self._folder = folder or models_folder()
+        self._entries = [(entry, entry.installed(self._folder)) for entry in catalog().values()]
         self._download: tuple[CatalogEntry, ProcessTree] | None = None
         self._identity = ModelIdentity()
         self._hashing: Iterator[str] | None = None
@@ -178,10 +179,10 @@ class ModelController:
                 name=entry.name,
                 description=entry.description,
                 licence=entry.licence,
-                is_installed=entry.installed(self._folder).exists(),
-                is_in_use=used in (entry.name, str(entry.installed(self._folder))),
+                is_installed=path.exists(),
+                is_in_use=used in (entry.name, str(path)),
             )
-            for entry in catalog().values()
+            for entry, path in self._entries
         )
         progress = None
         if self._download is not None:

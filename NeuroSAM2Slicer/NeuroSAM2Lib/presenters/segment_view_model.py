@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.volume import Axis, SlicePlane
@@ -170,7 +171,7 @@ def quality_cells(marks: Sequence[QualitySlice], num_slices: int) -> tuple[Quali
 
 def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell:
     if mark is None:
-        return QualityCell(Mark.NOTHING, NOT_SEGMENTED.format(index=index))
+        return _unknown_cell(index)
     if mark.is_confirmed:
         return QualityCell(Mark.CONFIRMED, CONFIRMED.format(index=index))
     if mark.is_prompted:
@@ -186,6 +187,11 @@ def _cell(index: int, mark: QualitySlice | None, *, is_end: bool) -> QualityCell
     if not quality.is_present:
         return QualityCell(Mark.ABSENT, ABSENT.format(index=index))
     return QualityCell(Mark.SURE, SURE.format(index=index, rating=quality.predicted_iou))
+
+
+@cache
+def _unknown_cell(index: int) -> QualityCell:
+    return QualityCell(Mark.NOTHING, NOT_SEGMENTED.format(index=index))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
