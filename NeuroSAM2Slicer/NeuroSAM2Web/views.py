@@ -78,6 +78,8 @@ class SliceViews:
     ) -> None:
         self.presenter, self._state, self._wake = presenter, server.state, wake
         self._is_drawing = False
+        self._sent: dict[str, tuple[int, tuple[int, int], bytes]] = {}
+        """Of each view the last picture that a page has got: number, size, pixels."""
         self._state.update({number_of(name): 0 for name in (*ORIENTATIONS, SECOND)})
         self.overlay = SegmentOverlay(host.scene, self._note_all)
         self.views = {
@@ -132,15 +134,26 @@ class SliceViews:
         views = [self.views[name] for name in ORIENTATIONS]
         return all(view.logic.GetBackgroundLayer().GetVolumeNode() is volume_node for view in views)
 
-    def picture(self, name: str, width: int, height: int) -> dict[str, object]:
-        """What a view shows now, as a file, with its number."""
+    def picture(self, name: str, width: int, height: int, known: int = -1) -> dict[str, object]:
+        """What a view shows now, as a file, with its number.
+
+        Args:
+            name: Of the view.
+            width: Of the picture, pixels.
+            height: Likewise.
+            known: The number of the picture that the page has. Where that looks the same, there is no file: most of what changes in a
+                scene is to be seen in one view only.
+        """
         view = self._sized(name, width, height)
         self._is_drawing = True
         try:
             rows = view.draw().tobytes()
         finally:
             self._is_drawing = False
-        return {"number": self._state[number_of(name)], "data": encode(rows, view.size)}
+        number, last = self._state[number_of(name)], self._sent.get(name)
+        self._sent[name] = number, view.size, rows
+        is_known = last == (known, view.size, rows)
+        return {"number": number, "data": None if is_known else encode(rows, view.size)}
 
     def click(self, name: str, x: float, y: float, width: int, height: int, positive: bool) -> None:
         """A point of the active object, placed in the scene as Slicer's place mode does it."""

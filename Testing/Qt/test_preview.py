@@ -13,6 +13,7 @@ from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.remote import EngineClient
 from NeuroSAM2Core.volume import Axis, SlicePlane
 from Testing.Qt.panel_user import PanelUser, blob
+from Testing.Support.pace import slowness
 
 LIMIT_S = 0.1
 START_S = 60.0
@@ -158,7 +159,7 @@ def test_previews_of_the_real_engine_come_at_once_and_never_block(real_desk, loo
     record_property("preview in ms, median", round(float(np.median(took))))
     print(f"preview: median {np.median(took):.0f} ms, longest {max(took):.0f} ms; window {blocked_ms:.0f} ms")  # noqa: T201
     assert is_shown(user)
-    assert loop.longest_s < LIMIT_S
+    assert loop.longest_s < LIMIT_S * slowness()
     seen = outlined(user)
     user.click(84, 96, 6)
     loop.until(user.settled)

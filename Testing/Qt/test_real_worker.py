@@ -8,6 +8,7 @@ from NeuroSAM2Lib.engine.choice import EngineChoice
 from NeuroSAM2Core.remote import EngineClient
 from Testing.Qt.panel_user import PanelUser, blob
 from Testing.Support.launcher import make_launcher
+from Testing.Support.pace import slowness
 
 LIMIT_S = 0.1
 """How long a turn of the event loop may take, at most."""
@@ -63,7 +64,7 @@ def test_from_a_volume_to_a_saved_object_without_blocking(user, loop, slicer_app
     blocked_ms = 1000 * loop.longest_s
     record_property("longest block of the window in ms", round(blocked_ms))
     print(f"longest block of the window: {blocked_ms:.0f} ms")  # noqa: T201  (a measurement)
-    assert loop.longest_s < LIMIT_S
+    assert loop.longest_s < LIMIT_S * slowness()
 
     slicer_app.mrml.save(tmp_path / "scene.mrb")
     slicer_app.mrmlScene().Clear(0)

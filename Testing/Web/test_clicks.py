@@ -4,6 +4,8 @@ import statistics
 
 import numpy as np
 
+from Testing.Support.pace import slowness
+
 HUMAN_MS = 250
 BURST = 20
 NUM_CLICKS = 200
@@ -112,15 +114,16 @@ def test_a_mask_is_seen_soon_after_the_click(visit, record_property):
     visit.click(*spots(1, seed=3)[0])
     visit.wait_object("ml > 0")
     box = visit.page.locator("[data-view=Red]").bounding_box()
-    times = []
+    times, pace = [], []
     for x, y in spots(NUM_TIMED, seed=2):
         visit.key("Control+z")
         visit.page.wait_for_selector("[data-object]", state="detached")
         visit.wait_quiet()
         times.append(visit.page.evaluate(CLICK_TO_MASK, ["Red", x * box["width"], y * box["height"], *RING]))
         visit.wait_object("ml > 0", name=None)
-    median = statistics.median(times)
+        pace.append(slowness())
+    median, slowed = statistics.median(times), statistics.median(pace)
     record_property("click to visible mask, median, in ms", round(median))
-    print(f"click to visible mask: median {median:.0f} ms, {min(times):.0f} to {max(times):.0f} ms")  # noqa: T201
+    print(f"click to visible mask: {median:.0f} ms, {min(times):.0f} to {max(times):.0f}; slowed {slowed:.1f}x")  # noqa: T201
     assert max(times) < NEVER_MS
-    assert statistics.quantiles(times)[0] < LIMIT_MS  # another program on the machine slows most of them
+    assert statistics.quantiles(times)[0] < LIMIT_MS * slowed

@@ -14,6 +14,7 @@ from NeuroSAM2Web.file_io import FileIO, Target
 from NeuroSAM2Core.volume import Volume
 from Testing.Support.apart import run_apart
 from Testing.Support.node_files import read_segmentation
+from Testing.Support.pace import slowness
 from Testing.Support.volumes import UPRIGHT
 from Testing.Web.app_user import AppUser
 
@@ -64,7 +65,8 @@ async def watched(work):
 @pytest.mark.parametrize("target", [Target.SEGMENTATION, Target.NIFTI, Target.SCENE])
 def test_the_loop_answers_while_a_large_file_is_written(user, tmp_path, target):
     paths = [tmp_path / f"{n}{target.value}" for n in range(NUM_TRIES)]
-    assert min(run_apart(watched(user.files.save(target, path))) for path in paths) < LONGEST_S
+    longest = min(run_apart(watched(user.files.save(target, path))) for path in paths)
+    assert longest < LONGEST_S * slowness(time.thread_time)
     assert all(path.stat().st_size > 1000 for path in paths)
 
 
@@ -105,4 +107,5 @@ def test_saving_is_given_up_at_once_and_leaves_nothing(user, tmp_path, monkeypat
 @pytest.mark.usefixtures("settled_heap")
 def test_the_loop_answers_while_a_large_segmentation_is_read(user, tmp_path):
     run_apart(user.files.save(Target.SEGMENTATION, tmp_path / "a.seg.nrrd"))
-    assert run_apart(watched(user.files.open(tmp_path / "a.seg.nrrd", "a.seg.nrrd"))) < 3 * LONGEST_S
+    longest = run_apart(watched(user.files.open(tmp_path / "a.seg.nrrd", "a.seg.nrrd")))
+    assert longest < 3 * LONGEST_S * slowness(time.thread_time)

@@ -112,6 +112,19 @@ def test_a_new_picture_is_announced_where_something_has_changed_and_only_there(u
     assert user.app_state.views.picture("Red", WIDTH, HEIGHT)["number"] == user.state.picture_Red
 
 
+def test_a_page_that_has_the_picture_gets_it_only_once(user):
+    views = user.app_state.views
+    first = views.picture("Red", WIDTH, HEIGHT)
+    assert views.picture("Red", WIDTH, HEIGHT, first["number"]) == {"number": first["number"], "data": None}
+    assert views.picture("Red", WIDTH, HEIGHT)["data"] == first["data"]
+    assert views.picture("Red", WIDTH, HEIGHT, first["number"] - 1)["data"] == first["data"]
+    assert views.picture("Red", WIDTH // 2, HEIGHT, first["number"])["data"]
+    views.wheel("Red", 1)
+    second = views.picture("Red", WIDTH, HEIGHT, first["number"])
+    assert second["data"] != first["data"]
+    assert views.picture("Red", WIDTH, HEIGHT, first["number"])["data"] == second["data"]
+
+
 @pytest.mark.parametrize(("button", "shift", "changes"), [(0, False, 0), (0, True, 1), (1, False, 1), (2, False, 2)])
 def test_dragging_without_a_tool_is_as_in_slicer(user, button, shift, changes):
     before = looks(user)

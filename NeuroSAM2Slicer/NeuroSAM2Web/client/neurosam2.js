@@ -127,12 +127,14 @@
       },
       async fetchPicture() {
         const { width, height } = this.size(), canvas = this.$refs.canvas;
-        const answer = await this.trame.trigger("picture", [this.name, width, height]);
-        const picture = await createImageBitmap(new Blob([answer.data], { type: "image/jpeg" }));
-        canvas.width = picture.width;
-        canvas.height = picture.height;
-        canvas.getContext("2d").drawImage(picture, 0, 0);
-        picture.close();
+        const answer = await this.trame.trigger("picture", [this.name, width, height, this.shown]);
+        if (answer.data) {
+          const picture = await createImageBitmap(new Blob([answer.data], { type: "image/jpeg" }));
+          canvas.width = picture.width;
+          canvas.height = picture.height;
+          canvas.getContext("2d").drawImage(picture, 0, 0);
+          picture.close();
+        }
         this.shown = answer.number;
       },
       place(event) {
