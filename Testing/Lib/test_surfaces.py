@@ -10,6 +10,7 @@ from NeuroSAM2Lib.scene.segments.segment_writer import Overwrite
 
 from NeuroSAM2Core.prompts import BoxPrompt
 from NeuroSAM2Core.volume import Axis, SlicePlane
+from Testing.Support.scenes import make_app
 from Testing.Support.sessions import SimulatedUser
 
 PLANE, NEXT = SlicePlane(Axis.K, 4), SlicePlane(Axis.K, 5)
@@ -181,3 +182,11 @@ def test_while_a_propagation_goes_on_it_is_converted_now_and_then(app):
     assert 1 <= sum(conversions) <= 3
     user.settle()
     check(user)
+
+
+def test_another_application_in_the_process_makes_no_conversion_slower(app, tmp_path):
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    count = len(factory.GetConverterRules())
+    assert count == len({rule.GetClassName() for rule in factory.GetConverterRules()})
+    make_app(tmp_path)
+    assert len(factory.GetConverterRules()) == count

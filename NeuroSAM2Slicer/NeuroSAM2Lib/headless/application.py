@@ -46,6 +46,7 @@ class HeadlessApplication:
         self.logic.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene, True)
         self.segmentations = self._attach(slicer.vtkSlicerSegmentationsModuleLogic(), "Segmentations")
+        _unregister_repeated_rules()
         self.markups = self._attach(slicer.vtkSlicerMarkupsLogic(), "Markups")
         self.volumes = self._attach(slicer.vtkSlicerVolumesLogic(), "Volumes")
         self.transforms = self._attach(slicer.vtkSlicerTransformLogic(), "Transforms")
@@ -186,6 +187,15 @@ def _storage(node: slicer.vtkMRMLStorableNode) -> slicer.vtkMRMLStorageNode | No
     if node.GetStorageNode() is None:
         node.AddDefaultStorageNode()
     return node.GetStorageNode()
+
+
+def _unregister_repeated_rules() -> None:
+    """Leaves one converter rule of each kind: every logic registers all of them for the process, which makes each conversion slower."""
+    factory, kinds = slicer.vtkSegmentationConverterFactory.GetInstance(), set()
+    for rule in factory.GetConverterRules():
+        if rule.GetClassName() in kinds:
+            factory.UnregisterConverterRule(rule)
+        kinds.add(rule.GetClassName())
 
 
 def _nodes(scene: slicer.vtkMRMLScene, kind: str) -> Iterator[slicer.vtkMRMLNode]:
