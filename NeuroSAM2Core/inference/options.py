@@ -51,8 +51,9 @@ class EngineOptions:
     """Where a crop is seen, refine propagated masks by the mask refiner (docs/adr/0018), and corrections by the mask before and by
     the object's intensities on confirmed slices (docs/adr/0013); None: where the model says so. Reference: no."""
     ends_by_shape: bool | None = None
-    """End an object also where its expected IoU, its area or its overlap with the slice before becomes small; None: where the model says
-    so. Reference: by the object score alone."""
+    """End an object also where the mask refiner is no longer certain of its outline, or, on slices that it does not outline, where the
+    expected IoU, the area or the overlap with the slice before becomes small; None: where the model says so. Reference: by the object
+    score alone."""
     min_iou: float = 0.38
     """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
     min_area_ratio: float | None = None

@@ -76,6 +76,7 @@ ENDING_MESSAGES = {
     "area": _("its area became too small beside the largest slice"),
     "overlap": _("it does not lie on the outline of the slice before any more"),
     "regrowth": _("it grows again after it had become small: it has run into a neighbour"),
+    "certainty": _("its outline is no longer sure"),
 }
 """Why an object ends on a slice, by what `SliceMask.ending` says; in the order in which scenes number them."""
 OTHER_REASON = "unknown"

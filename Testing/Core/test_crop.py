@@ -185,6 +185,31 @@ def test_an_object_ends_for_one_reason_that_has_a_name(change, ending):
     assert by_score_alone is (ending if ending is Ending.OBJECT_SCORE else None)
 
 
+@pytest.mark.parametrize(
+    ("change", "ending"),
+    [
+        ({}, None),
+        ({"object_score_logits": -0.1}, Ending.OBJECT_SCORE),
+        ({"certainty": 2.4}, Ending.CERTAINTY),
+        ({"certainty": 2.4, "area_before": 110.0}, None),  # it shrinks, as what is followed to its tip does
+        ({"area_before": 60.0}, Ending.CERTAINTY),  # it grows into something
+        ({"distance": 1.6}, Ending.CERTAINTY),
+        ({"distance": 1.2}, None),
+        ({"distance": 30.0, "certainty": 6.7}, None),
+        ({"expected_iou": 0.1, "overlap": 0.0}, None),
+        ({"area": 5.0, "area_before": 6.0}, None),
+        ({"certainty": None, "expected_iou": 0.1}, Ending.EXPECTED_IOU),
+    ],
+)
+def test_where_the_refiner_outlines_an_object_its_certainty_ends_it(change, ending):
+    evidence = SliceEvidence(
+        object_score_logits=3.0, expected_iou=0.8, area=100.0, overlap=0.7, area_before=100.0, certainty=4.0
+    )
+    options = EngineOptions(ends_by_shape=True)
+    assert ending_of(replace(evidence, **change), 100.0, options) is ending
+    assert ending_of(replace(evidence, **change), 100.0, options, is_between=True) in (None, Ending.OBJECT_SCORE)
+
+
 @pytest.fixture
 def session():
     return Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)

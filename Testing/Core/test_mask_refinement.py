@@ -23,6 +23,7 @@ from NeuroSAM2Core.inference.prediction.mask_refinement import (
 from NeuroSAM2Core.inference.prediction.readings import rank_readings
 from NeuroSAM2Core.inference.prediction.slice_answer import SliceAnswer
 from NeuroSAM2Core.inference.prediction.slice_predictor import SlicePredictor
+from NeuroSAM2Core.inference.propagation.track import LEAST_CERTAINTY
 from Testing.Support.answers import answer_of, logits_of
 
 SIDE = 64
@@ -43,10 +44,14 @@ def tensor(mask):
     return torch.from_numpy(mask)[None, None]
 
 
-def followed(answer, before, picture, neighbour, contrast):
+def refine(answer, before, picture, neighbour, contrast):
     refiner = bundled_refiner(torch.device("cpu"))
     known = PropagatedMask(answer, tensor(before), *map(RefinerPicture.of, (picture, neighbour)), contrast)
     return refine_propagated_masks([known], refiner)[0]
+
+
+def followed(answer, before, picture, neighbour, contrast):
+    return refine(answer, before, picture, neighbour, contrast).answer
 
 
 def mask_of(answer):
@@ -86,6 +91,19 @@ def test_an_object_that_is_gone_leaves_next_to_nothing():
     shown = IntensityContrast.of([(picture_of(before), before)])
     refined = followed(answer_of(NOTHING_SAID - 4), before, picture_of(before & False), picture_of(before), shown)
     assert mask_of(refined).sum() < 0.2 * before.sum()
+
+
+def test_the_refiner_is_less_certain_of_what_fades():
+    before = disc()
+    shown = IntensityContrast.of([(picture_of(before), before)])
+    certainties = [
+        refine(
+            answer_of(logits_of(before)), before, picture_of(before, contrast, 1), picture_of(before), shown
+        ).certainty
+        for contrast in (500.0, 150.0, 0.0)
+    ]
+    assert certainties == sorted(certainties, reverse=True)
+    assert certainties[0] > LEAST_CERTAINTY > certainties[-1]
 
 
 def test_without_contrast_the_mask_before_and_the_model_lead():

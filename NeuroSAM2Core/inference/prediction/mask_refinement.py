@@ -121,6 +121,15 @@ class RefinerPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class RefinedMask:
+    """An answer with the mask that the refiner found."""
+
+    answer: MaskPrediction
+    certainty: float | None = None
+    """The refiner's mean logit within the mask, 0 for an empty one; None where the mask is not the refiner's."""
+
+
+@dataclass(frozen=True, slots=True)
 class PropagatedMask:
     """A propagated answer for one object, and what is known beside it."""
 
@@ -143,7 +152,7 @@ class PropagatedMask:
         evidence = None if self.contrast is None else self.contrast.evidence(self.picture.intensities)
         return view_of_mask(self.picture.normalised, self.neighbour.normalised, cells, evidence)
 
-    def refined(self, cells: Bool[np.ndarray, "64 64"], logits: NDArray[np.float64]) -> MaskPrediction:
+    def refined(self, cells: Bool[np.ndarray, "64 64"], logits: NDArray[np.float64]) -> RefinedMask:
         """The answer with the mask that follows from the refiner's logits.
 
         What is found is present. The answer's expected IoU is for its own mask: the refined one is expected to be right as far as the two
@@ -151,24 +160,26 @@ class PropagatedMask:
         """
         own = resized(self.answer.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy().clip(-MAX_EVIDENCE, MAX_EVIDENCE)
         found = with_posterior(self.answer, logits + PROPAGATED_WEIGHT * own, _box_mask(cells, MARGIN))
-        return replace(found, iou=self.answer.iou * overlap_over_union(self.answer.logits > 0, found.logits > 0))
+        mask = resized(found.logits.float(), SIDE, SIDE)[0, 0].cpu().numpy() > 0
+        iou = self.answer.iou * overlap_over_union(self.answer.logits > 0, found.logits > 0)
+        return RefinedMask(replace(found, iou=iou), float(logits[mask].mean()) if mask.any() else 0.0)
 
 
-def refine_propagated_masks(several: Sequence[PropagatedMask], refiner: MaskRefiner) -> list[MaskPrediction]:
-    """Propagated answers with the masks that the refiner finds beside the masks of the slices before.
+def refine_propagated_masks(several: Sequence[PropagatedMask], refiner: MaskRefiner) -> list[RefinedMask]:
+    """Propagated answers with the masks that the refiner finds beside the masks of the slices before, where those fill a cell.
 
     Args:
         several: One of each object.
         refiner: On the answers' device.
     """
-    answers = [one.answer for one in several]
+    refined = [RefinedMask(one.answer) for one in several]
     cells = [one.cells_before() for one in several]
     rows = [row for row, mask in enumerate(cells) if mask.any()]
     if rows:
         logits = logits_of_views(refiner, np.stack([several[row].view(cells[row]) for row in rows]))
         for row, found in zip(rows, logits, strict=True):
-            answers[row] = several[row].refined(cells[row], found)
-    return answers
+            refined[row] = several[row].refined(cells[row], found)
+    return refined
 
 
 def logits_of_views(refiner: MaskRefiner, views: Float[np.ndarray, "b 5 64 64"]) -> NDArray[np.float64]:

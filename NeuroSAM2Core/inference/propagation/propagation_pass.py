@@ -21,6 +21,7 @@ from NeuroSAM2Core.inference.prediction.feature_cache import LOOK_AHEAD
 from NeuroSAM2Core.inference.prediction.mask_refinement import (
     IntensityContrast,
     PropagatedMask,
+    RefinedMask,
     RefinerPicture,
     refine_propagated_masks,
     shows_surroundings,
@@ -260,8 +261,8 @@ def _find(
     ]
     refined = _refine(context, looks, answers)
     return [
-        _ended(context, look, answer, own_iou=float(own.iou))
-        for look, answer, own in zip(looks, refined, answers, strict=True)
+        _ended(context, look, one, own_iou=float(own.iou))
+        for look, one, own in zip(looks, refined, answers, strict=True)
     ]
 
 
@@ -291,19 +292,17 @@ def _decode(context: AxisContext, pairs: Sequence[tuple[Look, Float[Tensor, "1 c
     return [together[row : row + 1] for row in range(len(looks))]
 
 
-def _refine(context: AxisContext, looks: Sequence[Look], answers: Sequence[MaskPrediction]) -> list[MaskPrediction]:
+def _refine(context: AxisContext, looks: Sequence[Look], answers: Sequence[MaskPrediction]) -> list[RefinedMask]:
     """The answers with the masks that the mask refiner finds, where it is asked."""
-    refined = list(answers)
+    refined = [RefinedMask(answer) for answer in answers]
     rows = [row for row, look in enumerate(looks) if look.tracker.refines and look.mask is not None]
     if not rows:
         return refined
     known = [_propagated(looks[row], answers[row]) for row in rows]
     found = refine_propagated_masks(known, bundled_refiner(context.model.device))
-    for row, answer in zip(rows, found, strict=True):
-        if (
-            context.options.ends_by_shape or (answer.logits > 0).any()
-        ):  # a person who asks for one more slice gets a mask
-            refined[row] = answer
+    for row, one in zip(rows, found, strict=True):
+        if context.options.ends_by_shape or (one.answer.logits > 0).any():  # who asks for one more slice gets a mask
+            refined[row] = one
     return refined
 
 
@@ -314,17 +313,19 @@ def _propagated(look: Look, answer: MaskPrediction) -> PropagatedMask:
     return PropagatedMask(answer, look.mask, picture, neighbour, tracker.contrast)
 
 
-def _ended(context: AxisContext, look: Look, answer: MaskPrediction, *, own_iou: float) -> Found:
+def _ended(context: AxisContext, look: Look, refined: RefinedMask, *, own_iou: float) -> Found:
     """An answer, absent where the object has ended.
 
     Args:
         context: The axis.
         look: What was seen.
-        answer: What was found.
+        refined: What was found.
         own_iou: What the model expected of its own mask.
     """
+    answer = refined.answer
     tracker, state = look.tracker, context.state_of(answer, look.crop)
     is_whole = context.crops.is_whole(look.crop)
+    before = tracker.track_of_object.state(look.number - tracker.run.step) or tracker.first
     evidence = SliceEvidence(
         object_score_logits=state.object_score_logits,
         expected_iou=own_iou,
@@ -332,6 +333,8 @@ def _ended(context: AxisContext, look: Look, answer: MaskPrediction, *, own_iou:
         overlap=1.0 if look.mask is None else overlap_over_union(answer.logits > 0, look.mask),
         distance=0.0 if is_whole else context.diameters_between(tracker.origin, look.number, tracker.largest_area),
         has_shrunk_to=tracker.shrinkage.has_shrunk_to,
+        area_before=before.area,
+        certainty=None if is_whole else refined.certainty,
     )
     ending = ending_of(evidence, tracker.largest_area, context.options, is_between=tracker.is_between)
     is_absent = ending is not None and state.object_score_logits > 0

@@ -72,6 +72,8 @@ MAX_LEAST_AREA_RATIO = 0.8
 """An object that keeps this share of its largest area goes on however far it reaches, as a vessel or the spinal cord does."""
 
 
+LEAST_CERTAINTY, DISTANCE_WEIGHT, GROWTH_WEIGHT, FAR = 2.6, 1.0, 3.5, 4.0
+"""Logits; per diameter, up to so many of them; per unit of the logarithm of the growth (docs/adr/0013)."""
 SHRUNK_RATIO, REGROWTH_RATIO = 0.7, 2.0
 """An object that has shrunk to this share of its largest area and then grows to so many times its least one has run into a neighbour."""
 
@@ -84,6 +86,7 @@ class Ending(StrEnum):
     AREA = "area"
     OVERLAP = "overlap"
     REGROWTH = "regrowth"
+    CERTAINTY = "certainty"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +105,20 @@ class SliceEvidence:
     does not count."""
     has_shrunk_to: float | None = None
     """The least area since the largest of the pass, where that is a small share of it."""
+    area_before: float = 0.0
+    """Of the mask of the slice before; in the unit of `area`."""
+    certainty: float | None = None
+    """The mask refiner's mean logit within its mask in a crop; None where another mask or the whole slice is seen."""
+
+    @property
+    def least_certainty(self) -> float:
+        """What the certainty of an object that goes on is at least.
+
+        More is asked far from where it was prompted and where its area grows: a mask that shrinks from slice to slice follows something,
+        one that grows may have run into a neighbour.
+        """
+        growth = math.log(max(self.area, 1.0) / max(self.area_before, 1.0))
+        return LEAST_CERTAINTY + DISTANCE_WEIGHT * min(self.distance, FAR) + GROWTH_WEIGHT * growth
 
 
 def ending_of(
@@ -119,6 +136,8 @@ def ending_of(
         return Ending.OBJECT_SCORE
     if is_between or not options.ends_by_shape:
         return None
+    if evidence.certainty is not None:
+        return Ending.CERTAINTY if evidence.certainty < evidence.least_certainty else None
     if evidence.expected_iou < options.min_iou:
         return Ending.EXPECTED_IOU
     least_share = MIN_AREA_RATIO if options.min_area_ratio is None else options.min_area_ratio
