@@ -55,7 +55,7 @@ class EngineOptions:
     expected IoU, the area or the overlap with the slice before becomes small; None: where the model says so. Reference: by the object
     score alone."""
     min_iou: float = 0.38
-    """Least expected IoU of a slice that still shows the object; with `ends_by_shape`."""
+    """Least expected IoU of a slice that still shows the object and is not outlined by the mask refiner; with `ends_by_shape`."""
     min_area_ratio: float | None = None
     """Least area of such a slice, as a share of the largest one of this pass; with `ends_by_shape`. None: the model's own, else 0.2."""
     area_ratio_slope: float = 0.5
