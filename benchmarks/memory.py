@@ -148,6 +148,7 @@ def in_child(act: Callable[..., None], *args: object) -> list[float]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=act, args=(sender, *args))
     process.start()
+    sender.close()  # else nobody hears that the process has failed
     found: list[float] = receiver.recv()
     process.join()
     return found

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -165,6 +166,20 @@ def test_an_accepted_case_is_a_label_map_with_the_values_of_the_study(reviewer, 
     assert session_view(reviewer.presenter.session).objects == ()
     reviewer.open("sub-scan1")
     assert volumes(app) == 2  # what was not accepted may hold corrections
+
+
+def test_an_accepted_case_leaves_nothing_in_the_scene(reviewer, app):
+    names = []
+    for name in ("sub-scan0", "sub-scan1") * 2:
+        reviewer.open(name)
+        reviewer.settle()
+        nodes = app.scene.GetNodes()
+        names.append([nodes.GetItemAsObject(n).GetClassName() for n in range(nodes.GetNumberOfItems())])
+        reviewer.review.accept()
+    assert "vtkMRMLMarkupsROINode" in names[1]
+    for before, after in ((0, 2), (2, 3)):  # an accepted case opens without boxes
+        kinds = [Counter(one for one in names[n] if "ROI" not in one) for n in (before, after)]
+        assert kinds[1] - kinds[0] == Counter()
 
 
 def test_an_accepted_case_opens_as_it_was_accepted(reviewer):

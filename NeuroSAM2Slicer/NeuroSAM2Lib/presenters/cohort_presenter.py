@@ -26,6 +26,7 @@ from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.presenters.cohort_run import CohortRun
 from NeuroSAM2Lib.presenters.segment_presenter import SegmentPresenter
 from NeuroSAM2Lib.scene.arrays import set_voxels, to_vtk
+from NeuroSAM2Lib.scene.nodes import batch_of_changes, remove_node
 from NeuroSAM2Lib.scene.segments.segment_masks import SegmentationSnapshot
 from NeuroSAM2Lib.scene.volume_nodes import add_volume, local_matrix
 from NeuroSAM2Lib.segmentation.controller import SessionController
@@ -321,18 +322,20 @@ class CohortPresenter:
         return _opened(case, image, answered, prompts, {one.label: one.expected_iou for one in record.objects})
 
     def show_case(self, opened: OpenedCase) -> None:
-        """Puts a case into the scene and works on it; the case before leaves the scene if it was accepted."""
+        """Puts a case into the scene and works on it; the case before leaves the scene with its prompts if it was accepted."""
         before = self._volume_node if self._current is not None and self._is_accepted(self._current) else None
-        segmentation_before = self._presenter.chosen[1] if before is not None and self._is_shown else None
-        scene = self._presenter.host.scene
+        session, scene = self._presenter.session, self._presenter.host.scene
+        leaving = [] if before is None else [before]
+        if leaving and session is not None and self._is_shown:
+            leaving = [*session.document.own_nodes(), session.document.segmentation_node, *leaving]
         self._volume_node = add_volume(scene, opened.image, opened.case.name)
         self._choose(self._volume_node)
         self._current, self._entries = opened.case, {}
         if opened.objects:
             self._presenter.act(lambda session: self._add(session, opened))
-        for node in (segmentation_before, before):
-            if node is not None and scene.IsNodePresent(node):
-                scene.RemoveNode(node)
+        with batch_of_changes(scene):
+            for node in filter(scene.IsNodePresent, leaving):
+                remove_node(scene, node)
 
     def begin_accept(self) -> AcceptedCase:
         """The current case as it stands in the scene.
@@ -426,10 +429,12 @@ def _opened(
             _("{labels} is not on the grid of {image}").format(labels=path.name, image=case.image.name),
             hint=_("run the cohort again"),
         )
-    values = [value for value in np.unique(stored).tolist() if value > 0]
+    inside = stored > 0
+    values = np.unique(stored[inside]).tolist()
     known = find_table(path)
     entries = (table_for(values) if known is None else read_table(known).restricted(values)).entries
-    labels = np.where(stored > 0, np.searchsorted(values, stored) + 1, 0).astype(np.min_scalar_type(len(values)))
+    labels = np.zeros(stored.shape, np.min_scalar_type(len(values)))
+    labels[inside] = np.searchsorted(values, stored[inside]) + 1
     objects = []
     for number, entry in enumerate(entries, start=1):
         mask = labels == number

@@ -17,6 +17,7 @@ from NeuroSAM2Core.prompts import ObjectPrompts
 from NeuroSAM2Core.remote import REVIEW_IOU_THRESHOLD
 from NeuroSAM2Core.volume import Axis, SliceMask, SlicePlane
 from NeuroSAM2Lib.i18n import tr as _
+from NeuroSAM2Lib.scene.nodes import batch_of_changes
 from NeuroSAM2Lib.scene.segments.segment_display import SegmentDisplay, SurfaceUpdater
 from NeuroSAM2Lib.scene.segments.segment_masks import Mask, add_mask, read_mask, take_mask
 from NeuroSAM2Lib.scene.segments.segment_writer import EditPolicy
@@ -302,14 +303,19 @@ class SegmentationDocument:
             known: Name, which gets a number if another segment has it, and colour; prompts, and slices with the digests of the masks.
         """
         numbers = []
-        for label, (shown, record) in enumerate(known, start=1):
-            with self.writing():
-                numbers.append(self.objects.add(shown.name, shown.colour, labelmap, label))
-            self._drop_old_prompts(numbers[-1])
-            self._record(numbers[-1], record)
+        with batch_of_changes(self.host.scene):
+            for label, (shown, record) in enumerate(known, start=1):
+                with self.writing():
+                    numbers.append(self.objects.add(shown.name, shown.colour, labelmap, label))
+                self._drop_old_prompts(numbers[-1])
+                self._record(numbers[-1], record)
         self.node.active_object = numbers[-1]
         self.surfaces.note([self.objects.segment_id(number) for number in numbers])
         return numbers
+
+    def own_nodes(self) -> list[slicer.vtkMRMLNode]:
+        """What it keeps in the scene beside the image and the segmentation."""
+        return [*self.nodes.all_nodes(), self.node.node]
 
     def merge(self, number: int, target: int) -> None:
         """Adds an object's voxels to another one and deletes it, as one undo step. Slices that change are confirmed."""

@@ -78,7 +78,11 @@ class SessionObserver:
             self.end(_("the segmentation was deleted; prompts stay in the scene"))
 
     def _on_removed(self, _scene: vtk.vtkObject, node: vtk.vtkObject | None) -> None:
-        if node is not None and node.IsA("vtkMRMLMarkupsNode") and node.GetAttribute(ROLE) is not None:
+        if (
+            node is not None
+            and node.IsA("vtkMRMLMarkupsNode")
+            and self.session.document.nodes.object_of(node) is not None
+        ):
             self._sync()
 
     def _on_close(self, _scene: vtk.vtkObject, _data: vtk.vtkObject | None) -> None:

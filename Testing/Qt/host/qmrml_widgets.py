@@ -41,12 +41,18 @@ class _NodeList:
     def watch(self, scene):
         for subject, tag in self.tags:
             subject.RemoveObserver(tag)
-        names = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
+        names = ("EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
         events = [] if scene is None else [getattr(scene, name) for name in names]
         self.tags = [(scene, scene.AddObserver(event, lambda *_: self.refresh())) for event in events]
         if scene is not None:
+            self.tags.append((scene, observe_node(scene, scene.NodeAddedEvent, self.gain)))
             self.tags.append((scene, observe_node(scene, scene.NodeAboutToBeRemovedEvent, self.lose)))
         self.refresh()
+
+    def gain(self, node):
+        """Nodes of other kinds are no news, as in the real box, which takes them into its model one by one."""
+        if self._is_offered(node):
+            self.refresh()
 
     def nodes(self):
         scene = self.box.mrmlScene()

@@ -9,6 +9,7 @@ import slicer
 
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix
+from NeuroSAM2Lib.scene.nodes import remove_node
 
 KIND, VALUES = "NeuroSAM2.Ruler", "NeuroSAM2.RulerValues"
 COLOUR = (0.2, 0.9, 0.95)
@@ -107,7 +108,7 @@ class Rulers:
         """Removes a measurement; nothing else."""
         node = self._scene.GetNodeByID(node_id) if node_id else None
         if node is not None and node.GetAttribute(KIND):
-            self._scene.RemoveNode(node)
+            remove_node(self._scene, node)
 
     def rows(self) -> list[RulerRow]:
         """All that are finished."""

@@ -37,6 +37,7 @@ from NeuroSAM2Core.prompts.prompts import DECIMALS, Path
 from NeuroSAM2Core.volume import Axis, SlicePlane, Volume
 from NeuroSAM2Lib.i18n import tr as _
 from NeuroSAM2Lib.scene.arrays import Matrix, to_matrix, to_vtk
+from NeuroSAM2Lib.scene.nodes import remove_node
 from NeuroSAM2Lib.scene.views.slice_views import nearest_index
 from NeuroSAM2Lib.scene.volume_nodes import local_matrix, transform_to_world
 
@@ -384,7 +385,7 @@ class PromptNodes:
     def remove(self, object_id: int) -> None:
         """Takes an object's nodes out of the scene."""
         for node in self.all_nodes(object_id):
-            self.scene.RemoveNode(node)
+            remove_node(self.scene, node)
 
     def follow_volume(self) -> None:
         """Puts the nodes and the segmentation under the volume's parent transform."""
@@ -499,7 +500,7 @@ class PromptNodes:
             if wanted.get(there.index) == there:
                 del wanted[there.index]
             else:
-                self.scene.RemoveNode(node)
+                remove_node(self.scene, node)
         for one in wanted.values():
             name = f"object {object_id} {BOX} on slice {one.index}"
             place_box(self._add(object_id, BOX, name), one, axis, volume)
@@ -519,7 +520,7 @@ class PromptNodes:
                 continue
             number = next((n for n, one in wanted.items() if one == there), None)
             if number is None:
-                self.scene.RemoveNode(node)
+                remove_node(self.scene, node)
             else:
                 node.SetAttribute(ORDER, str(number))
                 del wanted[number]

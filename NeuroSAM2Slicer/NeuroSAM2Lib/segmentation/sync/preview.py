@@ -20,6 +20,7 @@ from NeuroSAM2Core.errors import NeuroSAM2Error
 from NeuroSAM2Core.prompts import PointPrompt
 from NeuroSAM2Core.volume import SliceMask, SlicePlane, Volume
 from NeuroSAM2Lib.scene.arrays import Matrix, set_voxels, to_vtk
+from NeuroSAM2Lib.scene.nodes import remove_node
 from NeuroSAM2Lib.scene.segments.layers import LABELMAP, Grid, slab
 from NeuroSAM2Lib.scene.views.slice_views import pick_pixel
 from NeuroSAM2Lib.segmentation.document import SegmentationDocument
@@ -90,9 +91,7 @@ class PreviewOutline:
             return
         if hierarchy is not None and (item := hierarchy.GetItemByDataNode(node)):
             hierarchy.RemoveItem(item, False, False)
-        display = node.GetDisplayNode()
-        self.scene.RemoveNode(node)
-        self.scene.RemoveNode(display)
+        remove_node(self.scene, node)
 
     def _set_opacity(self, opacity: float) -> None:
         node = self.node
