@@ -231,7 +231,12 @@ def _image_of(connection: vtk.vtkAlgorithmOutput) -> NDArray[np.uint8]:
     image = algorithm.GetOutputDataObject(connection.GetIndex())
     width, height, _ = image.GetDimensions()
     pixels = np.asarray(memoryview(image.GetPointData().GetScalars())).reshape(height, width, -1)
-    return pixels[..., :3] & pixels[..., 3:] if pixels.shape[2] == 4 else pixels[..., :3].copy()  # opacity is 0 or 255
+    if pixels.shape[2] < 4:
+        return pixels[..., :3].copy()
+    colours = np.empty((height, width, 3), np.uint8)
+    for channel in range(3):  # several times faster than all at once; opacity is 0 or 255
+        np.bitwise_and(pixels[..., channel], pixels[..., 3], out=colours[..., channel])
+    return colours
 
 
 def lay_over(picture: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> None:
