@@ -210,6 +210,26 @@ def test_where_the_refiner_outlines_an_object_its_certainty_ends_it(change, endi
     assert ending_of(replace(evidence, **change), 100.0, options, is_between=True) in (None, Ending.OBJECT_SCORE)
 
 
+@pytest.mark.parametrize(
+    ("change", "ending"),
+    [
+        ({}, None),
+        ({"area": 5.0, "certainty": 3.9}, Ending.AREA),
+        ({"area": 5.0, "certainty": None}, Ending.AREA),
+        ({"area": 5.0}, None),  # the tip of a brain, followed to its end
+        ({"area": 5.0, "overlap": 0.1}, Ending.OVERLAP),
+        ({"area": 25.0, "has_shrunk_to": 10.0}, Ending.REGROWTH),
+        ({"certainty": 1.0}, None),  # a head and its scalp are never outlined surely
+    ],
+)
+def test_on_a_whole_slice_certainty_only_lets_a_small_mask_go_on(change, ending):
+    evidence = SliceEvidence(
+        object_score_logits=3.0, expected_iou=0.8, area=100.0, overlap=0.7, certainty=4.0, is_whole=True
+    )
+    options = EngineOptions(ends_by_shape=True, min_area_ratio=0.2, min_overlap=0.3)
+    assert ending_of(replace(evidence, **change), 100.0, options) is ending
+
+
 @pytest.fixture
 def session():
     return Session(small_model(rasterize_prompts=True), noise_volume(16, 96, 112), options=ADAPTIVE)

@@ -334,7 +334,8 @@ def _ended(context: AxisContext, look: Look, refined: RefinedMask, *, own_iou: f
         distance=0.0 if is_whole else context.diameters_between(tracker.origin, look.number, tracker.largest_area),
         has_shrunk_to=tracker.shrinkage.has_shrunk_to,
         area_before=before.area,
-        certainty=None if is_whole else refined.certainty,
+        certainty=refined.certainty,
+        is_whole=is_whole,
     )
     ending = ending_of(evidence, tracker.largest_area, context.options, is_between=tracker.is_between)
     is_absent = ending is not None and state.object_score_logits > 0

@@ -74,6 +74,8 @@ MAX_LEAST_AREA_RATIO = 0.8
 
 LEAST_CERTAINTY, DISTANCE_WEIGHT, GROWTH_WEIGHT, FAR = 2.6, 1.0, 3.5, 4.0
 """Logits; per diameter, up to so many of them; per unit of the logarithm of the growth (docs/adr/0013)."""
+CERTAIN_ON_WHOLE_SLICE = 4.0
+"""Logits; an object outlined so surely on a whole slice goes on however small it has become (docs/adr/0013)."""
 SHRUNK_RATIO, REGROWTH_RATIO = 0.7, 2.0
 """An object that has shrunk to this share of its largest area and then grows to so many times its least one has run into a neighbour."""
 
@@ -108,7 +110,9 @@ class SliceEvidence:
     area_before: float = 0.0
     """Of the mask of the slice before; in the unit of `area`."""
     certainty: float | None = None
-    """The mask refiner's mean logit within its mask in a crop; None where another mask or the whole slice is seen."""
+    """The mask refiner's mean logit within its mask; None where another mask is taken."""
+    is_whole: bool = False
+    """The whole slice was seen, no crop of it."""
 
     @property
     def least_certainty(self) -> float:
@@ -136,13 +140,14 @@ def ending_of(
         return Ending.OBJECT_SCORE
     if is_between or not options.ends_by_shape:
         return None
-    if evidence.certainty is not None:
+    if evidence.certainty is not None and not evidence.is_whole:
         return Ending.CERTAINTY if evidence.certainty < evidence.least_certainty else None
     if evidence.expected_iou < options.min_iou:
         return Ending.EXPECTED_IOU
     least_share = MIN_AREA_RATIO if options.min_area_ratio is None else options.min_area_ratio
     least_share = max(least_share, min(options.area_ratio_slope * evidence.distance, MAX_LEAST_AREA_RATIO))
-    if evidence.area < least_share * largest_area:
+    is_certain = evidence.certainty is not None and evidence.certainty >= CERTAIN_ON_WHOLE_SLICE
+    if evidence.area < least_share * largest_area and not is_certain:
         return Ending.AREA
     if evidence.overlap < options.min_overlap:
         return Ending.OVERLAP
