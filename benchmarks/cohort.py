@@ -217,7 +217,7 @@ def small_study(folder: Path) -> Path:
     k, j, i = np.meshgrid(*[np.linspace(-1.2, 1.2, 20)] * 3, indexing="ij")
     labels = (((k - 0.2) ** 2 + j**2 + i**2) < 0.2).astype(np.uint8)
     noise = np.random.default_rng(0).normal(0, 10, labels.shape)
-    image = Volume((300 * (k**2 + j**2 + i**2 < 1) + 300 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1]))
+    image = Volume((300 * (k**2 + j**2 + i**2 < 1) + 300.0 * labels + noise).astype(np.int16), np.diag([8.0, 8, 8, 1]))
     (folder / "annotated").mkdir()
     (folder / "new").mkdir()
     image.write(folder / "annotated" / "a.nii.gz")

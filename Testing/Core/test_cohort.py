@@ -1,6 +1,8 @@
 """A cohort from a few annotated cases: which scans, what is carried over, what is kept, and what is to be looked at first."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -110,6 +112,16 @@ def test_a_registration_that_is_not_wanted_any_more_ends():
     image, _, later, _ = bent_person()
     with pytest.raises(Cancelled):
         deform(image, later, SAME, is_cancelled=lambda: True)
+
+
+def test_a_process_that_bends_heads_loads_no_compiler():
+    """It would take 2.5 s of every process of a cohort."""
+    program = (
+        "import sys, torch; from NeuroSAM2Core.cohort.deform import Level, optimised; "
+        "a = torch.zeros(12, 4, 4, 4); optimised(a, a, a[0], torch.zeros(1, 3, 4, 4, 4), Level(8.0, 2, 0.5)); "
+        "assert 'torch.optim' in sys.modules; sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_self_similarity_does_not_see_contrast():
