@@ -1,6 +1,7 @@
 """Deterministic weights that give a random model lively masks: the same in ours and in any model with the same keys."""
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,7 +14,12 @@ def lively_state(shapes: dict[str, tuple[int, ...]], *, object_score_bias: float
     Plain random initialisation gives masks that are all absent; here activations keep their size through the layers and
     `object_score_bias` says whether the object is there (+3) or not (-3).
     """
-    return {key: torch.from_numpy(_values(key, shape, object_score_bias)).float() for key, shape in shapes.items()}
+    return dict(_lively_state(tuple(sorted(shapes.items())), object_score_bias))
+
+
+@lru_cache(maxsize=1)  # of the model and of its reference, at any size of the image
+def _lively_state(shapes: tuple[tuple[str, tuple[int, ...]], ...], object_score_bias: float) -> dict[str, Tensor]:
+    return {key: torch.from_numpy(_values(key, shape, object_score_bias)).float() for key, shape in shapes}
 
 
 def _values(key: str, shape: tuple[int, ...], object_score_bias: float) -> np.ndarray:
