@@ -157,20 +157,22 @@ class SliceView:
     def _markups_elsewhere(self) -> list[vtk.vtkProp]:
         """What stands for Markups that lie on other slices: VTK takes as long to find that out for each as to draw it."""
         slice_to_ras, half_thickness = to_matrix(self.node.GetSliceToRAS()), self.node.GetFieldOfView()[2] / 2
-        normal = slice_to_ras[:3, 2]
-        here = float(normal @ slice_to_ras[:3, 3])
+        here = float(slice_to_ras[:3, 2] @ slice_to_ras[:3, 3])
+        x, y, z = slice_to_ras[:3, 2].tolist()
         elsewhere, bounds = [], [0.0] * 6
         for prop in self.renderer.GetViewProps():
             node = prop.GetMarkupsNode() if hasattr(prop, "GetMarkupsNode") else None
             if node is None or not prop.GetVisibility():
                 continue
             node.GetRASBounds(bounds)
-            low, high = (sum(n * bounds[2 * a + ((n > 0) ^ side)] for a, n in enumerate(normal)) for side in (1, 0))
+            left, right, back, front, bottom, top = bounds
+            middle = (x * (left + right) + y * (back + front) + z * (bottom + top)) / 2
+            half = (abs(x) * (right - left) + abs(y) * (front - back) + abs(z) * (top - bottom)) / 2
             reach = ROUNDING_MM + (0.0 if node.IsA("vtkMRMLMarkupsROINode") else half_thickness)  # as Slicer shows them
             is_projected = any(
                 node.GetNthDisplayNode(n).GetSliceProjection() for n in range(node.GetNumberOfDisplayNodes())
             )
-            is_there = node.GetNumberOfControlPoints() and low <= here + reach and high >= here - reach
+            is_there = node.GetNumberOfControlPoints() and abs(middle - here) <= half + reach
             if not is_there and not is_projected:
                 elsewhere.append(prop)
         return elsewhere
@@ -246,10 +248,8 @@ def lay_over(picture: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> None:
         picture: (H, W, 3), changed in place.
         drawn: (H, W, 4): colours that are multiplied by their opacity, and the opacity.
     """
-    rows, cols = np.flatnonzero(drawn[..., 3].any(axis=1)), np.flatnonzero(drawn[..., 3].any(axis=0))
-    if not len(rows):
-        return
-    box = slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
-    part, over = picture[box], drawn[box]
-    kept = part * (255 - over[..., 3:].astype(np.uint16))
-    part[...] = np.minimum(over[..., :3] + (kept + 127) // 255, 255)
+    where = np.flatnonzero(drawn[..., 3])  # a few outlines and points: far fewer pixels than the box around them
+    kept = 255 - drawn.take(4 * where + 3).astype(np.uint16)
+    for channel in range(3):
+        below, over = picture.take(3 * where + channel), drawn.take(4 * where + channel)
+        picture.put(3 * where + channel, np.minimum(over + (below * kept + 127) // 255, 255))
