@@ -55,6 +55,7 @@ BENDS = ((3.0, 55), (1.5, 24))
 """Deviation and scale of the elastic deformation, mm."""
 MODALITIES = ("T1", "T2")
 SUBJECTS = 8
+LOOK_S = 0.2
 WORST, LOOKED_AT = 0.1, 0.25
 """The share of cases that count as worst, and the share of the list that a person looks at."""
 
@@ -267,12 +268,19 @@ def measure_kills(kills: int, cases: int = 40, seed: int = 0) -> str:
         annotated = [str(scan), str(scan.with_name("a_labels.nii.gz"))]
         command = [sys.executable, "-m", "NeuroSAM2Core", "cohort", *annotated, "--images", str(folder / "new")]
 
-        def run(out: str, workers: int, limit_s: float | None = None) -> bool:
-            """Runs the command, and kills all of it after so long; true where it came to its end."""
+        def count_done(out: str) -> int:
+            return sum(path.name.endswith("neurosam2_dseg.json") for path in (folder / out).rglob("*"))
+
+        def run(out: str, workers: int, more: int = cases, pause_s: float = 0) -> bool:
+            """Runs the command, and kills all of it a moment after so many cases more are done; true where it came to its end."""
+            before = count_done(out)
             program = ProcessTree.start(
                 [*command, "--out", str(folder / out), "--workers", str(workers)], folder / f"{out}.log"
             )
-            code = program.wait(math.inf if limit_s is None else limit_s)
+            while (code := program.wait(LOOK_S)) is None:
+                if count_done(out) >= before + more:
+                    code = program.wait(math.inf if more == cases else pause_s)
+                    break
             if code is None:
                 program.kill()
                 program.wait(60)
@@ -280,10 +288,10 @@ def measure_kills(kills: int, cases: int = 40, seed: int = 0) -> str:
 
         assert run("alone", 1), (folder / "alone.log").read_text(encoding="utf-8")
         expected, killed, done = files_of(folder / "alone"), 0, []
-        while killed < kills and not run("killed", 2, rng.uniform(4, 14)):
+        while killed < kills and not run("killed", 2, int(rng.integers(0, 7)), rng.uniform(0, 2)):
             killed += 1
-            done.append(sum(path.name.endswith("neurosam2_dseg.json") for path in (folder / "killed").rglob("*")))
-        assert run("killed", 2)
+            done.append(count_done("killed"))
+        assert run("killed", 2), (folder / "killed.log").read_text(encoding="utf-8")
         rows = [(f"killed {killed} times, at {', '.join(map(str, done))} of {cases} cases", "killed")]
         for count in (2, 4):
             assert run(f"workers{count}", count)

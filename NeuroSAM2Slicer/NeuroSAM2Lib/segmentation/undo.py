@@ -6,7 +6,7 @@ follow.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -274,19 +274,23 @@ class UndoStack:
     def _image_times(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
         """Changes with every change of the voxels of any segment, also of one that is no object."""
         names, images = self.objects.watch.kept("labelmaps", self._read_labelmaps)
-        return names, tuple(0 if image is None else image.GetMTime() for image in images)
+        return names, tuple(image.GetMTime() for image in images)
 
-    def _read_labelmaps(self) -> tuple[tuple[str, ...], list[vtk.vtkImageData | None]]:
+    def _read_labelmaps(self) -> tuple[tuple[str, ...], list[vtk.vtkImageData]]:
+        names = tuple(self.objects.node.GetSegmentation().GetSegmentIDs())
+        return names, self._labelmaps_of(names)
+
+    def _labelmaps_of(self, names: Iterable[str]) -> list[vtk.vtkImageData]:
+        """The labelmaps of segments, each once: many segments share one."""
         segmentation = self.objects.node.GetSegmentation()
-        names = tuple(segmentation.GetSegmentIDs())
-        return names, [segmentation.GetSegment(name).GetRepresentation(LABELMAP) for name in names]
+        images = (segmentation.GetSegment(name).GetRepresentation(LABELMAP) for name in names)
+        return list({id(image): image for image in images if image is not None}.values())
 
     def _read_object_parts(self) -> list[vtk.vtkObject]:
         """The objects' segments and their labelmaps."""
         segmentation = self.objects.node.GetSegmentation()
-        segments = [segmentation.GetSegment(name) for name in self.objects.segments.values()]
-        images = [segment.GetRepresentation(LABELMAP) for segment in segments]
-        return segments + [image for image in images if image is not None]
+        names = self.objects.segments.values()
+        return [*map(segmentation.GetSegment, names), *self._labelmaps_of(names)]
 
     def _enter(self, undo_state: UndoState) -> None:
         number = next(self._numbers)

@@ -309,6 +309,7 @@ class PromptNodes:
     ) -> None:
         self.scene, self.volume_node, self.segmentation_node = scene, volume_node, segmentation_node
         self._nodes_by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
+        self._scene_nodes = scene.GetNodes()  # kept, because VTK takes as long to find it as to look at a hundred nodes
         self._scene_state: tuple[int, int] | None = None
         self._known: dict[int, _KnownPrompts] = {}
 
@@ -411,8 +412,7 @@ class PromptNodes:
 
     def _by_object(self) -> defaultdict[int, list[slicer.vtkMRMLMarkupsNode]]:
         """The nodes of every object; looked for again once nodes came or went."""
-        nodes = self.scene.GetNodes()
-        state = nodes.GetMTime(), nodes.GetNumberOfItems()
+        state = self._scene_nodes.GetMTime(), self._scene_nodes.GetNumberOfItems()
         if state != self._scene_state:
             found = self.scene.GetNodesByClass("vtkMRMLMarkupsNode")
             by_object: defaultdict[int, list[slicer.vtkMRMLMarkupsNode]] = defaultdict(list)
