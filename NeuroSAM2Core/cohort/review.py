@@ -1,8 +1,8 @@
 """What a person should look at first: the cases of a cohort by doubt, as a list for panels and as files for a paper.
 
 Doubt is 0 to 1: for each object the mean of what the model expects to be wrong, how much the annotated cases differ, how far the answer
-is from what they say, and how unusual volume and shape are in the cohort; for a case the mean of its objects. An object that is lost
-counts as 1.
+is from what they say, and how unusual volume and shape are in the cohort, weighted by what each told of the true overlap of 80 cases
+(benchmarks/README.md, *Cohort*); for a case the mean of its objects. An object that is lost counts as 1.
 """
 
 import csv
@@ -10,7 +10,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -29,6 +29,10 @@ USUAL_SPREAD = 0.05
 HALF_DOUBT_DEVIATIONS = 3.0
 """So many robust standard deviations from the middle of the cohort are a doubt of one half."""
 MAD_TO_DEVIATION = 1.4826
+MODEL, DEPARTURE = "the model is not sure", "the model departs from the annotated cases"
+UNUSUAL, DISAGREEMENT = "volume or shape is unusual in the cohort", "the annotated cases disagree"
+WEIGHTS = {MODEL: 1, DEPARTURE: 8, UNUSUAL: 2, DISAGREEMENT: 2}
+"""Departures are a third of the size of the others and say the most; what the model expects says the least."""
 
 
 class CaseState(Enum):
@@ -59,17 +63,14 @@ class ObjectDoubt:
     @property
     def parts(self) -> dict[str, float]:
         """By what is said of them."""
-        known = {
-            "the model is not sure": self.model,
-            "the model departs from the annotated cases": self.departure,
-            "volume or shape is unusual in the cohort": self.unusual,
-        }
-        return known if self.disagreement is None else {**known, "the annotated cases disagree": self.disagreement}
+        known = {MODEL: self.model, DEPARTURE: self.departure, UNUSUAL: self.unusual}
+        return known if self.disagreement is None else {**known, DISAGREEMENT: self.disagreement}
 
     @property
     def doubt(self) -> float:
         """All of it, 0 to 1."""
-        return float(np.mean(list(self.parts.values())))
+        parts = self.parts
+        return float(np.average(list(parts.values()), weights=[WEIGHTS[part] for part in parts]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +93,15 @@ def review_rows(folder: Path) -> list[ReviewRow]:
     """
     kept = CohortFolder(folder)
     records = {case: kept.read(case) for case in read_cohort(folder).cases}
-    usual = _usual([record for record in records.values() if record is not None and not record.problem])
-    rows = [
-        _row(case, record, usual, is_accepted=disk.is_file(kept.reviewed_path(case)))
-        for case, record in records.items()
-    ]
+    done = {case: record for case, record in records.items() if record is not None and not record.problem}
+    usual = _usual(list(done.values()))
+    doubts = {case: tuple(_doubt(one, usual) for one in record.objects) for case, record in done.items()}
+    middles = _middles([one for objects in doubts.values() for one in objects])
+    rows = []
+    for case, record in records.items():
+        row = _row(case, record, doubts.get(case, ()), middles)
+        is_accepted = disk.is_file(kept.reviewed_path(case))
+        rows.append(replace(row, state=CaseState.ACCEPTED) if is_accepted else row)
     return sorted(rows, key=lambda row: (-row.doubt, row.case.name))
 
 
@@ -178,23 +183,31 @@ def _log(value: float) -> float:
     return math.log(max(value, 1e-6))
 
 
+def _middles(doubts: Sequence[ObjectDoubt]) -> dict[tuple[str, str], float]:
+    """The usual size of each part of the doubt about an object, by its name; empty where it is in too few cases to say."""
+    sizes: dict[tuple[str, str], list[float]] = {}
+    for one in doubts:
+        for part, size in one.parts.items():
+            sizes.setdefault((one.name, part), []).append(size)
+    return {key: float(np.median(known)) for key, known in sizes.items() if len(known) >= MIN_CASES}
+
+
 def _row(
-    case: CohortCase, record: CaseRecord | None, usual: Mapping[tuple[int, str], _Usual], *, is_accepted: bool
+    case: CohortCase,
+    record: CaseRecord | None,
+    objects: tuple[ObjectDoubt, ...],
+    middles: Mapping[tuple[str, str], float],
 ) -> ReviewRow:
     if record is None:
-        state = CaseState.ACCEPTED if is_accepted else CaseState.PENDING
-        return ReviewRow(case=case, state=state, doubt=0.0, reason="it was not done yet")
+        return ReviewRow(case=case, state=CaseState.PENDING, doubt=0.0, reason="it was not done yet")
     if record.problem:
-        state = CaseState.ACCEPTED if is_accepted else CaseState.FAILED
-        return ReviewRow(case=case, state=state, doubt=1.0, reason=record.problem)
-    objects = tuple(_doubt(one, usual) for one in record.objects)
+        return ReviewRow(case=case, state=CaseState.FAILED, doubt=1.0, reason=record.problem)
     doubts = [one.doubt for one in objects] + [1.0] * len(record.lost)
-    state = CaseState.ACCEPTED if is_accepted else CaseState.WAITING
     return ReviewRow(
         case=case,
-        state=state,
+        state=CaseState.WAITING,
         doubt=float(np.mean(doubts)) if doubts else 1.0,
-        reason=_reason(record, objects),
+        reason=_reason(record, objects, middles),
         objects=objects,
     )
 
@@ -211,11 +224,12 @@ def _doubt(one: ObjectResult, usual: Mapping[tuple[int, str], _Usual]) -> Object
     )
 
 
-def _reason(record: CaseRecord, objects: Sequence[ObjectDoubt]) -> str:
+def _reason(record: CaseRecord, objects: Sequence[ObjectDoubt], middles: Mapping[tuple[str, str], float]) -> str:
+    """What adds most to the doubt about the most doubtful object, beside what is usual in the cohort."""
     if record.lost:
         return f"nothing of {', '.join(record.lost)} lies in the scan"
     if not objects:
         return "the record names no object"
     worst = max(objects, key=lambda one: one.doubt)
-    said = max(worst.parts, key=lambda part: worst.parts[part])
-    return f"{worst.name}: {said}"
+    added = {part: WEIGHTS[part] * (size - middles.get((worst.name, part), 0.0)) for part, size in worst.parts.items()}
+    return f"{worst.name}: {max(added, key=lambda part: added[part])}"

@@ -287,6 +287,7 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
         "sub-unsure": (result(iou=0.2),),
         "sub-large": (result(volume=80.0),),
         "sub-differ": (result(agreement=0.1),),
+        "sub-departs": (result(carried=0.5),),
     }
     cases = tuple(
         CohortCase(name=name, image=tmp_path / f"{name}.nii", folder=f"{name}/anat")
@@ -299,12 +300,15 @@ def test_the_list_begins_with_what_failed_and_what_is_unlike_the_others(tmp_path
         folder.write(case, replace(known, problem="" if case.name in kinds else "it is no image"))
     rows = review_rows(tmp_path)
     assert rows[0].case.name == "sub-bad"
-    assert {row.case.name for row in rows[1:4]} == {"sub-unsure", "sub-large", "sub-differ"}
+    assert rows[1].case.name == "sub-departs", "what tells most of the true overlap weighs most"
+    assert {row.case.name for row in rows[2:5]} == {"sub-unsure", "sub-large", "sub-differ"}
     assert rows[0].state is CaseState.FAILED
     assert rows[-1].state is CaseState.PENDING
     said = {row.case.name: row.reason for row in rows}
     assert "the annotated cases disagree" in said["sub-differ"]
     assert "unusual" in said["sub-large"]
+    assert "not sure" in said["sub-unsure"], "the reason is what is larger than usual, not what is large in every case"
+    assert "departs" in said["sub-departs"]
     assert said["sub-bad"] == "it is no image"
     touch(folder.reviewed_path(cases[0]))
     accepted = [row.case.name for row in write_review(tmp_path) if row.state is CaseState.ACCEPTED]
