@@ -136,13 +136,9 @@ def _reach(spacing_mm: Spacing, length_mm: float) -> list[int]:
 
 def _within(mask: Mask, spacing_mm: Spacing, length_mm: float, change: Callable[[Mask], Mask]) -> Mask:
     """Does something to the part of a mask that it can change; the image's border is kept as the crop's where it is near."""
-    box = bounding_box(mask)
-    if box is None:
+    wide = bounding_box(mask, [steps + 1 for steps in _reach(spacing_mm, length_mm)])
+    if wide is None:
         return mask.copy()
-    wide = tuple(
-        slice(max(0, side.start - steps - 1), min(size, side.stop + steps + 1))
-        for side, steps, size in zip(box, _reach(spacing_mm, length_mm), mask.shape, strict=True)
-    )
     changed = mask.copy()
     changed[wide] = change(mask[wide])
     return changed
@@ -208,9 +204,8 @@ def fill_between(slices: Mapping[int, Mask], spacing_mm: tuple[float, float]) ->
 
 def _between(low: Mask, high: Mask, parts: list[float], spacing_mm: tuple[float, float]) -> list[Mask]:
     """The masks at parts of the way from one mask to another."""
-    box = bounding_box(low | high)
-    assert box is not None, "both show something"
-    wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+    wide = bounding_box(low | high, margin=1)
+    assert wide is not None, "both show something"
     one, other = low[wide], high[wide]
     is_apart = not (one & other).any()
     way = _centre(other) - _centre(one) if is_apart else np.zeros(2)

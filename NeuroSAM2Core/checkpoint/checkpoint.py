@@ -42,7 +42,12 @@ def unfilled_model(config: SAM2Config) -> SAM2:
 @lru_cache(maxsize=8)
 def shapes_of(config: SAM2Config) -> Mapping[str, Shape]:
     """The shape of every weight, by name."""
-    return {name: tuple(value.shape) for name, value in unfilled_model(config).state_dict().items()}
+    return shapes_in(unfilled_model(config).state_dict())
+
+
+def shapes_in(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """The shape of every tensor of a state, by name."""
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def check_fit(found: Mapping[str, Shape], config: SAM2Config, name: str) -> None:
@@ -56,17 +61,20 @@ def check_fit(found: Mapping[str, Shape], config: SAM2Config, name: str) -> None
     Raises:
         CheckpointError: A weight is missing, unknown or of another shape.
     """
-    expected = shapes_of(config)
+    if misfit := first_misfit(found, shapes_of(config)):
+        raise CheckpointError(f"the weights of {name} do not fit its architecture: {misfit}")
+
+
+def first_misfit(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str:
+    """What is wrong with the first weight that is missing, unknown or of another shape; empty where all fit."""
     for key in itertools.chain(expected, found):
-        if found.get(key) != expected.get(key):
-            what = (
-                f"{key} is missing"
-                if key not in found
-                else f"{key[:200]!r} is not one of its weights"
-                if key not in expected
-                else f"{key} has the shape {found[key]}, expected {expected[key]}"
-            )
-            raise CheckpointError(f"the weights of {name} do not fit its architecture: {what}")
+        if key not in found:
+            return f"{key} is missing"
+        if key not in expected:
+            return f"{key[:200]!r} is not one of its weights"
+        if found[key] != expected[key]:
+            return f"{key} has the shape {found[key]}, expected {expected[key]}"
+    return ""
 
 
 def check_finite(state: Mapping[str, Tensor], name: str) -> None:
@@ -248,8 +256,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The weights are not those of the architecture.
         """
-        shapes = {name: tuple(value.shape) for name, value in self.state.items()}
-        check_fit(shapes, self.config, self.provenance.name)
+        check_fit(shapes_in(self.state), self.config, self.provenance.name)
 
     def build_model(self) -> SAM2:
         """The model with these weights, as float32, in eval mode.

@@ -19,7 +19,7 @@ import torch
 
 from NeuroSAM2Core import disk
 from NeuroSAM2Core.catalog import SET_HOME, find, models_folder
-from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, write_atomically
+from NeuroSAM2Core.checkpoint.checkpoint import Checkpoint, first_misfit, shapes_in, write_atomically
 from NeuroSAM2Core.checkpoint.official import OFFICIAL_SUFFIXES, read_official
 from NeuroSAM2Core.checkpoint.tensor_file import TensorFile
 from NeuroSAM2Core.decoding import DecodingError, parse_toml
@@ -89,6 +89,7 @@ def write_engine_file(path: Path, choices: EngineDefaults, comments: Sequence[st
 
 
 HINT = "correct the file or delete it; `neurosam2 tune` writes a new one"
+REFINER_HINT = "install the package again"
 
 
 @lru_cache(maxsize=4)
@@ -107,9 +108,12 @@ def read_refiner(path: Path) -> MaskRefiner:
     refiner = MaskRefiner()
     try:
         with disk.extended(path).open("rb", buffering=0) as file:
-            refiner.load_state_dict({name: tensor.float() for name, tensor in TensorFile(file).tensors()})
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path} holds no mask refiner: {error}", hint="install the package again") from error
+            state = {name: tensor.float() for name, tensor in TensorFile(file).tensors()}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} holds no mask refiner: {error}", hint=REFINER_HINT) from error
+    if misfit := first_misfit(shapes_in(state), shapes_in(refiner.state_dict())):
+        raise CheckpointError(f"{path} holds no mask refiner: {misfit}", hint=REFINER_HINT)
+    refiner.load_state_dict(state)
     return refiner.eval().requires_grad_(False)
 
 

@@ -166,16 +166,13 @@ def around(labels: Volume, later: Volume, registration: Registration) -> Volume:
     Raises:
         DataError: Nothing of them lies in the scan.
     """
-    box = bounding_box(carried_labels(labels, later, registration) > 0)
+    margins = [math.ceil(MARGIN_MM / mm) for mm in later.spacing_mm[::-1]]
+    box = bounding_box(carried_labels(labels, later, registration) > 0, margins)
     if box is None:
         raise DataError(f"nothing of any object lies in {later.name}")
-    wider = []
-    for one, size, mm in zip(box, later.shape, later.spacing_mm[::-1], strict=True):
-        margin = math.ceil(MARGIN_MM / mm)
-        wider.append(slice(max(0, one.start - margin), min(size, one.stop + margin)))
     matrix = later.ijk_to_ras.copy()
-    matrix[:3, 3] = later.to_ras(np.array([one.start for one in wider[::-1]]))
-    return Volume(np.ascontiguousarray(later.voxels[tuple(wider)]), matrix, name=later.name)
+    matrix[:3, 3] = later.to_ras(np.array([one.start for one in box[::-1]]))
+    return Volume(np.ascontiguousarray(later.voxels[box]), matrix, name=later.name)
 
 
 def vote_on(masks: Sequence[Mask], weights: Sequence[float], spacing_mm: tuple[float, float, float]) -> Mask:
@@ -217,12 +214,11 @@ def _mean_distance(
     masks: Sequence[Mask], weights: Sequence[float], spacing_mm: tuple[float, float, float]
 ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
     """A box around all of the masks, and the mean of their signed distances in it."""
-    box = bounding_box(np.logical_or.reduce(masks))
+    box = bounding_box(np.logical_or.reduce(masks), margin=1)
     assert box is not None, "none is empty"
-    wider = tuple(slice(max(0, one.start - 1), one.stop + 1) for one in box)
     shares = np.array(weights, np.float64) / max(weights) + 1e-12
-    distances = [_signed_distance(one[wider], spacing_mm) for one in masks]
-    return wider, np.average(distances, axis=0, weights=shares).astype(np.float32)
+    distances = [_signed_distance(one[box], spacing_mm) for one in masks]
+    return box, np.average(distances, axis=0, weights=shares).astype(np.float32)
 
 
 def joined_table(templates: Sequence[LoadedTemplate]) -> LabelTable:

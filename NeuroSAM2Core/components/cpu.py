@@ -8,7 +8,7 @@ Objects connect through corners (8 neighbours in 2-D, 26 in 3-D) and background 
 around it never both connect through the same corner. Only the bounding box of the mask is looked at.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -228,15 +228,15 @@ def largest_component(mask: Mask) -> Mask:
     return keep_parts(mask, corners(mask.ndim), ONLY_LARGEST)
 
 
-def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
-    """The smallest box that holds the mask; None for an empty one."""
+def bounding_box(mask: Mask, margin: int | Sequence[int] = 0) -> tuple[slice, ...] | None:
+    """The smallest box that holds the mask and a margin of pixels around it, cut at the border; None for an empty mask."""
     box = []
-    for axis in range(mask.ndim):
+    for axis, wider in enumerate(np.broadcast_to(margin, mask.ndim).tolist()):
         others = tuple(a for a in range(mask.ndim) if a != axis)
         places = np.flatnonzero(mask.any(axis=others))
         if not len(places):
             return None
-        box.append(slice(int(places[0]), int(places[-1]) + 1))
+        box.append(slice(max(0, int(places[0]) - wider), min(mask.shape[axis], int(places[-1]) + 1 + wider)))
     return tuple(box)
 
 

@@ -123,3 +123,14 @@ def test_a_diagonal_wall_encloses_a_hole():
 
 def test_the_bounding_box_of_nothing_is_none():
     assert bounding_box(np.zeros((3, 3), bool)) is None
+    assert bounding_box(np.zeros((3, 3), bool), margin=1) is None
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [(0, (slice(1, 3), slice(4, 5))), (2, (slice(0, 5), slice(2, 6))), ([1, 0], (slice(0, 4), slice(4, 5)))],
+)
+def test_the_margin_of_a_bounding_box_ends_at_the_border(margin, expected):
+    mask = np.zeros((5, 6), bool)
+    mask[1:3, 4] = True
+    assert bounding_box(mask, margin) == expected

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from NeuroSAM2Core import Session, Volume, load_model
+from NeuroSAM2Core.catalog import find
 from NeuroSAM2Core.checkpoint.load import bundled_refiner, read_refiner
 from NeuroSAM2Core.errors import CheckpointError
 from NeuroSAM2Core.inference import EngineOptions
@@ -135,6 +136,8 @@ def test_a_file_that_holds_no_refiner_is_refused(tmp_path):
             read_refiner(tmp_path / name)
     with pytest.raises(CheckpointError, match="holds no mask refiner"):
         read_refiner(tmp_path / "missing.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds no mask refiner: .* is missing .install"):
+        read_refiner(find("nano").installed())
 
 
 @pytest.mark.parametrize("seed", range(3))

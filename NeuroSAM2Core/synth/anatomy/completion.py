@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from scipy import ndimage
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.grid import (
     ORIGIN_MM,
@@ -20,7 +21,6 @@ from NeuroSAM2Core.synth.anatomy.grid import (
     Landmarks,
     add_ellipsoid,
     ball,
-    bounding_box,
     closed,
     coordinates,
     draw_noise,
@@ -65,7 +65,8 @@ def fill_cerebrum(labels: UInt8[np.ndarray, "k j i"], bay: Bool[np.ndarray, "k j
     """
     x, y, z = coordinates()
     solid = is_in(labels, "cortex", *NUCLEI)
-    box = bounding_box(solid, 8)
+    box = bounding_box(solid, margin=8)
+    assert box is not None, "a head has a cortex"
     space = ndimage.distance_transform_edt(~solid[box])
     _, cy, cz = landmarks.thalami
     s = landmarks.scale

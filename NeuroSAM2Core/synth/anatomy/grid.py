@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.synth.anatomy.labels import ID, is_in
 from NeuroSAM2Core.synth.frame import blur, smooth_noise
 
@@ -49,18 +50,11 @@ def torch_generator(rng: np.random.Generator) -> torch.Generator:
 def within(mask: Bool[np.ndarray, "..."], reach_mm: float) -> Bool[np.ndarray, "..."]:
     """What is closer to a mask than a distance, the mask included."""
     out = np.zeros_like(mask)
-    if not mask.any():
+    box = bounding_box(mask, margin=int(np.ceil(reach_mm)) + 1)
+    if box is None:
         return out
-    margin = int(np.ceil(reach_mm)) + 1
-    box = bounding_box(mask, margin)
     out[box] = ndimage.distance_transform_edt(~mask[box]) <= reach_mm
     return out
-
-
-def bounding_box(mask: Bool[np.ndarray, "..."], margin: int = 0) -> tuple[slice, ...]:
-    """The slices that hold all of a mask, which must not be empty, and a margin around it."""
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    return tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
 
 
 def closed(mask: Bool[np.ndarray, "..."], radius_mm: float) -> Bool[np.ndarray, "..."]:

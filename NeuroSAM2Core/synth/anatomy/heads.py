@@ -24,9 +24,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
 from NeuroSAM2Core import disk
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.synth.anatomy.completion import completed, with_white_matter
-from NeuroSAM2Core.synth.anatomy.grid import bounding_box, brain_length, distance_outside, draw_noise, enlarged, within
+from NeuroSAM2Core.synth.anatomy.grid import brain_length, distance_outside, draw_noise, enlarged, within
 from NeuroSAM2Core.synth.anatomy.individuals import (
     HELD_OUT_DONORS,
     TRAINING_DONORS,
@@ -94,17 +95,17 @@ def resize_structures(labels: UInt8[np.ndarray, "k j i"], rng: np.random.Generat
 
 def grow(labels: UInt8[np.ndarray, "k j i"], number: int, into: int, reach_mm: float) -> None:
     """Gives a label what lies within a distance of it and has another label; in place."""
-    mask = labels == number
-    if mask.any():
-        part = labels[bounding_box(mask, int(reach_mm) + 2)]
+    box = bounding_box(labels == number, margin=int(reach_mm) + 2)
+    if box is not None:
+        part = labels[box]
         part[within(part == number, reach_mm) & (part == into)] = number
 
 
 def shrink(labels: UInt8[np.ndarray, "k j i"], number: int, against: int, depth_mm: float) -> None:
     """Gives the rim of a label, where it borders on another, to that other; in place."""
-    mask = labels == number
-    if mask.any():
-        part = labels[bounding_box(mask, int(depth_mm) + 2)]
+    box = bounding_box(labels == number, margin=int(depth_mm) + 2)
+    if box is not None:
+        part = labels[box]
         part[(part == number) & within(part == against, depth_mm)] = against
 
 

