@@ -44,10 +44,13 @@ class MaskRefiner(nn.Module):
             ConvBlock(coarse + fine, fine) for coarse, fine in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
         )
         self.to_logits = nn.Conv2d(WIDTHS[0], 1, kernel_size=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.in_channels > CHANNELS:  # faster on a CPU, but not for so few
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, views: Float[Tensor, "b 5 64 64"]) -> Float[Tensor, "b 1 64 64"]:
         """The logit of each cell."""
-        skipped, x = [], views.contiguous(memory_format=torch.channels_last)  # a third faster on a CPU
+        skipped, x = [], views
         for number, block in enumerate(self.down):
             x = block(F.max_pool2d(x, 2) if number else x)
             skipped.append(x)
