@@ -1,8 +1,8 @@
 """What a person should look at first: the cases of a cohort by doubt, as a list for panels and as files for a paper.
 
 Doubt is 0 to 1: for each object the mean of what the model expects to be wrong, how much the annotated cases differ, how far the answer
-is from what they say, and how unusual volume and shape are in the cohort, weighted by what each told of the true overlap of 80 cases
-(benchmarks/README.md, *Cohort*); for a case the mean of its objects. An object that is lost counts as 1.
+is from what they say, and how unusual volume and shape are in the cohort, weighted by what each told of the true overlap of 40
+synthetic cases (benchmarks/README.md, *Cohort*); for a case the mean of its objects. An object that is lost counts as 1.
 """
 
 import csv
@@ -31,7 +31,7 @@ HALF_DOUBT_DEVIATIONS = 3.0
 MAD_TO_DEVIATION = 1.4826
 MODEL, DEPARTURE = "the model is not sure", "the model departs from the annotated cases"
 UNUSUAL, DISAGREEMENT = "volume or shape is unusual in the cohort", "the annotated cases disagree"
-WEIGHTS = {MODEL: 1, DEPARTURE: 8, UNUSUAL: 2, DISAGREEMENT: 2}
+WEIGHTS = {MODEL: 1, DEPARTURE: 8, UNUSUAL: 4, DISAGREEMENT: 2}
 """Departures are a third of the size of the others and say the most; what the model expects says the least."""
 
 
