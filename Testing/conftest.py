@@ -6,10 +6,12 @@ import gc
 import pytest
 from jaxtyping import install_import_hook
 
+from NeuroSAM2Core.startup import shorten_spinning
 from Testing.Support.left_out import TestModule
 
 CHECKED = ("hiera", "image_input", "layers", "memory_attention", "memory_encoder", "position", "two_way")
 
+shorten_spinning()  # before torch is loaded, as in our programs: a busy machine takes many times as long otherwise
 install_import_hook([f"NeuroSAM2Core.model.{name}" for name in CHECKED], "beartype.beartype")
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from NeuroSAM2Core import Volume  # first: it says how threads wait before torch is loaded
 from NeuroSAM2Core.cli.main import main
 from NeuroSAM2Core.errors import DataError
 from NeuroSAM2Core.prompts import box_from_mask
 from NeuroSAM2Core.synth.anatomy.contrast import render_typical
 from NeuroSAM2Core.synth.anatomy.heads import build_head
 from NeuroSAM2Core.synth.anatomy.labels import BRAIN, CEREBELLUM, CEREBRUM, is_in
-from NeuroSAM2Core.volume import Volume
 
 BRAIN_BOX = "axial:74:26,26,208,170"
 THALAMUS_BOX = "coronal:114:68,76,91,98"

@@ -41,6 +41,18 @@ def test_the_command_line_spins_shortly(undecided, monkeypatch, tmp_path):
     assert SHOWN in done.stderr
 
 
+@pytest.mark.parametrize(
+    "program",
+    ["from NeuroSAM2Core import Session", "import neurosam2", "import runpy; runpy.run_path('tools/demo.py')"],
+    ids=["library", "alias", "demo"],
+)
+def test_programs_that_use_the_library_spin_shortly(undecided, program):
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, encoding="utf-8"
+    )
+    assert SHOWN in done.stderr
+
+
 def test_a_worker_spins_shortly(undecided):
     client = EngineClient.launch()
     try:
