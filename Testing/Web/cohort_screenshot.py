@@ -3,6 +3,7 @@
 The way of docs/studies.md through the page: two annotated brains, six new ones, the real command, the list by doubt.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,28 +13,28 @@ from Testing.Web.conftest import browser_is_missing, chromium, what_is_missing
 from Testing.Web.screenshots import save
 from Testing.Web.visit import ROOT, AppProcess, Visit, open_browser
 
-COUNTS = ("--training", "2", "--validation", "0", "--held-out", "6")
+ANNOTATED = 2
+COUNTS = ("--training", str(ANNOTATED), "--validation", "0", "--held-out", "6")
 LIMIT_MS = 3_600_000
-PROJECT = "NeuroSAM2 training"
 
 
 def main(folder: Path) -> None:
     """A run under way, and a case of its list."""
     with tempfile.TemporaryDirectory() as scratch, open_browser(chromium()) as browser:
         home = Path(scratch)
-        study = home / "study"
-        subprocess.run(
-            [sys.executable, str(ROOT / "tools" / "make_finetuning_cases.py"), str(study), *COUNTS], check=True
-        )
-        with AppProcess(home, str(study / "image02.nii.gz")) as app, Visit(browser, app) as visit:
+        make_study(home)
+        with AppProcess(home, "image02.nii.gz") as app, Visit(browser, app) as visit:
             visit.wait_ready()
             page = visit.page
             page.get_by_role("tab", name="Train").click()
-            page.locator("[data-test=train-folder] input").fill(str(study))
-            page.locator("[data-test=train-folder] input").press("Enter")
+            page.get_by_text("Cases from a folder").click()
+            page.locator("[data-test=train-source] input").fill("annotated")
+            page.get_by_role("button", name="Add them").click()
             page.wait_for_function("trame.state.get('train_cases').length === 2")
-            page.locator("[data-test=cohort-images] input").fill(str(study))
+            page.get_by_text("Cases from a folder").click()
+            page.locator("[data-test=cohort-images] input").fill("new")
             page.locator("[data-test=cohort-outline-them]").click()
+            page.wait_for_function("trame.state.get('cohort_is_running')")
             page.wait_for_function(
                 "trame.state.get('cohort_percent') > 40 || !trame.state.get('cohort_is_running')", timeout=LIMIT_MS
             )
@@ -46,6 +47,22 @@ def main(folder: Path) -> None:
             visit.wait_quiet()
             show_section(visit)
             save(visit, folder / "app-cohort.webp")
+
+
+def make_study(home):
+    """Two annotated brains and six new ones in a folder each, and one of these beside them."""
+    made = home / ".made"
+    subprocess.run([sys.executable, str(ROOT / "tools" / "make_finetuning_cases.py"), str(made), *COUNTS], check=True)
+    for number, image in enumerate(sorted(made.glob("image*.nii.gz"))):
+        for source, target in (
+            [(image, "annotated/images"), (made / image.name.replace("image", "label"), "annotated/labels")]
+            if number < ANNOTATED
+            else [(image, "new")]
+        ):
+            path = home / target / image.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, path)
+    shutil.copy(home / "new" / "image02.nii.gz", home)
 
 
 def show_section(visit):
