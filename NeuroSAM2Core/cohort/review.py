@@ -32,7 +32,7 @@ MAD_TO_DEVIATION = 1.4826
 MODEL, DEPARTURE = "the model is not sure", "the model departs from the annotated cases"
 UNUSUAL, DISAGREEMENT = "volume or shape is unusual in the cohort", "the annotated cases disagree"
 WEIGHTS = {MODEL: 1, DEPARTURE: 8, UNUSUAL: 4, DISAGREEMENT: 2}
-"""Departures are a third of the size of the others and say the most; what the model expects says the least."""
+"""Departures are a third of the size of the others; what the model expects says the least."""
 
 
 class CaseState(Enum):

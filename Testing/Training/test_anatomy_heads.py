@@ -43,6 +43,7 @@ from NeuroSAM2Core.synth.anatomy.individuals import (
     filled_surface,
     read_fif_surface,
     read_individual,
+    resampled,
     rigid_between,
 )
 from NeuroSAM2Core.synth.anatomy.labels import (
@@ -305,6 +306,12 @@ def test_a_surface_is_read_from_fiff_and_filled(tmp_path):
     path.write_bytes(tag(3105, corners, ">f4", -1))
     with pytest.raises(DataError, match=r"box.fif holds no surface"):
         read_fif_surface(path)
+
+
+def test_a_mask_without_voxels_is_resampled_to_the_upright_grid():
+    empty = resampled(np.zeros((4, 5, 6), bool), np.eye(4))
+    assert empty.shape == SHAPE
+    assert not empty.any()
 
 
 def test_a_rigid_map_is_found_from_its_points():

@@ -53,16 +53,16 @@ def make_study(home):
     """Two annotated brains and six new ones in a folder each, and one of these beside them."""
     made = home / ".made"
     subprocess.run([sys.executable, str(ROOT / "tools" / "make_finetuning_cases.py"), str(made), *COUNTS], check=True)
-    for number, image in enumerate(sorted(made.glob("image*.nii.gz"))):
-        for source, target in (
-            [(image, "annotated/images"), (made / image.name.replace("image", "label"), "annotated/labels")]
-            if number < ANNOTATED
-            else [(image, "new")]
-        ):
-            path = home / target / image.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, path)
-    shutil.copy(home / "new" / "image02.nii.gz", home)
+    images, labels = sorted(made.glob("image*.nii.gz")), sorted(made.glob("label*.nii.gz"))
+    for paths, folder in (
+        (images[:ANNOTATED], "annotated/images"),
+        (labels[:ANNOTATED], "annotated/labels"),
+        (images[ANNOTATED:], "new"),
+    ):
+        (home / folder).mkdir(parents=True)
+        for path in paths:
+            shutil.copy(path, home / folder / path.name.replace("label", "image"))
+    shutil.copy(images[ANNOTATED], home)
 
 
 def show_section(visit):

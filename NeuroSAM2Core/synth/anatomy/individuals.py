@@ -251,13 +251,13 @@ def resampled(mask: Bool[np.ndarray, "i j k"], mm_to_ijk: Float[np.ndarray, "4 4
     grid[:3, 3] = ORIGIN_MM
     matrix = mm_to_ijk @ grid
     linear, shift = matrix[:3, :3], matrix[:3, 3]
-    size = np.array(SHAPE[::-1])
-    out = np.zeros(size, np.float32)
     box = bounding_box(mask)
     if box is None:
-        return out
+        return np.zeros(SHAPE, np.float32)
     sides = [(s.start - 1, s.stop) for s in box]
     corners = (np.array(list(itertools.product(*sides))) - shift) @ np.linalg.inv(linear).T
+    size = np.array(SHAPE[::-1])
+    out = np.zeros(size, np.float32)
     low = np.clip(np.floor(corners.min(0)).astype(int), 0, size)
     high = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, size)
     out[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = ndimage.affine_transform(
