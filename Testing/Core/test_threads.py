@@ -14,7 +14,7 @@ from NeuroSAM2Core.startup import DECISIONS, shorten_spinning
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 60
-SHOWN = "GOMP_SPINCOUNT = '1000'"
+SHOWN = "GOMP_SPINCOUNT = '2000'"
 """What GNU's OpenMP prints when it is loaded; by default it spins 300,000 times."""
 
 
